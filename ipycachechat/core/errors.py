@@ -1,0 +1,97 @@
+"""What can go wrong, told in two lines: what happened, and what to do.
+
+ChatError
+├── BadInput           the person typed something that cannot be done
+│   └── PromptError    a `{{ expression }}` in the prompt has no value
+├── ModelError         the model's side said no, or nothing
+│   ├── KeyMissing     no key in the environment
+│   ├── KeyRejected    401, 403
+│   ├── UnknownModel   404, or no such provider
+│   ├── ContextTooLong the conversation does not fit
+│   ├── RequestRefused any other 4xx
+│   ├── RateLimited    429
+│   ├── Overloaded     5xx
+│   ├── Unreachable    no connection
+│   ├── Dropped        the connection ended in the middle of the answer
+│   └── EmptyAnswer    the model finished and had said nothing
+├── LocalModelError    the model on this machine could not be had, or started
+└── Interrupted        the person pressed stop
+"""
+
+from __future__ import annotations
+
+
+class ChatError(Exception):
+    """Something that the person is told in two lines; IPython shows no traceback for it."""
+
+    def __init__(self, what: str, todo: str = "") -> None:
+        super().__init__(what, todo)
+        self.what = what
+        self.todo = todo
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.todo}" if self.todo else self.what
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's protocol for an exception that decides its own traceback: a list of lines."""
+        return str(self).splitlines()
+
+
+class BadInput(ChatError):
+    """The person typed something that cannot be done."""
+
+
+class PromptError(BadInput):
+    """A `{{ expression }}` in the prompt has no value; nothing was sent."""
+
+
+class ModelError(ChatError):
+    """The model's side said no, or nothing."""
+
+
+class KeyMissing(ModelError):
+    """No key for this provider is in the environment; nothing was sent."""
+
+
+class KeyRejected(ModelError):
+    """The provider does not accept the key (401, 403)."""
+
+
+class UnknownModel(ModelError):
+    """The provider has no such model (404), or no provider goes by that name."""
+
+
+class ContextTooLong(ModelError):
+    """The conversation and the prompt are more than the model takes."""
+
+
+class RequestRefused(ModelError):
+    """The provider found the request wrong (any other 4xx)."""
+
+
+class RateLimited(ModelError):
+    """Too many requests or tokens for now (429)."""
+
+
+class Overloaded(ModelError):
+    """The provider failed (5xx)."""
+
+
+class Unreachable(ModelError):
+    """No connection to the provider."""
+
+
+class Dropped(ModelError):
+    """The connection ended in the middle of the answer."""
+
+
+class EmptyAnswer(ModelError):
+    """The model finished and had said nothing, which no later request could carry."""
+
+
+class LocalModelError(ChatError):
+    """The model on this machine could not be had, or could not be started."""
+
+
+class Interrupted(ChatError):
+    """The person pressed stop."""

@@ -1,0 +1,107 @@
+"""Code as HTML with Pygments' classes, which JupyterLab and nbconvert already have colours for."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cache, lru_cache
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pygments.lexer import Lexer
+    from pygments.token import _TokenType
+
+# Longer code is not coloured: some lexers take a second for 100 kB, and it would be drawn at every frame.
+LONGEST = 50_000
+# A lexer tries its patterns anew at every character of a long line.
+LONGEST_LINE = 2_000
+
+# Over a long gap, a single pattern of some (MATLAB's) takes seconds.
+_GAP = re.compile(r"\s{300}")
+# Many lexers take time that grows with the square of what is made for it; the rest of such code stays plain.
+SECONDS = 0.2
+
+# The languages that models write, by Pygments' names for them. Not all of Pygments: the name comes from the
+# model, and none of these is slow for long at a single character.
+_LANGUAGES = frozenset(
+    """
+    python python3 py pycon ipython bash sh shell zsh console shell-session powershell ps1 batch
+    json json5 yaml yml toml ini cfg xml html css scss less javascript js jsx typescript ts tsx sql
+    sqlite3 postgresql r rout julia jl c cpp c++ cuda csharp c# cs java kotlin scala go golang rust
+    rs swift ruby rb php perl lua haskell hs ocaml elixir erlang clojure lisp scheme fortran matlab
+    octave latex tex markdown md rst diff docker dockerfile make makefile cmake http graphql
+    protobuf nginx terraform hcl stan dart zig nix vim cython
+    """.split()  # noqa: SIM905
+)
+
+# Pygments' classes of which neither JupyterLab nor our own style makes a colour are left out of the frame.
+_COLOURED = ("c", "k", "s", "m", "o", "nf", "nc", "nb", "nd", "nt", "na", "gd", "gi", "gh", "gp", "ge", "gs")
+
+
+@lru_cache(maxsize=256)
+def highlight(code: str, language: str) -> str:
+    """The inside of a `<pre>`: escaped code, in spans if the language is a known one."""
+    language = language.lower()
+    longest = max(map(len, code.split("\n")))
+    if language not in _LANGUAGES or len(code) > LONGEST or longest > LONGEST_LINE or _GAP.search(code):
+        return escape(code, quote=False)
+    parts: list[str] = []
+    last, run, end = "", "", 0
+    stop = time.perf_counter() + SECONDS
+    try:
+        for start, kind, text in _lexer(language).get_tokens_unprocessed(code):
+            if start != end or time.perf_counter() > stop:
+                break
+            end += len(text)
+            css = _css_class(kind)
+            if css != last:
+                parts.append(_span(last, run))
+                last, run = css, ""
+            run += text
+    except Exception:  # a third-party parser of text that a stranger wrote: plain code is always right
+        return escape(code, quote=False)
+    parts += _span(last, run), escape(code[end:], quote=False)
+    return "".join(parts)
+
+
+def _span(css: str, text: str) -> str:
+    safe = escape(text, quote=False)
+    return f'<span class="{css}">{safe}</span>' if css and not text.isspace() and text else safe
+
+
+@cache
+def _lexer(language: str) -> Lexer:
+    from pygments.lexers import get_lexer_by_name
+
+    return get_lexer_by_name(language)
+
+
+@cache
+def _css_class(kind: _TokenType) -> str:
+    from pygments.token import STANDARD_TYPES
+
+    while kind not in STANDARD_TYPES and kind.parent is not None:
+        kind = kind.parent
+    css = STANDARD_TYPES.get(kind, "")
+    return css if css.startswith(_COLOURED) else ""
+
+
+# For front ends that have no colours of their own; legible on white and on black. JupyterLab's variables come
+# first, so that its theme is kept.
+STYLE = (
+    "<style>.ipycachechat-answer{overflow-wrap:anywhere}"
+    ".ipycachechat-answer .highlight{background:var(--jp-cell-editor-background,#8881)}"
+    ".ipycachechat-answer .highlight pre{overflow-x:auto;font-family:var(--jp-code-font-family,monospace)}"
+    + "".join(
+        f".ipycachechat-answer pre {css}{{color:var(--jp-mirror-editor-{name}-color,#{color})}}"
+        for css, name, color in (
+            (":is([class^=k],.gi)", "keyword", "1a8a3a"),
+            (":is([class^=s],.gd)", "string", "c8503c"),
+            ("[class^=m]", "number", "178a7a"),
+            ("[class^=c]", "comment", "7d7d7d"),
+            ("[class^=n]", "def", "3b7ddd"),
+        )
+    )
+    + "</style>"
+)

@@ -1,0 +1,342 @@
+"""JupyterLab on the loopback, operated through Chromium, as a person would.
+
+    with Lab(tmp_path) as lab:
+        write_notebook(tmp_path / "a.ipynb", ["1 + 1", "print('two')"])
+        lab.open("a.ipynb")
+        lab.run_all()
+        assert lab.outputs(0).inner_text() == "2"
+
+The server's settings, data and runtime live in a directory of their own, so a developer's do not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from playwright.sync_api import Locator, Page, Playwright, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+PROJECT = Path(__file__).parents[2]
+
+
+def write_notebook(path: Path, cells: Sequence[str | tuple[str, Sequence[Mapping[str, Any]]]]) -> Path:
+    """A notebook of code cells: each a source, or a source with the outputs it was saved with (untrusted).
+
+    An output is a mime bundle. The cells' ids are cell-0, cell-1, …
+    """
+    written = []
+    for number, cell in enumerate(cells):
+        source, bundles = (cell, ()) if isinstance(cell, str) else cell
+        outputs = [{"output_type": "display_data", "metadata": {}, "data": bundle} for bundle in bundles]
+        fixed: dict[str, object] = {"cell_type": "code", "metadata": {}, "execution_count": None}
+        written.append({**fixed, "id": f"cell-{number}", "source": source, "outputs": outputs})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {"cells": written, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook))
+    return path
+
+
+class Lab:
+    """One JupyterLab server and one page of Chromium that shows it; a context manager.
+
+    `directory` holds the notebooks. `env` reaches the kernels: a value of None removes a variable.
+    """
+
+    page: Page
+    requests: list[str]
+    """Every address that the page has asked for, in order."""
+    errors: list[str]
+    """What the page's scripts left uncaught."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        theme: Literal["light", "dark"] = "light",
+        size: tuple[int, int] = (1200, 900),
+    ) -> None:
+        self.directory = directory
+        self.requests = []
+        self.errors = []
+        self._env = env or {}
+        self._theme = theme
+        self._size = size
+        self._token = secrets.token_hex(16)
+        self._playwright: Playwright | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._home = Path(tempfile.mkdtemp(prefix="lab-"))
+        try:
+            self._start_server()
+            self._start_browser()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._playwright is not None:
+            self._browser.close()
+            self._playwright.stop()
+        if self._server is not None:
+            _end(self._server)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    # What a person does
+
+    def open(self, notebook: str | Path, *, kernel: bool = True) -> None:
+        """Load the page anew and show this notebook (a path in `directory`); without a kernel if so asked.
+
+        A kernel that the notebook already has goes on living, and is used again.
+        """
+        self.page.goto(f"{self.origin}/lab?reset&token={self._token}")
+        self.page.wait_for_function("window.jupyterapp !== undefined")
+        self.page.evaluate("() => window.jupyterapp.restored")
+        self._until_splash_is_gone()
+        start = {} if kernel else {"kernelPreference": {"shouldStart": False, "shouldReuse": False}}
+        self.command("docmanager:open", path=str(notebook), factory="Notebook", **start)
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        self.page.evaluate(
+            """async () => {
+              const panel = window.jupyterapp.shell.currentWidget;
+              await panel.revealed;
+              await panel.context.ready;
+            }"""
+        )
+        self.command("application:toggle-left-area")
+        if kernel:
+            self._until_kernel("idle")
+
+    def run_all(self, timeout: float = 120) -> None:
+        """Run every cell and wait until all are done, or one has failed."""
+        self.command("notebook:run-all-cells", timeout)
+        self.wait_idle(timeout)
+
+    def run_cell(self, number: int, *, wait: bool = True) -> None:
+        """Run one cell; `wait=False` comes back while it runs."""
+        self.select(number)
+        if wait:
+            self.command("notebook:run-cell")
+            self.wait_idle()
+        else:
+            self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell') }")
+
+    def select(self, number: int) -> None:
+        """Make this cell the active one."""
+        self.page.evaluate(
+            "n => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = n }", number
+        )
+
+    def type_cell(self, number: int, source: str) -> None:
+        """Put this text into a cell in place of what it holds."""
+        self.page.evaluate(
+            """([number, source]) => {
+              const cell = window.jupyterapp.shell.currentWidget.content.widgets[number];
+              cell.model.sharedModel.setSource(source);
+            }""",
+            [number, source],
+        )
+
+    def cell(self, number: int) -> Locator:
+        """The whole of one cell: input and outputs."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def outputs(self, number: int) -> Locator:
+        """The output area of one cell; nothing is in it before the cell has output."""
+        return self.cell(number).locator(".jp-Cell-outputArea")
+
+    def save(self) -> None:
+        """Save the notebook; the server signs its outputs as trusted."""
+        self.command("docmanager:save")
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self.command("notebook:interrupt-kernel")
+
+    def close_kernel(self) -> None:
+        """Shut the notebook's kernel down; its outputs stay."""
+        self.command("notebook:shutdown-kernel")
+
+    def reopen(self, *, kernel: bool = False) -> None:
+        """Load the page anew with the same notebook as it was last saved, by default with no kernel."""
+        path = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
+        self.open(path, kernel=kernel)
+
+    def theme(self, theme: Literal["light", "dark"]) -> None:
+        """Change between the light and the dark theme."""
+        self.command("apputils:change-theme", theme=f"JupyterLab {theme.title()}")
+        light = "true" if theme == "light" else "false"
+        self.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        self._until_splash_is_gone()
+
+    def screenshot(self, path: Path | str, cell: int | None = None) -> None:
+        """A picture of the page, or of one whole cell."""
+        if cell is None:
+            self.page.screenshot(path=path)
+        else:
+            self.cell(cell).screenshot(path=path)
+
+    # What the tests need besides
+
+    def command(self, name: str, timeout: float = 120, /, **args: object) -> None:
+        """Run one of JupyterLab's commands and wait for the end of what it starts."""
+        done = self.page.evaluate(
+            """async ([name, args, timeout]) => await Promise.race([
+              window.jupyterapp.commands.execute(name, args).then(() => true),
+              new Promise(late => setTimeout(() => late(false), timeout * 1000)),
+            ])""",
+            [name, args, timeout],
+        )
+        if not done:
+            raise TimeoutError(f"{name} did not end in {timeout} s")
+
+    def wait_idle(self, timeout: float = 120) -> None:
+        """Wait until no cell is running or waiting to run and the page has drawn what came."""
+        self.page.wait_for_function(
+            """() => {
+              const cells = [...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')];
+              return !cells.some(cell => cell.textContent.includes('*'));
+            }""",
+            timeout=timeout * 1000,
+        )
+        self._until_kernel("idle", timeout)
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
+
+    def trusted(self) -> bool:
+        """Whether the page takes the outputs of every cell as trusted."""
+        return bool(
+            self.page.evaluate(
+                "() => window.jupyterapp.shell.currentWidget.content.widgets.every(c => c.model.trusted)"
+            )
+        )
+
+    def foreign_requests(self) -> list[str]:
+        """The addresses asked for that are not the server's own."""
+        own = (self.origin, self.origin.replace("http", "ws", 1), "data:", "blob:", "about:")
+        return [address for address in self.requests if not address.startswith(own)]
+
+    def _until_splash_is_gone(self) -> None:
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+    def _until_kernel(self, status: str, timeout: float = 60) -> None:
+        self.page.wait_for_function(
+            """status => {
+              const kernel = window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel;
+              return kernel?.status === status && kernel?.connectionStatus === 'connected';
+            }""",
+            arg=status,
+            timeout=timeout * 1000,
+        )
+
+    def _start_server(self) -> None:
+        settings = self._home / "settings" / "@jupyterlab"
+        _settings(settings / "apputils-extension" / "themes", theme=f"JupyterLab {self._theme.title()}")
+        _settings(
+            settings / "apputils-extension" / "notification",
+            checkForUpdates=False,
+            fetchNews="false",
+            doNotDisturbMode=True,
+        )
+        # Every cell is drawn at once, so that a test sees also what is far below.
+        _settings(settings / "notebook-extension" / "tracker", windowingMode="none")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.origin = f"http://127.0.0.1:{port}"
+        self._log = self._home / "server.log"
+        with self._log.open("wb") as log:
+            self._server = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+                    *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+                    f"--ServerApp.root_dir={self.directory}",
+                    f"--IdentityProvider.token={self._token}",
+                    "--LabApp.expose_app_in_browser=True",
+                    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                    "--LabApp.news_url=None",
+                ],
+                cwd=self.directory,
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        _until_up(f"{self.origin}/api/status?token={self._token}", self._server, self._log)
+
+    def _environment(self) -> dict[str, str]:
+        env = {
+            name: value for name, value in os.environ.items() if not re.match("JUPYTER|IPYTHON|JPY_", name)
+        }
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), env.get("PYTHONPATH")]))
+        env["HOME"] = str(self._home)
+        for name, folder in {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }.items():
+            env[name] = str(self._home / folder)
+        for name, value in self._env.items():
+            env.pop(name, None)
+            if value is not None:
+                env[name] = value
+        return env
+
+    def _start_browser(self) -> None:
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        width, height = self._size
+        context = self._browser.new_context(viewport={"width": width, "height": height})
+        self.page = context.new_page()
+        context.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+
+def _settings(path: Path, **values: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".jupyterlab-settings").write_text(json.dumps(values))
+
+
+def _until_up(address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ask the server to end (it takes its kernels along), then see to it."""
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

@@ -1,0 +1,189 @@
+"""What a model writes can do nothing in JupyterLab but be read: live and trusted, reopened and untrusted."""
+
+# ruff: noqa: E501 — hostile text is easier to read in one piece
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile import corpus
+from lab import Lab, write_notebook
+
+pytestmark = pytest.mark.browser
+
+HONEST = "Costs $5 and $10, *not* maths.\n\n$\\alpha<\\beta_1$ and\n\n$$\\sum_{i<n} \\frac{1}{i}$$\n\n```python\nx = 1\n```"
+
+# Everything in the answers that should not be there; each fault is [cell, what].
+INSPECT = r"""
+() => {
+  const faults = [];
+  const own = /^(ipycachechat-answer|mathjax_\w+|tex2jax_\w+|highlight|[a-z][a-z0-9]?|cpf|numbering-entry)$/;
+  document.querySelectorAll('.jp-Notebook .jp-Cell').forEach((cell, number) => {
+    const answer = cell.querySelector('.ipycachechat-answer');
+    if (number > 0 && !answer) { faults.push([number, 'no answer']); return; }
+    if (!answer) return;
+    const fault = what => faults.push([number, what]);
+    for (const element of [answer, ...answer.querySelectorAll('*')]) {
+      const tag = element.localName, maths = element.closest('mjx-container');
+      const allowed = 'div p pre code span a h1 h2 h3 h4 h5 h6 ul ol li table thead tbody tr th td ' +
+                      'blockquote em strong s sup hr br style';
+      if (!maths && !allowed.split(' ').includes(tag)) fault(`tag ${tag}`);
+      if (maths && !/^(mjx-|math$|m[a-z]+$|semantics$|annotation$)/.test(tag)) fault(`maths tag ${tag}`);
+      if (tag === 'style' && element.parentElement !== answer) fault('style');
+      for (const { name, value } of element.attributes) {
+        if (/^on/i.test(name)) fault(`${name}=${value}`);
+        if (/^(src|srcset|srcdoc|action|formaction|data|background|poster|ping|autofocus|xlink:href)$/i.test(name))
+          fault(`${name}=${value}`);
+        if (name === 'href' && !/^(https?:\/\/|mailto:|#)/.test(value)) fault(`href ${value}`);
+        if (name === 'id' || name === 'name' || name === 'title') if (!maths) fault(`${name}=${value}`);
+        if (name === 'style' && /url|expression|position|fixed/i.test(value) && !maths) fault(`style ${value}`);
+        if (name === 'class' && !maths)
+          for (const one of element.classList) if (!own.test(one)) fault(`class ${one}`);
+      }
+      if (['fixed', 'sticky'].includes(getComputedStyle(element).position)) fault(`position of ${tag}`);
+    }
+    // What is wider or higher than the output's box has to be cut off by it.
+    const output = answer.closest('.jp-OutputArea-output');
+    const box = output.getBoundingClientRect();
+    const cut = getComputedStyle(output).overflowX !== 'visible' && getComputedStyle(output).overflowY !== 'visible'
+             || getComputedStyle(answer).contain.includes('paint');
+    for (const element of answer.querySelectorAll('*')) {
+      const at = element.getBoundingClientRect();
+      const outside = at.left < box.left - 2 || at.right > box.right + 2 || at.top < box.top - 2 || at.bottom > box.bottom + 2;
+      if (outside && !cut) fault(`${element.localName} leaves its box`);
+    }
+  });
+  return faults;
+}
+"""
+
+PROVOKE = """
+() => {
+  for (const element of document.querySelectorAll('.ipycachechat-answer *')) {
+    for (const kind of ['mouseover', 'mouseenter', 'mousemove', 'pointerover', 'focus', 'toggle', 'load', 'error'])
+      element.dispatchEvent(new Event(kind, { bubbles: kind.startsWith('mouse') }));
+    element.focus?.();
+  }
+}
+"""
+
+
+class Hits:
+    """A server that counts who asks it for anything."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.address = ""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        paths = self.paths
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                paths.append(self.path)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{server.server_port}/hit"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.fixture(scope="module")
+def hits() -> Iterator[Hits]:
+    hits = Hits()
+    with hits.listening():
+        yield hits
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("hostile")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def answers(lab: Lab, hits: Hits) -> list[tuple[str, str]]:
+    answers = [("honest", HONEST), *corpus(hits.address), ("honest again", HONEST)]
+    (lab.directory / "answers.json").write_text(json.dumps(answers))
+    return answers
+
+
+def _write(path: Path, how: str, numbers: range | list[int]) -> None:
+    start = (
+        "import json\nfrom IPython.display import Markdown, display\n"
+        "from ipycachechat.notebook.markdown import bundle\n"
+        "answers = json.load(open('answers.json'))"
+    )
+    write_notebook(path, [start, *(how.format(number) for number in numbers)])
+
+
+def _assert_harmless(lab: Lab, hits: Hits, answers: list[tuple[str, str]]) -> None:
+    lab.page.wait_for_timeout(1000)
+    lab.page.evaluate(PROVOKE)
+    lab.page.wait_for_timeout(500)
+    faults = [(answers[cell - 1][0], what) for cell, what in lab.page.evaluate(INSPECT)]
+    assert faults == []
+    assert lab.page.evaluate("() => typeof window.pwned") == "undefined"
+    assert hits.paths == []
+    assert lab.foreign_requests() == []
+
+
+def _assert_maths_is_typeset(lab: Lab, cell: int) -> None:
+    answer = lab.outputs(cell)
+    assert "Costs $5 and $10, not maths." in answer.inner_text()
+    assert answer.locator("mjx-container").count() == 2
+    # Nothing that came before has given \\alpha another meaning.
+    assert answer.locator("mjx-container").first.locator(".mjx-c1D6FC").count() == 1
+
+
+def test_answers_are_harmless_live_and_reopened(lab: Lab, hits: Hits, answers: list[tuple[str, str]]) -> None:
+    path = lab.directory / "live.ipynb"
+    _write(path, "display(bundle(answers[{}][1]), raw=True)", range(len(answers)))
+    lab.open(path.name)
+    lab.run_all()
+    assert lab.trusted()
+    _assert_harmless(lab, hits, answers)
+    _assert_maths_is_typeset(lab, 1)
+    _assert_maths_is_typeset(lab, len(answers))
+    lab.save()
+    lab.close_kernel()
+
+    # The signature no longer fits: as if the notebook had come from somebody else.
+    path.write_text(path.read_text().replace("answers = json", "answers  = json"))
+    lab.reopen()
+    assert not lab.trusted()
+    _assert_harmless(lab, hits, answers)
+    _assert_maths_is_typeset(lab, 1)
+    _assert_maths_is_typeset(lab, len(answers))
+
+
+def test_the_same_answers_as_plain_markdown_are_not_harmless(
+    lab: Lab, hits: Hits, answers: list[tuple[str, str]]
+) -> None:
+    """The control: what is looked for above does happen when nothing is done against it."""
+    # This one takes the whole page away.
+    numbers = [number for number, (name, _) in enumerate(answers) if name != "meta refresh"]
+    path = lab.directory / "control.ipynb"
+    _write(path, "display(Markdown(answers[{}][1]))", numbers)
+    lab.open(path.name)
+    lab.run_all()
+    lab.page.wait_for_timeout(2000)
+    assert lab.page.evaluate("() => window.pwned") == 1
+    assert len(hits.paths) > 10

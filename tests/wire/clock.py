@@ -1,0 +1,27 @@
+"""The time the providers' caches live by."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """A clock that stands still until told otherwise, or with `real=True` one that also runs by itself."""
+
+    def __init__(self, start: float | None = None, real: bool = False) -> None:
+        self.real = real
+        self._base = 0.0
+        self.now = start if start is not None else time.time() if real else 1_800_000_000.0
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._base + (time.monotonic() if self.real else 0.0)
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self._base = value - (time.monotonic() if self.real else 0.0)
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+        self._base += seconds

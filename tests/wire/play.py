@@ -1,0 +1,167 @@
+"""Writing one answer to a socket, with its delays and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from aiohttp import web
+
+from .bill import Bill
+from .cache import Plan
+from .calls import Answer, ApiError, Call, Event, Json
+from .replies import Drop, HttpError, Malformed, Reply, Stall, StreamError, Truncated
+from .requests import Request
+from .tokens import canonical
+
+
+class Dialect(Protocol):
+    """What a protocol module provides."""
+
+    name: str
+    tool_prefix: str
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str: ...
+    def read(self, path: str, body: Json) -> Call: ...
+    def plan(self, key: str, call: Call, now: float) -> Plan: ...
+    def too_long(self, call: Call, limit: int) -> ApiError: ...
+    def error(self, error: ApiError, answer: Answer) -> Json: ...
+    def body(self, call: Call, reply: Reply, bill: Bill, answer: Answer) -> Json: ...
+    def events(self, call: Call, reply: Reply, bill: Bill, answer: Answer) -> Iterator[Event]: ...
+    def stream_error(self, error: ApiError, answer: Answer) -> bytes: ...
+    def garbage(self) -> bytes: ...
+    def headers(self, answer: Answer) -> dict[str, str]: ...
+
+
+class Dropped(Exception):
+    """The connection was reset on purpose."""
+
+
+@dataclass(slots=True)
+class Player:
+    """One answer being given."""
+
+    http: web.Request
+    record: Request
+    dialect: Dialect
+    call: Call
+    reply: Reply
+    plan: Plan
+    answer: Answer
+
+    async def play(self) -> web.StreamResponse:
+        """Give the answer; `Dropped` after a reset."""
+        fault, reply = self.reply.fault, self.reply
+        if reply.first_delay:
+            await asyncio.sleep(reply.first_delay)
+        if isinstance(fault, HttpError):
+            return self.refuse(fault)
+        await self.disturb("headers", 0)
+        whole = replace(self.plan.bill, output=reply.tokens, thinking=reply.thinking_tokens)
+        return await (self.stream(whole) if self.call.stream else self.plain(whole))
+
+    def refuse(self, fault: HttpError) -> web.Response:
+        """The scripted error status."""
+        error = ApiError(fault.status, fault.message)
+        self.record.error = fault.message
+        body = fault.body if fault.body is not None else self.dialect.error(error, self.answer)
+        text = body if isinstance(body, str) else canonical(body)
+        headers = {**self.dialect.headers(self.answer), **fault.headers}
+        return web.Response(status=fault.status, text=text, content_type="application/json", headers=headers)
+
+    async def plain(self, bill: Bill) -> web.StreamResponse:
+        """The whole answer at once, after the time its chunks would have taken."""
+        reply, fault = self.reply, self.reply.fault
+        parts = len(reply.text_chunks) + len(reply.thinking_chunks)
+        if reply.pause:
+            await asyncio.sleep(reply.pause * parts)
+        body = canonical(self.dialect.body(self.call, reply, bill, self.answer)).encode()
+        if isinstance(fault, Truncated):
+            body = body[: len(body) // 2]
+        headers = {**self.dialect.headers(self.answer), **reply.headers, "content-type": "application/json"}
+        response = web.StreamResponse(headers=headers)
+        response.content_length = len(body)
+        await response.prepare(self.http)
+        self.plan.commit()
+        self.record.bill = replace(bill, output=0, thinking=0)
+        await self.disturb("first", 0)
+        half = len(body) // 2 if isinstance(fault, Stall | Drop) else len(body)
+        await response.write(body[:half])
+        self.seen()
+        await self.disturb("chunk", fault.after if isinstance(fault, Stall | Drop) else 0)
+        if half < len(body):
+            await response.write(body[half:])
+        self.record.bill = bill
+        await response.write_eof()
+        return response
+
+    async def stream(self, bill: Bill) -> web.StreamResponse:
+        """The answer event by event."""
+        reply, fault = self.reply, self.reply.fault
+        headers = {**self.dialect.headers(self.answer), **reply.headers, "cache-control": "no-cache"}
+        response = web.StreamResponse(headers={**headers, "content-type": "text/event-stream; charset=utf-8"})
+        await response.prepare(self.http)
+        self.plan.commit()
+        self.record.bill = replace(bill, output=0, thinking=0)
+        await self.disturb("first", 0)
+        sent = output = 0
+        for event in self.dialect.events(self.call, reply, bill, self.answer):
+            if event.content and sent and reply.pause:
+                await asyncio.sleep(reply.pause)
+            if isinstance(fault, Truncated) and sent == fault.after:
+                await response.write(event.data[: len(event.data) // 2])
+                break
+            await response.write(event.data)
+            if not event.content:
+                continue
+            self.seen()
+            sent, output = sent + 1, output + event.tokens
+            self.record.bill = replace(self.plan.bill, output=output)
+            await self.disturb("chunk", sent)
+            if isinstance(fault, Malformed) and sent == fault.after:
+                await response.write(self.dialect.garbage())
+            if isinstance(fault, StreamError) and sent == fault.after:
+                await response.write(
+                    self.dialect.stream_error(ApiError(fault.status, fault.message), self.answer)
+                )
+                break
+        else:
+            self.record.bill = bill
+        await response.write_eof()
+        return response
+
+    def seen(self) -> None:
+        """Note the time of a content chunk."""
+        now = time.monotonic()
+        self.record.first_byte = self.record.first_byte or now
+        self.record.written.append(now)
+
+    async def disturb(self, stage: str, sent: int) -> None:
+        """Stall or drop here if the reply says so."""
+        fault = self.reply.fault
+        if (
+            not isinstance(fault, Stall | Drop)
+            or fault.stage != stage
+            or (stage == "chunk" and sent != fault.after)
+        ):
+            return
+        if isinstance(fault, Stall):
+            await (asyncio.sleep(fault.seconds) if fault.seconds is not None else asyncio.Event().wait())
+            return
+        # What was written must be on its way before the reset, or the other side never sees it.
+        await asyncio.sleep(0.02)
+        reset(self.http)
+        raise Dropped
+
+
+def reset(http: web.Request) -> None:
+    """Close a connection with RST instead of FIN."""
+    if http.transport is not None:
+        sock = http.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        http.transport.abort()

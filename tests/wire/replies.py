@@ -1,0 +1,179 @@
+"""What the server answers: a `Reply`, perhaps with a `Fault`, or a function of the request that makes one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from .calls import Call
+from .tokens import canonical, count
+
+Finish = Literal["stop", "length", "tools", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for. `arguments` as text goes out as it is, valid JSON or not."""
+
+    name: str
+    arguments: Mapping[str, Any] | str = field(default_factory=dict)
+    id: str = ""
+
+    @property
+    def json(self) -> str:
+        """The arguments as they go over the wire."""
+        return self.arguments if isinstance(self.arguments, str) else canonical(self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpError:
+    """An error status instead of an answer; the body is the provider's own shape unless given."""
+
+    status: int
+    message: str = "Overloaded"
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Silence: before the headers, after them, or after `after` content chunks. None seconds: for ever."""
+
+    stage: Literal["headers", "first", "chunk"] = "chunk"
+    after: int = 1
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A TCP reset: before the headers, after them, or after `after` content chunks."""
+
+    stage: Literal["headers", "first", "chunk"] = "chunk"
+    after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A stream line that is no JSON, after `after` content chunks; the stream then goes on."""
+
+    after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """The body ends, without an error of TCP or HTTP, in the middle of a JSON value.
+
+    In a stream: in the middle of the event that follows `after` content chunks.
+    """
+
+    after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamError:
+    """The provider's own error event in the stream, after `after` content chunks."""
+
+    after: int = 1
+    message: str = "Overloaded"
+    status: int = 529
+
+
+Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. Delays are real seconds; a text given as a tuple is streamed in exactly these chunks."""
+
+    text: str | tuple[str, ...] = ""
+    thinking: str | tuple[str, ...] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    first_delay: float = 0.0  # before the headers
+    chunk_delay: float = 0.0  # between content chunks
+    rate: float | None = None  # content chunks per second; sets chunk_delay
+    finish: Finish | None = None  # None: "tools" if there are tool calls, else "stop"
+    output_tokens: int | None = None  # None: counted
+    headers: Mapping[str, str] = field(default_factory=dict)
+    report_cache: bool = True  # False: usage without any cache counter (OpenAI protocol, Gemini)
+    report_usage: bool = True  # False: no usage at all, as some local servers do (OpenAI protocol)
+    fault: Fault | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two content chunks."""
+        return 1 / self.rate if self.rate else self.chunk_delay
+
+    @property
+    def text_chunks(self) -> tuple[str, ...]:
+        """The text as it is streamed."""
+        return chunks(self.text)
+
+    @property
+    def thinking_chunks(self) -> tuple[str, ...]:
+        """The thinking as it is streamed."""
+        return chunks(self.thinking)
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Output tokens spent on thinking."""
+        return sum(map(count, self.thinking_chunks))
+
+    @property
+    def tokens(self) -> int:
+        """Output tokens, thinking included."""
+        if self.output_tokens is not None:
+            return self.output_tokens
+        calls = sum(count(call.name) + count(call.json) for call in self.tool_calls)
+        return self.thinking_tokens + sum(map(count, self.text_chunks)) + calls
+
+    @property
+    def ending(self) -> Finish:
+        """Why the model stopped."""
+        return self.finish or ("tools" if self.tool_calls else "stop")
+
+    def named(self, prefix: str, serial: int) -> Reply:
+        """The same reply with an id for every tool call that has none."""
+        calls = (
+            call if call.id else replace(call, id=f"{prefix}{serial:06d}{i:02d}")
+            for i, call in enumerate(self.tool_calls)
+        )
+        return replace(self, tool_calls=tuple(calls))
+
+    def fitted(self, limit: int | None) -> Reply:
+        """The reply as a model stops it at a token limit: whole chunks, then finish "length"."""
+        if limit is None or self.output_tokens is not None or self.tokens <= limit:
+            return self
+        thinking, left = within(self.thinking_chunks, limit)
+        text, _ = within(self.text_chunks, left)
+        return replace(self, thinking=thinking, text=text, tool_calls=(), finish="length")
+
+
+Script = Reply | Callable[[Call], Reply]
+
+
+def within(parts: tuple[str, ...], limit: int) -> tuple[tuple[str, ...], int]:
+    """The leading chunks that fit in `limit` tokens, and what is left of the limit."""
+    kept: list[str] = []
+    for part in parts:
+        if count(part) > limit:
+            return tuple(kept), 0
+        kept.append(part)
+        limit -= count(part)
+    return tuple(kept), limit
+
+
+def chunks(text: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Chunks of a text: those given, or one a word with the white space after it."""
+    return (
+        text
+        if isinstance(text, tuple)
+        else tuple(re.findall(r"\s*\S+\s*", text)) or ((text,) if text else ())
+    )
+
+
+def default_reply(call: Call) -> Reply:
+    """What is said when nothing is scripted: which turn it is and what the user said last, shortened."""
+    said = " ".join(call.said.split())
+    return Reply(f"Reply {call.turns}: you said {said if len(said) <= 40 else said[:39] + '…'}")
