@@ -1,3 +1,50 @@
 """Chat cells for Jupyter and IPython: the notebook is the conversation, and its prompt cache is in view."""
 
+from __future__ import annotations
+
+from typing import Any
+
 __version__ = "0.1.0"
+
+_LOADED = "ipycachechat-loaded"  # the place in `shell.meta` of what is loaded, and of whom it stands in for
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext ipycachechat`: the magics, and one line that says which model is in use."""
+    from ipycachechat.magics import ChatMagics
+    from ipycachechat.session import Session
+
+    owners = {kind: table.get("chat") for kind, table in shell.magics_manager.magics.items()}
+    magics = ChatMagics(shell, Session(shell))
+    shell.register_magics(magics)
+    shell.set_hook("complete_command", magics.complete, str_key="%chat")
+    shell.set_hook("complete_command", magics.complete, str_key="%%chat")
+    shell.meta[_LOADED] = (magics, owners)
+    instead = f"; it stands in for the %%chat of {_origin(owners)}" if any(owners.values()) else ""
+    print(f"ipycachechat: {magics.model_in_use()} (%chat help){instead}")  # noqa: T201
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext ipycachechat`: nothing stays but the conversation, should the extension come back."""
+    if _LOADED not in shell.meta:
+        return
+    magics, owners = shell.meta.pop(_LOADED)
+    magics.session.close()
+    for kind, owner in owners.items():
+        table = shell.magics_manager.magics[kind]
+        if owner is not None:
+            table["chat"] = owner
+        else:
+            table.pop("chat", None)
+    shell.magics_manager.registry.pop(type(magics).__name__, None)
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)
+    commands = shell.strdispatchers["complete_command"].strs
+    for key in ("%chat", "%%chat"):
+        commands.pop(key, None)
+
+
+def _origin(owners: dict[str, Any]) -> str:
+    """The package of the magic that had the name."""
+    owner = next(owner for owner in owners.values() if owner is not None)
+    return str(getattr(owner, "__module__", "") or "another package").partition(".")[0]

@@ -1,7 +1,36 @@
-"""What every test may ask for."""
+"""What every test may ask for, and what it needs."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from wire.fixtures import wire
 
 __all__ = ["wire"]
+
+CHROMIUM = Path("/usr/bin/chromium")
+IN_CI = bool(os.environ.get("IPYCACHECHAT_CI"))
+
+
+@pytest.fixture(autouse=True)
+def _no_real_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the keys or base URLs of the person who runs it."""
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_API_BASE", "_BASE_URL", "_AUTH_TOKEN")):
+            monkeypatch.delenv(name)
+    yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without chromium or xllamacpp their tests are skipped, but not in CI."""
+    missing = ""
+    if item.get_closest_marker("browser") and not CHROMIUM.exists():
+        missing = f"{CHROMIUM} is not there"
+    if item.get_closest_marker("local") and importlib.util.find_spec("xllamacpp") is None:
+        missing = "xllamacpp is not installed"
+    if missing:
+        (pytest.fail if IN_CI else pytest.skip)(missing)

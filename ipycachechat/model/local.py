@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ipycachechat.core.errors import LocalModelError
-from ipycachechat.model.weights import MODEL, Progress, ensure
-
-__all__ = ["Address", "LocalServers", "Progress"]
+from ipycachechat.core.events import Progress
+from ipycachechat.model.weights import MODEL, ensure
 
 SERVER = Path(__file__).with_name("local_server.py")
 

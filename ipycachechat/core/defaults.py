@@ -1,0 +1,28 @@
+"""What holds where nobody has said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ipycachechat.core.cache import Ttl
+
+# A provider's current middle model, in the order in which keys are looked for.
+MODELS = {
+    "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-5",
+    "OPENAI_API_KEY": "openai/gpt-5.6-terra",
+    "GEMINI_API_KEY": "gemini/gemini-3.8-flash",
+}
+LOCAL = "local"
+MOST_TOKENS = 16_000
+"""Tokens of an answer, where the model could give more."""
+LOCAL_TOKENS = 1_024
+TTLS: Mapping[str, Ttl] = {"auto": "1h", "5m": "5m", "1h": "1h"}
+"""How long the cache is to live; auto: people think for ten minutes, and a cache of five has lapsed then."""
+
+
+def model(environment: Mapping[str, str]) -> str:
+    """The first provider's whose key is in the environment, else the model on this machine."""
+    for key, name in MODELS.items():
+        if environment.get(key, "").strip():
+            return name
+    return LOCAL

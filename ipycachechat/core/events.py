@@ -1,0 +1,51 @@
+"""What is told while a prompt is on its way, in this order: progress, sending, text, done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipycachechat.core.conversation import Turn
+from ipycachechat.core.errors import ChatError
+from ipycachechat.core.usage import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is being waited for; `done` and `total` in bytes, None where nobody knows."""
+
+    what: str
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The request is on its way: what a placeholder tells."""
+
+    model: str
+    tokens: int
+    """An estimate."""
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end: a turn if there is one to show, what it cost, and what went wrong."""
+
+    turn: Turn | None
+    bill: Cost = Cost()
+    error: ChatError | None = None
+    number: int = 0
+    """The turn's place in the conversation, from 1."""
+    stale: int = 0
+    """How many later turns answered an older version."""
+
+
+Event = Progress | Sending | Text | Done

@@ -1,0 +1,154 @@
+"""Tokens and money. What nobody reported is None, never 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request, as the provider billed them; None is unknown.
+
+    `read`, `written` and `fresh` add up to `input`. `written_1h` is the part of `written` with the longer life.
+    """
+
+    input: int | None = None
+    read: int | None = None
+    written: int | None = None
+    written_1h: int = 0
+    output: int | None = None
+    thinking: int | None = None
+    """The part of `output` that was thought; None where it is not told apart."""
+    bills_writes: bool = True
+    """Whether writing is told and billed at all; where not, what was written counts as fresh."""
+
+    def __post_init__(self) -> None:
+        if self.fresh is not None and self.fresh < 0:
+            raise ValueError("more tokens were read and written than were sent")
+
+    @property
+    def fresh(self) -> int | None:
+        """Input tokens neither read nor written."""
+        if self.input is None or self.read is None or self.written is None:
+            return None
+        return self.input - self.read - self.written
+
+    @property
+    def share_read(self) -> float | None:
+        """The part of the input that came from the cache, 0 to 1."""
+        return self.read / self.input if self.input and self.read is not None else None
+
+
+NOTHING_REPORTED = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """US dollars a token; None is unknown."""
+
+    input: float | None = None
+    output: float | None = None
+    read: float | None = None
+    write: float | None = None
+    write_1h: float | None = None
+    thinking: float | None = None
+    """Where thought tokens have a price of their own; else they cost what output costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A model's rates, and those that hold for the whole request once its input is above a size."""
+
+    rates: Rates = Rates()
+    above: tuple[tuple[int, Rates], ...] = ()
+
+    def at(self, tokens: int) -> Rates:
+        """The rates for a request with this much input."""
+        rates = self.rates
+        for size, higher in sorted(self.above, key=lambda tier: tier[0]):
+            if tokens > size:
+                rates = higher
+        return rates
+
+
+FREE = Price(Rates(0.0, 0.0, 0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """US dollars of one request, and what the cache saved of them; None is unknown."""
+
+    paid: float | None = None
+    saved: float | None = None
+    """What the same tokens would have cost with no cache, minus what they did cost."""
+
+
+def cost(usage: Usage, price: Price) -> Cost:
+    """The bill for these tokens; unknown if one of the tokens or rates that it needs is."""
+    rates = price.at(usage.input or 0)
+    thought = usage.thinking if rates.thinking is not None and usage.thinking else 0
+    five_minutes = None if usage.written is None else usage.written - usage.written_1h
+    paid = _sum(
+        _times(usage.fresh, rates.input),
+        _times(usage.read, rates.read),
+        _times(five_minutes, rates.write),
+        _times(usage.written_1h, rates.write_1h),
+        _times(None if usage.output is None else usage.output - thought, rates.output),
+        _times(thought, rates.thinking),
+    )
+    uncached = _sum(
+        _times(usage.input, rates.input),
+        _times(None if usage.output is None else usage.output - thought, rates.output),
+        _times(thought, rates.thinking),
+    )
+    return Cost(paid, None if paid is None or uncached is None else uncached - paid)
+
+
+def _times(tokens: int | None, rate: float | None) -> float | None:
+    """No tokens cost nothing, whatever the rate."""
+    if tokens == 0:
+        return 0.0
+    return None if tokens is None or rate is None else tokens * rate
+
+
+def _sum(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All requests of this kernel added up, those that failed or were undone included."""
+
+    requests: int = 0
+    tokens: Usage = Usage(0, 0, 0, 0, 0)
+    paid: float = 0.0
+    saved: float = 0.0
+    unknown_tokens: int = 0
+    """Requests of which some token count is unknown: the sums are "at least"."""
+    unknown_cost: int = 0
+
+    def add(self, usage: Usage, bill: Cost) -> Ledger:
+        """With one more request."""
+        if None in (usage.input, usage.read, usage.written, usage.output):
+            known = self.tokens
+            output = (known.output or 0) + (usage.output or 0)
+            tokens = replace(known, output=output)
+        else:
+            tokens = Usage(
+                (self.tokens.input or 0) + (usage.input or 0),
+                (self.tokens.read or 0) + (usage.read or 0),
+                (self.tokens.written or 0) + (usage.written or 0),
+                self.tokens.written_1h + usage.written_1h,
+                (self.tokens.output or 0) + (usage.output or 0),
+            )
+        return Ledger(
+            self.requests + 1,
+            tokens,
+            self.paid + (bill.paid or 0.0),
+            self.saved + (bill.saved or 0.0),
+            self.unknown_tokens + (None in (usage.input, usage.read, usage.written, usage.output)),
+            self.unknown_cost + (bill.paid is None),
+        )

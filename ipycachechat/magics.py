@@ -1,0 +1,192 @@
+"""What the person types, to calls."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+from traitlets import Bool, Enum, Int, Unicode
+
+from ipycachechat.chat import Ask
+from ipycachechat.core import defaults
+from ipycachechat.core.errors import BadInput
+from ipycachechat.notebook import badge, front, markdown
+from ipycachechat.notebook.prompt import fill
+from ipycachechat.session import Session, read_dotenv
+
+HELP = """\
+%%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--out NAME]
+    Ask the model the cell's text, after all earlier turns. {{ expression }} is replaced by its value.
+    A cell that is run again replaces its turn.
+%chat                  where we stand: model, turns, tokens, cost
+%chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf
+%chat system [TEXT]    the system prompt, or another from now on ("" for none)
+%chat history          the turns, in order
+%chat undo             back to before the last change
+%chat reset            begin anew (%chat undo brings the turns back)
+%chat help             this
+Settings: %config ChatMagics. Keys: in the environment only."""
+COMMANDS = ("model", "system", "history", "undo", "reset", "help")
+
+
+@magics_class
+class ChatMagics(Magics):
+    """Chat with a model in cells; the chat cells of a notebook are one conversation."""
+
+    model = Unicode("", help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys set").tag(
+        config=True
+    )
+    system = Unicode("", help="The system prompt of a new conversation.").tag(config=True)
+    max_tokens = Int(
+        0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MOST_TOKENS:,}."
+    ).tag(config=True)
+    ttl = Enum(list(defaults.TTLS), "auto", help="How long Claude's cache is asked to live; auto: 1h.").tag(
+        config=True
+    )
+    dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
+
+    def __init__(self, shell: Any, session: Session) -> None:
+        super().__init__(shell)
+        self._names: dict[str, Any] = shell.user_ns
+        self.session = session
+        self.observe(lambda change: session.chat.set_system(change["new"]), "system")
+        if self.system and not session.chat.history.now.turns:
+            session.chat.set_system(self.system)
+
+    def model_in_use(self) -> str:
+        """The setting, else the first provider whose key is there, else the local model."""
+        if self.dotenv:
+            read_dotenv()
+        return self.model.strip() or defaults.model(os.environ)
+
+    @magic_arguments()
+    @argument("-m", "--model", default="", help="for this cell: PROVIDER/MODEL, local, or local:PATH.gguf")
+    @argument("--system", default=None, help="for this cell, in place of the conversation's system prompt")
+    @argument("--max-tokens", type=int, default=None, help="the longest answer, in tokens")
+    @argument("--out", default="", metavar="NAME", help="bind the answer's text to this name")
+    @argument("command", nargs="*", help="%%chat only: model, system, history, undo, reset or help")
+    @no_var_expand
+    @line_cell_magic
+    def chat(self, line: str = "", cell: str | None = None) -> None:
+        """Ask a model the cell's text; its answer streams in below. All chat cells are one conversation.
+
+        `%%chat` asks; `{{ expression }}` in the text is replaced by the value's text.
+        `%chat` alone tells where we stand; `%chat help` lists what else there is.
+        """
+        if cell is None:
+            self._command(line.strip())
+        else:
+            self._ask(line, cell)
+
+    def _ask(self, line: str, cell: str) -> None:
+        try:
+            args = type(self).chat.parser.parse_args(shlex.split(line))
+        except (UsageError, ValueError) as error:
+            _wrong(f"%%chat {line.strip()}: {error}")
+        if args.command:
+            _wrong(f"%%chat takes its text from the cell, not {' '.join(args.command)!r} from its first line")
+        if args.out and not args.out.isidentifier():
+            _wrong(f"--out {args.out}: this is no name that a variable can have")
+        if args.max_tokens is not None and args.max_tokens < 1:
+            _wrong("--max-tokens must be 1 or more")
+        if not cell.strip():
+            _wrong("The cell has no text to send")
+        prompt = fill(cell.strip(), self._names)
+        if not prompt.strip():
+            _wrong("The cell has no text to send once its {{ … }} are filled in")
+        done = self.session.ask(
+            Ask(
+                prompt,
+                args.model.strip() or self.model_in_use(),
+                front.cell(self.shell),
+                args.system,
+                args.max_tokens or self.max_tokens,
+                defaults.TTLS[self.ttl],
+            )
+        )
+        if args.out and done.turn is not None:
+            self._names[args.out] = done.turn.answer
+
+    def _command(self, line: str) -> None:
+        name, _, rest = line.partition(" ")
+        if not name:
+            return self._status()
+        if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+            _wrong(f"%chat {name}: there is no such command", near and f"Did you mean: %chat {near[0]}")
+        rest = rest.strip()
+        if rest and name not in ("model", "system"):
+            _wrong(f"%chat {name} takes nothing after it")
+        getattr(self, f"_{name}")(rest)
+
+    def _status(self) -> None:
+        chat = self.session.chat
+        turns = chat.history.now.turns
+        stale = sum(turn.stale for turn in turns)
+        tokens, money = badge.totals(chat.ledger)
+        print(f"{self.model_in_use()}, {_turns(len(turns))}" + f" ({stale} stale)" * bool(stale))  # noqa: T201
+        print(tokens)  # noqa: T201
+        print(money)  # noqa: T201
+
+    def _model(self, name: str) -> None:
+        if name:
+            self.model = name
+        print(f"model: {self.model_in_use()}")  # noqa: T201
+
+    def _system(self, text: str) -> None:
+        if text:
+            quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+            self.session.chat.set_system(text[1:-1] if quoted else text)
+        now = self.session.chat.history.now.system
+        print(f"system: {now}" if now else "no system prompt")  # noqa: T201
+
+    def _history(self, _: str) -> None:
+        turns = self.session.chat.history.now.turns
+        if not turns:
+            print("no turns yet")  # noqa: T201
+        for number, turn in enumerate(turns, 1):
+            state = turn.state.value + ", stale" * turn.stale
+            print(f"{number}. [{state}, {turn.model}] {_short(turn.prompt)}")  # noqa: T201
+            print(f"   → {_short(turn.answer)}")  # noqa: T201
+
+    def _undo(self, _: str) -> None:
+        if not self.session.chat.undo():
+            _wrong("There is nothing to undo")
+        print(f"undone: {_turns(len(self.session.chat.history.now.turns))}")  # noqa: T201
+
+    def _reset(self, _: str) -> None:
+        self.session.chat.reset()
+        print("begun anew (%chat undo brings the turns back)")  # noqa: T201
+
+    def _help(self, _: str) -> None:
+        print(HELP)  # noqa: T201
+
+    def complete(self, _: Any, event: Any) -> list[str]:
+        """Tab completion of `%chat …`: subcommands, then model names."""
+        words = event.line[: len(event.line)].split()
+        if event.line.lstrip().startswith("%%"):
+            names = (
+                self.session.names() if words[-2:-1] in (["-m"], ["--model"]) or words[-1:] == ["-m"] else []
+            )
+            return names or ["-m", "--system", "--max-tokens", "--out"]
+        if len(words) > 1 and words[1] == "model" and (len(words) > 2 or event.line.endswith(" ")):
+            return self.session.names()
+        return list(COMMANDS) if len(words) < 2 or not event.line.endswith(" ") else []
+
+
+def _wrong(what: str, todo: str | list[str] = "") -> NoReturn:
+    raise BadInput(" ".join(what.split()), str(todo or "See %chat help, or %%chat?"))
+
+
+def _turns(number: int) -> str:
+    return f"{number} turn" + "s" * (number != 1)
+
+
+def _short(text: str) -> str:
+    line = " ".join(markdown.clean(text).split())
+    return line if len(line) <= 100 else line[:99] + "…"

@@ -1,0 +1,83 @@
+"""When and how litellm is imported: on the main thread only, in portions, leaving the process as it was.
+
+In a thread, a cell that imports part of litellm meanwhile would make both imports fail, and a process forked
+meanwhile would hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+
+# What litellm imports, heaviest first, so that a cell that is run meanwhile waits for one portion only.
+PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
+
+# The price map that came with litellm, not one downloaded; and no silent reading of `.env`.
+DURING_IMPORT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+
+
+def is_imported() -> bool:
+    """Whether litellm is here and whole."""
+    module = sys.modules.get("litellm")
+    return module is not None and hasattr(module, "acompletion")
+
+
+def portions() -> Iterator[str]:
+    """Import litellm, one portion at each step."""
+    for name in PORTIONS:
+        if name not in sys.modules or name == "litellm":
+            with _as_it_was():
+                importlib.import_module(name)
+        yield name
+    sys.modules["litellm"].suppress_debug_info = True  # type: ignore[attr-defined] # it prints to stdout
+
+
+def load() -> ModuleType:
+    """Litellm, imported now if it was not."""
+    if not is_imported():
+        for _ in portions():
+            pass
+    return importlib.import_module("litellm")
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Put environment variables and warning filters back."""
+    before = {name: os.environ.get(name) for name in DURING_IMPORT}
+    os.environ.update(DURING_IMPORT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of others, about others
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+async def warm_up() -> None:
+    """Make the first request's lazy imports now: ask a closed port of this machine, then nobody.
+
+    The first answer after the import starts 0.4 s later than the second; this takes that time when nobody waits.
+    """
+    import litellm
+
+    one = {"messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 1, "num_retries": 0}
+    with contextlib.suppress(Exception):
+        await litellm.acompletion(
+            model="openai/x", api_base="http://127.0.0.1:9/v1", api_key="none", max_retries=0, **one
+        )
+    with contextlib.suppress(Exception):
+        await litellm.acompletion(
+            model="anthropic/claude-sonnet-5", api_base="http://127.0.0.1:9", api_key="none", **one
+        )
+    with contextlib.suppress(Exception):  # litellm's own echo, which sends nothing
+        async for _ in await litellm.acompletion(model="openai/x", mock_response="x", **one):
+            pass

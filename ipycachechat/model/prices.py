@@ -1,0 +1,51 @@
+"""What a model costs and may answer, out of litellm's price data, without asking any server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ipycachechat.core.usage import Price, Rates
+
+# Our names and litellm's.
+FIELDS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "read": "cache_read_input_token_cost",
+    "write": "cache_creation_input_token_cost",
+    "write_1h": "cache_creation_input_token_cost_above_1hr",
+    "thinking": "output_cost_per_reasoning_token",
+}
+
+
+def entry(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Mapping[str, Any]:
+    """Litellm's record of the model; empty where there is none."""
+    if found := data.get(f"{provider}/{name}"):
+        return found
+    plain = data.get(name, {})
+    family = str(plain.get("litellm_provider", ""))
+    return plain if family.startswith(provider) else {}
+
+
+def price(record: Mapping[str, Any]) -> Price:
+    """The rates in the record. A model for nothing on somebody else's machine has an unknown price."""
+    if not record.get("input_cost_per_token"):
+        return Price()
+    base = {ours: record.get(theirs) for ours, theirs in FIELDS.items()}
+    sizes = {int(found[1]) for name in record if (found := re.search(r"_above_(\d+)k_tokens$", name))}
+    above = []
+    for size in sorted(sizes):
+        higher = {ours: record.get(f"{theirs}_above_{size}k_tokens") for ours, theirs in FIELDS.items()}
+        # What has no price of its own above the size keeps the price below it.
+        known = {ours: rate for ours, rate in higher.items() if rate is not None}
+        above.append((size * 1000, Rates(**(base | known))))
+        base |= known
+    first = {ours: record.get(theirs) for ours, theirs in FIELDS.items()}
+    return Price(Rates(**first), tuple(above))
+
+
+def most_tokens(record: Mapping[str, Any], limit: int) -> int | None:
+    """The longest answer that the model can give, at most `limit`; None where nobody knows."""
+    longest = record.get("max_output_tokens") or record.get("max_tokens")
+    return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None

@@ -1,0 +1,125 @@
+"""The line under an answer: what came from the cache, what it cost, what was saved.
+
+Made of tags and attributes that an untrusted notebook keeps: class, title, inline style, details, meter.
+"""
+
+from __future__ import annotations
+
+from ipycachechat.core.conversation import State, Turn
+from ipycachechat.core.events import Done
+from ipycachechat.core.usage import Cost, Ledger
+
+# Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
+_PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
+_LINE = "font-size:0.85em;line-height:1.6;margin:0.2em 0;opacity:0.85"
+_BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow:hidden;margin-right:0.6em"
+
+
+def count(tokens: int | None) -> str:
+    """Tokens with thousands apart, or "unknown"."""
+    return "unknown" if tokens is None else f"{tokens:,}"
+
+
+def money(dollars: float | None) -> str:
+    """US dollars to the thousandth of a cent, or "unknown"."""
+    if dollars is None:
+        return "unknown"
+    sign = "-" if dollars < 0 else ""
+    return f"{sign}${abs(dollars):.5f}" if abs(dollars) < 10 else f"{sign}${abs(dollars):,.2f}"
+
+
+def share(part: float | None) -> str:
+    """A share as a percentage, or "unknown"."""
+    return "unknown" if part is None else f"{part:.0%}"
+
+
+def facts(turn: Turn, bill: Cost) -> list[tuple[str, str]]:
+    """What the badge tells, in order: name and value."""
+    usage = turn.usage
+    written = count(usage.written) if usage.bills_writes else "not billed"
+    free = bill.paid == 0 and usage.input != 0
+    return [
+        ("model", turn.model),
+        ("read", f"{count(usage.read)} ({share(usage.share_read)})"),
+        ("written", written),
+        ("fresh", count(usage.fresh)),
+        ("input", count(usage.input)),
+        ("answered", count(usage.output)),
+        ("cost", "free" if free else money(bill.paid)),
+        ("saved", "nothing to pay" if free else money(bill.saved)),
+    ]
+
+
+def notes(done: Done) -> list[str]:
+    """What else is to be said of the turn."""
+    told: list[str] = []
+    if done.turn is None:
+        return told
+    if done.turn.state is State.INTERRUPTED:
+        told.append("interrupted: kept as far as it came")
+    if done.turn.state is State.CUT_OFF:
+        told.append("cut off at the most tokens an answer may have (--max-tokens)")
+    if done.stale:
+        later = "1 later turn" if done.stale == 1 else f"{done.stale} later turns"
+        told.append(f"turn {done.number} has changed: {later} answered an older version")
+    return told
+
+
+def to_text(done: Done) -> str:
+    """The badge in one line, for terminals."""
+    if done.turn is None:
+        return ""
+    return " · ".join([_sentence(name, value) for name, value in facts(done.turn, done.bill)] + notes(done))
+
+
+def to_html(done: Done) -> str:
+    """The badge as static HTML that needs no script and no style sheet."""
+    from fastcore.xml import Details, Div, Span, Summary, Table, Td, Tr, to_xml
+
+    if done.turn is None:
+        return ""
+    told = facts(done.turn, done.bill)
+    shown = [_sentence(name, value) for name, value in told if name != "input"]
+    rows = [
+        Tr(Td(name, style="text-align:left"), Td(value, style="text-align:right")) for name, value in told
+    ]
+    usage = done.turn.usage
+    bar = [
+        Span(title=f"{name} {tokens:,}", style=f"width:{tokens / usage.input:.1%};background:{colour}")
+        for name, colour in _PARTS
+        if usage.input and (tokens := getattr(usage, name))
+    ]
+    line = [Span(*bar, style=_BAR)] if bar else []
+    table = Table(*rows, style="font-size:1em;margin:0.3em 0 0.3em 1.2em")
+    summary = Summary(*line, Span(" · ".join(shown)), style="cursor:pointer")
+    more = [Div(note, style="margin-left:1.2em") for note in notes(done)]
+    return str(
+        to_xml(Div(Details(summary, table), *more, cls="ipycachechat-badge", style=_LINE), indent=False)
+    ).strip()
+
+
+def _sentence(name: str, value: str) -> str:
+    """One fact in the badge's line."""
+    return {
+        "model": value,
+        "read": f"{value.replace('(unknown)', '').strip()} read",
+        "cost": value if value != "unknown" else "cost unknown",
+        "saved": value if value == "nothing to pay" else f"saved {value}",
+    }.get(name, f"{name} {value}" if value in ("unknown", "not billed") else f"{value} {name}")
+
+
+def totals(ledger: Ledger) -> tuple[str, str]:
+    """All requests of the kernel: a line of tokens, a line of money."""
+    tokens, at_least = ledger.tokens, "at least " if ledger.unknown_tokens else ""
+    missing = (
+        f" ({ledger.unknown_tokens} of {ledger.requests} requests unknown)" if ledger.unknown_tokens else ""
+    )
+    first = (
+        f"{at_least}{count(tokens.input)} tokens in: {count(tokens.read)} read, {count(tokens.written)} written, "
+        f"{count(tokens.fresh)} fresh; {count(tokens.output)} answered{missing}"
+    )
+    if ledger.requests and ledger.unknown_cost == ledger.requests:
+        return first, "cost unknown"
+    least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
+    paid = least if ledger.unknown_cost else money(ledger.paid)
+    return first, f"cost {paid}, saved {money(ledger.saved)}"

@@ -1,0 +1,89 @@
+"""A chat cell while it runs: its own thread waits for what the background loop tells, and draws."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+
+from ipycachechat.core.errors import Interrupted
+from ipycachechat.core.events import Done, Event, Progress, Sending, Text
+from ipycachechat.notebook.screen import SOONEST, Screen
+
+# How long the connection may take to close after the stop button.
+CLOSING = 5.0  # seconds
+
+Start = Callable[[Callable[[Event], None]], "Future[Done]"]
+
+
+def run(start: Start, screen: Screen) -> Done:
+    """Show a prompt's way from `start` to its end. Raises the ChatError that ended it, if one did.
+
+    KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
+    """
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    future = start(events.put)
+    try:
+        done = _follow(events, future, screen)
+    except KeyboardInterrupt:
+        future.cancel()
+        done = _last(events)
+        screen.done(done)
+        kept = "What arrived is kept, marked." if done.turn else "The conversation is as it was."
+        raise Interrupted("Stopped.", f"{kept} Run the cell again to ask again.") from None
+    except BaseException:
+        future.cancel()
+        raise
+    if done.error is not None:
+        raise done.error from None
+    return done
+
+
+def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Screen) -> Done:
+    started = time.monotonic()
+    on: Sending | Progress | None = None
+    arrived, told = False, 0
+    while True:
+        try:
+            event = events.get(timeout=SOONEST)
+        except queue.Empty:
+            if future.done() and events.empty():
+                return _unexpected(future)
+            passed = time.monotonic() - started
+            if not arrived and on is not None and int(passed) > told:
+                told = int(passed)
+                screen.waiting(on, passed)
+            screen.tick()
+            continue
+        match event:
+            case Text(piece):
+                arrived = True
+                screen.text(piece)
+            case Done():
+                screen.done(event)
+                return event
+            case _:
+                on = event
+                screen.waiting(event, time.monotonic() - started)
+
+
+def _unexpected(future: Future[Done]) -> Done:
+    """The task ended without a word: its own error, which is a fault of ours."""
+    with suppress(CancelledError):
+        return future.result()
+    return Done(None)
+
+
+def _last(events: queue.SimpleQueue[Event]) -> Done:
+    """The `Done` that a cancelled request still tells."""
+    end = time.monotonic() + CLOSING
+    while (left := end - time.monotonic()) > 0:
+        try:
+            event = events.get(timeout=left)
+        except (queue.Empty, KeyboardInterrupt):  # stop pressed twice: no reason to leave half-way
+            continue
+        if isinstance(event, Done):
+            return event
+    return Done(None)

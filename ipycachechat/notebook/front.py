@@ -1,0 +1,36 @@
+"""What the shell tells of the front end that is running this cell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ipycachechat.core.conversation import Cell
+
+
+def cell(shell: Any) -> Cell | None:
+    """The notebook cell that is running; None where the front end names none."""
+    parent = _parent(shell)
+    name = parent.get("metadata", {}).get("cellId")
+    return Cell(str(name), str(parent.get("header", {}).get("msg_id", ""))) if name else None
+
+
+def somebody_is_there(shell: Any) -> bool:
+    """Whether a person could answer a question: nbclient and its like cannot."""
+    return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
+
+
+def draws(shell: Any) -> bool:
+    """Whether outputs can be redrawn: not in a terminal, nor in a console that prints one after the other."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return False
+    # Servers name the connection file after a uuid, `jupyter console` and qtconsole after their process.
+    file = Path(str(getattr(getattr(kernel, "parent", None), "connection_file", "") or "")).name
+    return not re.fullmatch(r"kernel-\d+\.json", file)
+
+
+def _parent(shell: Any) -> dict[str, Any]:
+    kernel = getattr(shell, "kernel", None)
+    return (kernel.get_parent("shell") or {}) if kernel is not None else {}

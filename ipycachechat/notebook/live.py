@@ -1,0 +1,54 @@
+"""Badges that are alive for a while as widgets, then stay as static HTML.
+
+A saved widget shows "model not found" without its kernel, so each is replaced after some seconds, when the
+next cell runs, or when the kernel ends, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from ipycachechat.core.events import Done
+from ipycachechat.notebook import badge
+
+ALIVE = 10.0  # seconds
+
+
+class LiveBadges:
+    """The badges of this kernel that are still widgets."""
+
+    def __init__(self) -> None:
+        self._alive: dict[str, tuple[Any, dict[str, str]]] = {}
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def show(self, done: Done, *, live: bool) -> None:
+        """Display a badge: a widget with its static form beside it, or only that where nobody is there."""
+        from IPython.display import display
+
+        static = {"text/html": badge.to_html(done), "text/plain": badge.to_text(done)}
+        name = uuid4().hex
+        data: dict[str, Any] = dict(static)
+        if live:
+            from ipywidgets import HTML
+
+            widget = HTML(static["text/html"])
+            self._alive[name] = (widget, static)
+            data |= widget._repr_mimebundle_() | static
+            with suppress(RuntimeError):  # no loop: the next cell or the end will do
+                self._timers.append(asyncio.get_running_loop().call_later(ALIVE, self.freeze))
+        display(data, raw=True, display_id=name)
+
+    def freeze(self, *_: object) -> None:
+        """Replace every live badge by its static form."""
+        from IPython.display import update_display
+
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        while self._alive:
+            name, (widget, static) = self._alive.popitem()
+            update_display(static, raw=True, display_id=name)
+            widget.close()

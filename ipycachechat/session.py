@@ -1,0 +1,94 @@
+"""One kernel's chat, and all that lives as long as the extension is loaded: what `%unload_ext` takes away."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from ipycachechat.chat import Ask, AsyncChat
+from ipycachechat.core import defaults
+from ipycachechat.core.events import Done, Event
+from ipycachechat.model import litellm_import
+from ipycachechat.model.loop import BackgroundLoop
+from ipycachechat.notebook import cell, front
+from ipycachechat.notebook.idle import IdleWork
+from ipycachechat.notebook.live import LiveBadges
+from ipycachechat.notebook.screen import NotebookScreen, Screen, TerminalScreen
+
+# The conversation waits here while the extension is reloaded.
+PARKED = "ipycachechat"
+
+
+class Session:
+    """The chat, its background loop, its live badges and its idle work, tied to one shell."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.chat = AsyncChat()
+        if parked := shell.meta.pop(PARKED, None):
+            self.chat.history, self.chat.ledger = parked
+        self._loop = BackgroundLoop()
+        self._badges = LiveBadges()
+        self._idle = IdleWork(litellm_import.portions(), litellm_import.warm_up)
+        self._events: list[tuple[str, Callable[..., None]]] = [
+            ("pre_run_cell", self._badges.freeze),
+            ("pre_run_cell", self._idle.pause),
+            ("post_run_cell", self._idle.arm),
+        ]
+        for name, callback in self._events:
+            shell.events.register(name, callback)
+        atexit.register(self._at_exit)
+
+    def ask(self, ask: Ask) -> Done:
+        """Send a prompt from the running cell, show what comes, and keep it."""
+        screen: Screen = TerminalScreen()
+        if front.draws(self.shell):
+            live = front.somebody_is_there(self.shell)
+            screen = NotebookScreen(lambda done: self._badges.show(done, live=live))
+
+        def start(tell: Callable[[Event], None]) -> Future[Done]:
+            sending = self.chat.sending(ask)
+            screen.waiting(sending, 0)
+            litellm_import.load()
+            return self._loop.submit(self.chat.send(ask, tell))
+
+        return cell.run(start, screen)
+
+    def names(self) -> list[str]:
+        """Model names that can be completed: litellm's if it is here, and the defaults."""
+        known = {*defaults.MODELS.values(), defaults.LOCAL}
+        if litellm_import.is_imported():
+            import litellm
+
+            for name, record in litellm.model_cost.items():
+                if record.get("mode", "chat") in ("chat", "responses"):
+                    provider = str(record.get("litellm_provider", ""))
+                    known.add(name if "/" in name or not provider else f"{provider}/{name}")
+        return sorted(known)
+
+    def close(self) -> None:
+        """Leave nothing behind but the conversation, which a reload takes up again."""
+        for name, callback in self._events:
+            self.shell.events.unregister(name, callback)
+        atexit.unregister(self._at_exit)
+        self._at_exit()
+        self.shell.meta[PARKED] = (self.chat.history, self.chat.ledger)
+
+    def _at_exit(self) -> None:
+        self._idle.stop()
+        self._badges.freeze()
+        if self._loop.running:
+            self._loop.submit(self.chat.stop()).result(timeout=10)
+            self._loop.stop()
+
+
+def read_dotenv() -> None:
+    """Take over what `.env` (here or above) sets and the environment does not."""
+    from dotenv import dotenv_values, find_dotenv
+
+    for name, value in dotenv_values(find_dotenv(usecwd=True)).items():
+        if value is not None:
+            os.environ.setdefault(name, value)
