@@ -7,6 +7,7 @@ a provider like any other that speaks OpenAI's protocol.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import re
@@ -150,8 +151,6 @@ def _why(status: int, log: IO[bytes]) -> str:
 async def _end(child: Process) -> None:
     """Kill and wait: the child has nothing to save."""
     if child.returncode is None:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
             child.kill()
-        except ProcessLookupError:  # it ended in this very moment
-            pass
     await child.wait()
