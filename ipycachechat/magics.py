@@ -60,8 +60,6 @@ class ChatMagics(Magics):
 
     def model_in_use(self) -> str:
         """The setting, else the first provider whose key is there, else the local model."""
-        if self.dotenv:
-            read_dotenv()
         return self.model.strip() or defaults.model(os.environ)
 
     @magic_arguments()
@@ -99,6 +97,8 @@ class ChatMagics(Magics):
         prompt = fill(cell.strip(), self._names)
         if not prompt.strip():
             _wrong("The cell has no text to send once its {{ … }} are filled in")
+        if self.dotenv:
+            read_dotenv()
         done = self.session.ask(
             Ask(
                 prompt,

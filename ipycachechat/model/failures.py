@@ -36,7 +36,7 @@ _NO_KEY = re.compile(
 )
 # What keys look like, for those that a provider repeats in part.
 _KEYS = re.compile(
-    r"\b(sk|pk|rk|key|AIza|xai|gsk|r8|hf)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+", re.I
+    r"\b(sk|pk|rk|key|AIza|xai|gsk|r8|hf)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+|\S*\*{3}\S*", re.I
 )
 
 

@@ -34,7 +34,13 @@ def portions() -> Iterator[str]:
             with _as_it_was():
                 importlib.import_module(name)
         yield name
-    sys.modules["litellm"].suppress_debug_info = True  # type: ignore[attr-defined] # it prints to stdout
+    import litellm
+
+    litellm.suppress_debug_info = True  # it prints to stdout
+    with _as_it_was():  # pydantic makes the schemas of these at first use, and warns of litellm's types
+        litellm.ModelResponse()
+        litellm.ModelResponseStream()
+    yield "schemas"
 
 
 def load() -> ModuleType:

@@ -1,0 +1,231 @@
+"""Chat cells in a real kernel: what goes over the wire, what the badge says, what the bill is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kernels import Kernel, Ran
+from wire import Bill, Reply, WireServer
+
+LONG = "A line of a long document that is worth caching.\n" * 400
+CLAUDE, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
+# US dollars a million tokens, by hand from the providers' pages: fresh, read, written for an hour, answered.
+RATES = {CLAUDE: (2.0, 0.2, 4.0, 10.0), GPT: (5.0, 0.5, 0.0, 30.0), GEMINI: (0.75, 0.075, 0.0, 3.75)}
+
+
+@pytest.fixture
+def kernel(wire: WireServer) -> Iterator[Kernel]:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        yield kernel
+
+
+def chat(kernel: Kernel, text: str, cell: str = "", options: str = "") -> Ran:
+    return kernel.run(f"%%chat {options}\n{text}", cell)
+
+
+def dollars(model: str, bill: Bill) -> float:
+    fresh, read, written, answered = RATES[model]
+    return (
+        bill.fresh * fresh
+        + bill.read * read
+        + bill.written_1h * written
+        + (bill.output + (bill.thinking if model == GEMINI else 0)) * answered
+    ) / 1e6
+
+
+def paid(ran: Ran) -> float:
+    return float(ran.badge.split("$")[1].split()[0])
+
+
+def test_second_claude_turn_reads_what_the_first_wrote(kernel: Kernel, wire: WireServer) -> None:
+    first, second = chat(kernel, LONG, "a"), chat(kernel, "And?", "b")
+    one, two = wire.requests
+    assert one.bill.written > 1024
+    assert two.bill.read == one.bill.written
+    assert first.numbers()["written"] == one.bill.written
+    assert second.numbers()["read"] == two.bill.read
+    assert second.answer.startswith("Reply 2")
+
+
+@pytest.mark.parametrize("model", [CLAUDE, GPT, GEMINI])
+def test_numbers_and_cost_equal_the_providers_bill(kernel: Kernel, wire: WireServer, model: str) -> None:
+    for name, text in (("a", LONG), ("b", "And?"), ("c", "And then?")):
+        ran = chat(kernel, text, name, f"-m {model}")
+        bill = wire.requests[-1].bill
+        numbers = ran.numbers()
+        assert numbers["input"] == bill.prompt
+        assert numbers["read"] == bill.read
+        assert numbers["fresh"] == bill.fresh
+        assert numbers.get("written", 0) == bill.written
+        assert numbers["answered"] == bill.output
+        assert paid(ran) == pytest.approx(dollars(model, bill), abs=1e-5)
+    assert wire.requests[-1].bill.read > 0
+
+
+def test_claude_gets_two_checkpoints_and_nobody_else_any(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("%chat system You answer briefly.")
+    chat(kernel, "one", "a", f"-m {CLAUDE}")
+    chat(kernel, "two", "b", f"-m {CLAUDE}")
+    for number, model in enumerate((GPT, GEMINI, "openrouter/google/gemini-3.8-flash")):
+        chat(kernel, "three", f"c{number}", f"-m {model}")
+    claude, others = wire.requests[:2], wire.requests[2:]
+    for request in claude:
+        marker = {"type": "ephemeral", "ttl": "1h"}
+        assert request.body["system"][-1]["cache_control"] == marker
+        assert request.body["messages"][-1]["content"][-1]["cache_control"] == marker
+        assert str(request.body).count("cache_control") == 2
+    assert len(others) == 3
+    assert all("cache" not in str(request.body) for request in others)
+
+
+def test_the_prompts_past_is_all_earlier_turns(kernel: Kernel, wire: WireServer) -> None:
+    for number in range(3):
+        chat(kernel, f"question {number}", str(number), f"-m {GPT}")
+    said = [(m["role"], m["content"]) for m in wire.requests[-1].body["messages"]]
+    assert [role for role, _ in said] == ["user", "assistant"] * 2 + ["user"]
+    assert said[-1] == ("user", "question 2")
+    assert said[1][1].startswith("Reply 1")
+
+
+def test_a_cell_that_is_run_again_replaces_its_turn(kernel: Kernel, wire: WireServer) -> None:
+    for name in "abc":
+        chat(kernel, f"question {name}", name, f"-m {GPT}")
+    ran = chat(kernel, "another b", "b", f"-m {GPT}")
+    assert [m["content"] for m in wire.requests[-1].body["messages"] if m["role"] == "user"] == [
+        "question a",
+        "another b",
+    ]
+    assert "1 later turn answered an older version" in ran.badge
+    history = kernel.run("%chat history").printed
+    assert "question b" not in history
+    assert history.index("question a") < history.index("another b") < history.index("question c")
+    assert history.count("stale") == 1
+    kernel.run("%chat undo")
+    assert "question b" in kernel.run("%chat history").printed
+
+
+def test_a_loop_in_a_cell_keeps_all_its_turns_and_run_again_replaces_them(
+    kernel: Kernel, wire: WireServer
+) -> None:
+    loop = "for n in range(3): get_ipython().run_cell_magic('chat', '-m openai/gpt-5.5', f'number {n}')"
+    for _ in range(2):
+        kernel.run(loop, "loop")
+    assert kernel.run("%chat").printed.startswith(f"{CLAUDE}, 3 turns")
+    assert len(wire.requests[-1].body["messages"]) == 5
+
+
+def test_without_cell_ids_turns_are_appended(kernel: Kernel) -> None:
+    for _ in range(2):
+        chat(kernel, "the same")
+    assert "2 turns" in kernel.run("%chat").printed
+
+
+def test_expressions_are_filled_in_and_single_braces_left_alone(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("x = [1, 2]")
+    chat(kernel, r"{{ x[1] + 40 }} {x} \frac{a}{b} {% if %} {# no #}")
+    assert (
+        wire.requests[-1].body["messages"][0]["content"][0]["text"] == r"42 {x} \frac{a}{b} {% if %} {# no #}"
+    )
+    ran = chat(kernel, "{{ nothing }}")
+    assert "'nothing' is undefined" in ran.error
+    assert len(ran.error.splitlines()) == 2
+    assert len(wire.requests) == 1
+
+
+def test_out_binds_the_answer_and_underscore_stays(kernel: Kernel) -> None:
+    kernel.run("41 + 1")
+    ran = chat(kernel, "hello", options="--out reply")
+    assert kernel.value("reply") == ran.answer
+    assert kernel.value("_") == 42
+
+
+def test_options_reach_the_wire(kernel: Kernel, wire: WireServer) -> None:
+    chat(kernel, "hello", options='--system "be brief" --max-tokens 77')
+    assert wire.requests[-1].body["max_tokens"] == 77
+    assert wire.requests[-1].body["system"][0]["text"] == "be brief"
+    chat(kernel, "again")
+    assert "system" not in wire.requests[-1].body
+    assert wire.requests[-1].body["max_tokens"] == 16_000
+    kernel.run("%config ChatMagics.ttl = '5m'")
+    chat(kernel, "again")
+    assert wire.requests[-1].body["messages"][-1]["content"][-1]["cache_control"].get("ttl", "5m") == "5m"
+
+
+def test_what_the_provider_does_not_report_reads_unknown(kernel: Kernel, wire: WireServer) -> None:
+    wire.script(Reply("Hello", report_cache=False), Reply("Hello", report_usage=False))
+    silent, nothing = (chat(kernel, "hello", options=f"-m {GPT}") for _ in range(2))
+    assert silent.numbers() == {
+        "read": "unknown",
+        "input": wire.requests[0].bill.prompt,
+        "answered": wire.requests[0].bill.output,
+    }
+    assert "unknown read · written not billed · fresh unknown" in silent.badge
+    assert "cost unknown · saved unknown" in silent.badge
+    assert (
+        "unknown read · written unknown · fresh unknown · input unknown · answered unknown" in nothing.badge
+    )
+    assert kernel.run("%chat").printed.splitlines()[2] == "cost unknown"
+
+
+def test_an_unknown_price_reads_unknown(kernel: Kernel, wire: WireServer) -> None:
+    ran = chat(kernel, "hello", options="-m anthropic/claude-of-next-year")
+    assert "cost unknown · saved unknown" in ran.badge
+    assert ran.numbers()["input"] == wire.requests[-1].bill.prompt
+
+
+def test_a_cut_off_answer_says_so(kernel: Kernel, wire: WireServer) -> None:
+    wire.script(Reply("This goes on and", finish="length"))
+    assert "cut off" in chat(kernel, "hello").badge
+    assert "[cut off," in kernel.run("%chat history").printed
+
+
+def test_nobody_there_means_no_widget(kernel: Kernel) -> None:
+    alone = kernel.run("%%chat\nhello", somebody=False)
+    assert all("application/vnd.jupyter.widget-view+json" not in data for data in alone.outputs)
+    assert alone.badge
+
+
+def test_the_badge_is_a_widget_then_static(kernel: Kernel) -> None:
+    ran = chat(kernel, "hello")
+    (data,) = [d for d in ran.outputs if "application/vnd.jupyter.widget-view+json" in d]
+    assert data["text/plain"] == ran.badge
+    (update,) = kernel.run("1").of("update_display_data")
+    assert update["data"] == {key: data[key] for key in ("text/html", "text/plain")}
+
+
+def test_the_badge_becomes_static_by_itself(kernel: Kernel) -> None:
+    chat(kernel, "hello")
+    later = [m for m in kernel.also(12) if m["header"]["msg_type"] == "update_display_data"]
+    assert ["ipycachechat-badge" in m["content"]["data"]["text/html"] for m in later] == [True]
+
+
+def test_status_is_three_lines_and_near_names_are_offered(kernel: Kernel) -> None:
+    chat(kernel, LONG)
+    lines = kernel.run("%chat").printed.splitlines()
+    assert len(lines) == 3
+    assert lines[0] == f"{CLAUDE}, 1 turn"
+    wrong = kernel.run("%chat histroy").error
+    assert wrong.splitlines() == ["%chat histroy: there is no such command", "Did you mean: %chat history"]
+
+
+def test_reset_and_undo(kernel: Kernel) -> None:
+    chat(kernel, "hello")
+    kernel.run("%chat reset")
+    assert "0 turns" in kernel.run("%chat").printed
+    kernel.run("%chat undo")
+    assert "1 turn" in kernel.run("%chat").printed
+
+
+def test_subcommands_models_and_options_complete(kernel: Kernel) -> None:
+    def complete(code: str) -> list[str]:
+        reply = kernel.client.complete(code, len(code), reply=True, timeout=30)
+        return list(reply["content"]["matches"])
+
+    assert "history" in complete("%chat hi")
+    assert "anthropic/claude-sonnet-5" in complete("%chat model anth")
+    assert any("--system" in match for match in complete("%%chat --sy"))
+    for name in ("%%chat?", "%chat?"):
+        payload = kernel.run(name).reply["content"]["payload"]
+        assert "--max-tokens" in payload[0]["data"]["text/plain"]

@@ -1,0 +1,157 @@
+"""`%load_ext` loads no litellm and prints one line; `%unload_ext` leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from kernels import PROJECT, Kernel
+from wire import WireServer
+
+STATE = """
+import threading, atexit, psutil
+shell = get_ipython()
+def state():
+    events = {name: len(them) for name, them in shell.events.callbacks.items()}
+    magics = {kind: sorted(table) for kind, table in shell.magics_manager.magics.items()}
+    hooks = sorted(map(str, shell.strdispatchers["complete_command"].strs))
+    threads = sorted(t.name for t in threading.enumerate() if "litellm" not in t.name)
+    children = [child.name() for child in psutil.Process().children()]
+    registry = sorted(shell.magics_manager.registry)
+    configurables = sorted(type(c).__name__ for c in shell.configurables)
+    return [events, magics, hooks, threads, children, registry, configurables, atexit._ncallbacks()]
+"""
+# What litellm and llama.cpp's child leave is theirs: measured after litellm has been imported once.
+LITELLM = "import litellm"
+
+
+def test_import_and_load_in_a_fresh_process_import_no_litellm() -> None:
+    code = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import ipycachechat
+shell.run_line_magic("load_ext", "ipycachechat")
+heavy = [m for m in sys.modules if m.partition(".")[0] in ("litellm", "openai", "jinja2", "markdown_it", "fastcore")]
+assert "ChatMagics" in shell.magics_manager.registry
+print("heavy:", heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
+    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
+
+
+def test_loading_prints_one_line(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        ran = kernel.run("%load_ext ipycachechat")
+        assert ran.printed == "ipycachechat: anthropic/claude-sonnet-5 (%chat help)\n"
+        assert not ran.outputs
+        assert "already loaded" in kernel.run("%load_ext ipycachechat").printed
+
+
+@pytest.mark.parametrize(
+    ("keys", "model"),
+    [
+        (["ANTHROPIC", "OPENAI", "GEMINI"], "anthropic/claude-sonnet-5"),
+        (["OPENAI", "GEMINI"], "openai/gpt-5.6-terra"),
+        (["GEMINI"], "gemini/gemini-3.8-flash"),
+        ([], "local"),
+    ],
+)
+def test_the_first_key_found_chooses_the_model(keys: list[str], model: str) -> None:
+    with Kernel({f"{name}_API_KEY": "x-test" for name in keys}) as kernel:
+        assert f": {model} (" in kernel.run("%load_ext ipycachechat").printed
+
+
+def test_unloading_leaves_nothing(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run(STATE)
+        kernel.run("%load_ext storemagic")  # IPython makes its own magics for extensions at first use
+        kernel.run(LITELLM)
+        before = kernel.value("state()")
+        exits = []
+        for _ in range(3):
+            kernel.run("%load_ext ipycachechat")
+            assert kernel.run("%%chat\nhello").answer
+            kernel.run("%unload_ext ipycachechat")
+            after = kernel.value("state()")
+            exits.append(after.pop())
+            assert after == before[:-1]
+        assert exits[0] == exits[1] == exits[2]  # litellm registers some of its own at its first request
+        assert "not found" in kernel.run("%%chat\nhello").error
+
+
+@pytest.mark.local
+def test_unloading_ends_the_local_model(wire: WireServer) -> None:
+    with Kernel() as kernel:
+        kernel.run("%load_ext ipycachechat")
+        assert kernel.run("%%chat -m local --max-tokens 5\nhello").answer
+        assert len(psutil.Process(kernel.pid).children()) == 1
+        kernel.run("%unload_ext ipycachechat")
+        assert psutil.Process(kernel.pid).children() == []
+
+
+@pytest.mark.local
+def test_the_local_model_ends_with_a_kernel_that_is_killed(wire: WireServer) -> None:
+    with Kernel() as kernel:
+        kernel.run("%load_ext ipycachechat")
+        assert kernel.run("%%chat -m local --max-tokens 5\nhello").answer
+        (child,) = psutil.Process(kernel.pid).children()
+        psutil.Process(kernel.pid).kill()
+        assert psutil.wait_procs([child], timeout=20)[0] or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_reloading_keeps_the_conversation(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        kernel.run("%%chat\nhello")
+        kernel.run("%reload_ext ipycachechat")
+        assert "1 turn" in kernel.run("%chat").printed
+        kernel.run("%%chat\nand?")
+        assert len(wire.requests[-1].body["messages"]) == 3
+
+
+def test_another_owner_of_the_name_is_told_and_gets_it_back(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run(
+            "from IPython.core.magic import register_cell_magic\n"
+            "@register_cell_magic\ndef chat(line, cell): print('the other')\n"
+            "chat.__module__ = 'chapyter.magic'"
+        )
+        assert kernel.run("%load_ext ipycachechat").printed.count("\n") == 1
+        assert "the other" not in kernel.run("%%chat\nhello").printed
+        kernel.run("%unload_ext ipycachechat")
+        assert kernel.run("%%chat\nhello").printed == "the other\n"
+
+
+def test_litellm_comes_in_idle_time_and_leaves_the_process_as_it_was(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("import os, sys, warnings\nbefore = dict(os.environ), list(warnings.filters)")
+        kernel.run("%load_ext ipycachechat")
+        assert kernel.value("'litellm' in sys.modules") is False
+        end = time.monotonic() + 60
+        while not kernel.value("'litellm' in sys.modules") and time.monotonic() < end:
+            time.sleep(3)
+        assert kernel.value("dict(os.environ) == before[0]")
+        assert kernel.value("list(warnings.filters) == before[1]")
+        assert kernel.value("sys.modules['litellm'].suppress_debug_info")
+        assert wire.requests == []  # warming up asks nobody
+
+
+def test_dotenv_is_read_only_if_asked(wire: WireServer) -> None:
+    env = {name: None if name.endswith("_KEY") else value for name, value in wire.env().items()}
+    with Kernel(env) as kernel:
+        kernel.run("open('.env', 'w').write('OPENAI_API_KEY=test-key')")
+        kernel.run("%load_ext ipycachechat")
+        assert "OPENAI_API_KEY is not in the environment" in kernel.run("%%chat -m openai/gpt-5.5\nhi").error
+        kernel.run("%config ChatMagics.dotenv = True")
+        assert kernel.run("%%chat -m openai/gpt-5.5\nhi").answer
+
+
+def test_settings_come_from_the_configuration(wire: WireServer) -> None:
+    with Kernel(wire.env(), config="--ChatMagics.model=openai/gpt-5.5 --ChatMagics.system=brief") as kernel:
+        assert "openai/gpt-5.5" in kernel.run("%load_ext ipycachechat").printed
+        kernel.run("%%chat\nhello")
+        assert wire.requests[-1].body["messages"][0] == {"role": "system", "content": "brief"}
