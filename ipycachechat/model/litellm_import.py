@@ -40,6 +40,8 @@ def portions() -> Iterator[str]:
     with _as_it_was():  # pydantic makes the schemas of these at first use, and warns of litellm's types
         litellm.ModelResponse()
         litellm.ModelResponseStream()
+        # Else at the first request, on another thread; it points tiktoken to a folder of litellm's.
+        importlib.import_module("litellm.litellm_core_utils.default_encoding")
     yield "schemas"
 
 
@@ -54,18 +56,16 @@ def load() -> ModuleType:
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
     """Put environment variables and warning filters back."""
-    before = {name: os.environ.get(name) for name in DURING_IMPORT}
+    before = dict(os.environ)
     os.environ.update(DURING_IMPORT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of others, about others
             yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 async def warm_up() -> None:

@@ -11,7 +11,9 @@ from ipycachechat.core.usage import Cost, Ledger
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
-_LINE = "font-size:0.85em;line-height:1.6;margin:0.2em 0;opacity:0.85"
+# Dollars are no maths, so MathJax is kept away; as a widget and as HTML it has the same letters.
+_CLASS = "ipycachechat-badge mathjax_ignore tex2jax_ignore"
+_LINE = "font:12px/1.6 system-ui,sans-serif;margin:2px 0;opacity:0.85"
 _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow:hidden;margin-right:0.6em"
 
 
@@ -94,7 +96,7 @@ def to_html(done: Done) -> str:
     summary = Summary(*line, Span(" · ".join(shown)), style="cursor:pointer")
     more = [Div(note, style="margin-left:1.2em") for note in notes(done)]
     return str(
-        to_xml(Div(Details(summary, table), *more, cls="ipycachechat-badge", style=_LINE), indent=False)
+        to_xml(Div(Details(summary, table), *more, cls=_CLASS, style=_LINE), indent=False)
     ).strip()
 
 

@@ -1,0 +1,64 @@
+"""JupyterLab in Chromium: load, chat twice, read the badge from the page, and again with no kernel."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from lab import Lab, write_notebook
+from wire import Reply, WireServer
+
+pytestmark = pytest.mark.browser
+CELLS = [
+    "%load_ext ipycachechat",
+    "%%chat\n" + "a long document, line by line\n" * 400,
+    "%%chat\nAnd?",
+    "1 + 1",
+]
+
+
+def numbers(text: str) -> dict[str, int]:
+    found = re.findall(r"([\d,]+)(?: \(\d+%\))? (read|written|fresh|answered)", text)
+    return {name: int(number.replace(",", "")) for number, name in found}
+
+
+def test_chat_and_badge_live_then_reopened_without_a_kernel(wire: WireServer, tmp_path: Path) -> None:
+    wire.script(Reply("The **first** answer"), Reply("The *second* answer, with `code`"))
+    write_notebook(tmp_path / "a.ipynb", CELLS)
+    with Lab(tmp_path, env=wire.env()) as lab:
+        lab.open("a.ipynb")
+        for cell in (0, 1, 2):
+            lab.run_cell(cell)
+        badge = lab.outputs(2).locator(".ipycachechat-badge")
+        assert lab.outputs(2).locator(".jupyter-widgets .ipycachechat-badge").count() == 1
+        first, second = wire.requests
+        assert first.bill.written > 1024
+        assert (
+            numbers(lab.outputs(1).locator(".ipycachechat-badge").inner_text())["written"]
+            == first.bill.written
+        )
+        shown = numbers(badge.inner_text())
+        assert shown["read"] == second.bill.read == first.bill.written
+        assert sum(shown[name] for name in ("read", "written", "fresh")) == second.bill.prompt
+        assert lab.outputs(2).locator(".ipycachechat-answer em").inner_text() == "second"
+        lab.screenshot(tmp_path / "live.png")
+
+        lab.run_cell(3)
+        assert lab.outputs(2).locator(".jupyter-widgets").count() == 0
+        assert numbers(badge.inner_text()) == shown
+        assert lab.page.locator("mjx-container").count() == 0  # dollars are no maths
+        badge.locator("summary").click()
+        assert "model" in badge.locator("table").inner_text()
+        lab.screenshot(tmp_path / "static.png")
+        lab.theme("dark")
+        lab.screenshot(tmp_path / "dark.png")
+
+        lab.save()
+        lab.close_kernel()
+        lab.reopen(kernel=False)
+        assert "model not found" not in lab.page.inner_text(".jp-Notebook")
+        assert numbers(badge.inner_text()) == shown
+        assert lab.outputs(2).locator(".ipycachechat-answer em").inner_text() == "second"
+        assert lab.foreign_requests() == []
+        assert lab.errors == []
