@@ -15,6 +15,7 @@ from traitlets import Bool, Enum, Int, Unicode
 from ipycachechat.chat import Ask
 from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput
+from ipycachechat.model.names import chat_models
 from ipycachechat.notebook import badge, front, markdown
 from ipycachechat.notebook.prompt import fill
 from ipycachechat.session import Session, read_dotenv
@@ -32,6 +33,7 @@ HELP = """\
 %chat help             this
 Settings: %config ChatMagics. Keys: in the environment only."""
 COMMANDS = ("model", "system", "history", "undo", "reset", "help")
+OPTIONS = ("-m", "--system", "--max-tokens", "--out")
 
 
 @magics_class
@@ -167,16 +169,14 @@ class ChatMagics(Magics):
         print(HELP)  # noqa: T201
 
     def complete(self, _: Any, event: Any) -> list[str]:
-        """Tab completion of `%chat …`: subcommands, then model names."""
-        words = event.line[: len(event.line)].split()
-        if event.line.lstrip().startswith("%%"):
-            names = (
-                self.session.names() if words[-2:-1] in (["-m"], ["--model"]) or words[-1:] == ["-m"] else []
-            )
-            return names or ["-m", "--system", "--max-tokens", "--out"]
-        if len(words) > 1 and words[1] == "model" and (len(words) > 2 or event.line.endswith(" ")):
-            return self.session.names()
-        return list(COMMANDS) if len(words) < 2 or not event.line.endswith(" ") else []
+        """Tab completion: of `%chat` its subcommands, of `%%chat` its options, then models."""
+        words = event.line.split() if event.line.endswith(" ") else event.line.split()[:-1]
+        whole = words[:1] == ["%%chat"]
+        if words[-1:] in (["-m"], ["--model"]) or (words[1:] == ["model"] and not whole):
+            return chat_models()
+        if whole:
+            return list(OPTIONS)
+        return list(COMMANDS) if len(words) == 1 else []
 
 
 def _wrong(what: str, todo: str | list[str] = "") -> NoReturn:

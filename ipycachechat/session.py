@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from typing import Any
 
 from ipycachechat.chat import Ask, AsyncChat
-from ipycachechat.core import defaults
 from ipycachechat.core.events import Done, Event
 from ipycachechat.model import litellm_import
 from ipycachechat.model.loop import BackgroundLoop
@@ -56,18 +55,6 @@ class Session:
             return self._loop.submit(self.chat.send(ask, tell))
 
         return cell.run(start, screen)
-
-    def names(self) -> list[str]:
-        """Model names that can be completed: litellm's if it is here, and the defaults."""
-        known = {*defaults.MODELS.values(), defaults.LOCAL}
-        if litellm_import.is_imported():
-            import litellm
-
-            for name, record in litellm.model_cost.items():
-                if record.get("mode", "chat") in ("chat", "responses"):
-                    provider = str(record.get("litellm_provider", ""))
-                    known.add(name if "/" in name or not provider else f"{provider}/{name}")
-        return sorted(known)
 
     def close(self) -> None:
         """Leave nothing behind but the conversation, which a reload takes up again."""

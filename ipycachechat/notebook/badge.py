@@ -95,9 +95,7 @@ def to_html(done: Done) -> str:
     table = Table(*rows, style="font-size:1em;margin:0.3em 0 0.3em 1.2em")
     summary = Summary(*line, Span(" · ".join(shown)), style="cursor:pointer")
     more = [Div(note, style="margin-left:1.2em") for note in notes(done)]
-    return str(
-        to_xml(Div(Details(summary, table), *more, cls=_CLASS, style=_LINE), indent=False)
-    ).strip()
+    return str(to_xml(Div(Details(summary, table), *more, cls=_CLASS, style=_LINE), indent=False)).strip()
 
 
 def _sentence(name: str, value: str) -> str:

@@ -51,7 +51,9 @@ class NotebookScreen:
         if isinstance(on, Progress) and on.total:
             share = (on.done or 0) / on.total
             bar = f'<progress value="{share:.3f}" style="width:12em"></progress> '
-        html = f'<div class="ipycachechat-waiting mathjax_ignore" style="opacity:0.7">{bar}{escape(told)}</div>'
+        html = (
+            f'<div class="ipycachechat-waiting mathjax_ignore" style="opacity:0.7">{bar}{escape(told)}</div>'
+        )
         self._draw({"text/html": html, "text/plain": told})
 
     def text(self, piece: str) -> None:

@@ -226,6 +226,8 @@ def test_subcommands_models_and_options_complete(kernel: Kernel) -> None:
     assert "history" in complete("%chat hi")
     assert "anthropic/claude-sonnet-5" in complete("%chat model anth")
     assert any("--system" in match for match in complete("%%chat --sy"))
+    assert "gemini/gemini-3.8-flash" in complete("%%chat -m gemini/gemini-3.8")
     for name in ("%%chat?", "%chat?"):
         payload = kernel.run(name).reply["content"]["payload"]
+        assert "Ask a model the cell's text" in payload[0]["data"]["text/plain"]
         assert "--max-tokens" in payload[0]["data"]["text/plain"]

@@ -1,0 +1,35 @@
+"""A conversation as messages."""
+
+from __future__ import annotations
+
+from ipycachechat.core.conversation import Conversation, Message, ToolCall, Turn
+from ipycachechat.core.request import estimate, messages, wire
+
+TURN = Turn("one", (Message("assistant", "yes"),))
+
+
+def test_system_then_turns_then_the_prompt() -> None:
+    assert messages(Conversation("be brief", (TURN,)), "two") == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": "two"},
+    ]
+
+
+def test_no_empty_system_prompt_is_sent_and_another_may_stand_in() -> None:
+    assert messages(Conversation(" "), "two")[0]["role"] == "user"
+    assert messages(Conversation("be brief"), "two", "be long")[0]["content"] == "be long"
+    assert messages(Conversation("be brief"), "two", "")[0]["role"] == "user"
+
+
+def test_a_message_of_calls_alone_has_no_content_rather_than_an_empty_one() -> None:
+    sent = wire(Message("assistant", "", (ToolCall("1", "add", '{"a": 1}'),)))
+    assert sent["content"] is None
+    assert sent["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
+    assert wire(Message("tool", "", call_id="1")) == {"role": "tool", "content": "", "tool_call_id": "1"}
+
+
+def test_the_estimate_counts_what_is_sent() -> None:
+    assert estimate([]) == 1
+    assert estimate(messages(Conversation("x" * 400), "y" * 400)) == 200

@@ -1,0 +1,100 @@
+"""Tokens add up, and a bill is either exact or unknown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Ledger, Price, Rates, Usage, cost
+
+SONNET = Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6))
+tokens = st.integers(0, 10**6)
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    read, written, fresh = draw(tokens), draw(tokens), draw(tokens)
+    return Usage(read + written + fresh, read, written, draw(st.integers(0, written)), draw(tokens))
+
+
+@given(usages())
+def test_read_written_and_fresh_add_up_to_the_input(usage: Usage) -> None:
+    assert usage.read is not None and usage.written is not None and usage.fresh is not None
+    assert usage.read + usage.written + usage.fresh == usage.input
+
+
+def test_counts_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="more tokens"):
+        Usage(10, 8, 8)
+
+
+def test_what_is_unknown_stays_unknown() -> None:
+    assert NOTHING_REPORTED.fresh is None
+    assert Usage(100, None, 0).fresh is None
+    assert Usage(100, None, 0).share_read is None
+    assert Usage(0, 0, 0).share_read is None
+
+
+def test_a_bill_by_hand() -> None:
+    usage = Usage(12 + 1000 + 2000 + 10_000, 10_000, 3000, 2000, 50)
+    by_hand = 12 * 2e-6 + 10_000 * 0.2e-6 + 1000 * 2.5e-6 + 2000 * 4e-6 + 50 * 10e-6
+    bill = cost(usage, SONNET)
+    assert bill.paid == pytest.approx(by_hand)
+    assert bill.saved == pytest.approx(13_012 * 2e-6 + 50 * 10e-6 - by_hand)
+
+
+def test_writing_costs_more_than_no_cache() -> None:
+    saved = cost(Usage(1000, 0, 1000, 1000, 0), SONNET).saved
+    assert saved == pytest.approx(-1000 * 2e-6)
+
+
+@pytest.mark.parametrize(
+    ("usage", "price"),
+    [
+        (NOTHING_REPORTED, SONNET),
+        (Usage(100, 0, 0, 0, None), SONNET),
+        (Usage(100, None, 0, 0, 5), SONNET),
+        (Usage(100, 50, 0, 0, 5), Price(Rates(2e-6, 10e-6))),
+        (Usage(100, 0, 50, 50, 5), Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6))),
+        (Usage(100, 0, 0, 0, 5), Price()),
+    ],
+)
+def test_a_missing_count_or_rate_makes_the_bill_unknown(usage: Usage, price: Price) -> None:
+    assert cost(usage, price) == Cost(None, None)
+
+
+def test_a_rate_that_is_not_needed_may_be_missing() -> None:
+    assert cost(Usage(100, 0, 0, 0, 5), Price(Rates(2e-6, 10e-6))).paid == pytest.approx(250e-6)
+
+
+def test_above_its_size_the_whole_request_costs_more() -> None:
+    price = Price(Rates(1.0, 1.0), ((200, Rates(2.0, 3.0)), (400, Rates(5.0, 5.0))))
+    bills = [cost(Usage(size, 0, 0, 0, 10), price).paid for size in (200, 201, 401)]
+    assert bills == [210, 402 + 30, 2005 + 50]
+
+
+def test_thought_tokens_may_have_a_price_of_their_own() -> None:
+    assert cost(Usage(0, 0, 0, 0, 10, 4), Price(Rates(1.0, 1.0, thinking=3.0))).paid == 6 + 12
+    assert cost(Usage(0, 0, 0, 0, 10, 4), Price(Rates(1.0, 1.0))).paid == 10
+
+
+def test_the_local_model_is_free() -> None:
+    assert cost(Usage(100, 50, 0, 0, 5), FREE) == Cost(0.0, 0.0)
+
+
+@given(st.lists(usages(), max_size=8))
+def test_a_ledger_is_the_sum_of_its_bills(requests: list[Usage]) -> None:
+    ledger = Ledger()
+    for usage in requests:
+        ledger = ledger.add(usage, cost(usage, SONNET))
+    assert ledger.requests == len(requests)
+    assert ledger.tokens.input == sum(usage.input or 0 for usage in requests)
+    assert ledger.tokens.fresh == sum(usage.fresh or 0 for usage in requests)
+    assert ledger.paid == pytest.approx(sum(cost(usage, SONNET).paid or 0 for usage in requests))
+    assert ledger.unknown_tokens == ledger.unknown_cost == 0
+
+
+def test_a_ledger_counts_what_it_does_not_know() -> None:
+    ledger = Ledger().add(NOTHING_REPORTED, Cost()).add(Usage(5, 0, 0, 0, 5), Cost(1.0, 0.0))
+    assert (ledger.unknown_tokens, ledger.unknown_cost, ledger.paid) == (1, 1, 1.0)

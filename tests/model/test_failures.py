@@ -1,0 +1,70 @@
+"""Litellm's errors become two lines without a key in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipycachechat.core import errors
+from ipycachechat.model.failures import masked, translate
+
+
+class Foreign(Exception):
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "kind"),
+    [
+        ("litellm.AuthenticationError: no", 401, errors.KeyRejected),
+        ("litellm.PermissionDeniedError: no", 403, errors.KeyRejected),
+        ("NotFoundError: no model", 404, errors.UnknownModel),
+        ("LLM Provider NOT provided. You passed x", 400, errors.UnknownModel),
+        ("prompt is too long: 300000 tokens > 200000 maximum", 400, errors.ContextTooLong),
+        ("maximum context length is 8192 tokens", 400, errors.ContextTooLong),
+        ("slow down", 429, errors.RateLimited),
+        ("Connection refused", 500, errors.Unreachable),
+        ("strange", 422, errors.RequestRefused),
+        ("overloaded", 529, errors.Overloaded),
+    ],
+)
+def test_each_kind_is_told_apart(message: str, status: int, kind: type[Exception]) -> None:
+    error = translate(Foreign(message, status), "anthropic/x", [], False)
+    assert type(error) is kind
+    assert len(str(error).splitlines()) == 2
+
+
+def test_after_some_of_the_answer_it_is_a_dropped_connection() -> None:
+    assert isinstance(translate(Foreign("x", 500), "a/b", [], True), errors.Dropped)
+
+
+def test_a_missing_key_is_named() -> None:
+    error = translate(Foreign("Missing credentials", 500), "openai/x", ["OPENAI_API_KEY"], False)
+    assert isinstance(error, errors.KeyMissing)
+    assert "OPENAI_API_KEY" in error.what
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "plainsecret-of-my-company",
+        "sk-ant-api03-abcdefghijkl",
+        "AIzaSyA1234567890abcdef",
+        "sk-proj-ab**********cdef",
+    ],
+)
+def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv("SOME_PROVIDER_API_KEY", "plainsecret-of-my-company")
+    body = '{"error": {"message": "Incorrect API key provided: ' + secret + '. See the page"}}'
+    for status in (400, 401, 404, 429, 500):
+        error = str(translate(Foreign(f"OpenAIException - {body}", status), "openai/x", [], False))
+        assert secret not in error
+        assert "Incorrect API key provided" in error
+    assert secret not in masked(f"Bearer {secret}")
+
+
+def test_what_a_provider_says_at_length_is_cut() -> None:
+    error = translate(Foreign("words " * 500, 422), "openai/x", [], False)
+    assert len(error.what) < 300

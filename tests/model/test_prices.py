@@ -1,0 +1,66 @@
+"""Rates out of litellm's own price data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ipycachechat.core.usage import Price
+from ipycachechat.model.litellm_import import load
+from ipycachechat.model.prices import entry, most_tokens, price
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, dict[str, Any]]:
+    return dict(load().model_cost)
+
+
+def test_rates_as_the_providers_publish_them(data: dict[str, dict[str, Any]]) -> None:
+    rates = price(entry(data, "anthropic", "claude-sonnet-5")).rates
+    assert rates.input == pytest.approx(2e-6)
+    assert rates.output == pytest.approx(10e-6)
+    assert rates.read == pytest.approx(0.2e-6)
+    assert rates.write == pytest.approx(2.5e-6)
+    assert rates.write_1h == pytest.approx(4e-6)
+
+
+def test_every_default_model_has_a_price_and_a_limit(data: dict[str, dict[str, Any]]) -> None:
+    from ipycachechat.core.defaults import MODELS
+
+    for model in MODELS.values():
+        provider, _, name = model.partition("/")
+        record = entry(data, provider, name)
+        rates = price(record).rates
+        assert None not in (rates.input, rates.output, rates.read)
+        assert most_tokens(record, 16_000) == 16_000
+
+
+def test_tiers_keep_what_they_do_not_change() -> None:
+    record = {
+        "input_cost_per_token": 1.0,
+        "output_cost_per_token": 2.0,
+        "cache_read_input_token_cost": 0.1,
+        "input_cost_per_token_above_200k_tokens": 3.0,
+        "output_cost_per_token_above_400k_tokens": 9.0,
+    }
+    found = price(record)
+    assert (found.at(200_000).input, found.at(200_001).input, found.at(400_001).input) == (1.0, 3.0, 3.0)
+    assert (found.at(200_001).output, found.at(400_001).output) == (2.0, 9.0)
+    assert found.at(400_001).read == 0.1
+
+
+@pytest.mark.parametrize("record", [{}, {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}])
+def test_nothing_is_no_price(record: dict[str, Any]) -> None:
+    assert price(record) == Price()
+
+
+def test_another_providers_model_of_the_same_name_is_not_taken(data: dict[str, dict[str, Any]]) -> None:
+    assert entry(data, "openrouter", "claude-sonnet-5") == {}
+    assert entry(data, "anthropic", "no-such-model") == {}
+
+
+def test_the_longest_answer() -> None:
+    assert most_tokens({"max_output_tokens": 64_000}, 16_000) == 16_000
+    assert most_tokens({"max_output_tokens": 4_096}, 16_000) == 4_096
+    assert most_tokens({}, 16_000) is None

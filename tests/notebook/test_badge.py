@@ -1,0 +1,81 @@
+"""What the badge says, and of which HTML it is made."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from ipycachechat.core.conversation import Message, State, Turn
+from ipycachechat.core.events import Done
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.notebook import badge
+
+
+def done(usage: Usage, bill: Cost = Cost(), state: State = State.COMPLETE, model: str = "a/b") -> Done:
+    return Done(Turn("?", (Message("assistant", "!"),), model, usage, state), bill, number=1)
+
+
+KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))
+
+
+def test_the_line_of_numbers() -> None:
+    assert badge.to_text(KNOWN) == (
+        "a/b · 4,004 (100%) read · 16 written · 3 fresh · 4,023 input · 120 answered · $0.00207 · saved $0.00721"
+    )
+
+
+def test_what_is_unknown_says_so_and_is_never_nought() -> None:
+    text = badge.to_text(done(NOTHING_REPORTED))
+    assert text == (
+        "a/b · unknown read · written unknown · fresh unknown · input unknown · answered unknown"
+        " · cost unknown · saved unknown"
+    )
+    assert "0" not in text
+
+
+def test_who_does_not_bill_writes_shows_none() -> None:
+    assert "written not billed" in badge.to_text(done(Usage(10, 0, 0, 0, 1, bills_writes=False)))
+
+
+def test_an_answer_that_broke_off_says_so() -> None:
+    assert "interrupted" in badge.to_text(done(NOTHING_REPORTED, state=State.INTERRUPTED))
+    assert "cut off" in badge.to_text(done(NOTHING_REPORTED, state=State.CUT_OFF))
+
+
+@pytest.mark.parametrize(
+    ("dollars", "shown"),
+    [
+        (None, "unknown"),
+        (0.00001, "$0.00001"),
+        (-0.005, "-$0.00500"),
+        (1.5, "$1.50000"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money(dollars: float | None, shown: str) -> None:
+    assert badge.money(dollars) == shown
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_the_html_is_made_of_what_an_untrusted_notebook_keeps() -> None:
+    seen = Tags()
+    seen.feed(badge.to_html(KNOWN))
+    assert seen.tags <= {"div", "details", "summary", "span", "table", "tbody", "tr", "td"}
+    assert seen.attributes <= {"class", "title", "style"}
+
+
+def test_a_models_name_is_only_text() -> None:
+    html = badge.to_html(done(NOTHING_REPORTED, model="<script>alert(1)</script>"))
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
