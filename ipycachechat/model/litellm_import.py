@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from types import ModuleType
+from types import FrameType, ModuleType
 
 # What litellm imports, heaviest first, so that a cell that is run meanwhile waits for one portion only.
 PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
@@ -30,7 +32,7 @@ def is_imported() -> bool:
 def portions() -> Iterator[str]:
     """Import litellm, one portion at each step."""
     for name in PORTIONS:
-        if name not in sys.modules or name == "litellm":
+        if name not in sys.modules:
             with _as_it_was():
                 importlib.import_module(name)
         yield name
@@ -46,17 +48,21 @@ def portions() -> Iterator[str]:
 
 
 def load() -> ModuleType:
-    """Litellm, imported now if it was not."""
-    if not is_imported():
-        for _ in portions():
-            pass
+    """Litellm, imported now if it was not. Raises KeyboardInterrupt between two portions, never within one."""
+    for _ in portions():
+        pass
     return importlib.import_module("litellm")
 
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Put environment variables and warning filters back."""
+    """Put environment variables and warning filters back, and let the stop button wait: half a litellm is useless."""
     before = dict(os.environ)
+    pressed: list[tuple[int, FrameType | None]] = []
+    handler = signal.getsignal(signal.SIGINT)
+    waits = callable(handler) and threading.current_thread() is threading.main_thread()
+    if waits:
+        signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     os.environ.update(DURING_IMPORT)
     try:
         with warnings.catch_warnings():
@@ -66,6 +72,10 @@ def _as_it_was() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+        if waits:
+            signal.signal(signal.SIGINT, handler)
+    if pressed and callable(handler):
+        handler(*pressed[0])
 
 
 async def warm_up() -> None:
@@ -75,6 +85,8 @@ async def warm_up() -> None:
     """
     import litellm
 
+    if litellm.callbacks or litellm.success_callback or litellm.failure_callback:
+        return  # somebody would be told of requests that nobody made
     one = {"messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 1, "num_retries": 0}
     with contextlib.suppress(Exception):
         await litellm.acompletion(

@@ -24,17 +24,21 @@ def run(start: Start, screen: Screen) -> Done:
     KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
     """
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    future = start(events.put)
+    future: Future[Done] | None = None
     try:
+        future = start(events.put)
         done = _follow(events, future, screen)
     except KeyboardInterrupt:
-        future.cancel()
-        done = _last(events)
+        done = Done(None)
+        if future is not None:
+            future.cancel()
+            done = _last(events)
         screen.done(done)
         kept = "What arrived is kept, marked." if done.turn else "The conversation is as it was."
         raise Interrupted("Stopped.", f"{kept} Run the cell again to ask again.") from None
     except BaseException:
-        future.cancel()
+        if future is not None:
+            future.cancel()
         raise
     if done.error is not None:
         raise done.error from None
@@ -44,7 +48,7 @@ def run(start: Start, screen: Screen) -> Done:
 def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Screen) -> Done:
     started = time.monotonic()
     on: Sending | Progress | None = None
-    arrived, told = False, 0
+    arrived, told, drawn = False, 0, 0.0
     while True:
         try:
             event = events.get(timeout=SOONEST)
@@ -65,8 +69,12 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
                 screen.done(event)
                 return event
             case _:
+                # A download tells its progress hundreds of times.
+                same = isinstance(event, Progress) and isinstance(on, Progress) and event.what == on.what
                 on = event
-                screen.waiting(event, time.monotonic() - started)
+                if not same or time.monotonic() - drawn >= SOONEST:
+                    drawn = time.monotonic()
+                    screen.waiting(event, drawn - started)
 
 
 def _unexpected(future: Future[Done]) -> Done:

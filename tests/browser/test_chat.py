@@ -62,3 +62,17 @@ def test_chat_and_badge_live_then_reopened_without_a_kernel(wire: WireServer, tm
         assert lab.outputs(2).locator(".ipycachechat-answer em").inner_text() == "second"
         assert lab.foreign_requests() == []
         assert lab.errors == []
+
+
+def test_badge_of_the_last_cell_stays_when_the_kernel_ends_at_once(wire: WireServer, tmp_path: Path) -> None:
+    write_notebook(tmp_path / "a.ipynb", ["%load_ext ipycachechat", "%%chat\nHello"])
+    with Lab(tmp_path, env=wire.env()) as lab:
+        lab.open("a.ipynb")
+        lab.run_all()
+        assert lab.outputs(1).locator(".jupyter-widgets").count() == 1
+        lab.close_kernel()
+        lab.outputs(1).locator(".jupyter-widgets").wait_for(state="detached")
+        lab.save()
+        lab.reopen(kernel=False)
+        assert "model not found" not in lab.page.inner_text(".jp-Notebook")
+        assert "anthropic/claude-sonnet-5" in lab.outputs(1).locator(".ipycachechat-badge").inner_text()
