@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,7 +12,7 @@ from ipycachechat.chat import Ask, AsyncChat
 from ipycachechat.core.events import Done, Event
 from ipycachechat.model import litellm_import
 from ipycachechat.model.loop import BackgroundLoop
-from ipycachechat.notebook import cell, front
+from ipycachechat.notebook import cell, front, markdown
 from ipycachechat.notebook.idle import IdleWork
 from ipycachechat.notebook.live import LiveBadges
 from ipycachechat.notebook.screen import NotebookScreen, Screen, TerminalScreen
@@ -31,7 +31,7 @@ class Session:
             self.chat.history, self.chat.ledger = parked
         self._loop = BackgroundLoop()
         self._badges = LiveBadges()
-        self._idle = IdleWork(litellm_import.portions(), litellm_import.warm_up)
+        self._idle = IdleWork(_heavy(), litellm_import.warm_up)
         self._events: list[tuple[str, Callable[..., None]]] = [
             ("pre_run_cell", self._badges.freeze),
             ("pre_run_cell", self._idle.pause),
@@ -51,7 +51,8 @@ class Session:
         def start(tell: Callable[[Event], None]) -> Future[Done]:
             sending = self.chat.sending(ask)
             screen.waiting(sending, 0)
-            litellm_import.load()
+            for _ in _heavy():
+                pass
             return self._loop.submit(self.chat.send(ask, tell))
 
         return cell.run(start, screen)
@@ -70,6 +71,13 @@ class Session:
         if self._loop.running:
             self._loop.submit(self.chat.stop()).result(timeout=10)
             self._loop.stop()
+
+
+def _heavy() -> Iterator[str]:
+    """Import what `%load_ext` has no time for, in portions: in idle time, else under the placeholder."""
+    yield from litellm_import.portions()
+    markdown.to_html("")
+    yield "markdown"
 
 
 def read_dotenv() -> None:

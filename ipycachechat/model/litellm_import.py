@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from types import FrameType, ModuleType
+from types import FrameType
 
 # What litellm imports, heaviest first, so that a cell that is run meanwhile waits for one portion only.
 PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
@@ -30,7 +30,7 @@ def is_imported() -> bool:
 
 
 def portions() -> Iterator[str]:
-    """Import litellm, one portion at each step."""
+    """Import litellm, one portion at each step. Raises KeyboardInterrupt between two, never within one."""
     for name in PORTIONS:
         if name not in sys.modules:
             with _as_it_was():
@@ -45,13 +45,6 @@ def portions() -> Iterator[str]:
         # Else at the first request, on another thread; it points tiktoken to a folder of litellm's.
         importlib.import_module("litellm.litellm_core_utils.default_encoding")
     yield "schemas"
-
-
-def load() -> ModuleType:
-    """Litellm, imported now if it was not. Raises KeyboardInterrupt between two portions, never within one."""
-    for _ in portions():
-        pass
-    return importlib.import_module("litellm")
 
 
 @contextlib.contextmanager

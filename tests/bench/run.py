@@ -1,6 +1,6 @@
 """What it costs in time and bytes: `python tests/bench/run.py [NAME …]`. Medians of one run, on this machine.
 
-load         `%load_ext` in a fresh process, beside importing IPython and ipywidgets
+load         `%load_ext` in a running kernel that has imported IPython and ipywidgets
 first-token  from the provider's first chunk on the wire to the first frame on IOPub
 first-chat   the first-ever and later chats of a kernel, with and without idle time before
 run-all      how long a Run All that begins with `%load_ext` waits for litellm, and where
@@ -10,7 +10,6 @@ iopub        bytes on IOPub for a 10 kB answer in 2,000 chunks
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,17 +17,13 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
-from kernels import PROJECT, Kernel, Ran  # noqa: E402
+from kernels import Kernel, Ran  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 
 RUNS = 15
 LOAD = """
-import time
-from IPython.core.interactiveshell import InteractiveShell
-import ipywidgets
-shell = InteractiveShell.instance()
 start = time.perf_counter()
-shell.run_line_magic("load_ext", "ipycachechat")
+get_ipython().run_line_magic("load_ext", "ipycachechat")
 print((time.perf_counter() - start) * 1000)
 """
 MODELS = ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash")
@@ -36,16 +31,17 @@ MODELS = ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flas
 
 def told(what: str, samples: list[float], unit: str = "ms") -> None:
     low, high = min(samples), max(samples)
-    print(f"{what:<58} median {statistics.median(samples):9,.1f} {unit} ({low:,.1f} to {high:,.1f}, n={len(samples)})")
+    print(
+        f"{what:<58} median {statistics.median(samples):9,.1f} {unit} ({low:,.1f} to {high:,.1f}, n={len(samples)})"
+    )
 
 
 def load() -> None:
     samples = []
     for _ in range(RUNS):
-        done = subprocess.run(
-            [sys.executable, "-c", LOAD], capture_output=True, text=True, cwd=PROJECT, check=True
-        )
-        samples.append(float(done.stdout.split()[-1]))
+        with Kernel() as kernel:
+            kernel.run("import ipywidgets, time")
+            samples.append(float(kernel.run(LOAD).printed.split()[-1]))
     told("%load_ext, more than importing IPython and ipywidgets", samples)
 
 
@@ -64,7 +60,8 @@ def first_token() -> None:
 def first_chat() -> None:
     """Request to first frame, which for the first-ever chat holds litellm's import, unless idle time paid it."""
     for idle in (0.0, 6.0):
-        first, wire_to_frame, later = [], [], []
+        first: list[float] = []
+        later: list[float] = []
         for _ in range(5):
             with WireServer() as wire, Kernel(wire.env()) as kernel:
                 kernel.run("%load_ext ipycachechat")
@@ -74,7 +71,6 @@ def first_chat() -> None:
                 later += [_from_start(kernel, "%%chat\nhello") for _ in range(3)]
         told(f"first-ever chat, {idle:.0f} s after %load_ext: cell to first token", first)
         told(f"later chats, {idle:.0f} s after %load_ext: cell to first token", later)
-        del wire_to_frame
 
 
 def run_all() -> None:
@@ -116,10 +112,18 @@ def _from_start(kernel: Kernel, cell: str) -> float:
 
 
 def _first_frame(ran: Ran) -> float:
-    return next(float(m["arrived"]) for m in ran.messages if "firsttoken" in str(m["content"].get("data", "")))
+    return next(
+        float(m["arrived"]) for m in ran.messages if "firsttoken" in str(m["content"].get("data", ""))
+    )
 
 
-BENCHES = {"load": load, "first-token": first_token, "first-chat": first_chat, "run-all": run_all, "iopub": iopub}
+BENCHES = {
+    "load": load,
+    "first-token": first_token,
+    "first-chat": first_chat,
+    "run-all": run_all,
+    "iopub": iopub,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHES:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from ipycachechat.core.usage import Price
-from ipycachechat.model.litellm_import import load
+from ipycachechat.model.litellm_import import portions
 from ipycachechat.model.prices import entry, most_tokens, price
 
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, dict[str, Any]]:
-    return dict(load().model_cost)
+    assert list(portions())[-1] == "schemas"
+    import litellm
+
+    return dict(litellm.model_cost)
 
 
 def test_rates_as_the_providers_publish_them(data: dict[str, dict[str, Any]]) -> None:
