@@ -145,7 +145,7 @@ class ChatMagics(Magics):
             quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
             self.session.chat.set_system(text[1:-1] if quoted else text)
         now = self.session.chat.history.now.system
-        print(f"system: {now}" if now else "no system prompt")  # noqa: T201
+        print(f"system: {_short(now) if text else now}" if now else "no system prompt")  # noqa: T201
 
     def _history(self, _: str) -> None:
         turns = self.session.chat.history.now.turns

@@ -5,6 +5,8 @@ Made of tags and attributes that an untrusted notebook keeps: class, title, inli
 
 from __future__ import annotations
 
+import math
+
 from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.usage import Cost, Ledger
@@ -15,6 +17,9 @@ _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
 _CLASS = "ipycachechat-badge mathjax_ignore tex2jax_ignore"
 _LINE = "font:12px/1.6 system-ui,sans-serif;margin:2px 0;opacity:0.85"
 _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow:hidden;margin-right:0.6em"
+
+
+FREE = "nothing to pay"
 
 
 def count(tokens: int | None) -> str:
@@ -31,8 +36,8 @@ def money(dollars: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """A share as a percentage, or "unknown"."""
-    return "unknown" if part is None else f"{part:.0%}"
+    """A share as a percentage, or "unknown"; 100% is all of it, not nearly all."""
+    return "unknown" if part is None else f"{math.floor(part * 100)}%"
 
 
 def facts(turn: Turn, bill: Cost) -> list[tuple[str, str]]:
@@ -48,7 +53,7 @@ def facts(turn: Turn, bill: Cost) -> list[tuple[str, str]]:
         ("input", count(usage.input)),
         ("answered", count(usage.output)),
         ("cost", "free" if free else money(bill.paid)),
-        ("saved", "nothing to pay" if free else money(bill.saved)),
+        ("saved", FREE if free else money(bill.saved)),
     ]
 
 
@@ -71,7 +76,9 @@ def to_text(done: Done) -> str:
     """The badge in one line, for terminals."""
     if done.turn is None:
         return ""
-    return " · ".join([_sentence(name, value) for name, value in facts(done.turn, done.bill)] + notes(done))
+    return " · ".join(
+        [_sentence(name, value) for name, value in facts(done.turn, done.bill) if value != FREE] + notes(done)
+    )
 
 
 def to_html(done: Done) -> str:
@@ -81,7 +88,7 @@ def to_html(done: Done) -> str:
     if done.turn is None:
         return ""
     told = facts(done.turn, done.bill)
-    shown = [_sentence(name, value) for name, value in told if name != "input"]
+    shown = [_sentence(name, value) for name, value in told if name != "input" and value != FREE]
     rows = [
         Tr(Td(name, style="text-align:left"), Td(value, style="text-align:right")) for name, value in told
     ]
@@ -104,7 +111,7 @@ def _sentence(name: str, value: str) -> str:
         "model": value,
         "read": f"{value.replace('(unknown)', '').strip()} read",
         "cost": value if value != "unknown" else "cost unknown",
-        "saved": value if value == "nothing to pay" else f"saved {value}",
+        "saved": f"saved {value}",
     }.get(name, f"{name} {value}" if value in ("unknown", "not billed") else f"{value} {name}")
 
 
@@ -122,4 +129,5 @@ def totals(ledger: Ledger) -> tuple[str, str]:
         return first, "cost unknown"
     least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
     paid = least if ledger.unknown_cost else money(ledger.paid)
-    return first, f"cost {paid}, saved {money(ledger.saved)}"
+    saved = f"saved {money(ledger.saved)}" + " on the others" * bool(ledger.unknown_cost)
+    return first, f"cost {paid}, {saved}"

@@ -10,8 +10,14 @@ from wire import Bill, Reply, WireServer
 
 LONG = "A line of a long document that is worth caching.\n" * 400
 CLAUDE, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
-# US dollars a million tokens, by hand from the providers' pages: fresh, read, written for an hour, answered.
-RATES = {CLAUDE: (2.0, 0.2, 4.0, 10.0), GPT: (5.0, 0.5, 0.0, 30.0), GEMINI: (0.75, 0.075, 0.0, 3.75)}
+NEWER_GPT = "openai/gpt-5.6-terra"
+# US dollars a million tokens, by hand from the providers' pages: fresh, read, written, answered.
+RATES = {
+    CLAUDE: (2.0, 0.2, 4.0, 10.0),
+    GPT: (5.0, 0.5, 0.0, 30.0),
+    NEWER_GPT: (2.0, 0.2, 2.5, 12.0),
+    GEMINI: (0.75, 0.075, 0.0, 3.75),
+}
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def dollars(model: str, bill: Bill) -> float:
     return (
         bill.fresh * fresh
         + bill.read * read
-        + bill.written_1h * written
+        + bill.written * written
         + (bill.output + (bill.thinking if model == GEMINI else 0)) * answered
     ) / 1e6
 
@@ -49,7 +55,7 @@ def test_second_claude_turn_reads_what_the_first_wrote(kernel: Kernel, wire: Wir
     assert second.answer.startswith("Reply 2")
 
 
-@pytest.mark.parametrize("model", [CLAUDE, GPT, GEMINI])
+@pytest.mark.parametrize("model", RATES)
 def test_numbers_and_cost_equal_the_providers_bill(kernel: Kernel, wire: WireServer, model: str) -> None:
     for name, text in (("a", LONG), ("b", "And?"), ("c", "And then?")):
         ran = chat(kernel, text, name, f"-m {model}")
@@ -62,6 +68,19 @@ def test_numbers_and_cost_equal_the_providers_bill(kernel: Kernel, wire: WireSer
         assert numbers["answered"] == bill.output
         assert paid(ran) == pytest.approx(dollars(model, bill), abs=1e-5)
     assert wire.requests[-1].bill.read > 0
+
+
+def test_claude_by_way_of_openrouter_is_marked_and_counted(kernel: Kernel, wire: WireServer) -> None:
+    for text in (LONG, "And?"):
+        ran = chat(kernel, text, options="-m openrouter/anthropic/claude-sonnet-4.5")
+        bill, numbers = wire.requests[-1].bill, ran.numbers()
+        assert numbers["input"] == bill.prompt
+        assert (numbers["read"], numbers["written"], numbers["fresh"]) == (
+            bill.read,
+            bill.written,
+            bill.fresh,
+        )
+    assert bill.read > 1024
 
 
 def test_claude_gets_two_checkpoints_and_nobody_else_any(kernel: Kernel, wire: WireServer) -> None:

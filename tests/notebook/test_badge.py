@@ -21,7 +21,7 @@ KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))
 
 def test_the_line_of_numbers() -> None:
     assert badge.to_text(KNOWN) == (
-        "a/b · 4,004 (100%) read · 16 written · 3 fresh · 4,023 input · 120 answered · $0.00207 · saved $0.00721"
+        "a/b · 4,004 (99%) read · 16 written · 3 fresh · 4,023 input · 120 answered · $0.00207 · saved $0.00721"
     )
 
 
