@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import keyword
 import os
 import shlex
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ HELP = """\
     Ask the model the cell's text, after all earlier turns. {{ expression }} is replaced by its value.
     A cell that is run again replaces its turn.
 %chat                  where we stand: model, turns, tokens, cost
-%chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf
+%chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys)
 %chat system [TEXT]    the system prompt, or another from now on ("" for none)
 %chat history          the turns, in order
 %chat undo             back to before the last change
@@ -90,7 +91,7 @@ class ChatMagics(Magics):
             _wrong(f"%%chat {line.strip()}: {error}")
         if args.command:
             _wrong(f"%%chat takes its text from the cell, not {' '.join(args.command)!r} from its first line")
-        if args.out and not args.out.isidentifier():
+        if args.out and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
             _wrong(f"--out {args.out}: this is no name that a variable can have")
         if args.max_tokens is not None and args.max_tokens < 1:
             _wrong("--max-tokens must be 1 or more")
@@ -137,13 +138,12 @@ class ChatMagics(Magics):
 
     def _model(self, name: str) -> None:
         if name:
-            self.model = name
+            self.model = _unquoted(name)
         print(f"model: {self.model_in_use()}")  # noqa: T201
 
     def _system(self, text: str) -> None:
         if text:
-            quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-            self.session.chat.set_system(text[1:-1] if quoted else text)
+            self.session.chat.set_system(_unquoted(text))
         now = self.session.chat.history.now.system
         print(f"system: {_short(now) if text else now}" if now else "no system prompt")  # noqa: T201
 
@@ -181,6 +181,10 @@ class ChatMagics(Magics):
 
 def _wrong(what: str, todo: str | list[str] = "") -> NoReturn:
     raise BadInput(" ".join(what.split()), str(todo or "See %chat help, or %%chat?"))
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _turns(number: int) -> str:

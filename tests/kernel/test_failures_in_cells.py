@@ -236,6 +236,7 @@ def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel
         ("%%chat --max-tokens many\nhello", "many"),
         ("%%chat --max-tokens 0\nhello", "1 or more"),
         ("%%chat --out 1x\nhello", "1x"),
+        ("%%chat --out class\nhello", "class"),
         ("%%chat --system 'open\nhello", "No closing quotation"),
         ("%%chat history\nhello", "history"),
         ("%%chat\n{{ keys.__class__ }}", "may not be used"),
