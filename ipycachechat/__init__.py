@@ -11,11 +11,22 @@ _LOADED = "ipycachechat-loaded"  # the place in `shell.meta` of what is loaded, 
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext ipycachechat`: the magics, and one line that says which model is in use."""
+    from traitlets import TraitError
+
+    from ipycachechat.core.errors import BadInput
     from ipycachechat.magics import ChatMagics
     from ipycachechat.session import Session
 
     owners = {kind: table.get("chat") for kind, table in shell.magics_manager.magics.items()}
-    magics = ChatMagics(shell, Session(shell))
+    session = Session(shell)
+    try:
+        magics = ChatMagics(shell, session)
+    except TraitError as error:
+        session.close()
+        raise BadInput(
+            f"A setting of ipycachechat is wrong: {' '.join(str(error).split())}",
+            "Correct it (get_ipython().config.ChatMagics, or ipython_config.py) and load again.",
+        ) from None
     shell.register_magics(magics)
     shell.set_hook("complete_command", magics.complete, str_key="%chat")
     shell.set_hook("complete_command", magics.complete, str_key="%%chat")

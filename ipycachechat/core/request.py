@@ -23,15 +23,21 @@ def messages(conversation: Conversation, prompt: str, system: str | None = None)
 
 def wire(message: Message) -> Json:
     """One message; with no content rather than an empty one, which litellm would fill with words of its own."""
-    sent: Json = {"role": message.role, "content": message.text if message.text.strip() else None}
+    text = sendable(message.text)
+    sent: Json = {"role": message.role, "content": text if text.strip() else None}
     if message.calls:
         sent["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.calls
         ]
     if message.role == "tool":
-        sent |= {"tool_call_id": message.call_id, "content": message.text}
+        sent |= {"tool_call_id": message.call_id, "content": text}
     return sent
+
+
+def sendable(text: str) -> str:
+    """The text with halves of characters (lone surrogates), which no request can carry, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def estimate(sent: Sequence[Json]) -> int:

@@ -62,6 +62,7 @@ def said(error: BaseException, *keys: str) -> str:
         text = str(inner.get("message", text) if isinstance(inner, dict) else inner)
     text = re.sub(r"^(litellm\.)?(\w+(Error|Exception)\b[: -]*)+", "", text.strip())
     text = re.sub(r"litellm\.|\w+Exception - |\s*Received Model Group=.*", "", text, flags=re.S)
+    text = re.sub(r"\bb'(.*?)'\.?|\s*Handle with `\w+`\.", r"\1", text.replace("\\n", " "), flags=re.S)
     line = " ".join(masked(text, *keys).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 

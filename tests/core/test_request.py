@@ -30,6 +30,10 @@ def test_a_message_of_calls_alone_has_no_content_rather_than_an_empty_one() -> N
     assert wire(Message("tool", "", call_id="1")) == {"role": "tool", "content": "", "tool_call_id": "1"}
 
 
+def test_halves_of_characters_are_not_sent() -> None:
+    assert wire(Message("user", "a\ud800b \ud83d\ude00"))["content"] == "a\ufffdb \U0001f600"
+
+
 def test_the_estimate_counts_what_is_sent() -> None:
     assert estimate([]) == 1
     assert estimate(messages(Conversation("x" * 400), "y" * 400)) == 200

@@ -151,6 +151,17 @@ def test_dotenv_is_read_only_if_asked(wire: WireServer) -> None:
         assert kernel.run("%%chat -m openai/gpt-5.5\nhi").answer
 
 
+def test_a_wrong_setting_is_told_in_two_lines_and_leaves_nothing(wire: WireServer) -> None:
+    with Kernel(wire.env(), config="--ChatMagics.max_tokens=-5") as kernel:
+        kernel.run("events = {k: len(v) for k, v in get_ipython().events.callbacks.items()}")
+        error = kernel.run("%load_ext ipycachechat").error
+        assert "max_tokens" in error
+        assert len(error.splitlines()) == 2
+        assert kernel.value("events == {k: len(v) for k, v in get_ipython().events.callbacks.items()}")
+        kernel.run("get_ipython().config.ChatMagics.max_tokens = 5")
+        assert "claude" in kernel.run("%load_ext ipycachechat").printed
+
+
 def test_settings_come_from_the_configuration(wire: WireServer) -> None:
     with Kernel(wire.env(), config="--ChatMagics.model=openai/gpt-5.5 --ChatMagics.system=brief") as kernel:
         assert "openai/gpt-5.5" in kernel.run("%load_ext ipycachechat").printed

@@ -65,6 +65,11 @@ def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> Non
     assert secret not in masked(f"Bearer {secret}")
 
 
+def test_litellms_wrapping_is_taken_off() -> None:
+    wrapped = "litellm.InternalServerError: AnthropicException - b'500 Trouble\\n\\nagain'. Handle with `X`."
+    assert "(500 Trouble again)" in translate(Foreign(wrapped, 500), "anthropic/x", [], False).what
+
+
 def test_what_a_provider_says_at_length_is_cut() -> None:
     error = translate(Foreign("words " * 500, 422), "openai/x", [], False)
     assert len(error.what) < 300
