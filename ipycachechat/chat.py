@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ipycachechat.core import cache, request
+from ipycachechat.core.cache import CacheState
 from ipycachechat.core.conversation import Cell, Conversation, History, Message, State, Turn
-from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, TTLS
+from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, REWRITE
 from ipycachechat.core.errors import ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Sending, Text
+from ipycachechat.core.memory import Memory, Prepared
+from ipycachechat.core.prefix import Count, Said, Settings, guess
 from ipycachechat.core.usage import NOTHING_REPORTED, Ledger, cost
 from ipycachechat.model.local import LocalServers
 from ipycachechat.model.provider import Exchange, Target, local_target, target
@@ -27,48 +31,90 @@ class Ask:
     """For this turn alone, in place of the conversation's."""
     max_tokens: int = 0
     """0: the model's own limit."""
-    ttl: cache.Ttl = TTLS["auto"]
+    ttl: int | None = None
+    """Seconds that the cache is to live; None: whichever is cheaper."""
 
 
 class AsyncChat:
     """A conversation with a model: every `send` adds a turn, or leaves the conversation as it was."""
 
-    def __init__(self, system: str = "") -> None:
+    def __init__(
+        self, system: str = "", *, clock: Callable[[], float] = time.time, count: Count | None = None
+    ) -> None:
+        """`count`: the provider's own tokenizer, if it is at hand; else tokens are guessed and learned."""
         self.history = History((Conversation(system),))
         self.ledger = Ledger()
+        self.last: Done | None = None
         self._servers = LocalServers()
+        self._clock = clock
+        self._count = count
+        self._memories: dict[tuple[str, ...], Memory] = {}
+        self._latest: Target | None = None
 
     def sending(self, ask: Ask) -> Sending:
-        """What a prompt would send, before anything is sent."""
-        past = self.history.now.before(ask.cell)
-        sent = request.messages(past, ask.prompt, ask.system)
-        return Sending(ask.model, request.estimate(sent), len(past.turns))
+        """What a prompt would send, before the model has been looked up."""
+        return Sending(ask.model, request.estimate(self._said(ask)), self._turns(ask))
 
     async def send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
         """Ask and keep the answer; what happens meanwhile is told, the last event being the `Done` returned.
 
         Cancelling keeps what has arrived as an interrupted turn; so does a connection that drops.
         """
-        sent = request.messages(self.history.now.before(ask.cell), ask.prompt, ask.system)
         exchange: Exchange | None = None
+        prepared: Prepared | None = None
         error: ChatError | None = None
         cancelled = False
         try:
             to = await self._target(ask.model, tell)
-            tell(self.sending(ask))
-            exchange = Exchange(
-                to, cache.mark(sent, to.rules, ask.ttl), ask.max_tokens or to.most_tokens, ask.ttl
-            )
+            prepared = self._prepare(ask, to)
+            tell(self._foreseen(ask, to, prepared))
+            exchange = self._exchange(ask, to, prepared)
             await exchange.run(lambda text: tell(Text(text)))
         except asyncio.CancelledError:
             cancelled = True
         except ChatError as failure:
             error = failure
-        done = self._finish(ask, exchange, error, cancelled)
+        done = self._finish(ask, exchange, prepared, error, cancelled)
+        self.last = done if done.turn else self.last
         tell(done)
         if cancelled:
             raise asyncio.CancelledError
         return done
+
+    def _said(self, ask: Ask) -> list[Said]:
+        past = self.history.now.before(ask.cell)
+        return request.said(past, ask.prompt, ask.system, ask.cell.id if ask.cell else "")
+
+    def _turns(self, ask: Ask) -> int:
+        return len(self.history.now.before(ask.cell).turns)
+
+    def _memory(self, to: Target) -> Memory:
+        fresh = Memory(to.rules, CacheState(exact=self._count is not None), count=self._count or guess)
+        return self._memories.get(to.scope, fresh)
+
+    def _prepare(self, ask: Ask, to: Target) -> Prepared:
+        return self._memory(to).prepare(self._said(ask), Settings(), to.minimum, self._clock(), ask.ttl)
+
+    def _exchange(self, ask: Ask, to: Target, prepared: Prepared) -> Exchange:
+        """The request itself, with the plan's checkpoints if the model is told of them."""
+        messages = request.messages(prepared.chain.said)
+        if to.rules.marks:
+            messages = cache.mark(messages, prepared.chain, prepared.plan.marks)
+        expected = prepared.plan.expected
+        hour = expected.written_1h / expected.written if expected.written else 0.0
+        return Exchange(to, messages, ask.max_tokens or to.most_tokens, hour)
+
+    def _foreseen(self, ask: Ask, to: Target, prepared: Prepared) -> Sending:
+        """What is expected, and a warning if it means to pay for much once more."""
+        expected = prepared.plan.expected
+        reason = self._memory(to).foresee(prepared, self._other(to))
+        much = reason is not None and (reason.tokens or 0) > REWRITE
+        warning = reason.sentence.replace("were paid", "are paid") if reason and much else ""
+        return Sending(ask.model, max(1, expected.input), self._turns(ask), expected, warning)
+
+    def _other(self, to: Target) -> str:
+        """The model that answered last, if it was another one."""
+        return self._latest.model if self._latest and self._latest.scope != to.scope else ""
 
     async def stop(self) -> None:
         """End the local models."""
@@ -79,14 +125,25 @@ class AsyncChat:
             return local_target(model, await self._servers.address(model, tell), LOCAL_TOKENS)
         return target(model, MOST_TOKENS)
 
-    def _finish(self, ask: Ask, exchange: Exchange | None, error: ChatError | None, cancelled: bool) -> Done:
-        """Book the request, and add its turn unless nothing came."""
-        if exchange is None:
+    def _finish(
+        self,
+        ask: Ask,
+        exchange: Exchange | None,
+        prepared: Prepared | None,
+        error: ChatError | None,
+        cancelled: bool,
+    ) -> Done:
+        """Book the request, learn from its bill, and add its turn unless nothing came."""
+        if exchange is None or prepared is None:
             return Done(None, error=error)
-        used = exchange.usage
-        bill = cost(used, exchange.target.price)
+        used, to = exchange.usage, exchange.target
+        bill = cost(used, to.price)
+        reason, warm = None, None
         if exchange.text or used != NOTHING_REPORTED:
             self.ledger = self.ledger.add(used, bill)
+            memory, reason = self._memory(to).billed(prepared, used, self._other(to))
+            self._memories[to.scope], self._latest = memory, to
+            warm = memory.warm_until()
         broken = cancelled or isinstance(error, Dropped)
         if not exchange.text.strip() or (error and not broken):
             return Done(None, bill, error)
@@ -98,7 +155,8 @@ class AsyncChat:
         self.history = self.history.change(self.history.now.add(turn))
         turns = self.history.now.turns
         number = next(n for n, kept in enumerate(turns, 1) if kept is turn)
-        return Done(turn, bill, error, number, sum(later.stale for later in turns[number:]))
+        stale = sum(later.stale for later in turns[number:])
+        return Done(turn, bill, error, number, prepared.plan.expected, reason, warm, stale)
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""

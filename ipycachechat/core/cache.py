@@ -1,77 +1,200 @@
-"""Who caches, and how one asks for it. A new provider is a new row."""
+"""What the provider should still hold of what this kernel has sent, and what it would bill for the next request.
+
+All times are seconds of one clock, given as arguments. A lifetime runs from the start of the request that wrote or
+read the entry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ipycachechat.core.prefix import Chain
+from ipycachechat.core.rules import SECONDS, Rules
 
 Json = dict[str, Any]
-Asked = Literal["explicit", "automatic"]
-Ttl = Literal["5m", "1h"]
+# Entries that have been gone for so long explain nothing any more.
+FORGET = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How one family of models caches.
+class Entry:
+    """A prefix that the provider was told, or is known, to keep."""
 
-    `explicit`: only what is marked with `cache_control` is cached; every other provider gets no marker, since
-    some bill for it (Gemini stores the cache for money) and some refuse it. `bills_writes`: whether the bill
-    tells written tokens apart from fresh ones. `silent_zero`: whether a count that is left out means none, as
-    in protocols that leave out zeros; elsewhere it means unknown.
+    ttl: int
+    used: float
+    """Start of the last request that wrote or read it."""
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A checkpoint: after which prefix (index into the chain), and for how long."""
+
+    at: int
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """The entries of one model at one address under one key, and exact token counts of prefixes billed before."""
+
+    entries: Mapping[bytes, Entry] = field(default_factory=dict)
+    known: Mapping[bytes, int] = field(default_factory=dict)
+    ratio: float = 1.0
+    """Tokens billed for each token guessed."""
+    exact: bool = False
+    """Whether sizes are counted by the provider's own tokenizer."""
+
+    def live(self, digest: bytes, now: float) -> Entry | None:
+        """The entry of a prefix that has not expired."""
+        entry = self.entries.get(digest)
+        return entry if entry is not None and now < entry.expires else None
+
+    def tokens(self, chain: Chain, at: int) -> tuple[int, bool]:
+        """Tokens of a prefix (-1: none), and whether they are exact: from the nearest known one before it."""
+        if at < 0:
+            return 0, True
+        if self.exact:
+            return round(chain.prefixes[at].size), True
+        for near in range(at, -1, -1):
+            known = self.known.get(chain.prefixes[near].digest)
+            if known is not None:
+                more = chain.prefixes[at].size - chain.prefixes[near].size
+                return known + round(more * self.ratio), near == at
+        return round(chain.prefixes[at].size * self.ratio), False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a request is expected to be billed. `written` includes `written_1h`."""
+
+    read: int
+    written: int
+    written_1h: int
+    fresh: int
+    hit: int = -1
+    """The prefix that is read; -1: none."""
+    exact: bool = False
+
+    @property
+    def input(self) -> int:
+        """All tokens sent."""
+        return self.read + self.written + self.fresh
+
+
+def hits(chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, now: float) -> list[int]:
+    """For each mark the longest live prefix within its look-back, -1 where there is none."""
+    found = []
+    for mark in marks:
+        there = chain.prefixes[mark.at].position
+        best = -1
+        for at in range(mark.at, -1, -1):
+            if by.lookback is not None and there - chain.prefixes[at].position >= by.lookback:
+                break
+            if state.live(chain.prefixes[at].digest, now):
+                best = at
+                break
+        found.append(best)
+    return found
+
+
+def allowed(chain: Chain, marks: Sequence[Mark], state: CacheState, minimum: int) -> list[Mark]:
+    """The marks at which something is cached: those of at least the model's minimum."""
+    return [mark for mark in marks if state.tokens(chain, mark.at)[0] >= minimum]
+
+
+def outcome(
+    chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, minimum: int, now: float
+) -> Outcome:
+    """The bill that the rules promise for a request with these marks."""
+    last = len(chain.prefixes) - 1
+    total, exact = state.tokens(chain, last)
+    if by.asked == "automatic":
+        return _automatic(chain, state, by, minimum, now)
+    usable = allowed(chain, marks, state, minimum)
+    hit = max(hits(chain, usable, state, by, now), default=-1)
+    read, known = state.tokens(chain, hit)
+    beyond = [mark for mark in usable if mark.at > hit]
+    hour = max((state.tokens(chain, m.at)[0] for m in beyond if m.ttl > 300 and by.marks), default=read)
+    end = max((state.tokens(chain, m.at)[0] for m in beyond), default=read)
+    end = max(end, hour)
+    return Outcome(read, end - read, hour - read, total - end, hit, exact and known)
+
+
+def _automatic(chain: Chain, state: CacheState, by: Rules, minimum: int, now: float) -> Outcome:
+    """Token prefixes: all that earlier requests had in common with this one, in whole steps. Never a promise."""
+    last = len(chain.prefixes) - 1
+    total, _ = state.tokens(chain, last)
+    hit = next((n for n in range(last, -1, -1) if state.live(chain.prefixes[n].digest, now)), -1)
+    shared = state.tokens(chain, hit)[0] if by.lifetimes else 0
+    read = min(total, shared - (shared - minimum) % by.step) if shared >= minimum else 0
+    return Outcome(read, 0, 0, total - read, hit if read else -1)
+
+
+def sent(
+    chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, minimum: int, now: float
+) -> CacheState:
+    """The state once the response to a request that started at `now` has begun: entries written and refreshed."""
+    entries = {digest: entry for digest, entry in state.entries.items() if now - entry.expires < FORGET}
+    if by.asked == "automatic":
+        ttl = by.lifetimes[0] if by.lifetimes else 0
+        for prefix in chain.prefixes:
+            entries[prefix.digest] = Entry(ttl, now, now + ttl)
+        return replace(state, entries=entries)
+    usable = allowed(chain, marks, state, minimum)
+    for hit in hits(chain, usable, state, by, now):
+        if hit >= 0:
+            entry = entries[chain.prefixes[hit].digest]
+            entries[chain.prefixes[hit].digest] = replace(entry, used=now, expires=now + entry.ttl)
+    for mark in usable:
+        digest = chain.prefixes[mark.at].digest
+        entry = state.live(digest, now) or Entry(mark.ttl, now, now)
+        entries[digest] = replace(entry, used=now, expires=now + entry.ttl)
+    return replace(state, entries=entries)
+
+
+def learn(
+    chain: Chain, expected: Outcome, state: CacheState, total: int | None, read: int | None, marked: int
+) -> CacheState:
+    """The state after the bill: exact counts, and no entry that the provider has shown not to hold.
+
+    `marked`: the last prefix with a checkpoint, -1: none.
     """
-
-    provider: str
-    model: str
-    asked: Asked
-    bills_writes: bool
-    silent_zero: bool = False
-
-
-# platform.claude.com/docs/en/build-with-claude/prompt-caching; developers.openai.com/api/docs/guides/prompt-caching
-ROWS = (
-    Rules("anthropic", "*", "explicit", True),
-    Rules("bedrock*", "*claude*", "explicit", True),
-    Rules("vertex_ai*", "claude*", "explicit", True),
-    Rules("azure_ai", "claude*", "explicit", True),
-    Rules("openrouter", "anthropic/*", "explicit", True),
-    Rules("litellm_proxy", "*claude*", "explicit", True),
-    Rules("openai", "gpt-5.[6-9]*", "automatic", True),
-    # ai.google.dev/api/generate-content#UsageMetadata: JSON of protocol buffers, which leaves out zeros.
-    Rules("gemini", "*", "automatic", False, silent_zero=True),
-    Rules("vertex_ai*", "gemini*", "automatic", False, silent_zero=True),
-)
-# Cached by the provider itself, or not at all; what it writes is not told apart.
-OTHERS = Rules("*", "*", "automatic", False)
+    if total is None or not chain.prefixes:
+        return state
+    known, entries = dict(state.known), dict(state.entries)
+    last = chain.prefixes[-1]
+    known[last.digest] = total
+    if read and expected.hit >= 0 and expected.exact is False and abs(read - expected.read) <= 0.1 * read + 8:
+        known[chain.prefixes[expected.hit].digest] = read
+    if read is not None and expected.hit >= 0 and read < expected.read * 0.9:
+        entries.pop(chain.prefixes[expected.hit].digest, None)
+    ratio = state.ratio
+    if not state.exact and last.size > 50:
+        ratio = total / last.size
+    return replace(state, known=known, entries=entries, ratio=ratio)
 
 
-def rules(provider: str, model: str) -> Rules:
-    """The row for this model; `model` without the provider's prefix."""
-    for row in ROWS:
-        if fnmatchcase(provider, row.provider) and fnmatchcase(model.lower(), row.model):
-            return row
-    return OTHERS
+def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark]) -> list[Json]:
+    """The messages with a checkpoint after each marked prefix.
 
-
-def mark(messages: Sequence[Json], by: Rules, ttl: Ttl) -> list[Json]:
-    """The messages with a checkpoint on the last system block and on the last message.
-
-    A checkpoint on the system block covers the tools as well. Tool results are marked as a message: inside of
-    their content the marker would land on a part that cannot be cached.
+    Tool results are marked as a message: inside of their content the marker would land on a part that cannot be
+    cached. A call is marked itself, since a message's marker would land on the text before it.
     """
-    marked = [dict(message) for message in messages]
-    if by.asked != "explicit" or not marked:
-        return marked
-    system = [n for n, message in enumerate(marked) if message["role"] == "system"]
-    for place in {*system[-1:], len(marked) - 1}:
-        marked[place] = _marked(marked[place], {"type": "ephemeral", "ttl": ttl})
+    marked = list(messages)
+    for one in marks:
+        prefix = chain.prefixes[one.at]
+        message = dict(marked[prefix.message])
+        ttl = next(name for name, seconds in SECONDS.items() if seconds == one.ttl)
+        marker = {"type": "ephemeral", "ttl": ttl}
+        if prefix.kind == "tool_result":
+            message["cache_control"] = marker
+        elif prefix.kind == "tool_use":
+            *before, call = message["tool_calls"]
+            message["tool_calls"] = [*before, call | {"cache_control": marker}]
+        elif isinstance(message["content"], str) and message["content"].strip():
+            message["content"] = [{"type": "text", "text": message["content"], "cache_control": marker}]
+        marked[prefix.message] = message
     return marked
-
-
-def _marked(message: Json, marker: Json) -> Json:
-    if message["role"] == "tool":
-        return message | {"cache_control": marker}
-    if not isinstance(message["content"], str) or not message["content"].strip():
-        return message  # an empty block must not be marked
-    return message | {"content": [{"type": "text", "text": message["content"], "cache_control": marker}]}

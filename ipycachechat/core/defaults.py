@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ipycachechat.core.cache import Ttl
-
 # A provider's current middle model, in the order in which keys are looked for.
 MODELS = {
     "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-5",
@@ -16,8 +14,10 @@ LOCAL = "local"
 MOST_TOKENS = 16_000
 """Tokens of an answer, where the model could give more."""
 LOCAL_TOKENS = 1_024
-TTLS: Mapping[str, Ttl] = {"auto": "1h", "5m": "5m", "1h": "1h"}
-"""How long the cache is to live; auto: people think for ten minutes, and a cache of five has lapsed then."""
+TTLS: Mapping[str, int | None] = {"auto": None, "5m": 300, "1h": 3600}
+"""How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
+REWRITE = 10_000
+"""Warm tokens; a request that will write more of them again says so before."""
 
 
 def model(environment: Mapping[str, str]) -> str:

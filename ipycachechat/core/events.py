@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Turn
 from ipycachechat.core.errors import ChatError
+from ipycachechat.core.miss import Reason
 from ipycachechat.core.usage import Cost
 
 
@@ -26,6 +28,10 @@ class Sending:
     tokens: int
     """An estimate."""
     turns: int
+    expected: Outcome | None = None
+    """None before the model has been looked up."""
+    warning: str = ""
+    """What will be paid again, if that is much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,12 @@ class Done:
     error: ChatError | None = None
     number: int = 0
     """The turn's place in the conversation, from 1."""
+    expected: Outcome | None = None
+    """What the bill should have been."""
+    reason: Reason | None = None
+    """Why less was read from the cache than could have been."""
+    warm_until: float | None = None
+    """In seconds of the clock; None: unknown."""
     stale: int = 0
     """How many later turns answered an older version."""
 

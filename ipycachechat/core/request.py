@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipycachechat.core.conversation import Conversation, Message
+from ipycachechat.core.prefix import Said, guess
 
 Json = dict[str, Any]
 
-# No exact count is known before the provider has counted.
-CHARACTERS_A_TOKEN = 4
 
-
-def messages(conversation: Conversation, prompt: str, system: str | None = None) -> list[Json]:
+def said(conversation: Conversation, prompt: str, system: str | None = None, cell: str = "") -> list[Said]:
     """System prompt, all turns, and the new prompt. `system` stands in for the conversation's."""
     text = conversation.system if system is None else system
-    said = [message for turn in conversation.turns for message in turn.messages]
-    sent = [Message("system", text)] if text.strip() else []
-    return [wire(message) for message in (*sent, *said, Message("user", prompt))]
+    found = [Said(Message("system", text))] if text.strip() else []
+    for number, turn in enumerate(conversation.turns):
+        found += [Said(message, number, turn.cell.id if turn.cell else "") for message in turn.messages]
+    return [*found, Said(Message("user", prompt), len(conversation.turns), cell)]
+
+
+def messages(sent: Sequence[Said]) -> list[Json]:
+    """As litellm takes them."""
+    return [wire(one.message) for one in sent]
 
 
 def wire(message: Message) -> Json:
@@ -40,6 +44,6 @@ def sendable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def estimate(sent: Sequence[Json]) -> int:
+def estimate(sent: Sequence[Said]) -> int:
     """Tokens, roughly: a guess that is always shown with "≈"."""
-    return max(1, round(sum(len(str(message["content"] or "")) for message in sent) / CHARACTERS_A_TOKEN))
+    return max(1, round(sum(guess(one.message.text) for one in sent)))

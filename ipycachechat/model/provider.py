@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
+import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipycachechat.core.cache import Rules, Ttl, rules
 from ipycachechat.core.errors import Dropped, EmptyAnswer, UnknownModel
+from ipycachechat.core.rules import Rules, rules
 from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.failures import translate
 from ipycachechat.model.local import Address
 
 Json = dict[str, Any]
+# Of this process: a fingerprint tells nothing about a key, and one kernel's requests go to one machine.
+SECRET = secrets.token_bytes(32)
+KERNEL = f"ipycachechat-{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,10 @@ class Target:
     rules: Rules
     price: Price
     most_tokens: int | None
+    minimum: int
+    """Tokens below which nothing is cached."""
+    scope: tuple[str, ...] = field(repr=False)
+    """Provider, model, address and key: what shares a cache. The key only as a fingerprint."""
     options: Json = field(default_factory=dict, repr=False)
     """Where and with which key, if not the provider's own."""
 
@@ -44,30 +54,49 @@ def target(model: str, limit: int) -> Target:
     if not name.strip():
         raise UnknownModel(f"{model!r} names a provider but no model", "Write it as PROVIDER/MODEL.")
     record = prices.entry(litellm.model_cost, provider, name)
+    by = rules(provider, name)
     return Target(
-        model, model, rules(provider, name), prices.price(record), prices.most_tokens(record, limit)
+        model,
+        model,
+        by,
+        prices.price(record),
+        prices.most_tokens(record, limit),
+        int(record.get("prompt_cache_min_tokens") or by.minimum or 0),
+        scope(provider, name),
+        # Only to models that are the provider's own: others that speak its protocol may refuse it.
+        {"prompt_cache_key": KERNEL} if by.cache_key and record else {},
     )
+
+
+def scope(provider: str, name: str) -> tuple[str, ...]:
+    """What shares a cache: the provider's address and key are what its environment variables say."""
+    family = provider.partition("_")[0].upper()
+    own = sorted((n, value) for n, value in os.environ.items() if n.startswith((family, "AWS", "GOOGLE")))
+    settings = "\0".join(
+        f"{n}={value}" for n, value in own if re.search("KEY|TOKEN|BASE|URL|REGION|PROJECT", n)
+    )
+    return provider, name, hmac.new(SECRET, settings.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 def local_target(model: str, address: Address, limit: int) -> Target:
     """The model on this machine, which speaks OpenAI's protocol and costs nothing."""
     options = {"api_base": address.api_base, "api_key": address.api_key}
     wire = f"openai/{address.name}"
-    return Target(
-        model, wire, rules("llama.cpp", address.name), FREE, min(limit, address.n_ctx // 2), options
-    )
+    by = rules("llama.cpp", address.name)
+    where = ("llama.cpp", address.name, address.api_base)
+    return Target(model, wire, by, FREE, min(limit, address.n_ctx // 2), 0, where, options)
 
 
 class Exchange:
     """One request and what has come back of it so far."""
 
-    def __init__(self, target: Target, messages: list[Json], max_tokens: int | None, ttl: Ttl) -> None:
+    def __init__(self, target: Target, messages: list[Json], max_tokens: int | None, hour: float) -> None:
         self.target = target
         self.text = ""
         self.finish = ""
         self._messages = messages
         self._max_tokens = max_tokens
-        self._ttl = ttl
+        self._hour = hour
         self._stream: Any = None
         self._usage: Any = None
 
@@ -120,10 +149,10 @@ class Exchange:
     def usage(self) -> Usage:
         """The tokens as far as they are known; of an answer that broke off, those of its beginning."""
         if self._usage is not None:
-            return usage(self._usage, self.target.rules, self._ttl)
+            return usage(self._usage, self.target.rules, self._hour)
         for chunk in getattr(self._stream, "chunks", None) or ():
             if raw := getattr(chunk, "usage", None):
-                return usage(raw, self.target.rules, self._ttl, finished=False)
+                return usage(raw, self.target.rules, self._hour, finished=False)
         return NOTHING_REPORTED
 
     @property
@@ -149,8 +178,11 @@ class Exchange:
                     await closable.aclose()
 
 
-def usage(raw: Any, by: Rules, ttl: Ttl, *, finished: bool = True) -> Usage:
-    """Litellm's usage as ours. What is not there is unknown, unless the provider's protocol leaves out zeros."""
+def usage(raw: Any, by: Rules, hour: float, *, finished: bool = True) -> Usage:
+    """Litellm's usage as ours. What is not there is unknown, unless the provider's protocol leaves out zeros.
+
+    `hour`: the part (0 to 1) of what was written that was asked to live for an hour, if the bill does not tell.
+    """
     sent, answered = getattr(raw, "prompt_tokens", None), getattr(raw, "completion_tokens", None)
     if not sent:
         return NOTHING_REPORTED
@@ -159,8 +191,7 @@ def usage(raw: Any, by: Rules, ttl: Ttl, *, finished: bool = True) -> Usage:
     read = _count(details, "cached_tokens", nothing)
     written = _count(details, "cache_creation_tokens", nothing) if by.bills_writes else 0
     split = getattr(details, "cache_creation_token_details", None)
-    longer = ttl == "1h" and by.asked == "explicit"
-    written_1h = _count(split, "ephemeral_1h_input_tokens", written if longer else 0)
+    written_1h = _count(split, "ephemeral_1h_input_tokens", round((written or 0) * hour))
     if read is not None and written is not None and read + written > sent:
         read = written = written_1h = None  # counts that contradict each other tell nothing
     return Usage(

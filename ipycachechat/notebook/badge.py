@@ -6,10 +6,11 @@ Made of tags and attributes that an untrusted notebook keeps: class, title, inli
 from __future__ import annotations
 
 import math
+import time
 
 from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
-from ipycachechat.core.usage import Cost, Ledger
+from ipycachechat.core.usage import Ledger
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
@@ -40,9 +41,14 @@ def share(part: float | None) -> str:
     return "unknown" if part is None else f"{math.floor(part * 100)}%"
 
 
-def facts(turn: Turn, bill: Cost) -> list[tuple[str, str]]:
+def clock(seconds: float) -> str:
+    """The time of day, as in "14:05"."""
+    return time.strftime("%H:%M", time.localtime(seconds))
+
+
+def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
     """What the badge tells, in order: name and value."""
-    usage = turn.usage
+    usage, bill = turn.usage, done.bill
     written = count(usage.written) if usage.bills_writes else "not billed"
     free = bill.paid == 0 and usage.input != 0
     return [
@@ -54,6 +60,7 @@ def facts(turn: Turn, bill: Cost) -> list[tuple[str, str]]:
         ("answered", count(usage.output)),
         ("cost", "free" if free else money(bill.paid)),
         ("saved", FREE if free else money(bill.saved)),
+        *([("warm until", clock(done.warm_until))] if done.warm_until is not None else []),
     ]
 
 
@@ -66,6 +73,8 @@ def notes(done: Done) -> list[str]:
         told.append("interrupted: kept as far as it came")
     if done.turn.state is State.CUT_OFF:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
+    if done.reason is not None:
+        told.append(done.reason.sentence)
     if done.stale:
         later = "1 later turn" if done.stale == 1 else f"{done.stale} later turns"
         told.append(f"turn {done.number} has changed: {later} answered an older version")
@@ -77,7 +86,7 @@ def to_text(done: Done) -> str:
     if done.turn is None:
         return ""
     return " · ".join(
-        [_sentence(name, value) for name, value in facts(done.turn, done.bill) if value != FREE] + notes(done)
+        [_sentence(name, value) for name, value in facts(done.turn, done) if value != FREE] + notes(done)
     )
 
 
@@ -87,7 +96,7 @@ def to_html(done: Done) -> str:
 
     if done.turn is None:
         return ""
-    told = facts(done.turn, done.bill)
+    told = facts(done.turn, done)
     shown = [_sentence(name, value) for name, value in told if name != "input" and value != FREE]
     rows = [
         Tr(Td(name, style="text-align:left"), Td(value, style="text-align:right")) for name, value in told
@@ -112,6 +121,7 @@ def _sentence(name: str, value: str) -> str:
         "read": f"{value.replace('(unknown)', '').strip()} read",
         "cost": value if value != "unknown" else "cost unknown",
         "saved": f"saved {value}",
+        "warm until": f"warm until {value}",
     }.get(name, f"{name} {value}" if value in ("unknown", "not billed") else f"{value} {name}")
 
 

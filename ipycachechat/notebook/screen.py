@@ -137,5 +137,8 @@ def waiting_text(on: Sending | Progress, seconds: float) -> str:
             return f"{on.what}: {(on.done or 0) / 1e6:.0f} of {on.total / 1e6:.0f} MB"
         return f"{on.what}…"
     turns = "the first turn" if not on.turns else f"after {on.turns} turn{'s' * (on.turns > 1)}"
+    share = on.expected.read / on.expected.input if on.expected and on.expected.input else 0.0
+    cached = f", ≈{share:.0%} of them from the cache" if share else ""
     passed = f" · {seconds:.0f} s" if seconds >= 1 else ""
-    return f"≈{on.tokens:,} tokens to {on.model}, {turns}{passed}"
+    warning = f" · {on.warning}" if on.warning else ""
+    return f"≈{on.tokens:,} tokens to {on.model}, {turns}{cached}{passed}{warning}"

@@ -1,83 +1,82 @@
-"""Who is sent checkpoints, and where they sit."""
+"""Where checkpoints sit in the messages, and what the rules promise for them."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-import pytest
+from ipycachechat.core.cache import Mark, mark
+from ipycachechat.core.conversation import Message, ToolCall
+from ipycachechat.core.memory import Memory
+from ipycachechat.core.prefix import Chain, Said, chain
+from ipycachechat.core.request import messages
+from ipycachechat.core.rules import rules
+from ipycachechat.core.usage import Usage
 
-from ipycachechat.core.cache import mark, rules
-
-MARK = {"type": "ephemeral", "ttl": "1h"}
-CHAT: list[dict[str, Any]] = [
-    {"role": "system", "content": "be brief"},
-    {"role": "user", "content": "one"},
-    {"role": "assistant", "content": "yes"},
-    {"role": "user", "content": "two"},
+CLAUDE = rules("anthropic", "claude-sonnet-5")
+CALLS = (ToolCall("1", "add", '{"a":1}'), ToolCall("2", "add", '{"a":2}'))
+SAID = [
+    Said(Message("system", "be brief")),
+    Said(Message("user", "one"), 0),
+    Said(Message("assistant", "let me see", CALLS), 0),
+    Said(Message("tool", "1", call_id="1"), 0),
+    Said(Message("tool", "2", call_id="2"), 0),
+    Said(Message("assistant", "yes"), 0),
+    Said(Message("user", "two"), 1),
 ]
 
 
-@pytest.mark.parametrize(
-    ("provider", "model"),
-    [
-        ("anthropic", "claude-sonnet-5"),
-        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
-        ("bedrock_converse", "anthropic.claude-opus-4-8"),
-        ("vertex_ai", "claude-sonnet-4-5@20250929"),
-        ("azure_ai", "claude-opus-4-5"),
-        ("openrouter", "anthropic/claude-sonnet-4.5"),
-        ("litellm_proxy", "my-claude"),
-    ],
-)
-def test_claude_is_sent_checkpoints_wherever_it_runs(provider: str, model: str) -> None:
-    marked = mark(CHAT, rules(provider, model), "1h")
-    assert marked[0]["content"] == [{"type": "text", "text": "be brief", "cache_control": MARK}]
-    assert marked[-1]["content"] == [{"type": "text", "text": "two", "cache_control": MARK}]
-    assert str(marked).count("cache_control") == 2
+def marked(said: list[Said], *places: int) -> list[dict[str, Any]]:
+    return mark(messages(said), chain(said), [Mark(at, 3600) for at in places])
 
 
-@pytest.mark.parametrize(
-    ("provider", "model"),
-    [
-        ("openai", "gpt-5.5"),
-        ("openai", "gpt-5.6-terra"),
-        ("openai", "my-claude"),
-        ("gemini", "gemini-3.8-flash"),
-        ("vertex_ai", "gemini-3.8-flash"),
-        ("openrouter", "google/gemini-3.8-flash"),
-        ("openrouter", "somebody/claude-like"),
-        ("bedrock", "amazon.nova-pro-v1:0"),
-        ("deepseek", "deepseek-chat"),
-        ("llama.cpp", "claude"),
-    ],
-)
-def test_nobody_else_is(provider: str, model: str) -> None:
-    assert mark(CHAT, rules(provider, model), "1h") == CHAT
-
-
-def test_tool_results_are_marked_as_a_message() -> None:
-    result = {"role": "tool", "tool_call_id": "1", "content": "42"}
-    marked = mark([*CHAT, result], rules("anthropic", "claude-sonnet-5"), "5m")
-    assert marked[-1] == result | {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
-    assert "cache_control" not in str(marked[-2])
-
-
-def test_what_is_empty_is_never_marked() -> None:
-    for content in (None, "", "  "):
-        assert "cache_control" not in str(
-            mark([{"role": "user", "content": content}], rules("anthropic", "claude"), "1h")
-        )
-    assert mark([], rules("anthropic", "claude"), "1h") == []
+def test_the_marker_goes_where_the_provider_counts_the_block() -> None:
+    hour = {"type": "ephemeral", "ttl": "1h"}
+    got = marked(SAID, 0, 4, 6, 8)
+    assert got[0]["content"] == [{"type": "text", "text": "be brief", "cache_control": hour}]
+    assert got[2]["tool_calls"][1]["cache_control"] == hour
+    assert "cache_control" not in got[2]["tool_calls"][0]
+    assert got[4] == {"role": "tool", "content": "2", "tool_call_id": "2", "cache_control": hour}
+    assert got[6]["content"][0]["cache_control"] == hour
+    assert str(got).count("cache_control") == 4
 
 
 def test_the_messages_given_stay_as_they_were() -> None:
-    before = copy.deepcopy(CHAT)
-    mark(CHAT, rules("anthropic", "claude-sonnet-5"), "1h")
-    assert before == CHAT
+    sent = messages(SAID)
+    before = copy.deepcopy(sent)
+    mark(sent, chain(SAID), [Mark(at, 300) for at in (0, 4, 6, 8)])
+    assert sent == before
 
 
-def test_only_who_bills_writes_tells_them_apart() -> None:
-    assert rules("openai", "gpt-5.6-terra").bills_writes
-    assert not rules("openai", "gpt-5.5").bills_writes
-    assert not rules("gemini", "gemini-3.8-flash").bills_writes
+def test_a_chain_is_extended_rather_than_made_again() -> None:
+    counted: list[str] = []
+
+    def count(text: str) -> float:
+        counted.append(text)
+        return 1.0
+
+    first = chain(SAID[:-1], count=count)
+    counted.clear()
+    second = chain(SAID, before=first, count=count)
+    assert counted == ["two"]
+    assert second.prefixes == chain(SAID).prefixes[:0] + second.prefixes
+    assert [p.digest for p in second.prefixes] == [p.digest for p in chain(SAID).prefixes]
+    assert second.common(first) == len(first.prefixes)
+
+
+def test_runs_of_calls_and_of_results_are_one_position() -> None:
+    assert [prefix.position for prefix in chain(SAID).prefixes] == [0, 1, 2, 3, 3, 4, 4, 5, 6]
+
+
+def test_an_earlier_message_changed_changes_every_prefix_after_it() -> None:
+    other = [*SAID[:1], Said(Message("user", "uno"), 0), *SAID[2:]]
+    assert chain(other).common(chain(SAID)) == 1
+    assert chain(other, before=chain(SAID)).common(chain(SAID)) == 1
+
+
+def test_planning_nothing_and_an_empty_bill_do_no_harm() -> None:
+    memory = Memory(CLAUDE)
+    prepared = memory.prepare([], chain([]).settings, 1024, 0.0)
+    assert prepared.plan.marks == ()
+    after, _ = memory.billed(prepared, Usage())
+    assert after.chain == Chain()

@@ -11,12 +11,12 @@ from wire import Bill, Reply, WireServer
 LONG = "A line of a long document that is worth caching.\n" * 400
 CLAUDE, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
 NEWER_GPT = "openai/gpt-5.6-terra"
-# US dollars a million tokens, by hand from the providers' pages: fresh, read, written, answered.
+# US dollars a million tokens, by hand from the providers' pages: fresh, read, written (5 m, 1 h, 30 m), answered.
 RATES = {
-    CLAUDE: (2.0, 0.2, 4.0, 10.0),
-    GPT: (5.0, 0.5, 0.0, 30.0),
-    NEWER_GPT: (2.0, 0.2, 2.5, 12.0),
-    GEMINI: (0.75, 0.075, 0.0, 3.75),
+    CLAUDE: (2.0, 0.2, (2.5, 4.0, 0.0), 10.0),
+    GPT: (5.0, 0.5, (0.0, 0.0, 0.0), 30.0),
+    NEWER_GPT: (2.0, 0.2, (0.0, 0.0, 2.5), 12.0),
+    GEMINI: (0.75, 0.075, (0.0, 0.0, 0.0), 3.75),
 }
 
 
@@ -32,11 +32,13 @@ def chat(kernel: Kernel, text: str, cell: str = "", options: str = "") -> Ran:
 
 
 def dollars(model: str, bill: Bill) -> float:
-    fresh, read, written, answered = RATES[model]
+    fresh, read, (five_minutes, hour, half_hour), answered = RATES[model]
     return (
         bill.fresh * fresh
         + bill.read * read
-        + bill.written * written
+        + bill.written_5m * five_minutes
+        + bill.written_1h * hour
+        + bill.written_30m * half_hour
         + (bill.output + (bill.thinking if model == GEMINI else 0)) * answered
     ) / 1e6
 
@@ -91,12 +93,13 @@ def test_claude_gets_two_checkpoints_and_nobody_else_any(kernel: Kernel, wire: W
         chat(kernel, "three", f"c{number}", f"-m {model}")
     claude, others = wire.requests[:2], wire.requests[2:]
     for request in claude:
-        marker = {"type": "ephemeral", "ttl": "1h"}
-        assert request.body["system"][-1]["cache_control"] == marker
-        assert request.body["messages"][-1]["content"][-1]["cache_control"] == marker
+        assert request.body["system"][-1]["cache_control"]["type"] == "ephemeral"
+        assert request.body["messages"][-1]["content"][-1]["cache_control"]["type"] == "ephemeral"
         assert str(request.body).count("cache_control") == 2
     assert len(others) == 3
-    assert all("cache" not in str(request.body) for request in others)
+    assert all("cache_control" not in str(request.body) for request in others)
+    assert all("cache" not in str(request.body) for request in others[1:])
+    assert others[0].body["prompt_cache_key"].startswith("ipycachechat-")
 
 
 def test_the_prompts_past_is_all_earlier_turns(kernel: Kernel, wire: WireServer) -> None:

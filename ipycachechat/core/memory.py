@@ -1,0 +1,98 @@
+"""What one kernel remembers of what it has sent to one model: plan a request with it, then hold the bill against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ipycachechat.core.cache import CacheState, learn, sent
+from ipycachechat.core.miss import Before, Reason, explain
+from ipycachechat.core.plan import Pace, Plan, plan
+from ipycachechat.core.prefix import Chain, Count, Said, Settings, chain, guess
+from ipycachechat.core.rules import Rules
+from ipycachechat.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request about to be sent, and what it is expected to be billed."""
+
+    chain: Chain
+    plan: Plan
+    minimum: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One model at one address under one key. Every change is a new memory."""
+
+    by: Rules
+    state: CacheState = CacheState()
+    chain: Chain = Chain()
+    """Of the last request."""
+    marked: int = -1
+    longest: Before = Before()
+    """The request that had the most to say, of late; its state is this memory's."""
+    pace: Pace = Pace()
+    pins: frozenset[bytes] = frozenset()
+    count: Count = field(default=guess, repr=False, compare=False)
+
+    def prepare(
+        self, said: Sequence[Said], settings: Settings, minimum: int, now: float, ttl: int | None = None
+    ) -> Prepared:
+        """Plan a request that starts at `now`; sends nothing and changes nothing."""
+        links = chain(said, settings, self.chain, self.count)
+        return Prepared(
+            links,
+            plan(links, self.by, minimum, self.state, now, self.pace.seen(now), ttl, self.pins),
+            minimum,
+            now,
+        )
+
+    def billed(self, prepared: Prepared, usage: Usage, other: str = "") -> tuple[Memory, Reason | None]:
+        """The memory after the response has begun and the bill has come, and why less was read, if it was.
+
+        `other`: the model that answered last, if it was another.
+        """
+        links, planned = prepared.chain, prepared.plan
+        reason = self._explain(prepared, usage.read, other)
+        state = learn(links, planned.expected, self.state, usage.input, usage.read, planned.last)
+        state = sent(links, planned.marks, state, self.by, prepared.minimum, prepared.at)
+        marked = planned.last if planned.marks else len(links.prefixes) - 1
+        after = replace(self, state=state, chain=links, marked=marked, pace=self.pace.seen(prepared.at))
+        # A cell run again high up sends only what is before it; what it was cut off from is sent by the next.
+        if (
+            len(links.said) > len(self.longest.chain.said)
+            or links.common(self.longest.chain) < len(links.prefixes) - 1
+        ):
+            after = replace(after, longest=Before(links, marked))
+        return after, reason
+
+    def _explain(self, prepared: Prepared, read: int | None, other: str) -> Reason | None:
+        """The costlier of two reasons: beside the last request, and beside the longest one."""
+        reasons = [
+            explain(
+                prepared.chain,
+                prepared.plan.expected,
+                read,
+                replace(before, state=self.state),
+                self.by,
+                prepared.minimum,
+                prepared.at,
+                other,
+            )
+            for before in (Before(self.chain, self.marked), self.longest)
+        ]
+        return max(reasons, key=lambda reason: (reason is not None, (reason and reason.tokens) or 0))
+
+    def foresee(self, prepared: Prepared, other: str = "") -> Reason | None:
+        """Why less will be read than could be, if the plan comes true."""
+        return self._explain(prepared, prepared.plan.expected.read, other)
+
+    def warm_until(self) -> float | None:
+        """Until when the last request's prefix should be read again; None: unknown."""
+        if not self.by.lifetimes or self.marked < 0:
+            return None
+        entry = self.state.entries.get(self.chain.prefixes[self.marked].digest)
+        return entry.expires if entry else None

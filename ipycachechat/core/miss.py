@@ -1,0 +1,171 @@
+"""Why less was read than could have been: the cause that the evidence shows, and the tokens that it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ipycachechat.core.cache import CacheState, Outcome
+from ipycachechat.core.prefix import Chain
+from ipycachechat.core.rules import Rules
+
+# What is read may differ from what is expected by a count that was only guessed.
+TOLERANCE = 0.1
+
+
+class Cause(Enum):
+    """What kept a prefix from being read."""
+
+    FIRST = "first request"
+    SHORT = "below the minimum"
+    EXPIRED = "expired"
+    EDITED = "turn edited"
+    REMOVED = "turn removed"
+    INSERTED = "turn inserted"
+    SYSTEM = "system prompt changed"
+    TOOLS = "tools changed"
+    SETTINGS = "thinking, effort or tool choice changed"
+    MODEL = "model changed"
+    DROPPED = "dropped by the provider"
+    SILENT = "not reported"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A cause, the tokens that were paid again because of it (None: unknown), and what else is known of it."""
+
+    cause: Cause
+    tokens: int | None = None
+    turn: int = -1
+    """The turn (from 0) with the first block that differs."""
+    seconds: float = 0.0
+    """How long the prefix had not been used."""
+    minimum: int = 0
+    model: str = ""
+    """The model before."""
+
+    @property
+    def sentence(self) -> str:
+        """The reason in one sentence, for the line under an answer."""
+        cost = f": {self.tokens:,} tokens were paid again" if self.tokens else ""
+        turn = f"turn {self.turn + 1}" if self.turn >= 0 else "a turn"
+        return {
+            Cause.FIRST: "first request: nothing was in the cache yet",
+            Cause.SHORT: f"not cached: the prompt is below this model's minimum of {self.minimum:,} tokens",
+            Cause.EXPIRED: f"the cache had expired, {duration(self.seconds)} after its last use{cost}",
+            Cause.EDITED: f"{turn} was edited, so what follows it could not be read{cost}",
+            Cause.REMOVED: f"{turn} was removed, so what follows it could not be read{cost}",
+            Cause.INSERTED: f"{turn} is new, so what follows it could not be read{cost}",
+            Cause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
+            Cause.TOOLS: f"the tools changed, so nothing could be read{cost}",
+            Cause.SETTINGS: f"thinking, effort or tool choice changed, so no message could be read{cost}",
+            Cause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
+            Cause.DROPPED: f"the provider did not read what should still have been warm{cost}",
+            Cause.SILENT: "the provider does not report what it read from the cache",
+        }[self.cause]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The request before: its chain, its last checkpoint, and the state that it left."""
+
+    chain: Chain = Chain()
+    marked: int = -1
+    state: CacheState = CacheState()
+
+
+def explain(
+    chain: Chain,
+    expected: Outcome,
+    read: int | None,
+    before: Before,
+    by: Rules,
+    minimum: int,
+    now: float,
+    other: str = "",
+) -> Reason | None:
+    """The reason for what was read, None if nothing was missed. `other`: the model that answered last, if another."""
+    if read is None:
+        return Reason(Cause.SILENT)
+    if by.asked == "unknown" or not chain.prefixes:
+        return None
+    state = before.state
+    total = state.tokens(chain, len(chain.prefixes) - 1)[0]
+    again = state.tokens(chain, _asked_again(chain))[0]
+    if not before.chain.prefixes:
+        if other and again - read > TOLERANCE * again:
+            return Reason(Cause.MODEL, again - read, model=other)
+        if total < minimum:
+            return Reason(Cause.SHORT, minimum=minimum)
+        return None if read else Reason(Cause.FIRST)
+    common = chain.common(before.chain)
+    ever = _ever(chain, state, common)
+    written = state.tokens(chain, ever)[0]
+    parts = {
+        "dropped": expected.read - read,
+        "expired": written - max(expected.read, read),
+        "diverged": _sent_before(chain, before.chain, common, state, read) if common <= before.marked else 0,
+    }
+    worst = max(parts, key=lambda name: parts[name])
+    lost = parts[worst]
+    if lost <= max(by.step if by.step > 1 else 0, 0 if expected.exact else TOLERANCE * expected.read):
+        short = read == 0 and state.tokens(before.chain, before.marked)[0] < minimum
+        return Reason(Cause.SHORT, minimum=minimum) if short else None
+    if worst == "dropped":
+        return Reason(Cause.DROPPED, lost)
+    if worst == "expired":
+        entry = state.entries[chain.prefixes[ever].digest]
+        return Reason(Cause.EXPIRED, lost, seconds=now - entry.used)
+    return _diverged(chain, before.chain, common, lost)
+
+
+def _asked_again(chain: Chain) -> int:
+    """The last prefix before the newest message: what is not new."""
+    return chain.starts[-1] - 1
+
+
+def _sent_before(chain: Chain, before: Chain, common: int, state: CacheState, read: int) -> int:
+    """Tokens beyond what was read of messages that the request before had too, behind what differs."""
+    old = {said.message for said in before.said}
+    lost, upto = 0, state.tokens(chain, common - 1)[0]
+    for n in range(common, _asked_again(chain) + 1):
+        last, upto = upto, state.tokens(chain, n)[0]
+        if upto > read and chain.said[chain.prefixes[n].message].message in old:
+            lost += upto - last
+    return lost
+
+
+def _ever(chain: Chain, state: CacheState, common: int) -> int:
+    """The longest prefix that was ever written, expired or not."""
+    return next((n for n in range(common - 1, -1, -1) if chain.prefixes[n].digest in state.entries), -1)
+
+
+def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
+    """What differs at the first block that is not shared."""
+    if chain.settings.tools != before.settings.tools:
+        return Reason(Cause.TOOLS, lost)
+    new = chain.prefixes[common] if common < len(chain.prefixes) else None
+    old = before.prefixes[common]
+    if "system" in (old.tier, new.tier if new else ""):
+        return Reason(Cause.SYSTEM, lost)
+    if chain.settings != before.settings:
+        return Reason(Cause.SETTINGS, lost)
+    if new is None:
+        return Reason(Cause.REMOVED, lost, turn=old.turn)
+    gone, come = before.said[old.message], chain.said[new.message]
+    if gone.cell and gone.cell == come.cell:
+        return Reason(Cause.EDITED, lost, turn=new.turn)
+    if come.message in (said.message for said in before.said[old.message :]):
+        return Reason(Cause.REMOVED, lost, turn=old.turn)
+    if gone.message in (said.message for said in chain.said[new.message :]):
+        return Reason(Cause.INSERTED, lost, turn=new.turn)
+    return Reason(Cause.EDITED, lost, turn=new.turn)
+
+
+def duration(seconds: float) -> str:
+    """As in "7 m 12 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} m"
+    return f"{minutes} m {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,125 @@
+"""Where the checkpoints go, and for how long: the lowest bill that can be expected, without knowing the future.
+
+Four markers are enough:
+- the last block, so that the next request can read all of this one;
+- the longest live prefix, so that it is reached however many blocks have been added since, and refreshed;
+- the longest one that lives for an hour, so that it stays alive behind the short-lived end;
+- the system prompt, or the block before which an edit or a rewind is likely to come back.
+
+An hour's entry costs twice the input where it is written, five minutes' 1.25 times. But what is already read is not
+charged again: an entry for an hour after a *small* addition keeps the whole prefix warm for the price of that addition.
+So the end is written for five minutes until the prefix that a long pause would lose is worth more than that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipycachechat.core.cache import CacheState, Mark, Outcome, outcome
+from ipycachechat.core.prefix import Chain
+from ipycachechat.core.rules import Rules
+
+# What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
+# longer than five minutes and shorter than an hour.
+BELIEVED, WEIGHT = 0.06, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The pauses between requests seen so far."""
+
+    requests: int = 0
+    lapses: int = 0
+    """Pauses that an hour's entry outlives and a shorter one does not."""
+    last: float | None = None
+    believed: float = BELIEVED
+
+    def seen(self, now: float) -> Pace:
+        """With a request that starts now."""
+        if self.last is None:
+            return Pace(0, 0, now, self.believed)
+        gap = now - self.last
+        return Pace(self.requests + 1, self.lapses + (300 <= gap < 3600), now, self.believed)
+
+    @property
+    def lapse(self) -> float:
+        """The chance that the pause after a request is one of those."""
+        return (self.lapses + self.believed * WEIGHT) / (self.requests + WEIGHT)
+
+
+# A script does not think for ten minutes.
+SCRIPT = Pace(believed=0.002)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Checkpoints, and the bill that they should cause."""
+
+    marks: tuple[Mark, ...]
+    expected: Outcome
+
+    @property
+    def last(self) -> int:
+        """The last prefix with a checkpoint; -1: none."""
+        return self.marks[-1].at if self.marks else -1
+
+
+def plan(
+    chain: Chain,
+    by: Rules,
+    minimum: int,
+    state: CacheState,
+    now: float,
+    pace: Pace = Pace(),
+    ttl: int | None = None,
+    pins: frozenset[bytes] = frozenset(),
+) -> Plan:
+    """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `pins`: prefixes to keep."""
+    if not chain.prefixes:
+        return Plan((), outcome(chain, (), state, by, minimum, now))
+    if by.asked == "implicit":
+        marks: tuple[Mark, ...] = (Mark(len(chain.prefixes) - 1, by.lifetimes[0]),)
+    elif by.marks:
+        marks = _marks(chain, by, state, now, pace, ttl, pins)
+    else:
+        marks = ()
+    return Plan(marks, outcome(chain, marks, state, by, minimum, now))
+
+
+def _marks(
+    chain: Chain,
+    by: Rules,
+    state: CacheState,
+    now: float,
+    pace: Pace,
+    ttl: int | None,
+    pins: frozenset[bytes],
+) -> tuple[Mark, ...]:
+    short, long = by.lifetimes[0], by.lifetimes[-1]
+    tail = len(chain.prefixes) - 1
+    live = [(n, entry) for n, p in enumerate(chain.prefixes) if (entry := state.live(p.digest, now))]
+    hit = live[-1][0] if live else -1
+    hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
+    ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
+    found = {tail: ending}
+    # In order of worth: what is read, what outlives a pause, what the person pinned, what every fork begins with.
+    wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
+    wanted += [(n, ttl or long) for n, p in enumerate(chain.prefixes) if p.digest in pins][-1:]
+    system = max((n for n, p in enumerate(chain.prefixes) if p.tier == "system"), default=-1)
+    wanted += [(system, ending)]
+    for at, seconds in wanted:
+        if at >= 0 and len(found) < by.checkpoints:
+            found.setdefault(at, seconds)
+    # A longer lifetime may not come after a shorter one.
+    longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
+    return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+
+
+def _lifetime(chain: Chain, by: Rules, state: CacheState, pace: Pace, hit: int, hour: int) -> int:
+    """Whether what a pause would lose is worth what an hour costs more."""
+    total = state.tokens(chain, len(chain.prefixes) - 1)[0]
+    new = total - state.tokens(chain, hit)[0]
+    exposed = total - state.tokens(chain, hour)[0]
+    dearer = (by.writes[-1] - by.writes[0]) * new
+    lost = (by.writes[0] - by.reads) * exposed
+    return by.lifetimes[-1] if pace.lapse * lost > dearer else by.lifetimes[0]

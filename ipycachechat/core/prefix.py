@@ -1,0 +1,166 @@
+"""A request as the provider's cache sees it: blocks in an order, and the prefix that ends at each.
+
+A prefix is known by the hash of its exact wire form, chained from block to block, so that a turn more costs one
+hash more, and not all of them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import Literal
+
+from ipycachechat.core.conversation import Message
+
+Tier = Literal["tools", "system", "messages"]
+Kind = Literal["tool", "text", "tool_use", "tool_result"]
+TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
+# A run of these is one position of the look-back.
+RUNS = ("tool_use", "tool_result")
+CHARACTERS_A_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message, and the turn (from 0) and cell that it belongs to; the system prompt belongs to none."""
+
+    message: Message
+    turn: int = -1
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """All blocks up to and including one."""
+
+    digest: bytes
+    tier: Tier
+    kind: Kind
+    turn: int
+    message: int
+    """Index of the block's message among those sent."""
+    position: int
+    """In the sense of the look-back."""
+    size: float
+    """Tokens up to here, counted or guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What else is part of a prefix, by the tier that it invalidates; empty where it is the provider's default."""
+
+    tools: tuple[str, ...] = ()
+    """Definitions of tools, in canonical JSON."""
+    system: str = ""
+    messages: str = ""
+    """Thinking, effort, tool choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The prefixes of one request, shortest first."""
+
+    said: tuple[Said, ...] = ()
+    settings: Settings = Settings()
+    prefixes: tuple[Prefix, ...] = ()
+    starts: tuple[int, ...] = field(default=(), repr=False)
+    """For each message, the number of prefixes before it."""
+
+    def common(self, other: Chain) -> int:
+        """How many prefixes the two share."""
+        shared = 0
+        for mine, theirs in zip(self.prefixes, other.prefixes, strict=False):
+            if mine.digest != theirs.digest:
+                break
+            shared += 1
+        return shared
+
+
+Count = Callable[[str], float]
+
+
+def guess(text: str) -> float:
+    """Tokens of a text, roughly."""
+    return len(text) / CHARACTERS_A_TOKEN
+
+
+def chain(
+    said: Sequence[Said], settings: Settings = Settings(), before: Chain = Chain(), count: Count = guess
+) -> Chain:
+    """The chain of a request; what it shares with the one `before` is taken over."""
+    same = 0
+    if before.said and settings == before.settings:
+        for mine, theirs in zip(said, before.said, strict=False):
+            if mine != theirs:
+                break
+            same += 1
+    if same:
+        end = before.starts[same] if same < len(before.starts) else len(before.prefixes)
+        found = list(before.prefixes[:end])
+        starts = list(before.starts[:same])
+    else:
+        found, starts = _tools(settings, count), []
+    for number, one in enumerate(islice(said, same, None), same):
+        starts.append(len(found))
+        _extend(found, one, number, settings, count)
+    return Chain(tuple(said), settings, tuple(found), tuple(starts))
+
+
+def _tools(settings: Settings, count: Count) -> list[Prefix]:
+    found: list[Prefix] = []
+    for definition in settings.tools:
+        _block(found, "tools", "tool", definition, -1, -1, settings, count)
+    return found
+
+
+def _extend(found: list[Prefix], one: Said, number: int, settings: Settings, count: Count) -> None:
+    """Add the blocks of one message."""
+    message = one.message
+    tier: Tier = "system" if message.role == "system" else "messages"
+    if message.role == "tool":
+        _block(
+            found,
+            tier,
+            "tool_result",
+            f"{message.call_id}\0{message.text}",
+            one.turn,
+            number,
+            settings,
+            count,
+        )
+        return
+    if message.text.strip():
+        _block(found, tier, "text", message.text, one.turn, number, settings, count, message.role)
+    for call in message.calls:
+        text = f"{call.id}\0{call.name}\0{call.arguments}"
+        _block(found, tier, "tool_use", text, one.turn, number, settings, count)
+
+
+def _block(
+    found: list[Prefix],
+    tier: Tier,
+    kind: Kind,
+    text: str,
+    turn: int,
+    message: int,
+    settings: Settings,
+    count: Count,
+    role: str = "",
+) -> None:
+    last = found[-1] if found else None
+    digest = blake2b(last.digest if last else b"", digest_size=16)
+    if last is None or last.tier != tier:
+        entered = {
+            "tools": "",
+            "system": settings.system,
+            "messages": f"{settings.system}\0{settings.messages}",
+        }[tier]
+        digest.update(f"\0{tier}\0{entered}".encode())
+    digest.update(f"\0{role}\0{kind}\0".encode() + text.encode("utf-8", "surrogatepass"))
+    joined = last is not None and kind in RUNS and last.kind == kind
+    position = (last.position + (not joined)) if last else 0
+    parts = text.split("\0")[1:] if kind in RUNS else [text]  # the id of a call is not counted
+    size = (last.size if last else 0.0) + sum(count(part) for part in parts if part)
+    found.append(Prefix(digest.digest(), tier, kind, turn, message, position, size))

@@ -1,0 +1,63 @@
+"""Who is sent checkpoints."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipycachechat.core.rules import ROWS, rules
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("anthropic", "claude-sonnet-5"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("bedrock_converse", "anthropic.claude-opus-4-8"),
+        ("vertex_ai", "claude-sonnet-4-5@20250929"),
+        ("azure_ai", "claude-opus-4-5"),
+        ("openrouter", "anthropic/claude-sonnet-4.5"),
+        ("litellm_proxy", "my-claude"),
+    ],
+)
+def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
+    assert rules(provider, model).marks
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "gpt-5.5"),
+        ("openai", "gpt-5.6-terra"),
+        ("openai", "my-claude"),
+        ("gemini", "gemini-3.8-flash"),
+        ("vertex_ai", "gemini-3.8-flash"),
+        ("openrouter", "google/gemini-3.8-flash"),
+        ("openrouter", "somebody/claude-like"),
+        ("bedrock", "amazon.nova-pro-v1:0"),
+        ("deepseek", "deepseek-chat"),
+        ("llama.cpp", "claude"),
+        ("somebody", "new"),
+    ],
+)
+def test_nobody_else_is(provider: str, model: str) -> None:
+    assert not rules(provider, model).marks
+
+
+def test_only_who_bills_writes_tells_them_apart() -> None:
+    assert rules("openai", "gpt-5.6-terra").bills_writes
+    assert not rules("openai", "gpt-5.5").bills_writes
+    assert not rules("gemini", "gemini-3.8-flash").bills_writes
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.provider}/{row.model}")
+def test_every_row_has_a_source_and_fits_together(row: object) -> None:
+    from ipycachechat.core.rules import Rules
+
+    assert isinstance(row, Rules)
+    assert row.source
+    assert len(row.writes) in (0, len(row.lifetimes))
+    assert list(row.lifetimes) == sorted(row.lifetimes)
+    if row.marks:
+        assert row.checkpoints and row.lookback and row.minimum and row.writes
+    else:
+        assert row.checkpoints == 0

@@ -1,0 +1,278 @@
+"""The engine against the wire: what it foretells is what is billed, and the cause it names is the one there was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count as counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wire import Bill, Clock, Reply, WireServer, count, words
+
+from ipycachechat.chat import Ask, AsyncChat
+from ipycachechat.core.conversation import Cell
+from ipycachechat.core.events import Done
+from ipycachechat.core.miss import Cause
+from ipycachechat.model.litellm_import import portions
+
+SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    for _ in portions():
+        pass
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def server(loop: asyncio.AbstractEventLoop) -> Iterator[WireServer]:
+    with WireServer(clock=Clock(1_000_000.0)) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _addresses(server: WireServer, _no_real_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+
+
+@dataclass
+class Talk:
+    """A conversation with the wire server, on its clock and with its tokenizer."""
+
+    server: WireServer
+    loop: asyncio.AbstractEventLoop
+    model: str = SONNET
+    ttl: int | None = None
+    runs: Iterator[int] = field(default_factory=counter)
+
+    def __post_init__(self) -> None:
+        self.server.clear()
+        self.server.forget()
+        self.chat = AsyncChat(clock=lambda: self.server.clock.now, count=count)
+
+    def ask(self, prompt: str, cell: str = "", answer: str = "yes, that is so") -> Done:
+        self.server.script(Reply(answer))
+        where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None
+        done = self.loop.run_until_complete(
+            self.chat.send(Ask(prompt, self.model, where, ttl=self.ttl), lambda _: None)
+        )
+        assert done.error is None, done.error
+        return done
+
+    @property
+    def bill(self) -> Bill:
+        return self.server.requests[-1].bill
+
+    def wait(self, seconds: float) -> None:
+        self.server.clock.advance(seconds)
+
+
+@pytest.fixture
+def talk(server: WireServer, loop: asyncio.AbstractEventLoop) -> Talk:
+    return Talk(server, loop)
+
+
+def agree(done: Done, bill: Bill) -> None:
+    """Prediction, usage and bill are the same, token for token."""
+    assert done.turn and done.expected
+    used, expected = done.turn.usage, done.expected
+    assert (expected.read, expected.written_1h, expected.written, expected.fresh) == (
+        bill.read,
+        bill.written_1h,
+        bill.written,
+        bill.fresh,
+    )
+    assert (used.read, used.written, used.fresh, used.input) == (
+        bill.read,
+        bill.written,
+        bill.fresh,
+        bill.prompt,
+    )
+    assert bill.read + bill.written + bill.fresh == bill.prompt
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.integers(1, 900)),
+        st.tuples(st.just("again"), st.integers(0, 9)),
+        st.tuples(st.just("wait"), st.sampled_from([10, 60, 280, 299, 300, 301, 900, 3599, 3600, 4000])),
+        st.tuples(st.just("system"), st.integers(1, 600)),
+        st.tuples(st.just("model"), st.just(0)),
+        st.tuples(st.just("undo"), st.just(0)),
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=steps, ttl=st.sampled_from([None, 300, 3600]), first=st.integers(1, 3000))
+def test_the_prediction_is_the_bill(
+    server: WireServer,
+    loop: asyncio.AbstractEventLoop,
+    steps: list[tuple[str, int]],
+    ttl: int | None,
+    first: int,
+) -> None:
+    talk = Talk(server, loop, ttl=ttl)
+    cells = counter()
+    agree(talk.ask(words(first), f"cell-{next(cells)}"), talk.bill)
+    for what, number in steps:
+        if what == "ask":
+            agree(talk.ask(words(number), f"cell-{next(cells)}"), talk.bill)
+        elif what == "again":
+            agree(talk.ask(words(number + 5, "again"), f"cell-{number}"), talk.bill)
+        elif what == "wait":
+            talk.wait(number)
+        elif what == "system":
+            talk.chat.set_system(words(number, "rule"))
+        elif what == "model":
+            talk.model = OPUS if talk.model == SONNET else SONNET
+        else:
+            talk.chat.undo()
+    for request in server.requests:
+        assert str(request.body).count("cache_control") <= 4
+
+
+def test_a_write_twenty_blocks_back_is_reached(talk: Talk) -> None:
+    talk.ask(words(2000))
+    for _ in range(30):  # asked of somebody else meanwhile: no entry of Sonnet's on the way
+        talk.model = OPUS
+        talk.ask("and?")
+    talk.model = SONNET
+    agree(talk.ask("again?"), talk.bill)
+    assert talk.bill.read >= 2000
+
+
+def test_an_hours_entry_after_a_small_addition_keeps_the_whole_prefix_through_a_pause(talk: Talk) -> None:
+    talk.ask(words(9000))
+    agree(talk.ask("a small addition"), talk.bill)
+    assert talk.bill.written_1h > 0
+    assert talk.bill.written_1h < 50
+    talk.wait(1500)
+    agree(talk.ask("after a long pause"), talk.bill)
+    assert talk.bill.read > 9000
+
+
+# Causes
+
+
+def test_first_request(talk: Talk) -> None:
+    assert cause(talk.ask(words(2000))) is Cause.FIRST
+
+
+def test_nothing_missed_is_no_cause(talk: Talk) -> None:
+    talk.ask(words(2000))
+    for _ in range(5):
+        assert talk.ask("and?").reason is None
+
+
+def test_below_the_minimum(talk: Talk) -> None:
+    for _ in range(2):
+        done = talk.ask(words(300))
+        assert cause(done) is Cause.SHORT
+        assert done.reason and "1,024" in done.reason.sentence
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(turns=st.integers(1, 6), pause=st.integers(300, 20_000), size=st.integers(1100, 4000))
+def test_expired(
+    server: WireServer, loop: asyncio.AbstractEventLoop, turns: int, pause: int, size: int
+) -> None:
+    talk = Talk(server, loop, ttl=300)
+    for n in range(turns):
+        talk.ask(words(size if not n else 20))
+    read = talk.bill.prompt
+    talk.wait(pause)
+    done = talk.ask("and?")
+    assert cause(done) is Cause.EXPIRED
+    assert done.reason and done.reason.seconds == pause
+    assert done.reason.tokens == read
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(turns=st.integers(3, 8), data=st.data())
+def test_turn_edited(
+    server: WireServer, loop: asyncio.AbstractEventLoop, turns: int, data: st.DataObject
+) -> None:
+    talk = Talk(server, loop)
+    for n in range(turns):
+        talk.ask(words(1500), f"cell-{n}")
+    edited = data.draw(st.integers(0, turns - 2))
+    talk.ask(words(1500, "changed"), f"cell-{edited}", "a new answer")
+    done = talk.ask("and?", "new")
+    # The edit's own request ended with the edited prompt: what was missed are the turns after it.
+    assert cause(done) is Cause.EDITED
+    assert done.reason and done.reason.turn == edited
+    later = turns - 1 - edited
+    assert done.reason.tokens == later * 1500 + later * count("yes, that is so")
+    agree(done, talk.bill)
+    assert talk.ask("and then?", "newer").reason is None
+
+
+def test_system_prompt_changed(talk: Talk) -> None:
+    talk.chat.set_system(words(1500, "rule"))
+    talk.ask(words(500))
+    talk.chat.set_system(words(1500, "other"))
+    done = talk.ask("and?")
+    assert cause(done) is Cause.SYSTEM
+
+
+def test_model_changed(talk: Talk) -> None:
+    talk.ask(words(2000))
+    talk.model = OPUS
+    done = talk.ask("and?")
+    assert cause(done) is Cause.MODEL
+    assert done.reason and SONNET in done.reason.sentence
+
+
+def test_dropped_though_still_warm(talk: Talk) -> None:
+    talk.ask(words(2000))
+    talk.ask("and?")
+    talk.server.forget()
+    done = talk.ask("and then?")
+    assert cause(done) is Cause.DROPPED
+    assert done.reason and (done.reason.tokens or 0) > 2000
+    agree(talk.ask("and now?"), talk.bill)
+
+
+def test_not_reported(talk: Talk) -> None:
+    talk.model = "openai/gpt-5.5"
+    talk.server.script(Reply("yes", report_cache=False))
+    done = talk.loop.run_until_complete(talk.chat.send(Ask("hello", talk.model), lambda _: None))
+    assert cause(done) is Cause.SILENT
+
+
+def test_another_key_is_another_cache(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk.ask(words(2000))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "another-key")
+    done = talk.ask("and?")
+    agree(done, talk.bill)
+    assert talk.bill.read == 0
+
+
+def test_a_large_rewrite_is_told_before_it_is_sent(talk: Talk) -> None:
+    talk.chat.set_system(words(12_000, "rule"))
+    talk.ask("hello")
+    talk.chat.set_system(words(12_000, "other"))
+    talk.ask("again")
+    told: list[object] = []
+    talk.chat.set_system(words(12_000, "third"))
+    talk.server.script(Reply("yes"))
+    talk.loop.run_until_complete(talk.chat.send(Ask(words(11_000), SONNET), told.append))
+    talk.chat.set_system(words(12_000, "fourth"))
+    told.clear()
+    talk.server.script(Reply("yes"))
+    talk.loop.run_until_complete(talk.chat.send(Ask("hello", SONNET), told.append))
+    assert "the system prompt changed" in getattr(told[0], "warning", "")
+
+
+def cause(done: Done) -> Cause | None:
+    return done.reason.cause if done.reason else None
