@@ -1,4 +1,4 @@
-"""One send, from prompt to finished turn: the only place where conversation, model and notebook meet."""
+"""A conversation with a model: one send, from prompt to finished turn."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ipycachechat.core import cache, request
-from ipycachechat.core.cache import CacheState
+from ipycachechat.core import request
 from ipycachechat.core.conversation import Cell, Conversation, History, Message, State, Turn
 from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, REWRITE
 from ipycachechat.core.errors import ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Sending, Text
-from ipycachechat.core.memory import Memory, Prepared
-from ipycachechat.core.prefix import Count, Said, Settings, guess
-from ipycachechat.core.usage import NOTHING_REPORTED, Ledger, cost
+from ipycachechat.core.memory import Prepared
+from ipycachechat.core.prefix import Count, Said
+from ipycachechat.core.usage import Ledger
+from ipycachechat.engine import Engine
 from ipycachechat.model.local import LocalServers
 from ipycachechat.model.provider import Exchange, Target, local_target, target
 
@@ -41,15 +41,15 @@ class AsyncChat:
     def __init__(
         self, system: str = "", *, clock: Callable[[], float] = time.time, count: Count | None = None
     ) -> None:
-        """`count`: the provider's own tokenizer, if it is at hand; else tokens are guessed and learned."""
         self.history = History((Conversation(system),))
-        self.ledger = Ledger()
+        self.engine = Engine(clock=clock, count=count)
         self.last: Done | None = None
         self._servers = LocalServers()
-        self._clock = clock
-        self._count = count
-        self._memories: dict[tuple[str, ...], Memory] = {}
-        self._latest: Target | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """All requests of this kernel added up."""
+        return self.engine.ledger
 
     def sending(self, ask: Ask) -> Sending:
         """What a prompt would send, before the model has been looked up."""
@@ -66,9 +66,9 @@ class AsyncChat:
         cancelled = False
         try:
             to = await self._target(ask.model, tell)
-            prepared = self._prepare(ask, to)
+            prepared = self.engine.prepare(to, self._said(ask), ttl=ask.ttl)
             tell(self._foreseen(ask, to, prepared))
-            exchange = self._exchange(ask, to, prepared)
+            exchange = self.engine.exchange(to, prepared, ask.max_tokens or to.most_tokens)
             await exchange.run(lambda text: tell(Text(text)))
         except asyncio.CancelledError:
             cancelled = True
@@ -88,33 +88,13 @@ class AsyncChat:
     def _turns(self, ask: Ask) -> int:
         return len(self.history.now.before(ask.cell).turns)
 
-    def _memory(self, to: Target) -> Memory:
-        fresh = Memory(to.rules, CacheState(exact=self._count is not None), count=self._count or guess)
-        return self._memories.get(to.scope, fresh)
-
-    def _prepare(self, ask: Ask, to: Target) -> Prepared:
-        return self._memory(to).prepare(self._said(ask), Settings(), to.minimum, self._clock(), ask.ttl)
-
-    def _exchange(self, ask: Ask, to: Target, prepared: Prepared) -> Exchange:
-        """The request itself, with the plan's checkpoints if the model is told of them."""
-        messages = request.messages(prepared.chain.said)
-        if to.rules.marks:
-            messages = cache.mark(messages, prepared.chain, prepared.plan.marks)
-        expected = prepared.plan.expected
-        hour = expected.written_1h / expected.written if expected.written else 0.0
-        return Exchange(to, messages, ask.max_tokens or to.most_tokens, hour)
-
     def _foreseen(self, ask: Ask, to: Target, prepared: Prepared) -> Sending:
         """What is expected, and a warning if it means to pay for much once more."""
         expected = prepared.plan.expected
-        reason = self._memory(to).foresee(prepared, self._other(to))
+        reason = self.engine.foresee(to, prepared)
         much = reason is not None and (reason.tokens or 0) > REWRITE
         warning = reason.sentence.replace("were paid", "are paid") if reason and much else ""
         return Sending(ask.model, max(1, expected.input), self._turns(ask), expected, warning)
-
-    def _other(self, to: Target) -> str:
-        """The model that answered last, if it was another one."""
-        return self._latest.model if self._latest and self._latest.scope != to.scope else ""
 
     async def stop(self) -> None:
         """End the local models."""
@@ -136,27 +116,21 @@ class AsyncChat:
         """Book the request, learn from its bill, and add its turn unless nothing came."""
         if exchange is None or prepared is None:
             return Done(None, error=error)
-        used, to = exchange.usage, exchange.target
-        bill = cost(used, to.price)
-        reason, warm = None, None
-        if exchange.text or used != NOTHING_REPORTED:
-            self.ledger = self.ledger.add(used, bill)
-            memory, reason = self._memory(to).billed(prepared, used, self._other(to))
-            self._memories[to.scope], self._latest = memory, to
-            warm = memory.warm_until()
+        booked = self.engine.book(prepared, exchange)
         broken = cancelled or isinstance(error, Dropped)
         if not exchange.text.strip() or (error and not broken):
-            return Done(None, bill, error)
+            return Done(None, booked.bill, error)
         state = (
             State.INTERRUPTED if broken else State.CUT_OFF if exchange.finish == "length" else State.COMPLETE
         )
         reply = Message("assistant", exchange.text)
-        turn = Turn(ask.prompt, (reply,), ask.model, used, state, ask.cell, ask.system)
+        turn = Turn(ask.prompt, (reply,), ask.model, booked.usage, state, ask.cell, ask.system)
+        number = self._turns(ask) + 1
         self.history = self.history.change(self.history.now.add(turn))
-        turns = self.history.now.turns
-        number = next(n for n, kept in enumerate(turns, 1) if kept is turn)
-        stale = sum(later.stale for later in turns[number:])
-        return Done(turn, bill, error, number, prepared.plan.expected, reason, warm, stale)
+        stale = sum(later.stale for later in self.history.now.turns[number:])
+        return Done(
+            turn, booked.bill, error, number, prepared.plan.expected, booked.reason, booked.warm_until, stale
+        )
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""

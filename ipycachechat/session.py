@@ -28,7 +28,7 @@ class Session:
         self.shell = shell
         self.chat = AsyncChat()
         if parked := shell.meta.pop(PARKED, None):
-            self.chat.history, self.chat.ledger = parked
+            self.chat.history, self.chat.engine = parked
         self._loop = BackgroundLoop()
         self._badges = LiveBadges()
         self._idle = IdleWork(_heavy(), litellm_import.warm_up)
@@ -63,7 +63,7 @@ class Session:
             self.shell.events.unregister(name, callback)
         atexit.unregister(self._at_exit)
         self._at_exit()
-        self.shell.meta[PARKED] = (self.chat.history, self.chat.ledger)
+        self.shell.meta[PARKED] = (self.chat.history, self.chat.engine)
 
     def _at_exit(self) -> None:
         self._idle.stop()

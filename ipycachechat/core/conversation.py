@@ -64,6 +64,8 @@ class Turn:
     """The system prompt of this turn alone, None where the conversation's was sent."""
     stale: bool = False
     """Whether the past that this turn answered has since changed."""
+    pinned: bool = False
+    """Whether a checkpoint is to stay after this turn."""
 
     @property
     def answer(self) -> str:
@@ -93,6 +95,8 @@ class Conversation:
         Later turns stay, marked stale, since they answered another past.
         """
         place = self._place(turn.cell)
+        if any(t.pinned and _same_cell(t, turn.cell) for t in self.turns[place:]):
+            turn = replace(turn, pinned=True)
         later = [replace(t, stale=True) for t in self.turns[place:] if not _same_cell(t, turn.cell)]
         return replace(self, turns=(*self.turns[:place], turn, *later))
 

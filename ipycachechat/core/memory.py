@@ -35,20 +35,33 @@ class Memory:
     longest: Before = Before()
     """The request that had the most to say, of late; its state is this memory's."""
     pace: Pace = Pace()
-    pins: frozenset[bytes] = frozenset()
     count: Count = field(default=guess, repr=False, compare=False)
 
     def prepare(
-        self, said: Sequence[Said], settings: Settings, minimum: int, now: float, ttl: int | None = None
+        self,
+        said: Sequence[Said],
+        settings: Settings,
+        minimum: int,
+        now: float,
+        ttl: int | None = None,
+        *,
+        keep: bool = False,
     ) -> Prepared:
-        """Plan a request that starts at `now`; sends nothing and changes nothing."""
+        """Plan a request that starts at `now`; sends nothing and changes nothing.
+
+        `keep`: the last message is only there because a request needs one, and is not to be cached.
+        """
         links = chain(said, settings, self.chain, self.count)
-        return Prepared(
-            links,
-            plan(links, self.by, minimum, self.state, now, self.pace.seen(now), ttl, self.pins),
-            minimum,
-            now,
-        )
+        tail = links.starts[-1] - 1 if keep else None
+        pace = self.pace.seen(now)
+        return Prepared(links, plan(links, self.by, minimum, self.state, now, pace, ttl, tail), minimum, now)
+
+    def refreshed(self, prepared: Prepared, usage: Usage) -> Memory:
+        """The memory after a request that only kept the cache warm: no pause of the person's, and nothing said."""
+        links, planned = prepared.chain, prepared.plan
+        state = learn(links, planned.expected, self.state, usage.input, usage.read, planned.last)
+        state = sent(links, planned.marks, state, self.by, prepared.minimum, prepared.at)
+        return replace(self, state=state)
 
     def billed(self, prepared: Prepared, usage: Usage, other: str = "") -> tuple[Memory, Reason | None]:
         """The memory after the response has begun and the bill has come, and why less was read, if it was.
@@ -57,8 +70,7 @@ class Memory:
         """
         links, planned = prepared.chain, prepared.plan
         reason = self._explain(prepared, usage.read, other)
-        state = learn(links, planned.expected, self.state, usage.input, usage.read, planned.last)
-        state = sent(links, planned.marks, state, self.by, prepared.minimum, prepared.at)
+        state = self.refreshed(prepared, usage).state
         marked = planned.last if planned.marks else len(links.prefixes) - 1
         after = replace(self, state=state, chain=links, marked=marked, pace=self.pace.seen(prepared.at))
         # A cell run again high up sends only what is before it; what it was cut off from is sent by the next.

@@ -43,6 +43,11 @@ class Reason:
     minimum: int = 0
     model: str = ""
     """The model before."""
+    cell: str = ""
+    """The cell of that block."""
+    was: str = ""
+    now: str = ""
+    """The block's text, before and in this request."""
 
     @property
     def sentence(self) -> str:
@@ -146,20 +151,28 @@ def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
         return Reason(Cause.TOOLS, lost)
     new = chain.prefixes[common] if common < len(chain.prefixes) else None
     old = before.prefixes[common]
+    gone = before.said[old.message] if old.message >= 0 else None
+    come = chain.said[new.message] if new and new.message >= 0 else None
+    was, now = (one.message.text if one else "" for one in (gone, come))
     if "system" in (old.tier, new.tier if new else ""):
-        return Reason(Cause.SYSTEM, lost)
-    if chain.settings != before.settings:
-        return Reason(Cause.SETTINGS, lost)
-    if new is None:
-        return Reason(Cause.REMOVED, lost, turn=old.turn)
-    gone, come = before.said[old.message], chain.said[new.message]
+        same = was == now or chain.settings.system != before.settings.system
+        return Reason(Cause.SETTINGS if same else Cause.SYSTEM, lost, was=was, now=now)
+    if chain.settings != before.settings and was == now:
+        return Reason(Cause.SETTINGS, lost, was=_told(before), now=_told(chain))
+    if come is None or gone is None:
+        return Reason(Cause.REMOVED, lost, turn=old.turn, was=was)
     if gone.cell and gone.cell == come.cell:
-        return Reason(Cause.EDITED, lost, turn=new.turn)
+        return Reason(Cause.EDITED, lost, turn=come.turn, cell=come.cell, was=was, now=now)
     if come.message in (said.message for said in before.said[old.message :]):
-        return Reason(Cause.REMOVED, lost, turn=old.turn)
-    if gone.message in (said.message for said in chain.said[new.message :]):
-        return Reason(Cause.INSERTED, lost, turn=new.turn)
-    return Reason(Cause.EDITED, lost, turn=new.turn)
+        return Reason(Cause.REMOVED, lost, turn=old.turn, cell=gone.cell, was=was)
+    if gone.message in (said.message for said in chain.said[new.message if new else 0 :]):
+        return Reason(Cause.INSERTED, lost, turn=come.turn, cell=come.cell, now=now)
+    return Reason(Cause.EDITED, lost, turn=come.turn, cell=come.cell, was=was, now=now)
+
+
+def _told(chain: Chain) -> str:
+    """The settings as a person would write them."""
+    return ", ".join(f"{name}={value}" for name, value in chain.settings.options) or "the model's own"
 
 
 def duration(seconds: float) -> str:

@@ -72,15 +72,16 @@ def plan(
     now: float,
     pace: Pace = Pace(),
     ttl: int | None = None,
-    pins: frozenset[bytes] = frozenset(),
+    tail: int | None = None,
 ) -> Plan:
-    """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `pins`: prefixes to keep."""
-    if not chain.prefixes:
+    """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `tail`: the last prefix to cache."""
+    tail = len(chain.prefixes) - 1 if tail is None else tail
+    if tail < 0:
         return Plan((), outcome(chain, (), state, by, minimum, now))
     if by.asked == "implicit":
         marks: tuple[Mark, ...] = (Mark(len(chain.prefixes) - 1, by.lifetimes[0]),)
     elif by.marks:
-        marks = _marks(chain, by, state, now, pace, ttl, pins)
+        marks = _marks(chain, tail, by, state, now, pace, ttl)
     else:
         marks = ()
     return Plan(marks, outcome(chain, marks, state, by, minimum, now))
@@ -88,24 +89,24 @@ def plan(
 
 def _marks(
     chain: Chain,
+    tail: int,
     by: Rules,
     state: CacheState,
     now: float,
     pace: Pace,
     ttl: int | None,
-    pins: frozenset[bytes],
 ) -> tuple[Mark, ...]:
     short, long = by.lifetimes[0], by.lifetimes[-1]
-    tail = len(chain.prefixes) - 1
-    live = [(n, entry) for n, p in enumerate(chain.prefixes) if (entry := state.live(p.digest, now))]
+    upto = chain.prefixes[: tail + 1]
+    live = [(n, entry) for n, p in enumerate(upto) if (entry := state.live(p.digest, now))]
     hit = live[-1][0] if live else -1
     hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
     ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
     found = {tail: ending}
     # In order of worth: what is read, what outlives a pause, what the person pinned, what every fork begins with.
     wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
-    wanted += [(n, ttl or long) for n, p in enumerate(chain.prefixes) if p.digest in pins][-1:]
-    system = max((n for n, p in enumerate(chain.prefixes) if p.tier == "system"), default=-1)
+    wanted += [(at, ttl or long) for at in reversed(_pinned(chain)) if at < tail]
+    system = max((n for n, p in enumerate(upto) if p.tier == "system"), default=-1)
     wanted += [(system, ending)]
     for at, seconds in wanted:
         if at >= 0 and len(found) < by.checkpoints:
@@ -113,6 +114,12 @@ def _marks(
     # A longer lifetime may not come after a shorter one.
     longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
     return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+
+
+def _pinned(chain: Chain) -> list[int]:
+    """The last prefix of each pinned turn."""
+    ends = {one.turn: number for number, one in enumerate(chain.said) if one.pinned}
+    return [chain.starts[number + 1] - 1 for number in ends.values() if number + 1 < len(chain.starts)]
 
 
 def _lifetime(chain: Chain, by: Rules, state: CacheState, pace: Pace, hit: int, hour: int) -> int:

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Literal
 
 from ipycachechat.core.conversation import Message
+from ipycachechat.core.rules import Tier
 
-Tier = Literal["tools", "system", "messages"]
 Kind = Literal["tool", "text", "tool_use", "tool_result"]
 TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 # A run of these is one position of the look-back.
@@ -29,6 +29,8 @@ class Said:
     message: Message
     turn: int = -1
     cell: str = ""
+    pinned: bool = False
+    """Whether a checkpoint is to stay after the turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,16 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What else is part of a prefix, by the tier that it invalidates; empty where it is the provider's default."""
+    """What else is sent with the messages and part of the prefix; nothing where it is the provider's default."""
 
     tools: tuple[str, ...] = ()
-    """Definitions of tools, in canonical JSON."""
+    """Definitions of tools, in JSON."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Names and JSON values of thinking, effort, tool choice and the like."""
     system: str = ""
+    """What of the options changes the prefix from the system prompt on."""
     messages: str = ""
-    """Thinking, effort, tool choice."""
+    """What of them changes it from the first message on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipycachechat.core.conversation import Conversation, Message
-from ipycachechat.core.prefix import Said, guess
+from ipycachechat.core.prefix import Said, Settings, guess
+from ipycachechat.core.rules import Rules, Tier
 
 Json = dict[str, Any]
+# To say it is the same as not to say it.
+DEFAULTS = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
 
 
 def said(conversation: Conversation, prompt: str, system: str | None = None, cell: str = "") -> list[Said]:
@@ -16,8 +20,30 @@ def said(conversation: Conversation, prompt: str, system: str | None = None, cel
     text = conversation.system if system is None else system
     found = [Said(Message("system", text))] if text.strip() else []
     for number, turn in enumerate(conversation.turns):
-        found += [Said(message, number, turn.cell.id if turn.cell else "") for message in turn.messages]
+        cell_id = turn.cell.id if turn.cell else ""
+        found += [Said(message, number, cell_id, turn.pinned) for message in turn.messages]
     return [*found, Said(Message("user", prompt), len(conversation.turns), cell)]
+
+
+def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None) -> Settings:
+    """What is sent beside the messages; `options` as litellm names them."""
+    told = {name: _json(value) for name, value in sorted((options or {}).items()) if value is not None}
+    changed = {name: value for name, value in told.items() if (name, value) not in DEFAULTS}
+
+    def part(tier: Tier) -> str:
+        return ";".join(f"{n}={v}" for n, v in changed.items() if by.invalidates.get(n) == tier)
+
+    return Settings(
+        tuple(_json(tool) for tool in tools), tuple(told.items()), part("system"), part("messages")
+    )
+
+
+def options(settings: Settings) -> Json:
+    """The settings as litellm takes them."""
+    sent: Json = {name: json.loads(value) for name, value in settings.options}
+    if settings.tools:
+        sent["tools"] = [json.loads(tool) for tool in settings.tools]
+    return sent
 
 
 def messages(sent: Sequence[Said]) -> list[Json]:
@@ -42,6 +68,10 @@ def wire(message: Message) -> Json:
 def sendable(text: str) -> str:
     """The text with halves of characters (lone surrogates), which no request can carry, as U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def estimate(sent: Sequence[Said]) -> int:

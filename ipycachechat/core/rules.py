@@ -6,12 +6,14 @@ provider's word, which `source` points to. Nothing here has been checked against
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
 Asked = Literal["explicit", "implicit", "automatic", "unknown"]
 Ttl = Literal["5m", "1h"]
+Tier = Literal["tools", "system", "messages"]
 SECONDS: dict[Ttl, int] = {"5m": 300, "1h": 3600}
 
 
@@ -50,6 +52,10 @@ class Rules:
     """What reading costs, as a multiple of fresh input."""
     cache_key: bool = False
     """Whether a stable `prompt_cache_key` leads requests of one conversation to the same machine."""
+    invalidates: Mapping[str, Tier] = field(default_factory=dict)
+    """Settings that are part of the prefix, each with the first tier that it changes."""
+    refresh: bool = False
+    """Whether a request with `max_tokens` 0 is taken: it reads or writes, and answers nothing."""
     verified: str = ""
 
     @property
@@ -59,10 +65,20 @@ class Rules:
 
 
 ANTHROPIC = "platform.claude.com/docs/en/build-with-claude/prompt-caching"
+# The page's table "What invalidates the cache". On some models thinking changes the tiers before the messages too;
+# which ones it does not say.
+CHANGES: Mapping[str, Tier] = {
+    "speed": "system",
+    "web_search_options": "system",
+    "tool_choice": "messages",
+    "parallel_tool_calls": "messages",
+    "thinking": "messages",
+    "reasoning_effort": "messages",
+}
 OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
 
 
-def _claude(provider: str, model: str, source: str = ANTHROPIC) -> Rules:
+def _claude(provider: str, model: str, source: str = ANTHROPIC, *, refresh: bool = False) -> Rules:
     """Claude, the same on every platform."""
     return Rules(
         provider,
@@ -75,11 +91,13 @@ def _claude(provider: str, model: str, source: str = ANTHROPIC) -> Rules:
         lookback=20,
         lifetimes=(300, 3600),
         writes=(1.25, 2.0),
+        invalidates=CHANGES,
+        refresh=refresh,
     )
 
 
 ROWS = (
-    _claude("anthropic", "*"),
+    _claude("anthropic", "*", refresh=True),
     _claude("bedrock*", "*claude*", "docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html"),
     _claude("vertex_ai*", "claude*"),
     _claude("azure_ai", "claude*"),

@@ -90,8 +90,20 @@ def local_target(model: str, address: Address, limit: int) -> Target:
 class Exchange:
     """One request and what has come back of it so far."""
 
-    def __init__(self, target: Target, messages: list[Json], max_tokens: int | None, hour: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        messages: list[Json],
+        max_tokens: int | None,
+        hour: float,
+        options: Json | None = None,
+    ) -> None:
+        """`max_tokens`: None for the model's own limit; 0 for no answer, where the provider takes that."""
         self.target = target
+        # Litellm looks for servers of tools in the definitions, with a package that need not be there.
+        self._options = {**target.options, **(options or {})}
+        if "tools" in self._options:
+            self._options["_skip_mcp_handler"] = True
         self.text = ""
         self.finish = ""
         self._messages = messages
@@ -104,17 +116,20 @@ class Exchange:
         """Ask, and tell each piece of text as it arrives. Raises ModelError; cancelling closes the connection."""
         import litellm
 
+        silent = self._max_tokens == 0
         try:
             self._stream = await litellm.acompletion(
                 model=self.target.wire,
                 messages=self._messages,
-                stream=True,
-                stream_options={"include_usage": True},
                 num_retries=0,
                 max_retries=0,
-                **({"max_tokens": self._max_tokens} if self._max_tokens else {}),
-                **self.target.options,
+                **({} if silent else {"stream": True, "stream_options": {"include_usage": True}}),
+                **({} if self._max_tokens is None else {"max_tokens": self._max_tokens}),
+                **self._options,
             )
+            if silent:
+                self._usage = self._stream.usage
+                return
             async for chunk in self._stream:
                 self._take(chunk, arrived)
         except Exception as error:
@@ -123,7 +138,7 @@ class Exchange:
             ) from None
         finally:
             await self._close()
-        if not self.text.strip():
+        if not self.text.strip() and self.finish != "tool_calls":
             raise EmptyAnswer(
                 f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
                 "The conversation is as it was. Change the prompt, or give it more --max-tokens.",
@@ -157,7 +172,7 @@ class Exchange:
 
     @property
     def _key(self) -> str:
-        return str(self.target.options.get("api_key", ""))
+        return str(self._options.get("api_key", ""))
 
     def _missing(self, error: BaseException) -> list[str]:
         """The environment variables that would hold this model's key, if none of them is set."""
@@ -173,7 +188,7 @@ class Exchange:
         """Litellm's `aclose` leaves Anthropic's connection open, so the response itself is closed."""
         response = getattr(getattr(self._stream, "completion_stream", None), "streaming_response", None)
         for closable in (response, self._stream):
-            if closable is not None:
+            if closable is not None and hasattr(closable, "aclose"):
                 with contextlib.suppress(Exception):
                     await closable.aclose()
 

@@ -52,7 +52,7 @@ def test_core_stays_inside_itself(file: Path) -> None:
 
 @pytest.mark.parametrize(("region", "others"), [("model", ("notebook",)), ("notebook", ("model",))])
 def test_the_regions_know_core_and_not_each_other(region: str, others: tuple[str, ...]) -> None:
-    above = tuple(f"ipycachechat.{name}" for name in (*others, "chat", "session", "magics"))
+    above = tuple(f"ipycachechat.{name}" for name in (*others, "engine", "chat", "session", "magics"))
     for file in files(region):
         assert not [name for name in imported(file) if name.startswith(above)], file.name
 

@@ -1,0 +1,90 @@
+"""One request after the other: planned, sent, billed, and the bill held against the plan.
+
+Chat cells, what keeps the cache warm, and the check of the rules are all made of this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ipycachechat.core import cache, request
+from ipycachechat.core.cache import CacheState
+from ipycachechat.core.memory import Memory, Prepared
+from ipycachechat.core.miss import Reason
+from ipycachechat.core.prefix import Count, Said, Settings, guess
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
+from ipycachechat.model.provider import Exchange, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What a request was billed, and what that tells."""
+
+    usage: Usage
+    bill: Cost
+    reason: Reason | None = None
+    warm_until: float | None = None
+
+
+class Engine:
+    """What this kernel has sent to each model at each address under each key, and what all of it cost."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time, count: Count | None = None) -> None:
+        """`count`: the provider's own tokenizer, if it is at hand; else tokens are guessed and learned."""
+        self.ledger = Ledger()
+        self.clock = clock
+        self._count = count
+        self._memories: dict[tuple[str, ...], Memory] = {}
+        self._latest: Target | None = None
+
+    def memory(self, to: Target) -> Memory:
+        """What has been sent to this model."""
+        fresh = Memory(to.rules, CacheState(exact=self._count is not None), count=self._count or guess)
+        return self._memories.get(to.scope, fresh)
+
+    def prepare(
+        self,
+        to: Target,
+        said: Sequence[Said],
+        settings: Settings = Settings(),
+        ttl: int | None = None,
+        *,
+        keep: bool = False,
+    ) -> Prepared:
+        """Plan a request that would be sent now. `keep`: the last message is not to be cached."""
+        return self.memory(to).prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep)
+
+    def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
+        """The request itself, with the plan's checkpoints if the model is told of them."""
+        messages = request.messages(prepared.chain.said)
+        if to.rules.marks:
+            messages = cache.mark(messages, prepared.chain, prepared.plan.marks)
+        expected = prepared.plan.expected
+        hour = expected.written_1h / expected.written if expected.written else 0.0
+        return Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))
+
+    def foresee(self, to: Target, prepared: Prepared) -> Reason | None:
+        """Why less will be read than could be, if the plan comes true."""
+        return self.memory(to).foresee(prepared, self._other(to))
+
+    def book(self, prepared: Prepared, exchange: Exchange, *, keep: bool = False) -> Booked:
+        """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
+        used, to = exchange.usage, exchange.target
+        bill = cost(used, to.price)
+        if not exchange.text and used == NOTHING_REPORTED:
+            return Booked(used, bill)
+        self.ledger = self.ledger.add(used, bill)
+        reason = None
+        if keep:
+            memory = self.memory(to).refreshed(prepared, used)
+        else:
+            memory, reason = self.memory(to).billed(prepared, used, self._other(to))
+            self._latest = to
+        self._memories[to.scope] = memory
+        return Booked(used, bill, reason, memory.warm_until())
+
+    def _other(self, to: Target) -> str:
+        """The model that answered last, if it was another one."""
+        return self._latest.model if self._latest and self._latest.scope != to.scope else ""
