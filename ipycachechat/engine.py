@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ipycachechat.core import cache, request
 from ipycachechat.core.cache import CacheState
+from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
 from ipycachechat.core.miss import Reason
 from ipycachechat.core.prefix import Count, Said, Settings, guess
@@ -38,6 +39,8 @@ class Engine:
         self._count = count
         self._memories: dict[tuple[str, ...], Memory] = {}
         self._latest: Target | None = None
+        self.asked = 0
+        """Requests that a person made, keepalives not among them."""
 
     def memory(self, to: Target) -> Memory:
         """What has been sent to this model."""
@@ -82,8 +85,33 @@ class Engine:
         else:
             memory, reason = self.memory(to).billed(prepared, used, self._other(to))
             self._latest = to
+            self.asked += 1
         self._memories[to.scope] = memory
         return Booked(used, bill, reason, memory.warm_until())
+
+    def forecast(
+        self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None
+    ) -> Forecast:
+        """What a request sent now would read, write and cost."""
+        prepared = self.prepare(to, said, settings, ttl)
+        other = [
+            (seconds, self.prepare(to, said, settings, seconds).plan.expected)
+            for seconds in to.rules.lifetimes
+            if to.rules.marks
+        ]
+        return Forecast(
+            to.model,
+            prepared.plan.expected,
+            prompt_cost(prepared.plan.expected, to.price),
+            prompt_cost(prepared.plan.expected, to.price, cached=False),
+            tuple((seconds, prompt_cost(expected, to.price)) for seconds, expected in other),
+            rows(prepared, self.memory(to).state),
+            self.foresee(to, prepared) if self.memory(to).chain.prefixes else None,
+        )
+
+    def latest_is(self, to: Target) -> bool:
+        """Whether nobody else has been asked since."""
+        return self._latest is None or self._latest.scope == to.scope
 
     def _other(self, to: Target) -> str:
         """The model that answered last, if it was another one."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ipycachechat.core.cache import CacheState, learn, sent
+from ipycachechat.core.cache import CacheState, Mark, learn, outcome, sent
 from ipycachechat.core.miss import Before, Reason, explain
-from ipycachechat.core.plan import Pace, Plan, plan
+from ipycachechat.core.plan import Fork, Pace, Plan, plan
 from ipycachechat.core.prefix import Chain, Count, Said, Settings, chain, guess
 from ipycachechat.core.rules import Rules
 from ipycachechat.core.usage import Usage
@@ -35,6 +35,7 @@ class Memory:
     longest: Before = Before()
     """The request that had the most to say, of late; its state is this memory's."""
     pace: Pace = Pace()
+    fork: Fork = Fork()
     count: Count = field(default=guess, repr=False, compare=False)
 
     def prepare(
@@ -53,8 +54,17 @@ class Memory:
         """
         links = chain(said, settings, self.chain, self.count)
         tail = links.starts[-1] - 1 if keep else None
-        pace = self.pace.seen(now)
-        return Prepared(links, plan(links, self.by, minimum, self.state, now, pace, ttl, tail), minimum, now)
+        pace, fork = self.pace.seen(now), self.fork.seen(links, self.chain)
+        return Prepared(
+            links, plan(links, self.by, minimum, self.state, now, pace, fork, ttl, tail), minimum, now
+        )
+
+    def touch(self, prepared: Prepared, at: int) -> Prepared:
+        """The same request with a checkpoint after one live prefix alone: nothing is written."""
+        entry = self.state.live(prepared.chain.prefixes[at].digest, prepared.at)
+        marks = (Mark(at, entry.ttl if entry else self.by.lifetimes[0]),)
+        bill = outcome(prepared.chain, marks, self.state, self.by, prepared.minimum, prepared.at)
+        return replace(prepared, plan=Plan(marks, bill))
 
     def refreshed(self, prepared: Prepared, usage: Usage) -> Memory:
         """The memory after a request that only kept the cache warm: no pause of the person's, and nothing said."""
@@ -72,7 +82,14 @@ class Memory:
         reason = self._explain(prepared, usage.read, other)
         state = self.refreshed(prepared, usage).state
         marked = planned.last if planned.marks else len(links.prefixes) - 1
-        after = replace(self, state=state, chain=links, marked=marked, pace=self.pace.seen(prepared.at))
+        after = replace(
+            self,
+            state=state,
+            chain=links,
+            marked=marked,
+            pace=self.pace.seen(prepared.at),
+            fork=self.fork.seen(links, self.chain),
+        )
         # A cell run again high up sends only what is before it; what it was cut off from is sent by the next.
         if (
             len(links.said) > len(self.longest.chain.said)

@@ -30,6 +30,22 @@ class Cause(Enum):
     SILENT = "not reported"
 
 
+ADVICE = {
+    Cause.FIRST: "Nothing to do: from the next turn on the conversation is read.",
+    Cause.SHORT: "Nothing to do: below that size nobody caches, and little is paid.",
+    Cause.EXPIRED: "What to do: %chat ttl 1h before long pauses, or %chat warm 30m.",
+    Cause.EDITED: "What to do: edit late turns rather than early ones, or ask anew at the end.",
+    Cause.REMOVED: "What to do: %chat undo brings it back; what is before it is still read.",
+    Cause.INSERTED: "What to do: ask at the end, where nothing comes after.",
+    Cause.SYSTEM: "What to do: say it in a prompt; the system prompt comes before everything else.",
+    Cause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
+    Cause.SETTINGS: "What to do: choose thinking, effort and tool choice once, at the start.",
+    Cause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
+    Cause.DROPPED: "Nothing to do: a cache is no promise. If it happens often, %chat doctor looks at the rules.",
+    Cause.SILENT: "Nothing to do: nobody can tell what was read.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """A cause, the tokens that were paid again because of it (None: unknown), and what else is known of it."""

@@ -4,7 +4,7 @@ Four markers are enough:
 - the last block, so that the next request can read all of this one;
 - the longest live prefix, so that it is reached however many blocks have been added since, and refreshed;
 - the longest one that lives for an hour, so that it stays alive behind the short-lived end;
-- the system prompt, or the block before which an edit or a rewind is likely to come back.
+- what the person pinned, the place to which the conversation has gone back before, or the system prompt.
 
 An hour's entry costs twice the input where it is written, five minutes' 1.25 times. But what is already read is not
 charged again: an entry for an hour after a *small* addition keeps the whole prefix warm for the price of that addition.
@@ -52,6 +52,23 @@ SCRIPT = Pace(believed=0.002)
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """A prefix from which the conversation has gone on in more than one way."""
+
+    digest: bytes = b""
+    times: int = 0
+    """How often it came back there."""
+
+    def seen(self, chain: Chain, before: Chain) -> Fork:
+        """With a request after the one `before`."""
+        common = chain.common(before)
+        if not 0 < common < len(before.prefixes):
+            return self
+        digest = chain.prefixes[common - 1].digest
+        return Fork(digest, self.times + 1 if digest == self.digest else 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Checkpoints, and the bill that they should cause."""
 
@@ -71,6 +88,7 @@ def plan(
     state: CacheState,
     now: float,
     pace: Pace = Pace(),
+    fork: Fork = Fork(),
     ttl: int | None = None,
     tail: int | None = None,
 ) -> Plan:
@@ -81,7 +99,7 @@ def plan(
     if by.asked == "implicit":
         marks: tuple[Mark, ...] = (Mark(len(chain.prefixes) - 1, by.lifetimes[0]),)
     elif by.marks:
-        marks = _marks(chain, tail, by, state, now, pace, ttl)
+        marks = _marks(chain, tail, by, state, now, pace, fork, ttl)
     else:
         marks = ()
     return Plan(marks, outcome(chain, marks, state, by, minimum, now))
@@ -94,6 +112,7 @@ def _marks(
     state: CacheState,
     now: float,
     pace: Pace,
+    fork: Fork,
     ttl: int | None,
 ) -> tuple[Mark, ...]:
     short, long = by.lifetimes[0], by.lifetimes[-1]
@@ -103,9 +122,11 @@ def _marks(
     hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
     ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
     found = {tail: ending}
-    # In order of worth: what is read, what outlives a pause, what the person pinned, what every fork begins with.
+    # In order of worth: what is read, what outlives a pause, what the person pinned, where the conversation has
+    # forked before, what every fork begins with.
     wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
     wanted += [(at, ttl or long) for at in reversed(_pinned(chain)) if at < tail]
+    wanted += [(at, ttl or _keeping(by, pace, fork)) for at in _ends_at(chain, fork.digest) if at < tail]
     system = max((n for n, p in enumerate(upto) if p.tier == "system"), default=-1)
     wanted += [(system, ending)]
     for at, seconds in wanted:
@@ -114,6 +135,17 @@ def _marks(
     # A longer lifetime may not come after a shorter one.
     longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
     return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+
+
+def _ends_at(chain: Chain, digest: bytes) -> list[int]:
+    """Where a prefix is in the chain, if it is."""
+    return [n for n, p in enumerate(chain.prefixes) if p.digest == digest]
+
+
+def _keeping(by: Rules, pace: Pace, fork: Fork) -> int:
+    """What has come back so often is likely to come back as often again: the pauses it would meet, and their price."""
+    lost = fork.times * pace.lapse * (by.writes[0] - by.reads)
+    return by.lifetimes[-1] if lost > by.writes[-1] - by.writes[0] else by.lifetimes[0]
 
 
 def _pinned(chain: Chain) -> list[int]:

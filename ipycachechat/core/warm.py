@@ -1,0 +1,39 @@
+"""Which prefix is worth keeping warm, and until when it lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipycachechat.core.cache import CacheState
+from ipycachechat.core.prefix import Chain
+from ipycachechat.core.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A read that starts a prefix's lifetime again."""
+
+    at: int
+    """The prefix."""
+    expires: float
+    """When it would be gone without."""
+    cost: float
+    """In tokens of fresh input."""
+
+
+def refresh(chain: Chain, state: CacheState, by: Rules, now: float, paid: float = 0.0) -> Refresh | None:
+    """The longest live prefix whose refresh, with what was `paid` for the earlier ones, is cheaper than its loss.
+
+    What outlives the prefix would still be read, so that only the rest would have to be written again.
+    """
+    live = [(n, entry) for n, p in enumerate(chain.prefixes) if (entry := state.live(p.digest, now))]
+    while live:
+        at, entry = live.pop()
+        tokens = state.tokens(chain, at)[0]
+        kept = max(
+            (state.tokens(chain, n)[0] for n, other in live if other.expires > entry.expires), default=0
+        )
+        cost = by.reads * tokens
+        if paid + cost < (by.writes[0] - by.reads) * (tokens - kept):
+            return Refresh(at, entry.expires, cost)
+    return None

@@ -1,0 +1,169 @@
+"""What `%chat plan`, `%chat why` and `%chat doctor` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ipycachechat.core.cache import Outcome
+from ipycachechat.core.events import Done
+from ipycachechat.core.forecast import Forecast, Row
+from ipycachechat.core.miss import ADVICE, Cause, Reason
+from ipycachechat.core.usage import Usage
+from ipycachechat.notebook import markdown
+from ipycachechat.notebook.badge import clock, count, money
+
+ABOUT = 60
+"""Characters of a text that are shown around a difference."""
+
+
+def plan(forecast: Forecast) -> str:
+    """What the next request will do, and the prefix behind it."""
+    expected = forecast.expected
+    sure = "" if expected.exact else "≈"
+    lines = [
+        f"{forecast.model}: {sure}{expected.input:,} tokens in = {sure}{expected.read:,} read + "
+        f"{sure}{expected.written:,} written{_hours(expected)} + {sure}{expected.fresh:,} fresh",
+        f"cost {_about(forecast.paid, sure)} without the answer; with no cache {_about(forecast.uncached, sure)}"
+        + "".join(
+            f"; all for {_lifetime(seconds)} {_about(dollars, sure)}"
+            for seconds, dollars in forecast.lifetimes
+        ),
+    ]
+    if forecast.reason is not None and forecast.reason.cause is not Cause.SILENT:
+        lines.append(forecast.reason.sentence.replace("were paid", "would be paid"))
+    if forecast.rows:
+        lines += [
+            "",
+            *_columns(("block", "cell", "tokens", "checkpoint", "warm until"), _rows(forecast.rows)),
+        ]
+    return "\n".join(lines)
+
+
+def why(done: Done) -> str:
+    """What the last request was expected to be billed, what it was billed, and the reason of the difference."""
+    if done.turn is None:
+        return "nothing has been asked yet"
+    lines = [f"turn {done.number}, {done.turn.model}"]
+    heads = ("", "read", "written", "fresh", "input")
+    table = [_counts("billed", done.turn.usage)]
+    if done.expected is not None:
+        table.insert(0, _counts("expected", done.expected))
+    lines += _columns(heads, table)
+    reason = done.reason
+    if reason is None:
+        return "\n".join([*lines, "nothing was missed: all that could be read was read"])
+    lines.append(reason.sentence)
+    lines += _difference(reason)
+    lines.append(ADVICE[reason.cause])
+    return "\n".join(lines)
+
+
+def doctor(rows: Sequence[tuple[str, str, str, bool | None]]) -> str:
+    """The rules, what they promise, what was billed, and whether that agrees."""
+    told = {True: "as promised", False: "DIFFERS", None: "not promised"}
+    wrong = sum(agrees is False for *_, agrees in rows)
+    end = (
+        f"{wrong} of {len(rows)} differ: this model's row in ipycachechat/core/rules.py is wrong, please report it"
+        if wrong
+        else "The provider does as the rules say."
+    )
+    found = [(rule, promise, billed, told[agrees]) for rule, promise, billed, agrees in rows]
+    return "\n".join([*_columns(("rule", "promised", "billed", ""), found), end])
+
+
+def _rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """A line for each block with a checkpoint, and for the first and last; the others are put together."""
+    found: list[tuple[str, ...]] = []
+    waiting: list[Row] = []
+
+    def flush() -> None:
+        if len(waiting) == 1:
+            found.append(_row(waiting[0]))
+        elif waiting:
+            tokens = sum(row.tokens for row in waiting)
+            cells = {row.cell for row in waiting if row.cell}
+            what = f"{_span(waiting)} ({len(waiting)} blocks)"
+            found.append(
+                (what, f"{len(cells)} cells" if len(cells) > 1 else "".join(cells)[:8], _n(tokens), "", "")
+            )
+        waiting.clear()
+
+    for number, row in enumerate(rows):
+        if row.checkpoint or row.warm_until or number in (0, len(rows) - 1):
+            flush()
+            found.append(_row(row))
+        else:
+            waiting.append(row)
+    flush()
+    return found
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    what = f"turn {row.turn + 1}: {row.what}" if row.turn >= 0 else row.what
+    until = clock(row.warm_until) if row.warm_until is not None else ""
+    return what, row.cell[:8], _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
+
+
+def _span(rows: Sequence[Row]) -> str:
+    first, last = rows[0].turn + 1, rows[-1].turn + 1
+    return f"turn {first}" if first == last else f"turns {first} to {last}"
+
+
+def _n(tokens: int, exact: bool = False) -> str:
+    return f"{'' if exact else '≈'}{tokens:,}"
+
+
+def _lifetime(seconds: int | None) -> str:
+    if not seconds:
+        return ""
+    return f"{seconds // 3600} h" if seconds >= 3600 else f"{seconds // 60} min"
+
+
+def _hours(expected: Outcome) -> str:
+    return f" ({expected.written_1h:,} of them for an hour)" if expected.written_1h else ""
+
+
+def _about(dollars: float | None, sure: str) -> str:
+    return "unknown" if dollars is None else f"{sure}{money(dollars)}"
+
+
+def _counts(name: str, what: Outcome | Usage) -> tuple[str, ...]:
+    sure = "≈" if isinstance(what, Outcome) and not what.exact else ""
+    return name, *(
+        sure * (n is not None) + count(n) for n in (what.read, what.written, what.fresh, what.input)
+    )
+
+
+def _difference(reason: Reason) -> list[str]:
+    """Where two versions of a block part."""
+    if not reason.was and not reason.now:
+        return []
+    pairs = zip(reason.was, reason.now, strict=False)
+    at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(reason.was), len(reason.now)))
+    cell = f"cell {reason.cell[:8]}, " if reason.cell else ""
+    return [f"{cell}first difference at character {at + 1}:"] + [
+        f"  {name:<6} {_excerpt(text, at)}" for name, text in (("before", reason.was), ("now", reason.now))
+    ]
+
+
+def _excerpt(text: str, at: int) -> str:
+    start = max(0, at - ABOUT // 3)
+    shown = " ".join(markdown.clean(text[start : start + ABOUT]).split())
+    return f"{'…' * (start > 0)}{shown}{'…' * (start + ABOUT < len(text))}" if text else "(nothing)"
+
+
+def _columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Aligned; numbers to the right."""
+    table = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(row[n]) for row in table) for n in range(len(heads))]
+    numeric = [
+        all(row[n][:1] in "≈0123456789" or row[n] == "unknown" for row in table[1:] if row[n])
+        for n in range(len(heads))
+    ]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in table
+    ]
