@@ -7,17 +7,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ipycachechat import doctor, warm
 from ipycachechat.core import request
 from ipycachechat.core.conversation import Cell, Conversation, History, Message, State, Turn
 from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, REWRITE
 from ipycachechat.core.errors import ChatError, Dropped
-from ipycachechat.core.events import Done, Event, Sending, Text
+from ipycachechat.core.events import Done, Event, Progress, Sending, Text
+from ipycachechat.core.forecast import Forecast
 from ipycachechat.core.memory import Prepared
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.usage import Ledger
-from ipycachechat.engine import Engine
+from ipycachechat.engine import Booked, Engine
 from ipycachechat.model.local import LocalServers
 from ipycachechat.model.provider import Exchange, Target, local_target, target
+from ipycachechat.warm import KeepWarm, Sleep
+
+PLACEHOLDER = "."
+"""The smallest prompt: a request has to end with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +45,20 @@ class AsyncChat:
     """A conversation with a model: every `send` adds a turn, or leaves the conversation as it was."""
 
     def __init__(
-        self, system: str = "", *, clock: Callable[[], float] = time.time, count: Count | None = None
+        self,
+        system: str = "",
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        count: Count | None = None,
     ) -> None:
         self.history = History((Conversation(system),))
         self.engine = Engine(clock=clock, count=count)
         self.last: Done | None = None
+        self.kept: KeepWarm | None = None
+        """What keeps the cache warm, or last did."""
         self._servers = LocalServers()
+        self._sleep = sleep
 
     @property
     def ledger(self) -> Ledger:
@@ -95,6 +109,46 @@ class AsyncChat:
         much = reason is not None and (reason.tokens or 0) > REWRITE
         warning = reason.sentence.replace("were paid", "are paid") if reason and much else ""
         return Sending(ask.model, max(1, expected.input), self._turns(ask), expected, warning)
+
+    async def plan(self, ask: Ask, tell: Callable[[Event], None]) -> Forecast:
+        """What the prompt would read, write and cost; "" stands for the next one, whatever it is."""
+        to = await self._target(ask.model, tell)
+        return self.engine.forecast(to, self._said(ask), ttl=ask.ttl)
+
+    async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
+        """Write the conversation so far to the cache, now. Raises ChatError."""
+        to = await self._target(ask.model, tell)
+        return await warm.write(self.engine, to, self._resting(ask), ask.ttl)
+
+    async def keep_warm(self, ask: Ask, seconds: float) -> None:
+        """Refresh what is warm shortly before it expires, for so long or as long as it is worth it."""
+        self.kept = KeepWarm(
+            self.engine, target(ask.model, MOST_TOKENS), lambda: self._resting(ask), seconds, self._sleep
+        )
+        await self.kept.run()
+
+    async def examination(self, model: str, tell: Callable[[Event], None]) -> tuple[int, int, float | None]:
+        """Requests, tokens and dollars (None: unknown) that `examine` would take, at most."""
+        return doctor.price(await self._target(model, tell))
+
+    async def examine(self, model: str, tell: Callable[[Event], None]) -> list[doctor.Check]:
+        """Hold the rules for a model against what it bills; all of it counts in the ledger."""
+        found = []
+        async for check in doctor.examine(await self._target(model, tell), self._sleep):
+            self.engine.ledger = self.engine.ledger.add(check.usage, check.bill)
+            tell(Progress(check.rule))
+            found.append(check)
+        return found
+
+    def pin(self, number: int, pinned: bool = True) -> None:
+        """Keep a checkpoint after a turn (from 1), or no longer; can be undone."""
+        now = self.history.now
+        turns = [replace(t, pinned=pinned) if n == number else t for n, t in enumerate(now.turns, 1)]
+        self.history = self.history.change(replace(now, turns=tuple(turns)))
+
+    def _resting(self, ask: Ask) -> list[Said]:
+        """The conversation with a last message that only stands for the next one."""
+        return self._said(replace(ask, prompt=PLACEHOLDER))
 
     async def stop(self) -> None:
         """End the local models."""

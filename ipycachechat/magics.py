@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import keyword
 import os
+import re
 import shlex
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from ipycachechat.chat import Ask
 from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput
 from ipycachechat.model.names import chat_models
-from ipycachechat.notebook import badge, front, markdown
+from ipycachechat.notebook import badge, front, markdown, tables
 from ipycachechat.notebook.prompt import fill
 from ipycachechat.session import Session, read_dotenv
 
@@ -28,12 +29,22 @@ HELP = """\
 %chat                  where we stand: model, turns, tokens, cost
 %chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys)
 %chat system [TEXT]    the system prompt, or another from now on ("" for none)
+%chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
+%chat plan [TEXT]      what this prompt (else: the next one) will read, write and cost, and the prefix behind it
+%chat why              what the last answer was expected to read, what it did read, and why less
+%chat pin [N|off]      keep a checkpoint after turn N (else: the last), a long document say; off: after none
+%chat warm [30m|off]   write the conversation to the cache now; 30m: keep it warm for so long, while that is cheaper
+%chat doctor [MODEL]   hold the rules for a model against its bills, with a few small requests (asks first)
 %chat history          the turns, in order
 %chat undo             back to before the last change
 %chat reset            begin anew (%chat undo brings the turns back)
 %chat help             this
 Settings: %config ChatMagics. Keys: in the environment only."""
-COMMANDS = ("model", "system", "history", "undo", "reset", "help")
+COMMANDS = tuple(
+    "model system ttl plan why pin warm doctor history undo reset help".split(),
+)
+TAKES_MORE = ("model", "system", "ttl", "plan", "pin", "warm", "doctor")
+LONGEST = 24 * 3600
 OPTIONS = ("-m", "--system", "--max-tokens", "--out")
 
 
@@ -48,9 +59,11 @@ class ChatMagics(Magics):
     max_tokens = Int(
         0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MOST_TOKENS:,}."
     ).tag(config=True)
-    ttl = Enum(list(defaults.TTLS), "auto", help="How long Claude's cache is asked to live; auto: 1h.").tag(
-        config=True
-    )
+    ttl = Enum(
+        list(defaults.TTLS),
+        "auto",
+        help="How long Claude's cache is asked to live; auto: whichever is cheaper by your pauses.",
+    ).tag(config=True)
     dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     def __init__(self, shell: Any, session: Session) -> None:
@@ -70,7 +83,7 @@ class ChatMagics(Magics):
     @argument("--system", default=None, help="for this cell, in place of the conversation's system prompt")
     @argument("--max-tokens", type=int, default=None, help="the longest answer, in tokens")
     @argument("--out", default="", metavar="NAME", help="bind the answer's text to this name")
-    @argument("command", nargs="*", help="%%chat only: model, system, history, undo, reset or help")
+    @argument("command", nargs="*", help="%%chat only: a subcommand; see %%chat help")
     @no_var_expand
     @line_cell_magic
     def chat(self, line: str = "", cell: str | None = None) -> None:
@@ -123,7 +136,7 @@ class ChatMagics(Magics):
             near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
             _wrong(f"%chat {name}: there is no such command", near and f"Did you mean: %chat {near[0]}")
         rest = rest.strip()
-        if rest and name not in ("model", "system"):
+        if rest and name not in TAKES_MORE:
             _wrong(f"%chat {name} takes nothing after it")
         getattr(self, f"_{name}")(rest)
 
@@ -135,6 +148,8 @@ class ChatMagics(Magics):
         print(f"{self.model_in_use()}, {_turns(len(turns))}" + f" ({stale} stale)" * bool(stale))  # noqa: T201
         print(tokens)  # noqa: T201
         print(money)  # noqa: T201
+        if (kept := chat.kept) is not None:
+            print(tables.kept(kept.refreshed, kept.until, kept.ended))  # noqa: T201
 
     def _model(self, name: str) -> None:
         if name:
@@ -146,6 +161,67 @@ class ChatMagics(Magics):
             self.session.chat.set_system(_unquoted(text))
         now = self.session.chat.history.now.system
         print(f"system: {_short(now) if text else now}" if now else "no system prompt")  # noqa: T201
+
+    def _ttl(self, lifetime: str) -> None:
+        if lifetime and lifetime not in defaults.TTLS:
+            _wrong(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
+        self.ttl = lifetime or self.ttl
+        print(f"lifetime: {self.ttl}")  # noqa: T201
+
+    def _plan(self, text: str) -> None:
+        prompt = fill(text, self._names)
+        print(tables.plan(self.session.wait(lambda tell: self.session.chat.plan(self._next(prompt), tell))))  # noqa: T201
+
+    def _why(self, _: str) -> None:
+        print(tables.why(self.session.chat.last))  # noqa: T201
+
+    def _pin(self, which: str) -> None:
+        chat = self.session.chat
+        turns = chat.history.now.turns
+        if not turns:
+            _wrong("%chat pin: there are no turns yet")
+        if which == "off":
+            for number in range(1, len(turns) + 1):
+                chat.pin(number, False)
+            print("no turn is pinned")  # noqa: T201
+            return
+        if which and not (which.isdecimal() and 1 <= int(which) <= len(turns)):
+            _wrong(f"%chat pin {which}: there are turns 1 to {len(turns)}, and off")
+        number = int(which or len(turns))
+        chat.pin(number)
+        print(f"a checkpoint stays after turn {number}, from the next request on")  # noqa: T201
+
+    def _warm(self, time: str) -> None:
+        session, ask = self.session, self._next("")
+        if time == "off":
+            session.keep_warm(ask, 0)
+            print("no longer kept warm")  # noqa: T201
+            return
+        seconds = _seconds(time) if time else 0.0
+        booked = session.wait(lambda tell: session.chat.warm(ask, tell))
+        print(tables.warmed(booked.usage, booked.bill, booked.warm_until))  # noqa: T201
+        if seconds:
+            session.keep_warm(ask, seconds)
+            print(f"kept warm for {time}, while that is cheaper (%chat: how it goes; %chat warm off)")  # noqa: T201
+
+    def _doctor(self, name: str) -> None:
+        model, session = _unquoted(name) or self.model_in_use(), self.session
+        requests, tokens, dollars = session.wait(lambda tell: session.chat.examination(model, tell))
+        price = "unknown" if dollars is None else f"at most {badge.money(dollars)}"
+        if not front.somebody_is_there(self.shell):
+            _wrong(f"%chat doctor would send {requests} requests to {model}, and nobody is there to be asked")
+        question = (
+            f"{requests} requests of {tokens:,} tokens in all to {model}, price {price}. Send them? [y/N] "
+        )
+        if input(question).strip().lower() not in ("y", "yes"):
+            print("nothing was sent")  # noqa: T201
+            return
+        found = session.wait(lambda tell: session.chat.examine(model, tell))
+        print(tables.doctor([(c.rule, c.promise, c.billed, c.agrees) for c in found]))  # noqa: T201
+
+    def _next(self, prompt: str) -> Ask:
+        """What the next chat cell would ask."""
+        return Ask(prompt, self.model_in_use(), max_tokens=self.max_tokens, ttl=defaults.TTLS[self.ttl])
 
     def _history(self, _: str) -> None:
         turns = self.session.chat.history.now.turns
@@ -172,10 +248,12 @@ class ChatMagics(Magics):
         """Tab completion: of `%chat` its subcommands, of `%%chat` its options, then models."""
         words = event.line.split() if event.line.endswith(" ") else event.line.split()[:-1]
         whole = words[:1] == ["%%chat"]
-        if words[-1:] in (["-m"], ["--model"]) or (words[1:] == ["model"] and not whole):
+        if words[-1:] in (["-m"], ["--model"]) or (words[1:] in (["model"], ["doctor"]) and not whole):
             return chat_models()
         if whole:
             return list(OPTIONS)
+        if words[1:] == ["ttl"]:
+            return list(defaults.TTLS)
         return list(COMMANDS) if len(words) == 1 else []
 
 
@@ -185,6 +263,15 @@ def _wrong(what: str, todo: str | list[str] = "") -> NoReturn:
 
 def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _seconds(time: str) -> float:
+    """Of "90s", "30m" or "2h"; a bare number is minutes."""
+    found = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", time.replace(" ", ""))
+    seconds = int(found[1]) * {"s": 1, "h": 3600}.get(found[2] or "", 60) if found else 0
+    if not 0 < seconds <= LONGEST:
+        _wrong(f"%chat warm {time}: this is no time; write it as 30m or 2h, a day at most")
+    return float(seconds)
 
 
 def _turns(number: int) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 from ipycachechat.chat import Ask, AsyncChat
+from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event
 from ipycachechat.model import litellm_import
 from ipycachechat.model.loop import BackgroundLoop
@@ -19,6 +20,7 @@ from ipycachechat.notebook.screen import NotebookScreen, Screen, TerminalScreen
 
 # The conversation waits here while the extension is reloaded.
 PARKED = "ipycachechat"
+T = TypeVar("T")
 
 
 class Session:
@@ -31,6 +33,7 @@ class Session:
             self.chat.history, self.chat.engine = parked
         self._loop = BackgroundLoop()
         self._badges = LiveBadges()
+        self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), litellm_import.warm_up)
         self._events: list[tuple[str, Callable[..., None]]] = [
             ("pre_run_cell", self._badges.freeze),
@@ -56,6 +59,23 @@ class Session:
             return self._loop.submit(self.chat.send(ask, tell))
 
         return cell.run(start, screen)
+
+    def wait(self, work: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T:
+        """Run something that shows nothing while it runs. Raises what it raises; the stop button cancels it."""
+        for _ in _heavy():
+            pass
+        future = self._loop.submit(work(lambda _: None))
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise Interrupted("Stopped.", "The conversation is as it was.") from None
+
+    def keep_warm(self, ask: Ask, seconds: float) -> None:
+        """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
+        if self._warming is not None:
+            self._warming.cancel()
+        self._warming = self._loop.submit(self.chat.keep_warm(ask, seconds)) if seconds else None
 
     def close(self) -> None:
         """Leave nothing behind but the conversation, which a reload takes up again."""

@@ -8,7 +8,7 @@ from ipycachechat.core.cache import Outcome
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row
 from ipycachechat.core.miss import ADVICE, Cause, Reason
-from ipycachechat.core.usage import Usage
+from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.notebook import markdown
 from ipycachechat.notebook.badge import clock, count, money
 
@@ -39,9 +39,26 @@ def plan(forecast: Forecast) -> str:
     return "\n".join(lines)
 
 
-def why(done: Done) -> str:
+def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
+    """What a request that only wrote and refreshed was billed."""
+    lasts = f", warm until {clock(until)}" if until is not None else ""
+    tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
+    return f"{tokens}, {money(bill.paid)}{lasts}"
+
+
+def kept(refreshed: int, until: float, ended: str) -> str:
+    """How keeping warm goes, or went."""
+    times = f"{refreshed} refresh{'es' * (refreshed != 1)}"
+    return (
+        f"kept warm until {clock(until)} ({times} so far)"
+        if not ended
+        else f"no longer kept warm after {times}: {ended}"
+    )
+
+
+def why(done: Done | None) -> str:
     """What the last request was expected to be billed, what it was billed, and the reason of the difference."""
-    if done.turn is None:
+    if done is None or done.turn is None:
         return "nothing has been asked yet"
     lines = [f"turn {done.number}, {done.turn.model}"]
     heads = ("", "read", "written", "fresh", "input")

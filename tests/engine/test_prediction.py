@@ -3,100 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import count as counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire import Bill, Clock, Reply, WireServer, count, words
+from talks import OPUS, SONNET, Talk, agree, cause, nothing
+from wire import Reply, WireServer, count, words
 
-from ipycachechat.chat import Ask, AsyncChat
-from ipycachechat.core.conversation import Cell
-from ipycachechat.core.events import Done
+from ipycachechat.chat import Ask
 from ipycachechat.core.miss import Cause
-from ipycachechat.model.litellm_import import portions
-
-SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    for _ in portions():
-        pass
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(scope="module")
-def server(loop: asyncio.AbstractEventLoop) -> Iterator[WireServer]:
-    with WireServer(clock=Clock(1_000_000.0)) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _addresses(server: WireServer, _no_real_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.env().items():
-        monkeypatch.setenv(name, value)
-
-
-@dataclass
-class Talk:
-    """A conversation with the wire server, on its clock and with its tokenizer."""
-
-    server: WireServer
-    loop: asyncio.AbstractEventLoop
-    model: str = SONNET
-    ttl: int | None = None
-    runs: Iterator[int] = field(default_factory=counter)
-
-    def __post_init__(self) -> None:
-        self.server.clear()
-        self.server.forget()
-        self.chat = AsyncChat(clock=lambda: self.server.clock.now, count=count)
-
-    def ask(self, prompt: str, cell: str = "", answer: str = "yes, that is so") -> Done:
-        self.server.script(Reply(answer))
-        where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None
-        done = self.loop.run_until_complete(
-            self.chat.send(Ask(prompt, self.model, where, ttl=self.ttl), lambda _: None)
-        )
-        assert done.error is None, done.error
-        return done
-
-    @property
-    def bill(self) -> Bill:
-        return self.server.requests[-1].bill
-
-    def wait(self, seconds: float) -> None:
-        self.server.clock.advance(seconds)
-
-
-@pytest.fixture
-def talk(server: WireServer, loop: asyncio.AbstractEventLoop) -> Talk:
-    return Talk(server, loop)
-
-
-def agree(done: Done, bill: Bill) -> None:
-    """Prediction, usage and bill are the same, token for token."""
-    assert done.turn and done.expected
-    used, expected = done.turn.usage, done.expected
-    assert (expected.read, expected.written_1h, expected.written, expected.fresh) == (
-        bill.read,
-        bill.written_1h,
-        bill.written,
-        bill.fresh,
-    )
-    assert (used.read, used.written, used.fresh, used.input) == (
-        bill.read,
-        bill.written,
-        bill.fresh,
-        bill.prompt,
-    )
-    assert bill.read + bill.written + bill.fresh == bill.prompt
-
 
 steps = st.lists(
     st.one_of(
@@ -246,7 +162,7 @@ def test_dropped_though_still_warm(talk: Talk) -> None:
 def test_not_reported(talk: Talk) -> None:
     talk.model = "openai/gpt-5.5"
     talk.server.script(Reply("yes", report_cache=False))
-    done = talk.loop.run_until_complete(talk.chat.send(Ask("hello", talk.model), lambda _: None))
+    done = talk.loop.run_until_complete(talk.chat.send(Ask("hello", talk.model), nothing))
     assert cause(done) is Cause.SILENT
 
 
@@ -272,7 +188,3 @@ def test_a_large_rewrite_is_told_before_it_is_sent(talk: Talk) -> None:
     talk.server.script(Reply("yes"))
     talk.loop.run_until_complete(talk.chat.send(Ask("hello", SONNET), told.append))
     assert "the system prompt changed" in getattr(told[0], "warning", "")
-
-
-def cause(done: Done) -> Cause | None:
-    return done.reason.cause if done.reason else None

@@ -1,0 +1,43 @@
+"""The wire server with a clock that stands still until told otherwise, and a conversation with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from talks import Talk
+from wire import Clock, WireServer
+
+from ipycachechat.model.litellm_import import portions
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    for _ in portions():
+        pass
+    loop = asyncio.new_event_loop()
+    yield loop
+    others = asyncio.all_tasks(loop)
+    for task in others:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*others, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[WireServer]:
+    with WireServer(clock=Clock(1_000_000.0)) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _addresses(server: WireServer, _no_real_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def talk(server: WireServer, loop: asyncio.AbstractEventLoop) -> Talk:
+    return Talk(server, loop)

@@ -1,0 +1,84 @@
+"""A conversation with the wire server, on its clock and with its tokenizer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count as counter
+
+from wire import Bill, Reply, WireServer, count
+
+from ipycachechat.chat import Ask, AsyncChat
+from ipycachechat.core.conversation import Cell
+from ipycachechat.core.events import Done
+from ipycachechat.core.miss import Cause
+
+SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
+
+
+def nothing(_: object) -> None:
+    pass
+
+
+@dataclass
+class Talk:
+    """Asks, and compares with what the server billed."""
+
+    server: WireServer
+    loop: asyncio.AbstractEventLoop
+    model: str = SONNET
+    ttl: int | None = None
+    tokenizer: Callable[[str], int] | None = count
+    runs: Iterator[int] = field(default_factory=counter)
+
+    def __post_init__(self) -> None:
+        self.server.clear()
+        self.server.forget()
+
+        async def sleep(seconds: float) -> None:
+            self.wait(seconds)
+
+        self.chat = AsyncChat(clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer)
+
+    def next(self, prompt: str = "", cell: str = "") -> Ask:
+        where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None
+        return Ask(prompt, self.model, where, ttl=self.ttl)
+
+    def ask(self, prompt: str, cell: str = "", answer: str = "yes, that is so") -> Done:
+        self.server.script(Reply(answer))
+        done = self.loop.run_until_complete(self.chat.send(self.next(prompt, cell), nothing))
+        assert done.error is None, done.error
+        return done
+
+    @property
+    def bill(self) -> Bill:
+        bill = self.server.requests[-1].bill
+        assert bill is not None
+        return bill
+
+    def wait(self, seconds: float) -> None:
+        self.server.clock.advance(seconds)
+
+
+def agree(done: Done, bill: Bill) -> None:
+    """Prediction, usage and bill are the same, token for token."""
+    assert done.turn and done.expected
+    used, expected = done.turn.usage, done.expected
+    assert (expected.read, expected.written_1h, expected.written, expected.fresh) == (
+        bill.read,
+        bill.written_1h,
+        bill.written,
+        bill.fresh,
+    )
+    assert (used.read, used.written, used.fresh, used.input) == (
+        bill.read,
+        bill.written,
+        bill.fresh,
+        bill.prompt,
+    )
+    assert bill.read + bill.written + bill.fresh == bill.prompt
+
+
+def cause(done: Done) -> Cause | None:
+    return done.reason.cause if done.reason else None

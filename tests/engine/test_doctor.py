@@ -1,0 +1,86 @@
+"""The rules held against the bills: right rules agree, and every rule that is broken on purpose shows."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from talks import OPUS, SONNET, Talk
+from wire import Reply, WireServer
+
+from ipycachechat import doctor
+from ipycachechat.model.provider import Target, target
+
+
+def examine(talk: Talk, to: Target) -> list[doctor.Check]:
+    async def all_of_it() -> list[doctor.Check]:
+        async def sleep(seconds: float) -> None:
+            talk.wait(seconds)
+
+        return [check async for check in doctor.examine(to, sleep)]
+
+    talk.server.always = Reply("OK")
+    return talk.loop.run_until_complete(all_of_it())
+
+
+def broken(talk: Talk, model: str = SONNET, **rules: Any) -> list[str]:
+    to = target(model, 16_000)
+    to = replace(to, rules=replace(to.rules, **rules), minimum=rules.get("minimum", to.minimum))
+    return [check.rule for check in examine(talk, to) if check.agrees is False]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [SONNET, OPUS, "anthropic/claude-haiku-4-5", "openai/gpt-5.5", "openai/gpt-5.6-terra"],
+)
+def test_the_rules_in_the_table_agree(talk: Talk, model: str) -> None:
+    assert broken(talk, model) == []
+
+
+def test_it_costs_cents_and_no_more_than_was_said(talk: Talk) -> None:
+    to = target(SONNET, 16_000)
+    requests, tokens, dollars = doctor.price(to)
+    checks = examine(talk, to)
+    assert len(checks) == len(talk.server.requests) == requests
+    assert sum(check.usage.input or 0 for check in checks) <= tokens
+    paid = sum(check.bill.paid or 0 for check in checks)
+    assert dollars is not None
+    assert 0 < paid <= dollars < 0.20
+
+
+def test_a_minimum_that_is_too_high_shows(talk: Talk) -> None:
+    assert any("below the minimum" in rule for rule in broken(talk, minimum=4096))
+
+
+def test_a_minimum_that_is_too_low_shows(talk: Talk) -> None:
+    assert "a prefix above the minimum is written" in broken(talk, minimum=512)
+
+
+def test_a_look_back_that_is_too_long_shows(talk: Talk) -> None:
+    assert any("29 blocks before" in rule for rule in broken(talk, lookback=30))
+
+
+def test_a_look_back_that_is_too_short_shows(talk: Talk) -> None:
+    assert any("nothing 10 blocks before" in rule for rule in broken(talk, lookback=10))
+
+
+def test_a_provider_that_forgets_shows(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.cache.BlockCache.live", lambda *_: None)
+    assert "it is read by the next request" in broken(talk)
+
+
+def test_a_provider_that_reports_nothing_though_the_rules_say_so_shows(talk: Talk) -> None:
+    talk.server.always = Reply("OK")
+    to = target("openai/gpt-5.5", 16_000)
+    assert all(check.agrees is not None for check in examine(talk, to))
+    silent = replace(to, rules=replace(to.rules, reports=False))
+    assert all(check.agrees is False for check in examine(talk, silent))
+
+
+def test_what_it_paid_counts(server: WireServer, loop: asyncio.AbstractEventLoop, talk: Talk) -> None:
+    server.always = Reply("OK")
+    checks = loop.run_until_complete(talk.chat.examine(SONNET, lambda _: None))
+    assert talk.chat.ledger.requests == len(checks)
+    assert talk.chat.ledger.paid == pytest.approx(sum(check.bill.paid or 0 for check in checks))
