@@ -1,0 +1,111 @@
+"""`%chat plan`, `why`, `pin`, `ttl`, `warm` and `doctor`, in a real kernel over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kernels import Kernel
+from wire import Clock, Reply, WireServer, words
+
+
+@pytest.fixture
+def wire() -> Iterator[WireServer]:
+    with WireServer(clock=Clock(real=True)) as server:
+        server.always = Reply("Yes.")
+        yield server
+
+
+@pytest.fixture
+def kernel(wire: WireServer) -> Iterator[Kernel]:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        yield kernel
+
+
+def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(
+    wire: WireServer, kernel: Kernel
+) -> None:
+    assert kernel.run("%chat why").printed == "nothing has been asked yet\n"
+    assert "tokens in" in kernel.run("%chat plan").printed
+    kernel.run(f"%%chat\n{words(3000)}", cell="document")
+    asked = len(wire.requests)
+    plan = kernel.run("%chat plan and what else?").printed
+    assert len(wire.requests) == asked
+    assert "3,000 read" in plan
+    assert "with no cache ≈$0.0" in plan
+    assert "all for 5 min" in plan and "all for 1 h" in plan
+    assert "turn 1: prompt" in plan and "document" in plan
+    kernel.run("%%chat\nand what else?")
+    bill = wire.requests[-1].bill
+    assert bill and bill.read == 3000
+
+
+def test_why_tells_the_cell_and_where_the_texts_part(wire: WireServer, kernel: Kernel) -> None:
+    assert kernel.run(f"%%chat\n{words(2000)}", cell="a").error == ""
+    why = kernel.run("%chat why").printed
+    assert "first request" in why
+    kernel.run(f"%%chat\n{words(2000, 'more')}", cell="b")
+    assert "nothing was missed" in kernel.run("%chat why").printed
+    wire.script(Reply("No."))
+    kernel.run(f"%%chat\n{words(2000)} changed", cell="a")
+    badge = kernel.run("%%chat\nand?", cell="c").badge
+    assert "turn 1 was edited" in badge and "2,00" in badge
+    why = kernel.run("%chat why").printed
+    assert "expected" in why and "billed" in why
+    assert "cell a, first difference at character 10,000" in why
+    assert "changed" in why
+    assert "What to do" in why
+
+
+def test_a_pinned_turn_keeps_a_checkpoint(wire: WireServer, kernel: Kernel) -> None:
+    assert "no turns yet" in kernel.run("%chat pin").error
+    kernel.run(f"%%chat\n{words(3000)}", cell="document")
+    assert "turn 1" in kernel.run("%chat pin").printed
+    for n in range(3):
+        kernel.run(f"%%chat\n{words(50, 'also')}", cell=f"q{n}")
+    answer = wire.requests[-1].body["messages"][1]["content"]
+    assert "cache_control" in answer[0]
+    assert "turns 1 to 4" in kernel.run("%chat pin 9").error
+    assert kernel.run("%chat pin off").error == ""
+    kernel.run("%%chat\nand?", cell="last")
+    assert "cache_control" not in str(wire.requests[-1].body["messages"][1])
+
+
+def test_the_lifetime_is_set_and_sent(wire: WireServer, kernel: Kernel) -> None:
+    assert "lifetime: auto" in kernel.run("%chat ttl").printed
+    assert "lifetime: 1h" in kernel.run("%chat ttl 1h").printed
+    assert "a lifetime is auto, 5m or 1h" in kernel.run("%chat ttl 2h").error
+    kernel.run("%%chat\nhello")
+    assert "'ttl': '1h'" in str(wire.requests[-1].body)
+
+
+def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer, kernel: Kernel) -> None:
+    assert "1,024 tokens" in kernel.run("%chat warm").error
+    kernel.run(f"%%chat\n{words(3000)}")
+    told = kernel.run("%chat warm 30m").printed
+    assert wire.requests[-1].body["max_tokens"] == 0
+    assert "3,000 read + " in told and "warm until" in told
+    assert "kept warm until" in kernel.run("%chat").printed
+    assert kernel.run("%chat warm off").error == ""
+    assert "no longer kept warm" in kernel.run("%chat").printed
+    assert "this is no time" in kernel.run("%chat warm soon").error
+    assert len(kernel.run("%chat warm soon").error.splitlines()) == 2
+
+
+def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: Kernel) -> None:
+    error = kernel.run("%chat doctor", somebody=False).error
+    assert "nobody is there" in error
+    assert not wire.requests
+
+
+def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) -> None:
+    kernel.run("import builtins; builtins.input = lambda question: print(question) or 'y'")
+    told = kernel.run("%chat doctor anthropic/claude-sonnet-5").printed
+    assert "8 requests" in told and "at most $0.0" in told
+    assert told.count("as promised") == 8
+    assert "The provider does as the rules say." in told
+    assert len(wire.requests) == 8
+    kernel.run("builtins.input = lambda question: ''")
+    assert "nothing was sent" in kernel.run("%chat doctor").printed
+    assert len(wire.requests) == 8
