@@ -88,7 +88,7 @@ class KeepWarm:
             ttl = memory.touch(prepared, next_one.at).plan.marks[0].ttl
             due = next_one.expires - min(MARGIN, SHARE * ttl)
             if due > self.until:
-                return "the time is over"
+                return "the time is over" if self.refreshed else "it stays warm for so long by itself"
             if due > prepared.at:
                 await self._sleep(due - prepared.at)
                 continue

@@ -158,7 +158,7 @@ def _difference(reason: Reason) -> list[str]:
     pairs = zip(reason.was, reason.now, strict=False)
     at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(reason.was), len(reason.now)))
     cell = f"cell {reason.cell[:8]}, " if reason.cell else ""
-    return [f"{cell}first difference at character {at + 1}:"] + [
+    return [f"{cell}first difference at character {at + 1:,}:"] + [
         f"  {name:<6} {_excerpt(text, at)}" for name, text in (("before", reason.was), ("now", reason.now))
     ]
 

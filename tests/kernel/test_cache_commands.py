@@ -30,7 +30,7 @@ def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(
     assert "tokens in" in kernel.run("%chat plan").printed
     kernel.run(f"%%chat\n{words(3000)}", cell="document")
     asked = len(wire.requests)
-    plan = kernel.run("%chat plan and what else?").printed
+    plan = kernel.run("%chat plan and what else").printed
     assert len(wire.requests) == asked
     assert "3,000 read" in plan
     assert "with no cache ≈$0.0" in plan
@@ -83,9 +83,11 @@ def test_the_lifetime_is_set_and_sent(wire: WireServer, kernel: Kernel) -> None:
 def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer, kernel: Kernel) -> None:
     assert "1,024 tokens" in kernel.run("%chat warm").error
     kernel.run(f"%%chat\n{words(3000)}")
+    kernel.run("%chat ttl 5m")
+    kernel.run("%%chat\nand?")
     told = kernel.run("%chat warm 30m").printed
     assert wire.requests[-1].body["max_tokens"] == 0
-    assert "3,000 read + " in told and "warm until" in told
+    assert "3,004 read + " in told and "warm until" in told
     assert "kept warm until" in kernel.run("%chat").printed
     assert kernel.run("%chat warm off").error == ""
     assert "no longer kept warm" in kernel.run("%chat").printed
@@ -100,12 +102,18 @@ def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: 
 
 
 def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) -> None:
-    kernel.run("import builtins; builtins.input = lambda question: print(question) or 'y'")
-    told = kernel.run("%chat doctor anthropic/claude-sonnet-5").printed
-    assert "8 requests" in told and "at most $0.0" in told
+    question, told = answered(kernel, "%chat doctor anthropic/claude-sonnet-5", "y")
+    assert "8 requests" in question and "at most $0.0" in question
     assert told.count("as promised") == 8
     assert "The provider does as the rules say." in told
     assert len(wire.requests) == 8
-    kernel.run("builtins.input = lambda question: ''")
-    assert "nothing was sent" in kernel.run("%chat doctor").printed
+    assert "nothing was sent" in answered(kernel, "%chat doctor", "")[1]
     assert len(wire.requests) == 8
+
+
+def answered(kernel: Kernel, code: str, answer: str) -> tuple[str, str]:
+    """Run a cell that asks the person one question: the question, and what was printed."""
+    request = kernel.start(code)
+    question = kernel.client.get_stdin_msg(timeout=30)["content"]["prompt"]
+    kernel.client.input(answer)
+    return question, kernel.finish(request).printed
