@@ -15,6 +15,7 @@ from ipycachechat.core.errors import ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Progress, Sending, Text
 from ipycachechat.core.forecast import Forecast
 from ipycachechat.core.memory import Prepared
+from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
@@ -51,9 +52,10 @@ class AsyncChat:
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
         count: Count | None = None,
+        pace: Pace = SCRIPT,
     ) -> None:
         self.history = History((Conversation(system),))
-        self.engine = Engine(clock=clock, count=count)
+        self.engine = Engine(clock=clock, count=count, pace=pace)
         self.last: Done | None = None
         self.kept: KeepWarm | None = None
         """What keeps the cache warm, or last did."""
@@ -140,10 +142,13 @@ class AsyncChat:
             found.append(check)
         return found
 
-    def pin(self, number: int, pinned: bool = True) -> None:
-        """Keep a checkpoint after a turn (from 1), or no longer; can be undone."""
+    def pin(self, number: int | None) -> None:
+        """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
         now = self.history.now
-        turns = [replace(t, pinned=pinned) if n == number else t for n, t in enumerate(now.turns, 1)]
+        turns = [
+            replace(turn, pinned=number is not None and (turn.pinned or n == number))
+            for n, turn in enumerate(now.turns, 1)
+        ]
         self.history = self.history.change(replace(now, turns=tuple(turns)))
 
     def _resting(self, ask: Ask) -> list[Said]:

@@ -14,6 +14,7 @@ from ipycachechat.core.cache import CacheState
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
 from ipycachechat.core.miss import Reason
+from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said, Settings, guess
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
 from ipycachechat.model.provider import Exchange, Target
@@ -32,11 +33,21 @@ class Booked:
 class Engine:
     """What this kernel has sent to each model at each address under each key, and what all of it cost."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, count: Count | None = None) -> None:
-        """`count`: the provider's own tokenizer, if it is at hand; else tokens are guessed and learned."""
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        count: Count | None = None,
+        pace: Pace = SCRIPT,
+    ) -> None:
+        """`count`: the provider's own tokenizer, if it is at hand; else tokens are guessed and learned.
+
+        `pace`: what is believed of the pauses before any has been seen.
+        """
         self.ledger = Ledger()
         self.clock = clock
         self._count = count
+        self._pace = pace
         self._memories: dict[tuple[str, ...], Memory] = {}
         self._latest: Target | None = None
         self.asked = 0
@@ -44,7 +55,8 @@ class Engine:
 
     def memory(self, to: Target) -> Memory:
         """What has been sent to this model."""
-        fresh = Memory(to.rules, CacheState(exact=self._count is not None), count=self._count or guess)
+        state = CacheState(exact=self._count is not None)
+        fresh = Memory(to.rules, state, pace=self._pace, count=self._count or guess)
         return self._memories.get(to.scope, fresh)
 
     def prepare(

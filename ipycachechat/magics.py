@@ -40,9 +40,7 @@ HELP = """\
 %chat reset            begin anew (%chat undo brings the turns back)
 %chat help             this
 Settings: %config ChatMagics. Keys: in the environment only."""
-COMMANDS = tuple(
-    "model system ttl plan why pin warm doctor history undo reset help".split(),
-)
+COMMANDS = tuple("model system ttl plan why pin warm doctor history undo reset help".split())
 TAKES_MORE = ("model", "system", "ttl", "plan", "pin", "warm", "doctor")
 LONGEST = 24 * 3600
 OPTIONS = ("-m", "--system", "--max-tokens", "--out")
@@ -181,8 +179,7 @@ class ChatMagics(Magics):
         if not turns:
             _wrong("%chat pin: there are no turns yet")
         if which == "off":
-            for number in range(1, len(turns) + 1):
-                chat.pin(number, False)
+            chat.pin(None)
             print("no turn is pinned")  # noqa: T201
             return
         if which and not (which.isdecimal() and 1 <= int(which) <= len(turns)):

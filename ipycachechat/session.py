@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ipycachechat.chat import Ask, AsyncChat
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event
+from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.model import litellm_import
 from ipycachechat.model.loop import BackgroundLoop
 from ipycachechat.notebook import cell, front, markdown
@@ -28,7 +29,7 @@ class Session:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.chat = AsyncChat()
+        self.chat = AsyncChat(pace=NOTEBOOK)
         if parked := shell.meta.pop(PARKED, None):
             self.chat.history, self.chat.engine = parked
         self._loop = BackgroundLoop()

@@ -65,6 +65,18 @@ class CacheState:
                 return known + round(more * self.ratio), near == at
         return round(chain.prefixes[at].size * self.ratio), False
 
+    def sizes(self, chain: Chain) -> list[tuple[int, bool]]:
+        """Tokens of every prefix, and whether they are exact, in one pass."""
+        if self.exact:
+            return [(round(prefix.size), True) for prefix in chain.prefixes]
+        found, known, size = [], 0, 0.0
+        for prefix in chain.prefixes:
+            exact = self.known.get(prefix.digest)
+            if exact is not None:
+                known, size = exact, prefix.size
+            found.append((known + round((prefix.size - size) * self.ratio), exact is not None))
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -51,9 +51,10 @@ def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
     """The blocks of a request; tokens are those of the block alone."""
     chain, marked = prepared.chain, {mark.at: mark.ttl for mark in prepared.plan.marks}
     found, before = [], 0
+    sizes = state.sizes(chain)
     for n, prefix in enumerate(chain.prefixes):
         one = chain.said[prefix.message] if prefix.message >= 0 else None
-        upto, exact = state.tokens(chain, n)
+        upto, exact = sizes[n]
         entry = state.live(prefix.digest, prepared.at)
         what = KINDS.get(prefix.kind) or {"system": "system", "user": "prompt"}.get(
             one.message.role if one else "", "answer"

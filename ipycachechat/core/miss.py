@@ -148,11 +148,13 @@ def _asked_again(chain: Chain) -> int:
 def _sent_before(chain: Chain, before: Chain, common: int, state: CacheState, read: int) -> int:
     """Tokens beyond what was read of messages that the request before had too, behind what differs."""
     old = {said.message for said in before.said}
-    lost, upto = 0, state.tokens(chain, common - 1)[0]
+    sizes = [tokens for tokens, _ in state.sizes(chain)]
+    lost = 0
     for n in range(common, _asked_again(chain) + 1):
-        last, upto = upto, state.tokens(chain, n)[0]
-        if upto > read and chain.said[chain.prefixes[n].message].message in old:
-            lost += upto - last
+        message = chain.prefixes[n].message
+        same = message < 0 or chain.said[message].message in old
+        if sizes[n] > read and same:
+            lost += sizes[n] - (sizes[n - 1] if n else 0)
     return lost
 
 

@@ -47,8 +47,8 @@ class Pace:
         return (self.lapses + self.believed * WEIGHT) / (self.requests + WEIGHT)
 
 
-# A script does not think for ten minutes.
-SCRIPT = Pace(believed=0.002)
+# A person thinks for ten minutes between two questions; a script does not.
+NOTEBOOK, SCRIPT = Pace(), Pace(believed=0.002)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,10 @@ class Fork:
         common = chain.common(before)
         if not 0 < common < len(before.prefixes):
             return self
-        digest = chain.prefixes[common - 1].digest
-        return Fork(digest, self.times + 1 if digest == self.digest else 1)
+        last = chain.prefixes[common - 1]
+        if last.kind not in ("text", "tool_result"):  # the others cannot bear a marker everywhere
+            return self
+        return Fork(last.digest, self.times + 1 if last.digest == self.digest else 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from wire import Clock, Reply, WireServer, count, words  # noqa: E402
 from wire.cache import BlockCache, plan_anthropic, prefixes  # noqa: E402
 
 from ipycachechat.core.conversation import Message, ToolCall  # noqa: E402
+from ipycachechat.core.plan import NOTEBOOK  # noqa: E402
 from ipycachechat.core.prefix import Said  # noqa: E402
 from ipycachechat.core.request import settings  # noqa: E402
 from ipycachechat.engine import Engine  # noqa: E402
@@ -176,7 +177,7 @@ def run(job: tuple[str, int]) -> dict[str, float]:
         pass
     with WireServer(clock=Clock(START)) as wire:
         os.environ.update(wire.env())
-        engine, to = Engine(clock=lambda: wire.clock.now), target(MODEL, 16)
+        engine, to = Engine(clock=lambda: wire.clock.now, pace=NOTEBOOK), target(MODEL, 16)
         wire.always = Reply("ok")
         for at, said, upto in requests(events):
             wire.clock.now = START + at

@@ -13,6 +13,7 @@ from ipycachechat.chat import Ask, AsyncChat
 from ipycachechat.core.conversation import Cell
 from ipycachechat.core.events import Done
 from ipycachechat.core.miss import Cause
+from ipycachechat.core.plan import NOTEBOOK
 
 SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
 
@@ -39,7 +40,9 @@ class Talk:
         async def sleep(seconds: float) -> None:
             self.wait(seconds)
 
-        self.chat = AsyncChat(clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer)
+        self.chat = AsyncChat(
+            clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer, pace=NOTEBOOK
+        )
 
     def next(self, prompt: str = "", cell: str = "") -> Ask:
         where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None

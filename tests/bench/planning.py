@@ -1,0 +1,83 @@
+"""What it takes to plan: `python tests/bench/planning.py`. Medians of one run, on this machine.
+
+A turn is added to conversations of turns of 1,000 tokens each; what is timed is all that is ours between the prompt
+and the request: the chain, the plan, the prediction, the messages, and afterwards the bill and its reason.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ipycachechat.core.cache import mark
+from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
+from ipycachechat.core.memory import Memory
+from ipycachechat.core.prefix import Settings, chain
+from ipycachechat.core.request import messages, said
+from ipycachechat.core.rules import rules
+from ipycachechat.core.usage import Usage
+
+SIZES = (125, 250, 500, 1000)
+TOKENS = 1000
+RUNS = 30
+
+
+def conversation(turns: int) -> Conversation:
+    """Turns of 1,000 tokens, by four characters a token."""
+    half = "abc " * (TOKENS // 2)
+    return Conversation(
+        "be brief",
+        tuple(
+            Turn(f"{n} {half}", (Message("assistant", f"{n} {half}"),), cell=Cell(f"c{n}", str(n)))
+            for n in range(turns)
+        ),
+    )
+
+
+def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
+    """Milliseconds: the plan of a turn more, its messages, its bill; and an edit of the first turn planned."""
+    past = conversation(turns)
+    memory = Memory(rules("anthropic", "claude-sonnet-5"))
+    for n in range(RUNS):
+        sent = said(past, f"question {n}")
+        now = 1000.0 + 20 * n
+        start = time.perf_counter()
+        prepared = memory.prepare(sent, Settings(), 1024, now)
+        memory.foresee(prepared)
+        planned = time.perf_counter()
+        mark(messages(sent), prepared.chain, prepared.plan.marks)
+        made = time.perf_counter()
+        expected = prepared.plan.expected
+        bill = Usage(expected.input, expected.read, expected.written, expected.written_1h, 1)
+        memory, _ = memory.billed(prepared, bill)
+        billed = time.perf_counter()
+        edited = replace(past, turns=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
+        changed = said(edited, "question")
+        before = time.perf_counter()
+        memory.foresee(memory.prepare(changed, Settings(), 1024, now + 1))
+        after = time.perf_counter()
+        if n:  # the first one hashes everything
+            yield tuple(ms * 1000 for ms in (planned - start, made - planned, billed - made, after - before))
+        past = past.add(
+            Turn(f"question {n}", (Message("assistant", "abc " * TOKENS),), cell=Cell(f"n{n}", "1"))
+        )
+
+
+def main() -> None:
+    print("| turns | plan of one more | messages | bill and reason | all hashes anew | an edit of turn 1 |")
+    print("|---|---|---|---|---|---|")
+    for turns in SIZES:
+        plan, made, bill, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
+        sent = said(conversation(turns), "question")
+        start = time.perf_counter()
+        chain(sent)
+        anew = (time.perf_counter() - start) * 1000
+        print(
+            f"| {turns:,} | {plan:.2f} ms | {made:.2f} ms | {bill:.2f} ms | {anew:.1f} ms | {edit:.1f} ms |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Tool loops, tools and settings: what is foretold is billed, and the cause named is the one there was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from itertools import count as counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from talks import SONNET
+from wire import Bill, Reply, WireServer, count, words
+
+from ipycachechat.core.cache import Outcome
+from ipycachechat.core.conversation import Message, ToolCall
+from ipycachechat.core.miss import Cause, Reason
+from ipycachechat.core.plan import NOTEBOOK
+from ipycachechat.core.prefix import Said
+from ipycachechat.core.request import settings as sent_along
+from ipycachechat.engine import Engine
+from ipycachechat.model.provider import target
+
+Json = dict[str, Any]
+
+
+def tool(name: str) -> Json:
+    parameters = {"type": "object", "properties": {"q": {"type": "string"}}}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": words(300), "parameters": parameters},
+    }
+
+
+def sized(text: str) -> int:
+    """The server's count; of a tool's definition in the form in which Anthropic gets it."""
+    if not text.startswith('{"type":"function"'):
+        return count(text)
+    given = json.loads(text)["function"]
+    parts = {"name": given["name"], "input_schema": given["parameters"], "description": given["description"]}
+    bare = json.dumps({**parts, "type": "custom"}, separators=(",", ":"))
+    return count(bare)
+
+
+@dataclass
+class Loop:
+    """A conversation with tools, message by message."""
+
+    server: WireServer
+    loop: asyncio.AbstractEventLoop
+    said: list[Said] = field(default_factory=list)
+    tools: list[Json] = field(default_factory=list)
+    options: Json = field(default_factory=dict)
+    number: Any = field(default_factory=counter)
+
+    def __post_init__(self) -> None:
+        self.server.clear()
+        self.server.forget()
+        self.engine = Engine(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
+
+    def send(self) -> tuple[Outcome, Bill, Reason | None]:
+        to = target(SONNET, 16_000)
+        self.server.script(Reply("ok"))
+        along = sent_along(to.rules, self.tools, self.options)
+        prepared = self.engine.prepare(to, self.said, along)
+        exchange = self.engine.exchange(to, prepared, 16)
+        self.loop.run_until_complete(exchange.run(lambda _: None))
+        booked = self.engine.book(prepared, exchange)
+        bill = self.server.requests[-1].bill
+        assert bill is not None
+        return prepared.plan.expected, bill, booked.reason
+
+    def user(self, size: int, turn: int, cell: str = "") -> None:
+        self.said.append(Said(Message("user", f"u{next(self.number)} {words(size)}"), turn, cell))
+
+    def answer(self, size: int, turn: int) -> None:
+        self.said.append(Said(Message("assistant", f"a{next(self.number)} {words(size)}"), turn))
+
+    def step(self, text: int, results: list[int], turn: int) -> None:
+        calls = [ToolCall(f"t{next(self.number)}", "look", '{"q":"x"}') for _ in results]
+        told = words(text) if text else ""
+        self.said.append(Said(Message("assistant", told, tuple(calls)), turn))
+        for call, size in zip(calls, results, strict=True):
+            self.said.append(Said(Message("tool", words(size), call_id=call.id), turn))
+
+
+@pytest.fixture
+def talk(server: WireServer, loop: asyncio.AbstractEventLoop) -> Loop:
+    return Loop(server, loop, tools=[tool("look")])
+
+
+rounds = st.lists(
+    st.tuples(st.integers(0, 30), st.lists(st.integers(1, 400), min_size=1, max_size=4)), max_size=25
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    turns=st.lists(
+        st.tuples(st.integers(1, 600), rounds, st.sampled_from([5, 250, 301, 1200, 3700]), st.booleans()),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_the_prediction_is_the_bill_in_tool_loops(
+    server: WireServer, loop: asyncio.AbstractEventLoop, turns: list[Any]
+) -> None:
+    talk = Loop(server, loop, tools=[tool("look")])
+    for number, (prompt, steps, pause, batch) in enumerate(turns):
+        talk.user(prompt, number)
+        for text, results in [*steps, (None, [])]:
+            if (
+                not batch or text is None
+            ):  # else many steps before the next request: further than the look-back
+                expected, bill, _ = talk.send()
+                got = (bill.read, bill.written, bill.written_1h, bill.fresh)
+                assert (expected.read, expected.written, expected.written_1h, expected.fresh) == got
+                assert expected.input == bill.prompt
+                request = server.requests[-1]
+                assert request.call is not None
+                marked = [block.ttl for block in request.call.blocks if block.ttl]
+                assert 0 < len(marked) <= 4
+                assert marked == sorted(marked, reverse=True)
+                assert "dummy" not in str(request.body["tools"])
+            if text is not None:
+                talk.step(text, results, number)
+                server.clock.advance(5)
+        talk.answer(50, number)
+        server.clock.advance(pause)
+
+
+def begun(talk: Loop) -> None:
+    for turn in range(4):
+        talk.user(1500, turn, f"cell-{turn}")
+        _, _, reason = talk.send()
+        assert reason is None or reason.cause is Cause.FIRST
+        talk.answer(40, turn)
+
+
+def test_tools_changed(talk: Loop) -> None:
+    begun(talk)
+    talk.tools.append(tool("other"))
+    talk.user(10, 4)
+    expected, bill, reason = talk.send()
+    assert reason and reason.cause is Cause.TOOLS
+    assert expected.read == bill.read == 0
+    # All but the new prompt had been sent before, and is paid again.
+    assert reason.tokens and reason.tokens > 6000
+
+
+@pytest.mark.parametrize(
+    "options", [{"tool_choice": "none"}, {"reasoning_effort": "low"}, {"parallel_tool_calls": False}]
+)
+def test_settings_changed(talk: Loop, options: Json) -> None:
+    begun(talk)
+    talk.options = options
+    talk.user(10, 4)
+    expected, bill, reason = talk.send()
+    assert reason and reason.cause is Cause.SETTINGS
+    assert expected.read == bill.read
+    talk.user(10, 5)
+    expected, bill, reason = talk.send()
+    assert reason is None
+    assert expected.read == bill.read > 6000
+
+
+def test_the_default_said_aloud_is_no_change(talk: Loop) -> None:
+    begun(talk)
+    talk.options = {"tool_choice": "auto"}
+    talk.user(10, 4)
+    expected, bill, reason = talk.send()
+    assert reason is None
+    assert expected.read == bill.read > 6000
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_turn_removed(talk: Loop, gone: int) -> None:
+    begun(talk)
+    talk.said = [one for one in talk.said if one.turn != gone]
+    talk.user(10, 3)
+    _, bill, reason = talk.send()
+    assert reason and (reason.cause, reason.turn) == (Cause.REMOVED, gone)
+    assert bill.fresh == 0
+    # The last answer had not been sent before: it is paid for the first time.
+    later = [one for one in talk.said[:-2] if one.turn > gone]
+    assert reason.tokens == sum(count(one.message.text) for one in later)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_turn_inserted(talk: Loop, place: int) -> None:
+    begun(talk)
+    at = next(n for n, one in enumerate(talk.said) if one.turn == place)
+    new = [Said(Message("user", "new " + words(20)), place, "new"), Said(Message("assistant", "so"), place)]
+    later = talk.said[at:]
+    talk.said = [*talk.said[:at], *new, *later]
+    talk.user(10, 5)
+    _, _, reason = talk.send()
+    assert reason and (reason.cause, reason.turn, reason.cell) == (Cause.INSERTED, place, "new")
+
+
+def test_a_change_of_system_prompt_behind_tools_marks_no_wrong_message(talk: Loop) -> None:
+    talk.said.insert(0, Said(Message("system", words(1200))))
+    begun(talk)
+    for n in range(3):
+        talk.said[0] = Said(Message("system", words(1200, f"rule{n}")))
+        talk.user(10, 4 + n)
+        expected, bill, reason = talk.send()
+        assert reason and reason.cause is Cause.SYSTEM
+        assert (expected.read, expected.written, expected.fresh) == (bill.read, bill.written, bill.fresh)
