@@ -35,10 +35,11 @@ def portions() -> Iterator[str]:
         if name not in sys.modules:
             with _as_it_was():
                 importlib.import_module(name)
+        if name == "litellm":
+            sys.modules[name].suppress_debug_info = True  # type: ignore[attr-defined]  # it prints to stdout
         yield name
     import litellm
 
-    litellm.suppress_debug_info = True  # it prints to stdout
     with _as_it_was():  # pydantic makes the schemas of these at first use, and warns of litellm's types
         litellm.ModelResponse()
         litellm.ModelResponseStream()
