@@ -19,6 +19,14 @@ from types import FrameType
 # What litellm imports, heaviest first, so that a cell that is run meanwhile waits for one portion only.
 PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
 
+# What the first request would import on another thread, with pydantic's warnings of it shown in the cell; the first
+# one points tiktoken to a folder of litellm's.
+FIRST_REQUEST = (
+    "litellm.litellm_core_utils.default_encoding",
+    "litellm.llms.github_copilot.per_user_auth",
+    "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
+)
+
 # The price map that came with litellm, not one downloaded; and no silent reading of `.env`.
 DURING_IMPORT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 
@@ -43,8 +51,9 @@ def portions() -> Iterator[str]:
     with _as_it_was():  # pydantic makes the schemas of these at first use, and warns of litellm's types
         litellm.ModelResponse()
         litellm.ModelResponseStream()
-        # Else at the first request, on another thread; it points tiktoken to a folder of litellm's.
-        importlib.import_module("litellm.litellm_core_utils.default_encoding")
+        for name in FIRST_REQUEST:
+            with contextlib.suppress(ImportError):  # not every version has all of them
+                importlib.import_module(name)
     yield "schemas"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ipycachechat.core.cache import Mark, mark
+from ipycachechat.core.cache import CacheState, Mark, mark, outcome, sent
 from ipycachechat.core.conversation import Message, ToolCall
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.prefix import Chain, Said, chain
@@ -80,3 +80,44 @@ def test_planning_nothing_and_an_empty_bill_do_no_harm() -> None:
     assert prepared.plan.marks == ()
     after, _ = memory.billed(prepared, Usage())
     assert after.chain == Chain()
+
+
+# What the rules promise
+
+
+def texts(*sizes: int) -> Chain:
+    """A chain of user messages of so many tokens each."""
+    said = [Said(Message("user", f"{n} " + "x" * size), n) for n, size in enumerate(sizes)]
+    return chain(said, count=lambda text: float(text.count("x")))
+
+
+EXACT = CacheState(exact=True)
+
+
+def test_a_prefix_of_exactly_the_minimum_is_written_and_one_below_it_is_not() -> None:
+    marks = [Mark(0, 300)]
+    assert outcome(texts(1024), marks, EXACT, CLAUDE, 1024, 0.0).written == 1024
+    assert outcome(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).written == 0
+    assert not sent(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).entries
+
+
+def test_a_checkpoint_finds_what_was_written_nineteen_positions_before_it_and_not_twenty() -> None:
+    state = sent(texts(2000), [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    near, far = texts(2000, *[1] * 19), texts(2000, *[1] * 20)
+    assert outcome(near, [Mark(19, 300)], state, CLAUDE, 1024, 1.0).read == 2000
+    assert outcome(far, [Mark(20, 300)], state, CLAUDE, 1024, 1.0).read == 0
+
+
+def test_what_is_read_lives_on_from_that_request_on_also_when_it_bears_no_checkpoint() -> None:
+    state = sent(texts(2000), [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    longer = texts(2000, 5)
+    state = sent(longer, [Mark(1, 300)], state, CLAUDE, 1024, 299.0)
+    assert outcome(texts(2000), [Mark(0, 300)], state, CLAUDE, 1024, 598.0).read == 2000
+    assert outcome(texts(2000), [Mark(0, 300)], state, CLAUDE, 1024, 599.0).read == 0
+
+
+def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
+    state = sent(texts(2000), [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    bill = outcome(texts(2000, 30, 7, 1), [Mark(1, 3600), Mark(2, 300)], state, CLAUDE, 1024, 1.0)
+    assert (bill.read, bill.written_1h, bill.written, bill.fresh) == (2000, 30, 37, 1)
+    assert bill.input == 2038

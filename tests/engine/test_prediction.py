@@ -77,6 +77,43 @@ def test_an_hours_entry_after_a_small_addition_keeps_the_whole_prefix_through_a_
     assert talk.bill.read > 9000
 
 
+def test_what_lives_for_an_hour_is_kept_alive_behind_a_growing_end(talk: Talk) -> None:
+    talk.ask(words(9000))
+    talk.ask("a small addition")
+    assert talk.bill.written_1h > 0
+    for _ in range(17):
+        talk.wait(250)
+        talk.ask(words(3000))
+        assert talk.bill.written_1h == 0
+    talk.wait(1500)
+    agree(talk.ask("after a long pause"), talk.bill)
+    assert talk.bill.read > 9000
+
+
+def test_the_place_to_which_a_conversation_goes_back_is_marked(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.ask(words(20_000))
+    for n in range(3):
+        talk.ask(f"question {n}")
+        talk.chat.undo()
+    talk.wait(400)  # all of it is gone, and is written again
+    talk.ask("question 4")
+    assert talk.bill.read == 0
+    talk.chat.undo()
+    agree(talk.ask("question 5"), talk.bill)
+    assert talk.bill.read >= 20_000
+
+
+def test_pins_are_kept_and_never_make_more_than_four_checkpoints(talk: Talk) -> None:
+    talk.chat.set_system(words(1500, "rule"))
+    for n in range(8):
+        talk.ask(words(100))
+        talk.chat.pin(n + 1)
+    agree(talk.ask("and?"), talk.bill)
+    call = talk.server.requests[-1].call
+    assert call and sum(block.ttl is not None for block in call.blocks) == 4
+
+
 # Causes
 
 

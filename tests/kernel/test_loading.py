@@ -167,3 +167,20 @@ def test_settings_come_from_the_configuration(wire: WireServer) -> None:
         assert "openai/gpt-5.5" in kernel.run("%load_ext ipycachechat").printed
         kernel.run("%%chat\nhello")
         assert wire.requests[-1].body["messages"][0] == {"role": "system", "content": "brief"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "anthropic/claude-sonnet-5",
+        "openai/gpt-5.6-terra",
+        "gemini/gemini-3.8-flash",
+        "openrouter/anthropic/claude-sonnet-4.5",
+    ],
+)
+def test_the_first_chat_right_after_loading_prints_nothing_of_others(wire: WireServer, model: str) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        first = kernel.run(f"%%chat -m {model}\nhello")
+        assert first.answer
+        assert first.printed == ""
