@@ -7,6 +7,9 @@ from talks import OPUS, Talk, agree, nothing
 from wire import HttpError, Reply, count, words
 
 from ipycachechat.core.errors import BadInput
+from ipycachechat.core.request import said
+from ipycachechat.model.provider import target
+from ipycachechat.warm import KeepWarm
 
 
 def keep(talk: Talk, seconds: float) -> None:
@@ -99,3 +102,24 @@ def test_what_cannot_be_kept_warm_is_refused_and_nothing_is_sent(talk: Talk) -> 
     with pytest.raises(BadInput, match="only keeps its cache warm"):
         talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
     assert not talk.server.requests
+
+
+def test_a_question_meanwhile_begins_the_account_anew(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.ask(words(3000))
+    slept = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal slept
+        talk.wait(seconds)
+        slept += 1
+        if slept == 8:
+            talk.server.script(Reply("yes"))
+            await talk.chat.send(talk.next("and?"), nothing)
+
+    keeping = KeepWarm(
+        talk.chat.engine, target(talk.model, 16), lambda: said(talk.chat.history.now, "."), 24 * 3600, sleep
+    )
+    talk.loop.run_until_complete(keeping.run())
+    # Seven before the question, eleven after it.
+    assert keeping.refreshed == 7 + 11
