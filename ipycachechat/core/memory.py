@@ -12,6 +12,9 @@ from ipycachechat.core.prefix import Chain, Count, Said, Settings, chain, guess
 from ipycachechat.core.rules import Rules
 from ipycachechat.core.usage import Usage
 
+NEARLY_ALL = 0.9
+"""Of a prefix: a small end that expires earlier is no loss to speak of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -120,8 +123,10 @@ class Memory:
         return self._explain(prepared, prepared.plan.expected.read, other)
 
     def warm_until(self) -> float | None:
-        """Until when the last request's prefix should be read again; None: unknown."""
+        """Until when the last request's prefix, or nearly all of it, should be read again; None: unknown."""
         if not self.by.lifetimes or self.marked < 0:
             return None
-        entry = self.state.entries.get(self.chain.prefixes[self.marked].digest)
-        return entry.expires if entry else None
+        prefixes = self.chain.prefixes[: self.marked + 1]
+        enough = NEARLY_ALL * prefixes[-1].size
+        found = [self.state.entries.get(prefix.digest) for prefix in prefixes if prefix.size >= enough]
+        return max((entry.expires for entry in found if entry), default=None)

@@ -49,11 +49,9 @@ def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
 def kept(refreshed: int, until: float, ended: str) -> str:
     """How keeping warm goes, or went."""
     times = f"{refreshed} refresh{'es' * (refreshed != 1)}"
-    return (
-        f"kept warm until {clock(until)} ({times} so far)"
-        if not ended
-        else f"no longer kept warm after {times}: {ended}"
-    )
+    if not ended:
+        return f"kept warm until {clock(until)} ({times} so far)"
+    return f"no longer kept warm after {times}: {ended}" if refreshed else f"not kept warm: {ended}"
 
 
 def why(done: Done | None) -> str:

@@ -72,6 +72,11 @@ def test_an_hours_entry_after_a_small_addition_keeps_the_whole_prefix_through_a_
     agree(talk.ask("a small addition"), talk.bill)
     assert talk.bill.written_1h > 0
     assert talk.bill.written_1h < 50
+    done = talk.ask("another")
+    assert talk.bill.written_1h == 0
+    assert (
+        done.warm_until and done.warm_until - talk.server.clock.now == 3600
+    )  # though its own end lives for less
     talk.wait(1500)
     agree(talk.ask("after a long pause"), talk.bill)
     assert talk.bill.read > 9000

@@ -90,7 +90,7 @@ def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer
     assert "3,004 read + " in told and "warm until" in told
     assert "kept warm until" in kernel.run("%chat").printed
     assert kernel.run("%chat warm off").error == ""
-    assert "no longer kept warm" in kernel.run("%chat").printed
+    assert "not kept warm: stopped" in kernel.run("%chat").printed
     assert "this is no time" in kernel.run("%chat warm soon").error
     assert len(kernel.run("%chat warm soon").error.splitlines()) == 2
 
