@@ -124,12 +124,15 @@ def explain(
     written = state.tokens(chain, ever)[0]
     parts = {
         "dropped": expected.read - read,
-        "expired": written - max(expected.read, read),
+        # Of who does not say how long it keeps anything, nobody can say that it kept it too shortly.
+        "expired": written - max(expected.read, read) if by.lifetimes else 0,
         "diverged": _sent_before(chain, before.chain, common, state, read) if common <= before.marked else 0,
     }
     worst = max(parts, key=lambda name: parts[name])
     lost = parts[worst]
-    if lost <= max(by.step if by.step > 1 else 0, 0 if expected.exact else TOLERANCE * expected.read):
+    if lost <= max(
+        by.step if by.step > 1 else 0, 0 if expected.exact else TOLERANCE * max(expected.read, written)
+    ):
         short = read == 0 and state.tokens(before.chain, before.marked)[0] < minimum
         return Reason(Cause.SHORT, minimum=minimum) if short else None
     if worst == "dropped":

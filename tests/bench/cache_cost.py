@@ -265,7 +265,7 @@ def chart(rows: dict[str, dict[str, float]], file: Path) -> None:
     axes.set_yticks(list(places), labels=list(rows))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside right upper")
     figure.savefig(file, dpi=110)
 
 
