@@ -39,6 +39,23 @@ def test_the_rules_in_the_table_agree(talk: Talk, model: str) -> None:
     assert broken(talk, model) == []
 
 
+@pytest.mark.parametrize("model", ["gemini/gemini-2.5-flash", "openrouter/anthropic/claude-sonnet-4.5"])
+def test_neither_do_the_others_differ(talk: Talk, model: str) -> None:
+    assert broken(talk, model) == []
+
+
+@pytest.mark.local
+def test_nor_does_the_real_model_on_this_machine(loop: asyncio.AbstractEventLoop, talk: Talk) -> None:
+    async def all_of_it() -> list[doctor.Check]:
+        checks = await talk.chat.examine("local", lambda _: None)
+        await talk.chat.stop()
+        return checks
+
+    checks = loop.run_until_complete(all_of_it())
+    assert [check.agrees for check in checks] == [True] * 3
+    assert talk.chat.ledger.paid == 0
+
+
 def test_it_costs_cents_and_no_more_than_was_said(talk: Talk) -> None:
     to = target(SONNET, 16_000)
     requests, tokens, dollars = doctor.price(to)
