@@ -75,6 +75,7 @@ class Lab:
         self.directory = directory
         self.requests = []
         self.errors = []
+        self._kernel_closed = False
         self._env = env or {}
         self._theme = theme
         self._size = size
@@ -175,6 +176,7 @@ class Lab:
 
     def close_kernel(self) -> None:
         """Shut the notebook's kernel down; its outputs stay."""
+        self._kernel_closed = True
         self.command("notebook:shutdown-kernel")
 
     def reopen(self, *, kernel: bool = False) -> None:
@@ -311,7 +313,12 @@ class Lab:
         context = self._browser.new_context(viewport={"width": width, "height": height})
         self.page = context.new_page()
         context.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self._note(str(error)))
+
+    def _note(self, error: str) -> None:
+        """Keep an error, but for JupyterLab's own when it asks for a kernel that was shut down under it."""
+        if not (self._kernel_closed and error.endswith("of null (reading 'kernel')")):
+            self.errors.append(error)
 
 
 def _settings(path: Path, **values: object) -> None:

@@ -29,7 +29,9 @@ def state():
     return [events, magics, hooks, threads, children, registry, configurables, alive]
 """
 # What litellm and llama.cpp's child leave is theirs: measured after litellm has been imported once.
-LITELLM = "import litellm"
+# As it would be imported anywhere, but for its price map: what it prints when that cannot be downloaded comes from a
+# thread, into whichever cell is running by then.
+LITELLM = "import os; os.environ['LITELLM_LOCAL_MODEL_COST_MAP'] = 'True'; import litellm"
 
 
 def test_import_and_load_in_a_fresh_process_import_no_litellm() -> None:
