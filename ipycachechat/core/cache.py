@@ -16,6 +16,8 @@ from ipycachechat.core.rules import SECONDS, Rules
 Json = dict[str, Any]
 # Entries that have been gone for so long explain nothing any more.
 FORGET = 24 * 3600.0
+TOLERANCE = 0.1
+"""What is read may differ from what is expected by a count that was only guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Entry:
     used: float
     """Start of the last request that wrote or read it."""
     expires: float
+    at: int = -1
+    """Its index in every chain that has it; where whole chains live, that of the last prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,15 @@ class CacheState:
         """The entry of a prefix that has not expired."""
         entry = self.entries.get(digest)
         return entry if entry is not None and now < entry.expires else None
+
+    def on(self, chain: Chain, now: float) -> list[tuple[int, Entry]]:
+        """The live entries of a chain, shortest first, with their index."""
+        found = [
+            (entry.at, entry)
+            for digest, entry in self.entries.items()
+            if now < entry.expires and chain.has(entry.at, digest)
+        ]
+        return sorted(found, key=lambda one: one[0])
 
     def tokens(self, chain: Chain, at: int) -> tuple[int, bool]:
         """Tokens of a prefix (-1: none), and whether they are exact: from the nearest known one before it."""
@@ -152,8 +165,8 @@ def sent(
     entries = {digest: entry for digest, entry in state.entries.items() if now - entry.expires < FORGET}
     if by.asked == "automatic":
         ttl = by.lifetimes[0] if by.lifetimes else 0
-        for prefix in chain.prefixes:
-            entries[prefix.digest] = Entry(ttl, now, now + ttl)
+        entry = Entry(ttl, now, now + ttl, len(chain.prefixes) - 1)
+        entries |= dict.fromkeys((prefix.digest for prefix in chain.prefixes), entry)
         return replace(state, entries=entries)
     usable = allowed(chain, marks, state, minimum)
     for hit in hits(chain, usable, state, by, now):
@@ -162,18 +175,21 @@ def sent(
             entries[chain.prefixes[hit].digest] = replace(entry, used=now, expires=now + entry.ttl)
     for mark in usable:
         digest = chain.prefixes[mark.at].digest
-        entry = state.live(digest, now) or Entry(mark.ttl, now, now)
+        entry = state.live(digest, now) or Entry(mark.ttl, now, now, mark.at)
         entries[digest] = replace(entry, used=now, expires=now + entry.ttl)
     return replace(state, entries=entries)
 
 
 def learn(
-    chain: Chain, expected: Outcome, state: CacheState, total: int | None, read: int | None, marked: int
+    chain: Chain,
+    marks: Sequence[Mark],
+    expected: Outcome,
+    state: CacheState,
+    by: Rules,
+    total: int | None,
+    read: int | None,
 ) -> CacheState:
-    """The state after the bill: exact counts, and no entry that the provider has shown not to hold.
-
-    `marked`: the last prefix with a checkpoint, -1: none.
-    """
+    """The state after the bill: exact counts, and no entry that the provider has shown not to hold."""
     if total is None or not chain.prefixes:
         return state
     known, entries = dict(state.known), dict(state.entries)
@@ -181,12 +197,30 @@ def learn(
     known[last.digest] = total
     if read and expected.hit >= 0 and expected.exact is False and abs(read - expected.read) <= 0.1 * read + 8:
         known[chain.prefixes[expected.hit].digest] = read
-    if read is not None and expected.hit >= 0 and read < expected.read * 0.9:
-        entries.pop(chain.prefixes[expected.hit].digest, None)
+    if read is not None and expected.hit >= 0 and read < expected.read * (1 - TOLERANCE):
+        searched = _searched(chain, marks, by)
+        for at in range(expected.hit, -1, -1):
+            if state.tokens(chain, at)[0] <= read * (1 + TOLERANCE):
+                break
+            if at in searched:
+                entries.pop(chain.prefixes[at].digest, None)
     ratio = state.ratio
     if not state.exact and last.size > 50:
         ratio = total / last.size
     return replace(state, known=known, entries=entries, ratio=ratio)
+
+
+def _searched(chain: Chain, marks: Sequence[Mark], by: Rules) -> set[int]:
+    """The prefixes at which the provider looks for an entry: all, or those within some mark's look-back."""
+    if by.lookback is None:
+        return set(range(len(chain.prefixes)))
+    found: set[int] = set()
+    for mark in marks:
+        at = mark.at
+        while at >= 0 and chain.prefixes[mark.at].position - chain.prefixes[at].position < by.lookback:
+            found.add(at)
+            at -= 1
+    return found
 
 
 def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark]) -> list[Json]:

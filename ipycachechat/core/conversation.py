@@ -66,16 +66,16 @@ class Turn:
     """Whether the past that this turn answered has since changed."""
     pinned: bool = False
     """Whether a checkpoint is to stay after this turn."""
+    messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
+    """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", (Message("user", self.prompt), *self.replies))
 
     @property
     def answer(self) -> str:
         """The text of the last reply."""
         return self.replies[-1].text if self.replies else ""
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """The prompt and the replies, as they are sent."""
-        return (Message("user", self.prompt), *self.replies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Memory:
     def refreshed(self, prepared: Prepared, usage: Usage) -> Memory:
         """The memory after a request that only kept the cache warm: no pause of the person's, and nothing said."""
         links, planned = prepared.chain, prepared.plan
-        state = learn(links, planned.expected, self.state, usage.input, usage.read, planned.last)
+        state = learn(links, planned.marks, planned.expected, self.state, self.by, usage.input, usage.read)
         state = sent(links, planned.marks, state, self.by, prepared.minimum, prepared.at)
         return replace(self, state=state)
 
@@ -126,7 +126,7 @@ class Memory:
         """Until when the last request's prefix, or nearly all of it, should be read again; None: unknown."""
         if not self.by.lifetimes or self.marked < 0:
             return None
-        prefixes = self.chain.prefixes[: self.marked + 1]
-        enough = NEARLY_ALL * prefixes[-1].size
-        found = [self.state.entries.get(prefix.digest) for prefix in prefixes if prefix.size >= enough]
-        return max((entry.expires for entry in found if entry), default=None)
+        prefixes = self.chain.prefixes
+        enough = NEARLY_ALL * prefixes[self.marked].size
+        live = self.state.on(self.chain, self.pace.last or 0.0)
+        return max((entry.expires for at, entry in live if prefixes[at].size >= enough), default=None)

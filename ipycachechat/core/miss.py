@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ipycachechat.core.cache import CacheState, Outcome
+from ipycachechat.core.cache import TOLERANCE, CacheState, Outcome
 from ipycachechat.core.prefix import Chain
 from ipycachechat.core.rules import Rules
-
-# What is read may differ from what is expected by a count that was only guessed.
-TOLERANCE = 0.1
 
 
 class Cause(Enum):

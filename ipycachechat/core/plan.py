@@ -56,6 +56,8 @@ class Fork:
     """A prefix from which the conversation has gone on in more than one way."""
 
     digest: bytes = b""
+    at: int = -1
+    """Its index."""
     times: int = 0
     """How often it came back there."""
 
@@ -67,7 +69,7 @@ class Fork:
         last = chain.prefixes[common - 1]
         if last.kind not in ("text", "tool_result"):  # the others cannot bear a marker everywhere
             return self
-        return Fork(last.digest, self.times + 1 if last.digest == self.digest else 1)
+        return Fork(last.digest, common - 1, self.times + 1 if last.digest == self.digest else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def plan(
 ) -> Plan:
     """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `tail`: the last prefix to cache."""
     tail = len(chain.prefixes) - 1 if tail is None else tail
-    if tail < 0:
+    if tail < 0 or chain.prefixes[tail].kind == "tool":  # a definition bears no marker of ours
         return Plan((), outcome(chain, (), state, by, minimum, now))
     if by.asked == "implicit":
         marks: tuple[Mark, ...] = (Mark(len(chain.prefixes) - 1, by.lifetimes[0]),)
@@ -118,8 +120,7 @@ def _marks(
     ttl: int | None,
 ) -> tuple[Mark, ...]:
     short, long = by.lifetimes[0], by.lifetimes[-1]
-    upto = chain.prefixes[: tail + 1]
-    live = [(n, entry) for n, p in enumerate(upto) if (entry := state.live(p.digest, now))]
+    live = [(at, entry) for at, entry in state.on(chain, now) if at <= tail]
     hit = live[-1][0] if live else -1
     hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
     ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
@@ -127,21 +128,16 @@ def _marks(
     # In order of worth: what is read, what outlives a pause, what the person pinned, where the conversation has
     # forked before, what every fork begins with.
     wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
-    wanted += [(at, ttl or long) for at in reversed(_pinned(chain)) if at < tail]
-    wanted += [(at, ttl or _keeping(by, pace, fork)) for at in _ends_at(chain, fork.digest) if at < tail]
-    system = max((n for n, p in enumerate(upto) if p.tier == "system"), default=-1)
-    wanted += [(system, ending)]
+    wanted += [(at, ttl or long) for at in reversed(_pinned(chain))]
+    if chain.has(fork.at, fork.digest):
+        wanted += [(fork.at, ttl or _keeping(by, pace, fork))]
+    wanted += [(chain.head, ending)]
     for at, seconds in wanted:
-        if at >= 0 and len(found) < by.checkpoints:
+        if 0 <= at < tail and chain.prefixes[at].kind != "tool" and len(found) < by.checkpoints:
             found.setdefault(at, seconds)
     # A longer lifetime may not come after a shorter one.
     longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
     return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
-
-
-def _ends_at(chain: Chain, digest: bytes) -> list[int]:
-    """Where a prefix is in the chain, if it is."""
-    return [n for n, p in enumerate(chain.prefixes) if p.digest == digest]
 
 
 def _keeping(by: Rules, pace: Pace, fork: Fork) -> int:
@@ -152,7 +148,7 @@ def _keeping(by: Rules, pace: Pace, fork: Fork) -> int:
 
 def _pinned(chain: Chain) -> list[int]:
     """The last prefix of each pinned turn."""
-    ends = {one.turn: number for number, one in enumerate(chain.said) if one.pinned}
+    ends = {chain.said[number].turn: number for number in chain.pins}
     return [chain.starts[number + 1] - 1 for number in ends.values() if number + 1 < len(chain.starts)]
 
 

@@ -6,11 +6,12 @@ hash more, and not all of them again.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ipycachechat.core.conversation import Message
 from ipycachechat.core.rules import Tier
@@ -22,9 +23,11 @@ RUNS = ("tool_use", "tool_result")
 CHARACTERS_A_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A message, and the turn (from 0) and cell that it belongs to; the system prompt belongs to none."""
+class Said(NamedTuple):
+    """A message, and the turn (from 0) and cell that it belongs to; the system prompt belongs to none.
+
+    A tuple, since every request makes one of each message and compares it with the last request's.
+    """
 
     message: Message
     turn: int = -1
@@ -72,15 +75,26 @@ class Chain:
     prefixes: tuple[Prefix, ...] = ()
     starts: tuple[int, ...] = field(default=(), repr=False)
     """For each message, the number of prefixes before it."""
+    pins: tuple[int, ...] = ()
+    """Messages of pinned turns, by index."""
 
     def common(self, other: Chain) -> int:
-        """How many prefixes the two share."""
-        shared = 0
-        for mine, theirs in zip(self.prefixes, other.prefixes, strict=False):
-            if mine.digest != theirs.digest:
-                break
-            shared += 1
-        return shared
+        """How many prefixes the two share: each digest is made of all before it, so that they part once."""
+        mine, theirs = self.prefixes, other.prefixes
+        return bisect_left(
+            range(min(len(mine), len(theirs))), True, key=lambda n: mine[n].digest != theirs[n].digest
+        )
+
+    def has(self, at: int, digest: bytes) -> bool:
+        """Whether this is the digest of a prefix of that index."""
+        return at < len(self.prefixes) and self.prefixes[at].digest == digest
+
+    @property
+    def head(self) -> int:
+        """The last prefix before the first message of the conversation: tools and system prompt; -1: none."""
+        told = bool(self.said) and self.said[0].message.role == "system"
+        first = self.starts[told] if len(self.starts) > told else len(self.prefixes)
+        return first - 1
 
 
 Count = Callable[[str], float]
@@ -95,12 +109,8 @@ def chain(
     said: Sequence[Said], settings: Settings = Settings(), before: Chain = Chain(), count: Count = guess
 ) -> Chain:
     """The chain of a request; what it shares with the one `before` is taken over."""
-    same = 0
-    if before.said and settings == before.settings:
-        for mine, theirs in zip(said, before.said, strict=False):
-            if mine != theirs:
-                break
-            same += 1
+    said = tuple(said)
+    same = _same(said, before.said) if settings == before.settings else 0
     if same:
         end = before.starts[same] if same < len(before.starts) else len(before.prefixes)
         found = list(before.prefixes[:end])
@@ -110,7 +120,17 @@ def chain(
     for number, one in enumerate(islice(said, same, None), same):
         starts.append(len(found))
         _extend(found, one, number, settings, count)
-    return Chain(tuple(said), settings, tuple(found), tuple(starts))
+    pins = [number for number in before.pins if number < same]
+    pins += [number for number, one in enumerate(islice(said, same, None), same) if one.pinned]
+    return Chain(said, settings, tuple(found), tuple(starts), tuple(pins))
+
+
+def _same(mine: tuple[Said, ...], theirs: tuple[Said, ...]) -> int:
+    """How many messages the two begin with in common; most often all of the earlier ones."""
+    if mine[: len(theirs)] == theirs:
+        return len(theirs)
+    pairs = enumerate(zip(mine, theirs, strict=False))
+    return next((n for n, (one, other) in pairs if one != other), min(len(mine), len(theirs)))
 
 
 def _tools(settings: Settings, count: Count) -> list[Prefix]:

@@ -67,6 +67,8 @@ def wire(message: Message) -> Json:
 
 def sendable(text: str) -> str:
     """The text with halves of characters (lone surrogates), which no request can carry, as U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -26,7 +26,7 @@ def refresh(chain: Chain, state: CacheState, by: Rules, now: float, paid: float 
 
     What outlives the prefix would still be read, so that only the rest would have to be written again.
     """
-    live = [(n, entry) for n, p in enumerate(chain.prefixes) if (entry := state.live(p.digest, now))]
+    live = state.on(chain, now)
     while live:
         at, entry = live.pop()
         tokens = state.tokens(chain, at)[0]
