@@ -60,7 +60,9 @@ def probes(by: Rules, minimum: int) -> list[Probe]:
     size = minimum or USUAL
     long, other, short = (_text(int(size * part)) for part in (ABOVE, ABOVE, BELOW))
     found = list(
-        _explicit(by, size, long, other, short) if by.marks else _unasked(by, size, long, other, short)
+        _explicit(by, size, long, other, short)
+        if by.asked == "explicit"
+        else _unasked(by, size, long, other, short)
     )
     return found
 
@@ -123,14 +125,14 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
         five,
         lambda read, written, _: read == 0 and written >= size,
     )
-    if by.refresh:
+    if by.refresh is not None:
         yield Probe(
-            "a request for no answer reads, and answers nothing",
+            "a request for no answer reads all the same",
             "all of that read, 0 written",
             (long, "Say OK."),
             five,
             lambda read, written, first: is_read(read, written, first) and written == 0,
-            max_tokens=0,
+            max_tokens=by.refresh,
         )
 
 
@@ -158,6 +160,22 @@ def _unasked(by: Rules, size: int, long: str, other: str, short: str) -> Iterato
         (),
         lambda read, wrote, _: may(read >= size - by.step),
     )
+    if by.marker:
+        marked, at_its_end = f"new {long}", (Mark(0, by.lifetimes[0]),)
+        yield Probe(
+            "a system prompt that nobody has sent is not read, though it bears a checkpoint",
+            nothing + written,
+            (marked, "Say OK."),
+            at_its_end,
+            lambda read, wrote, _: read <= few and wrote >= size,
+        )
+        yield Probe(
+            "sent again it is read, whatever follows it",
+            f"{size:,} or more read",
+            (marked, "Say it once more."),
+            at_its_end,
+            lambda read, wrote, _: read >= size,
+        )
     yield Probe(
         "an edit at the start leaves nothing to read",
         nothing + written,
@@ -196,7 +214,7 @@ async def examine(
             await sleep(SETTLE)
         said = [Said(Message("system", probe.texts[0]))]
         said += [Said(Message("user", text), 0) for text in probe.texts[1:]]
-        messages = cache.mark(request.messages(said), chain(said), probe.marks)
+        messages = cache.mark(request.messages(said), chain(said), probe.marks, to.rules)
         exchange = Exchange(to, messages, probe.max_tokens, 0.0)
         with suppress(EmptyAnswer):  # so few tokens may all be thought
             await exchange.run(lambda _: None)

@@ -13,8 +13,8 @@ from ipycachechat.core import cache, request
 from ipycachechat.core.cache import CacheState
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
-from ipycachechat.core.miss import Reason
-from ipycachechat.core.plan import SCRIPT, Pace
+from ipycachechat.core.miss import Before, Reason
+from ipycachechat.core.plan import SCRIPT, Pace, sent_marks
 from ipycachechat.core.prefix import Count, Said, Settings, guess
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
 from ipycachechat.model.provider import Exchange, Target
@@ -74,8 +74,7 @@ class Engine:
     def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
         """The request itself, with the plan's checkpoints if the model is told of them."""
         messages = request.messages(prepared.chain.said)
-        if to.rules.marks:
-            messages = cache.mark(messages, prepared.chain, prepared.plan.marks)
+        messages = cache.mark(messages, prepared.chain, sent_marks(prepared.plan, to.rules), to.rules)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
         return Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))
@@ -109,7 +108,7 @@ class Engine:
         other = [
             (seconds, self.prepare(to, said, settings, seconds).plan.expected)
             for seconds in to.rules.lifetimes
-            if to.rules.marks
+            if to.rules.choice
         ]
         return Forecast(
             to.model,
@@ -125,6 +124,9 @@ class Engine:
         """Whether nobody else has been asked since."""
         return self._latest is None or self._latest.scope == to.scope
 
-    def _other(self, to: Target) -> str:
-        """The model that answered last, if it was another one."""
-        return self._latest.model if self._latest and self._latest.scope != to.scope else ""
+    def _other(self, to: Target) -> Before | None:
+        """The last request, if it was to another model."""
+        if self._latest is None or self.latest_is(to):
+            return None
+        memory = self.memory(self._latest)
+        return Before(memory.chain, memory.marked, memory.state, memory.by, self._latest.model)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
-from ipycachechat.core.errors import BadInput, ChatError
+from ipycachechat.core.errors import BadInput, ChatError, EmptyAnswer
 from ipycachechat.core.memory import Prepared
 from ipycachechat.core.prefix import Said
 from ipycachechat.core.warm import refresh
@@ -33,18 +34,19 @@ async def write(engine: Engine, to: Target, said: Sequence[Said], ttl: int | Non
 
 
 async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
-    """Send a request that asks for no answer, and book it."""
-    exchange = engine.exchange(to, prepared, 0)
-    await exchange.run(lambda _: None)
+    """Send a request that asks for no answer, or the shortest, and book it."""
+    exchange = engine.exchange(to, prepared, to.rules.refresh)
+    with suppress(EmptyAnswer):
+        await exchange.run(lambda _: None)
     return engine.book(prepared, exchange, keep=True)
 
 
 def check(to: Target) -> None:
     """Raises BadInput if the provider has no request that only reads and writes the cache."""
-    if not to.rules.refresh:
+    if to.rules.refresh is None:
         raise BadInput(
             f"{to.model} has no request that only keeps its cache warm",
-            "Only Anthropic's own service is known to have one; nothing was sent.",
+            "Only Claude is known to have one; nothing was sent.",
         )
 
 

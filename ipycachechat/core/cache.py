@@ -56,14 +56,14 @@ class CacheState:
         entry = self.entries.get(digest)
         return entry if entry is not None and now < entry.expires else None
 
+    def ever(self, chain: Chain) -> list[Entry]:
+        """The entries of a chain, expired or not."""
+        return [entry for digest, entry in self.entries.items() if chain.has(entry.at, digest)]
+
     def on(self, chain: Chain, now: float) -> list[tuple[int, Entry]]:
         """The live entries of a chain, shortest first, with their index."""
-        found = [
-            (entry.at, entry)
-            for digest, entry in self.entries.items()
-            if now < entry.expires and chain.has(entry.at, digest)
-        ]
-        return sorted(found, key=lambda one: one[0])
+        live = [(entry.at, entry) for entry in self.ever(chain) if now < entry.expires]
+        return sorted(live, key=lambda one: one[0])
 
     def tokens(self, chain: Chain, at: int) -> tuple[int, bool]:
         """Tokens of a prefix (-1: none), and whether they are exact: from the nearest known one before it."""
@@ -142,7 +142,10 @@ def outcome(
     hit = max(hits(chain, usable, state, by, now), default=-1)
     read, known = state.tokens(chain, hit)
     beyond = [mark for mark in usable if mark.at > hit]
-    hour = max((state.tokens(chain, m.at)[0] for m in beyond if m.ttl > 300 and by.marks), default=read)
+    hour = max(
+        (state.tokens(chain, m.at)[0] for m in beyond if by.choice and m.ttl == by.lifetimes[-1]),
+        default=read,
+    )
     end = max((state.tokens(chain, m.at)[0] for m in beyond), default=read)
     end = max(end, hour)
     return Outcome(read, end - read, hour - read, total - end, hit, exact and known)
@@ -223,24 +226,31 @@ def _searched(chain: Chain, marks: Sequence[Mark], by: Rules) -> set[int]:
     return found
 
 
-def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark]) -> list[Json]:
-    """The messages with a checkpoint after each marked prefix.
+def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:
+    """The messages with a checkpoint after each marked prefix, in the provider's form.
 
-    Tool results are marked as a message: inside of their content the marker would land on a part that cannot be
-    cached. A call is marked itself, since a message's marker would land on the text before it.
+    Claude's tool results are marked as a message: inside of their content the marker would land on a part that
+    cannot be cached. A call is marked itself, since a message's marker would land on the text before it.
     """
     marked = list(messages)
     for one in marks:
         prefix = chain.prefixes[one.at]
         message = dict(marked[prefix.message])
-        ttl = next(name for name, seconds in SECONDS.items() if seconds == one.ttl)
-        marker = {"type": "ephemeral", "ttl": ttl}
-        if prefix.kind == "tool_result":
-            message["cache_control"] = marker
+        marker: Json = {by.marker: _marker(by, one.ttl)}
+        if prefix.kind == "tool_result" and by.marker == "cache_control":
+            message |= marker
         elif prefix.kind == "tool_use":
             *before, call = message["tool_calls"]
-            message["tool_calls"] = [*before, call | {"cache_control": marker}]
+            message["tool_calls"] = [*before, call | marker]
         elif isinstance(message["content"], str) and message["content"].strip():
-            message["content"] = [{"type": "text", "text": message["content"], "cache_control": marker}]
+            message["content"] = [{"type": "text", "text": message["content"], **marker}]
         marked[prefix.message] = message
     return marked
+
+
+def _marker(by: Rules, ttl: int) -> Json:
+    """What the marker's field says."""
+    if by.marker == "prompt_cache_breakpoint":
+        return {"mode": "explicit"}
+    name = next(name for name, seconds in SECONDS.items() if seconds == ttl)
+    return {"type": "ephemeral", "ttl": name}

@@ -76,10 +76,12 @@ class Memory:
         state = sent(links, planned.marks, state, self.by, prepared.minimum, prepared.at)
         return replace(self, state=state)
 
-    def billed(self, prepared: Prepared, usage: Usage, other: str = "") -> tuple[Memory, Reason | None]:
+    def billed(
+        self, prepared: Prepared, usage: Usage, other: Before | None = None
+    ) -> tuple[Memory, Reason | None]:
         """The memory after the response has begun and the bill has come, and why less was read, if it was.
 
-        `other`: the model that answered last, if it was another.
+        `other`: the last request, if it was to another model.
         """
         links, planned = prepared.chain, prepared.plan
         reason = self._explain(prepared, usage.read, other)
@@ -101,7 +103,7 @@ class Memory:
             after = replace(after, longest=Before(links, marked))
         return after, reason
 
-    def _explain(self, prepared: Prepared, read: int | None, other: str) -> Reason | None:
+    def _explain(self, prepared: Prepared, read: int | None, other: Before | None) -> Reason | None:
         """The costlier of two reasons: beside the last request, and beside the longest one."""
         reasons = [
             explain(
@@ -118,7 +120,7 @@ class Memory:
         ]
         return max(reasons, key=lambda reason: (reason is not None, (reason and reason.tokens) or 0))
 
-    def foresee(self, prepared: Prepared, other: str = "") -> Reason | None:
+    def foresee(self, prepared: Prepared, other: Before | None = None) -> Reason | None:
         """Why less will be read than could be, if the plan comes true."""
         return self._explain(prepared, prepared.plan.expected.read, other)
 

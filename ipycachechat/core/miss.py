@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ipycachechat.core.cache import TOLERANCE, CacheState, Outcome
-from ipycachechat.core.prefix import Chain
+from ipycachechat.core.prefix import Chain, Said
 from ipycachechat.core.rules import Rules
 
 
@@ -21,7 +21,9 @@ class Cause(Enum):
     INSERTED = "turn inserted"
     SYSTEM = "system prompt changed"
     TOOLS = "tools changed"
-    SETTINGS = "thinking, effort or tool choice changed"
+    THINKING = "thinking or effort changed"
+    TOOL_CHOICE = "tool choice changed"
+    SETTINGS = "another setting changed"
     MODEL = "model changed"
     DROPPED = "dropped by the provider"
     SILENT = "not reported"
@@ -36,10 +38,19 @@ ADVICE = {
     Cause.INSERTED: "What to do: ask at the end, where nothing comes after.",
     Cause.SYSTEM: "What to do: say it in a prompt; the system prompt comes before everything else.",
     Cause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
-    Cause.SETTINGS: "What to do: choose thinking, effort and tool choice once, at the start.",
+    Cause.THINKING: "What to do: choose thinking and effort once, at the start.",
+    Cause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
+    Cause.SETTINGS: "What to do: choose settings once, at the start.",
     Cause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
     Cause.DROPPED: "Nothing to do: a cache is no promise. If it happens often, %chat doctor looks at the rules.",
     Cause.SILENT: "Nothing to do: nobody can tell what was read.",
+}
+# Settings by litellm's names: the cause that a change of each is, and what people call it.
+SETTINGS = {
+    "thinking": (Cause.THINKING, "thinking"),
+    "reasoning_effort": (Cause.THINKING, "effort"),
+    "tool_choice": (Cause.TOOL_CHOICE, "the tool choice"),
+    "parallel_tool_calls": (Cause.TOOL_CHOICE, "whether tools are called in parallel"),
 }
 
 
@@ -54,8 +65,12 @@ class Reason:
     seconds: float = 0.0
     """How long the prefix had not been used."""
     minimum: int = 0
+    grown: bool = False
+    """Whether the prompt has the minimum by now, and only what was sent before had not."""
     model: str = ""
     """The model before."""
+    what: str = ""
+    """The setting that changed; of a turn, "answer" if its prompt is as it was."""
     cell: str = ""
     """The cell of that block."""
     was: str = ""
@@ -67,16 +82,23 @@ class Reason:
         """The reason in one sentence, for the line under an answer."""
         cost = f": {self.tokens:,} tokens were paid again" if self.tokens else ""
         turn = f"turn {self.turn + 1}" if self.turn >= 0 else "a turn"
+        change = "has another answer" if self.what == "answer" else "was edited"
+        least = f"this model's minimum of {self.minimum:,} tokens"
+        setting = f"{self.what or 'a setting'} changed, so no message could be read{cost}"
         return {
             Cause.FIRST: "first request: nothing was in the cache yet",
-            Cause.SHORT: f"not cached: the prompt is below this model's minimum of {self.minimum:,} tokens",
+            Cause.SHORT: f"nothing was in the cache yet: until now the prompt was below {least}"
+            if self.grown
+            else f"not cached: the prompt is below {least}",
             Cause.EXPIRED: f"the cache had expired, {duration(self.seconds)} after its last use{cost}",
-            Cause.EDITED: f"{turn} was edited, so what follows it could not be read{cost}",
+            Cause.EDITED: f"{turn} {change}, so what follows it could not be read{cost}",
             Cause.REMOVED: f"{turn} was removed, so what follows it could not be read{cost}",
             Cause.INSERTED: f"{turn} is new, so what follows it could not be read{cost}",
             Cause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
             Cause.TOOLS: f"the tools changed, so nothing could be read{cost}",
-            Cause.SETTINGS: f"thinking, effort or tool choice changed, so no message could be read{cost}",
+            Cause.THINKING: setting,
+            Cause.TOOL_CHOICE: setting,
+            Cause.SETTINGS: setting,
             Cause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
             Cause.DROPPED: f"the provider did not read what should still have been warm{cost}",
             Cause.SILENT: "the provider does not report what it read from the cache",
@@ -85,11 +107,21 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The request before: its chain, its last checkpoint, and the state that it left."""
+    """An earlier request: its chain and last checkpoint, the state that it left, and who was asked by which rules."""
 
     chain: Chain = Chain()
     marked: int = -1
     state: CacheState = CacheState()
+    by: Rules | None = None
+    model: str = ""
+
+    def held(self, chain: Chain, now: float) -> int:
+        """The longest prefix of a chain that was sent with this request and should still be warm; -1: none."""
+        shared = chain.common(self.chain) - 1
+        if self.by is None or not self.by.lifetimes:  # nobody promised for how long
+            return shared if self.by is not None and self.by.asked == "automatic" else -1
+        live = (n for n in range(shared, -1, -1) if self.state.live(chain.prefixes[n].digest, now))
+        return next(live, -1)
 
 
 def explain(
@@ -100,44 +132,80 @@ def explain(
     by: Rules,
     minimum: int,
     now: float,
-    other: str = "",
+    other: Before | None = None,
 ) -> Reason | None:
-    """The reason for what was read, None if nothing was missed. `other`: the model that answered last, if another."""
+    """The reason for what was read, None if nothing was missed.
+
+    `before`: an earlier request to this model, with the state now. `other`: the last one, if to another model.
+    """
     if read is None:
         return Reason(Cause.SILENT)
     if by.asked == "unknown" or not chain.prefixes:
         return None
-    state = before.state
-    total = state.tokens(chain, len(chain.prefixes) - 1)[0]
-    again = state.tokens(chain, _asked_again(chain))[0]
-    if not before.chain.prefixes:
-        if other and again - read > TOLERANCE * again:
-            return Reason(Cause.MODEL, again - read, model=other)
-        if total < minimum:
-            return Reason(Cause.SHORT, minimum=minimum)
-        return None if read else Reason(Cause.FIRST)
-    common = chain.common(before.chain)
-    ever = _ever(chain, state, common)
-    written = state.tokens(chain, ever)[0]
-    parts = {
-        "dropped": expected.read - read,
-        # Of who does not say how long it keeps anything, nobody can say that it kept it too shortly.
-        "expired": written - max(expected.read, read) if by.lifetimes else 0,
-        "diverged": _sent_before(chain, before.chain, common, state, read) if common <= before.marked else 0,
+    found = {
+        cause: lost
+        for cause, lost in _lost(chain, expected, read, before, by, minimum, now, other).items()
+        if lost > 0
     }
-    worst = max(parts, key=lambda name: parts[name])
-    lost = parts[worst]
-    if lost <= max(
-        by.step if by.step > 1 else 0, 0 if expected.exact else TOLERANCE * max(expected.read, written)
-    ):
-        short = read == 0 and state.tokens(before.chain, before.marked)[0] < minimum
-        return Reason(Cause.SHORT, minimum=minimum) if short else None
-    if worst == "dropped":
+    worst = max(found, key=lambda cause: found[cause], default=None)
+    lost = found[worst] if worst else 0
+    # A step more or less is no miss, nor is what only a guess of sizes makes of it.
+    unsure = 0 if expected.exact else TOLERANCE * max(expected.read, read + lost)
+    if worst is None or lost <= max(by.step if by.step > 1 else 0, unsure):
+        return _nothing_there(chain, read, before, minimum)
+    if worst is Cause.MODEL:
+        return Reason(Cause.MODEL, lost, model=other.model if other else "")
+    if worst is Cause.EXPIRED:
+        return Reason(Cause.EXPIRED, lost, seconds=now - _last_use(chain, before))
+    if worst is Cause.DROPPED:
         return Reason(Cause.DROPPED, lost)
-    if worst == "expired":
-        entry = state.entries[chain.prefixes[ever].digest]
-        return Reason(Cause.EXPIRED, lost, seconds=now - entry.used)
-    return _diverged(chain, before.chain, common, lost)
+    return _diverged(chain, before.chain, chain.common(before.chain), lost)
+
+
+def _lost(
+    chain: Chain,
+    expected: Outcome,
+    read: int,
+    before: Before,
+    by: Rules,
+    minimum: int,
+    now: float,
+    other: Before | None,
+) -> dict[Cause, int]:
+    """Tokens that each cause kept from being read; EDITED stands for whatever makes two requests differ."""
+    state = before.state
+    lost = {Cause.DROPPED: expected.read - read}
+    if other is not None:
+        lost[Cause.MODEL] = state.tokens(chain, other.held(chain, now))[0] - max(read, expected.read)
+    if not before.chain.prefixes:
+        return lost
+    common = chain.common(before.chain)
+    # Of who does not say how long it keeps anything, nobody can say that it kept it too shortly.
+    if by.lifetimes:
+        ever = state.tokens(chain, _ever(chain, state, common))[0]
+        lost[Cause.EXPIRED] = ever - max(expected.read, read)
+    there = [entry for entry in state.ever(before.chain) if entry.at >= common]
+    if there and state.tokens(before.chain, before.marked)[0] >= minimum:
+        gone = _sent_before(chain, before.chain, common, state, max(read, expected.read))
+        # Had nothing been changed, it would have been read if it was warm.
+        if not by.lifetimes or any(now < entry.expires for entry in there):
+            lost[Cause.EDITED] = gone
+        else:
+            lost[Cause.EXPIRED] += gone
+    return lost
+
+
+def _nothing_there(chain: Chain, read: int, before: Before, minimum: int) -> Reason | None:
+    """The reason if nothing had been written that could have been read."""
+    total = before.state.tokens(chain, len(chain.prefixes) - 1)[0]
+    if read:
+        return None
+    if total < minimum:
+        return Reason(Cause.SHORT, minimum=minimum)
+    if not before.chain.prefixes:
+        return Reason(Cause.FIRST)
+    short = before.state.tokens(before.chain, before.marked)[0] < minimum
+    return Reason(Cause.SHORT, minimum=minimum, grown=True) if short else None
 
 
 def _asked_again(chain: Chain) -> int:
@@ -163,6 +231,15 @@ def _ever(chain: Chain, state: CacheState, common: int) -> int:
     return next((n for n in range(common - 1, -1, -1) if chain.prefixes[n].digest in state.entries), -1)
 
 
+def _last_use(chain: Chain, before: Before) -> float:
+    """When the longest prefix was used that is not there any more."""
+    state, common = before.state, chain.common(before.chain)
+    ever = _ever(chain, state, common)
+    if ever >= 0:
+        return state.entries[chain.prefixes[ever].digest].used
+    return max(entry.used for entry in state.ever(before.chain))
+
+
 def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
     """What differs at the first block that is not shared."""
     if chain.settings.tools != before.settings.tools:
@@ -172,25 +249,36 @@ def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
     gone = before.said[old.message] if old.message >= 0 else None
     come = chain.said[new.message] if new and new.message >= 0 else None
     was, now = (one.message.text if one else "" for one in (gone, come))
+    if was == now and chain.settings != before.settings:
+        return _setting(chain, before, lost)
     if "system" in (old.tier, new.tier if new else ""):
-        same = was == now or chain.settings.system != before.settings.system
-        return Reason(Cause.SETTINGS if same else Cause.SYSTEM, lost, was=was, now=now)
-    if chain.settings != before.settings and was == now:
-        return Reason(Cause.SETTINGS, lost, was=_told(before), now=_told(chain))
+        return Reason(Cause.SYSTEM, lost, was=was, now=now)
     if come is None or gone is None:
         return Reason(Cause.REMOVED, lost, turn=old.turn, was=was)
+    edited = Reason(Cause.EDITED, lost, turn=come.turn, what=_what(come), cell=come.cell, was=was, now=now)
     if gone.cell and gone.cell == come.cell:
-        return Reason(Cause.EDITED, lost, turn=come.turn, cell=come.cell, was=was, now=now)
+        return edited
     if come.message in (said.message for said in before.said[old.message :]):
         return Reason(Cause.REMOVED, lost, turn=old.turn, cell=gone.cell, was=was)
     if gone.message in (said.message for said in chain.said[new.message if new else 0 :]):
         return Reason(Cause.INSERTED, lost, turn=come.turn, cell=come.cell, now=now)
-    return Reason(Cause.EDITED, lost, turn=come.turn, cell=come.cell, was=was, now=now)
+    return edited
 
 
-def _told(chain: Chain) -> str:
-    """The settings as a person would write them."""
-    return ", ".join(f"{name}={value}" for name, value in chain.settings.options) or "the model's own"
+def _what(said: Said) -> str:
+    """What of its turn a message is."""
+    return "answer" if said.message.role == "assistant" else ""
+
+
+def _setting(chain: Chain, before: Chain, lost: int) -> Reason:
+    """Which of the settings changed."""
+    mine, theirs = dict(chain.settings.changed), dict(before.settings.changed)
+    names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+    known = [SETTINGS.get(name, (Cause.SETTINGS, name)) for name in names]
+    cause = known[0][0] if len({cause for cause, _ in known}) == 1 else Cause.SETTINGS
+    told = (", ".join(f"{n}={v}" for n, v in part.items()) or "the model's own" for part in (theirs, mine))
+    was, now = told
+    return Reason(cause, lost, what=" and ".join(label for _, label in known), was=was, now=now)
 
 
 def duration(seconds: float) -> str:

@@ -85,6 +85,13 @@ class Plan:
         return self.marks[-1].at if self.marks else -1
 
 
+def sent_marks(planned: Plan, by: Rules) -> tuple[Mark, ...]:
+    """The checkpoints that the request itself tells of: all but the one that the provider sets by itself."""
+    if not by.marker:
+        return ()
+    return planned.marks[:-1] if by.asked == "implicit" else planned.marks
+
+
 def plan(
     chain: Chain,
     by: Rules,
@@ -100,12 +107,10 @@ def plan(
     tail = len(chain.prefixes) - 1 if tail is None else tail
     if tail < 0 or chain.prefixes[tail].kind == "tool":  # a definition bears no marker of ours
         return Plan((), outcome(chain, (), state, by, minimum, now))
-    if by.asked == "implicit":
-        marks: tuple[Mark, ...] = (Mark(len(chain.prefixes) - 1, by.lifetimes[0]),)
-    elif by.marks:
+    marks: tuple[Mark, ...] = ()
+    if by.asked in ("explicit", "implicit"):
+        ttl = ttl if ttl in by.lifetimes or not ttl else by.lifetimes[0]
         marks = _marks(chain, tail, by, state, now, pace, fork, ttl)
-    else:
-        marks = ()
     return Plan(marks, outcome(chain, marks, state, by, minimum, now))
 
 
@@ -132,12 +137,25 @@ def _marks(
     if chain.has(fork.at, fork.digest):
         wanted += [(fork.at, ttl or _keeping(by, pace, fork))]
     wanted += [(chain.head, ending)]
+    most = by.checkpoints + (by.asked == "implicit")  # its own at the end is none of ours
     for at, seconds in wanted:
-        if 0 <= at < tail and chain.prefixes[at].kind != "tool" and len(found) < by.checkpoints:
+        at = _bearer(chain, at, by)
+        if 0 <= at < tail and len(found) < most:
             found.setdefault(at, seconds)
     # A longer lifetime may not come after a shorter one.
     longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
     return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+
+
+def _bearer(chain: Chain, at: int, by: Rules) -> int:
+    """The last block up to this one that can bear a marker; -1: none."""
+    while at >= 0:
+        prefix = chain.prefixes[at]
+        answer = prefix.message >= 0 and chain.said[prefix.message].message.role == "assistant"
+        if prefix.kind != "tool" and (by.marks_answers or not answer):
+            return at
+        at -= 1
+    return -1
 
 
 def _keeping(by: Rules, pace: Pace, fork: Fork) -> int:

@@ -60,10 +60,15 @@ class Settings:
     """Definitions of tools, in JSON."""
     options: tuple[tuple[str, str], ...] = ()
     """Names and JSON values of thinking, effort, tool choice and the like."""
-    system: str = ""
-    """What of the options changes the prefix from the system prompt on."""
-    messages: str = ""
-    """What of them changes it from the first message on."""
+    system: tuple[tuple[str, str], ...] = ()
+    """Those of the options that change the prefix from the system prompt on."""
+    messages: tuple[tuple[str, str], ...] = ()
+    """Those that change it from the first message on."""
+
+    @property
+    def changed(self) -> tuple[tuple[str, str], ...]:
+        """All options that are part of the prefix and not the provider's default."""
+        return (*self.system, *self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +182,7 @@ def _block(
     last = found[-1] if found else None
     digest = blake2b(last.digest if last else b"", digest_size=16)
     if last is None or last.tier != tier:
-        entered = {
-            "tools": "",
-            "system": settings.system,
-            "messages": f"{settings.system}\0{settings.messages}",
-        }[tier]
+        entered = {"tools": (), "system": settings.system, "messages": settings.changed}[tier]
         digest.update(f"\0{tier}\0{entered}".encode())
     digest.update(f"\0{role}\0{kind}\0".encode() + text.encode("utf-8", "surrogatepass"))
     joined = last is not None and kind in RUNS and last.kind == kind

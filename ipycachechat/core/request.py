@@ -28,10 +28,10 @@ def said(conversation: Conversation, prompt: str, system: str | None = None, cel
 def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None) -> Settings:
     """What is sent beside the messages; `options` as litellm names them."""
     told = {name: _json(value) for name, value in sorted((options or {}).items()) if value is not None}
-    changed = {name: value for name, value in told.items() if (name, value) not in DEFAULTS}
+    changed = [one for one in told.items() if one not in DEFAULTS]
 
-    def part(tier: Tier) -> str:
-        return ";".join(f"{n}={v}" for n, v in changed.items() if by.invalidates.get(n) == tier)
+    def part(tier: Tier) -> tuple[tuple[str, str], ...]:
+        return tuple(one for one in changed if by.invalidates.get(one[0]) == tier)
 
     return Settings(
         tuple(_json(tool) for tool in tools), tuple(told.items()), part("system"), part("messages")

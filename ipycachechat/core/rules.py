@@ -14,6 +14,7 @@ from typing import Literal
 Asked = Literal["explicit", "implicit", "automatic", "unknown"]
 Ttl = Literal["5m", "1h"]
 Tier = Literal["tools", "system", "messages"]
+Marker = Literal["", "cache_control", "prompt_cache_breakpoint"]
 SECONDS: dict[Ttl, int] = {"5m": 300, "1h": 3600}
 
 
@@ -21,9 +22,9 @@ SECONDS: dict[Ttl, int] = {"5m": 300, "1h": 3600}
 class Rules:
     """How one family of models caches.
 
-    `asked`: "explicit" caches what is marked with `cache_control`; "implicit" puts a checkpoint at the end by
-    itself; "automatic" caches token prefixes; "unknown" may do anything. Nobody but the first is sent a marker:
-    some bill for it (Gemini stores the cache for money), some refuse it.
+    `asked`: "explicit" caches what is marked; "implicit" puts a checkpoint at the end by itself, and takes others;
+    "automatic" caches token prefixes; "unknown" may do anything. Nobody but the first two is sent a marker: some
+    bill for it (Gemini stores the cache for money), some refuse it.
     """
 
     provider: str
@@ -40,28 +41,35 @@ class Rules:
     """Tokens below which nothing is cached; litellm's figure for the model goes first."""
     step: int = 1
     """A read ends at a multiple of this many tokens."""
+    marker: Marker = ""
+    """The field of a block that makes it a checkpoint; "": none is sent."""
     checkpoints: int = 0
     """Markers in a request, at most."""
+    marks_answers: bool = True
+    """Whether what the assistant said can bear one."""
     lookback: int | None = None
     """Positions that are searched back from a checkpoint, its own counted; None: all."""
     lifetimes: tuple[int, ...] = ()
     """Seconds that an entry lives from its last use; the shortest promised. Empty: unknown."""
+    hour_if_priced: bool = False
+    """Whether only those models have the longer lifetime that litellm has a price of it for."""
     writes: tuple[float, ...] = ()
     """What writing costs, as a multiple of fresh input, for each lifetime."""
     reads: float = 0.1
     """What reading costs, as a multiple of fresh input."""
-    cache_key: bool = False
-    """Whether a stable `prompt_cache_key` leads requests of one conversation to the same machine."""
+    cache_key: str = ""
+    """Where a stable key goes that leads requests of one conversation to the same machine: a parameter of litellm's,
+    or a field of one, as in `parameter.field`."""
     invalidates: Mapping[str, Tier] = field(default_factory=dict)
     """Settings that are part of the prefix, each with the first tier that it changes."""
-    refresh: bool = False
-    """Whether a request with `max_tokens` 0 is taken: it reads or writes, and answers nothing."""
+    refresh: int | None = None
+    """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
     verified: str = ""
 
     @property
-    def marks(self) -> bool:
-        """Whether requests carry markers."""
-        return self.asked == "explicit"
+    def choice(self) -> bool:
+        """Whether there is more than one lifetime to ask for."""
+        return len(self.lifetimes) > 1
 
 
 ANTHROPIC = "platform.claude.com/docs/en/build-with-claude/prompt-caching"
@@ -78,8 +86,10 @@ CHANGES: Mapping[str, Tier] = {
 OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
 
 
-def _claude(provider: str, model: str, source: str = ANTHROPIC, *, refresh: bool = False) -> Rules:
-    """Claude, the same on every platform."""
+def _claude(
+    provider: str, model: str, source: str = ANTHROPIC, *, refresh: int = 1, hour_if_priced: bool = False
+) -> Rules:
+    """Claude, the same on every platform, but that only Anthropic's own is known to take a `max_tokens` of 0."""
     return Rules(
         provider,
         model,
@@ -87,37 +97,64 @@ def _claude(provider: str, model: str, source: str = ANTHROPIC, *, refresh: bool
         source,
         bills_writes=True,
         minimum=1024,
+        marker="cache_control",
         checkpoints=4,
         lookback=20,
         lifetimes=(300, 3600),
         writes=(1.25, 2.0),
+        hour_if_priced=hour_if_priced,
         invalidates=CHANGES,
         refresh=refresh,
     )
 
 
+def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> Rules:
+    """GPT from 5.6 on: a checkpoint at the end of each request, others where it is told, a price for writing.
+
+    docs.langchain4j.dev, OpenAiOfficialPromptCacheBreakpoint: system, user and tool messages can bear one.
+    """
+    return Rules(
+        provider,
+        model,
+        "implicit",
+        OPENAI,
+        bills_writes=True,
+        minimum=1024,
+        marker="prompt_cache_breakpoint" if checkpoints else "",
+        checkpoints=checkpoints,
+        marks_answers=False,
+        lifetimes=(1800,),
+        writes=(1.25,),
+        cache_key="prompt_cache_key",
+    )
+
+
+BEDROCK = "docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html"
 ROWS = (
-    _claude("anthropic", "*", refresh=True),
-    _claude("bedrock*", "*claude*", "docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html"),
+    _claude("anthropic", "*", refresh=0),
+    _claude("bedrock*", "*claude*", BEDROCK, hour_if_priced=True),
     _claude("vertex_ai*", "claude*"),
     _claude("azure_ai", "claude*"),
     _claude("openrouter", "anthropic/*", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
     _claude("litellm_proxy", "*claude*"),
+    _gpt("openai", "gpt-5.[6-9]*", checkpoints=3),
+    _gpt("openai", "gpt-[6-9]*", checkpoints=3),
     Rules(
-        *("openai", "gpt-5.[6-9]*", "implicit", OPENAI),
-        bills_writes=True,
+        *("openai", "*", "automatic", OPENAI),
         minimum=1024,
-        lifetimes=(1800,),
-        writes=(1.25,),
-        cache_key=True,
+        step=128,
+        lifetimes=(300,),
+        cache_key="prompt_cache_key",
     ),
-    Rules("openai", "*", "automatic", OPENAI, minimum=1024, step=128, lifetimes=(300,), cache_key=True),
+    # Whether its chat completions take checkpoints its page does not say.
+    _gpt("azure", "gpt-5.[6-9]*"),
+    _gpt("azure", "gpt-[6-9]*"),
     Rules(
         *("azure", "*", "automatic", "learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching"),
         minimum=1024,
         step=128,
         lifetimes=(300,),
-        cache_key=True,
+        cache_key="prompt_cache_key",
     ),
     # ai.google.dev/api/generate-content#UsageMetadata: JSON of protocol buffers, which leaves out zeros. Its
     # implicit cache promises nothing: others measured 1 hit in 138 for growing chats.
@@ -133,12 +170,22 @@ ROWS = (
         "vertex_ai*", "gemini*", "automatic", "docs.cloud.google.com context-cache-overview", silent_zero=True
     ),
     Rules("deepseek", "*", "automatic", "api-docs.deepseek.com/guides/kv_cache"),
-    Rules("xai", "*", "automatic", "docs.x.ai/developers/advanced-api-usage/prompt-caching", reads=0.25),
-    Rules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", lifetimes=(7200,), reads=0.5),
     Rules(
-        "mistral", "*", "unknown", "docs.mistral.ai prompt-caching: asked for by prompt_cache_key, not sent"
+        *("xai", "*", "automatic", "docs.x.ai/developers/advanced-api-usage/prompt-caching"),
+        reads=0.25,
+        cache_key="extra_headers.x-grok-conv-id",
     ),
-    Rules("fireworks_ai", "*", "automatic", "docs.fireworks.ai/guides/prompt-caching", reads=0.5),
+    Rules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", lifetimes=(7200,), reads=0.5),
+    # Asked for by the key, which litellm knows only of others.
+    Rules(
+        *("mistral", "*", "automatic", "docs.mistral.ai/studio-api/conversations/advanced/prompt-caching"),
+        cache_key="extra_body.prompt_cache_key",
+    ),
+    Rules(
+        *("fireworks_ai", "*", "automatic", "docs.fireworks.ai/guides/prompt-caching"),
+        reads=0.5,
+        cache_key="prompt_cache_key",
+    ),
     Rules("openrouter", "*", "automatic", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
     Rules(
         *("llama.cpp", "*", "automatic", "github.com/ggml-org/llama.cpp tools/server: cache_prompt"),

@@ -23,6 +23,7 @@ PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
 # one points tiktoken to a folder of litellm's.
 FIRST_REQUEST = (
     "litellm.litellm_core_utils.default_encoding",
+    "litellm.llms.mistral.chat.transformation",
     "litellm.llms.github_copilot.per_user_auth",
     "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
 )

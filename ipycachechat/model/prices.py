@@ -20,12 +20,14 @@ FIELDS = {
 
 
 def entry(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Mapping[str, Any]:
-    """Litellm's record of the model; empty where there is none."""
-    if found := data.get(f"{provider}/{name}"):
-        return found
-    plain = data.get(name, {})
-    family = str(plain.get("litellm_provider", ""))
-    return plain if family.startswith(provider) else {}
+    """Litellm's record of the model; empty where there is none. A route before the name (`converse/`) is none of it."""
+    for known in (name, name.rpartition("/")[2]):
+        if found := data.get(f"{provider}/{known}"):
+            return found
+        plain = data.get(known, {})
+        if str(plain.get("litellm_provider", "")).startswith(provider):
+            return plain
+    return {}
 
 
 def price(record: Mapping[str, Any]) -> Price:

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ipycachechat.core.errors import Dropped, EmptyAnswer, UnknownModel
@@ -54,18 +54,29 @@ def target(model: str, limit: int) -> Target:
     if not name.strip():
         raise UnknownModel(f"{model!r} names a provider but no model", "Write it as PROVIDER/MODEL.")
     record = prices.entry(litellm.model_cost, provider, name)
-    by = rules(provider, name)
+    by, price = rules(provider, name), prices.price(record)
+    if by.hour_if_priced and price.rates.write_1h is None:
+        by = replace(by, lifetimes=by.lifetimes[:1], writes=by.writes[:1])
+    # "openai" also names whoever speaks its protocol, and may refuse what it does not know.
+    its_own = provider != "openai" or bool(record)
+    if not its_own:
+        by = replace(by, marker="", checkpoints=0, cache_key="")
     return Target(
         model,
         model,
         by,
-        prices.price(record),
+        price,
         prices.most_tokens(record, limit),
         int(record.get("prompt_cache_min_tokens") or by.minimum or 0),
         scope(provider, name),
-        # Only to models that are the provider's own: others that speak its protocol may refuse it.
-        {"prompt_cache_key": KERNEL} if by.cache_key and record else {},
+        _carrying(by.cache_key),
     )
+
+
+def _carrying(cache_key: str) -> Json:
+    """The parameter of litellm's that carries this kernel's key, if any does."""
+    parameter, _, inner = cache_key.partition(".")
+    return {parameter: {inner: KERNEL} if inner else KERNEL} if parameter else {}
 
 
 def scope(provider: str, name: str) -> tuple[str, ...]:

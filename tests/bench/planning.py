@@ -47,7 +47,7 @@ def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
         prepared = memory.prepare(sent, Settings(), 1024, now)
         memory.foresee(prepared)
         planned = time.perf_counter()
-        mark(messages(sent), prepared.chain, prepared.plan.marks)
+        mark(messages(sent), prepared.chain, prepared.plan.marks, memory.by)
         made = time.perf_counter()
         expected = prepared.plan.expected
         bill = Usage(expected.input, expected.read, expected.written, expected.written_1h, 1)

@@ -27,7 +27,7 @@ SAID = [
 
 
 def marked(said: list[Said], *places: int) -> list[dict[str, Any]]:
-    return mark(messages(said), chain(said), [Mark(at, 3600) for at in places])
+    return mark(messages(said), chain(said), [Mark(at, 3600) for at in places], CLAUDE)
 
 
 def test_the_marker_goes_where_the_provider_counts_the_block() -> None:
@@ -44,7 +44,7 @@ def test_the_marker_goes_where_the_provider_counts_the_block() -> None:
 def test_the_messages_given_stay_as_they_were() -> None:
     sent = messages(SAID)
     before = copy.deepcopy(sent)
-    mark(sent, chain(SAID), [Mark(at, 300) for at in (0, 4, 6, 8)])
+    mark(sent, chain(SAID), [Mark(at, 300) for at in (0, 4, 6, 8)], CLAUDE)
     assert sent == before
 
 

@@ -20,15 +20,15 @@ from ipycachechat.core.rules import ROWS, rules
     ],
 )
 def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
-    assert rules(provider, model).marks
+    assert rules(provider, model).marker == "cache_control"
 
 
 @pytest.mark.parametrize(
     ("provider", "model"),
     [
         ("openai", "gpt-5.5"),
-        ("openai", "gpt-5.6-terra"),
         ("openai", "my-claude"),
+        ("azure", "gpt-5.6-terra"),
         ("gemini", "gemini-3.8-flash"),
         ("vertex_ai", "gemini-3.8-flash"),
         ("openrouter", "google/gemini-3.8-flash"),
@@ -40,7 +40,12 @@ def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
     ],
 )
 def test_nobody_else_is(provider: str, model: str) -> None:
-    assert not rules(provider, model).marks
+    assert not rules(provider, model).marker
+
+
+@pytest.mark.parametrize("model", ["gpt-5.6-terra", "gpt-5.9", "gpt-6.1-sol"])
+def test_newer_gpt_is_told_where_to_break_in_a_form_of_its_own(model: str) -> None:
+    assert rules("openai", model).marker == "prompt_cache_breakpoint"
 
 
 def test_only_who_bills_writes_tells_them_apart() -> None:
@@ -57,7 +62,8 @@ def test_every_row_has_a_source_and_fits_together(row: object) -> None:
     assert row.source
     assert len(row.writes) in (0, len(row.lifetimes))
     assert list(row.lifetimes) == sorted(row.lifetimes)
-    if row.marks:
-        assert row.checkpoints and row.lookback and row.minimum and row.writes
-    else:
-        assert row.checkpoints == 0
+    assert bool(row.marker) == bool(row.checkpoints)
+    if row.asked == "explicit":
+        assert row.marker and row.lookback and row.minimum and row.writes
+    if row.marker:
+        assert row.asked in ("explicit", "implicit") and row.lifetimes

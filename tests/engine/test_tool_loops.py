@@ -151,14 +151,20 @@ def test_tools_changed(talk: Loop) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"tool_choice": "none"}, {"reasoning_effort": "low"}, {"parallel_tool_calls": False}]
+    ("options", "told", "named"),
+    [
+        ({"tool_choice": "none"}, Cause.TOOL_CHOICE, "the tool choice"),
+        ({"parallel_tool_calls": False}, Cause.TOOL_CHOICE, "in parallel"),
+        ({"reasoning_effort": "low"}, Cause.THINKING, "effort"),
+        ({"reasoning_effort": "low", "tool_choice": "none"}, Cause.SETTINGS, "effort and the tool choice"),
+    ],
 )
-def test_settings_changed(talk: Loop, options: Json) -> None:
+def test_settings_changed(talk: Loop, options: Json, told: Cause, named: str) -> None:
     begun(talk)
     talk.options = options
     talk.user(10, 4)
     expected, bill, reason = talk.send()
-    assert reason and reason.cause is Cause.SETTINGS
+    assert reason and reason.cause is told and named in reason.sentence
     assert expected.read == bill.read
     talk.user(10, 5)
     expected, bill, reason = talk.send()

@@ -104,6 +104,19 @@ def test_what_cannot_be_kept_warm_is_refused_and_nothing_is_sent(talk: Talk) -> 
     assert not talk.server.requests
 
 
+def test_claude_elsewhere_is_kept_warm_by_the_shortest_answer(talk: Talk) -> None:
+    talk.model, talk.ttl = "openrouter/anthropic/claude-sonnet-4.5", 300
+    talk.ask(words(3000))
+    asked = len(talk.server.requests)
+    keep(talk, 900)
+    sent = talk.server.requests[asked:]
+    assert len(sent) == 3
+    assert all(request.body["max_tokens"] == 1 for request in sent)
+    assert all(request.bill and (request.bill.read, request.bill.written) == (3000, 0) for request in sent)
+    assert talk.ask("and?").reason is None
+    assert talk.bill.read == 3000
+
+
 def test_a_question_meanwhile_begins_the_account_anew(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))

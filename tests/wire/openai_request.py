@@ -119,8 +119,10 @@ def check_names(body: Json) -> None:
             code="invalid_value",
         )
         content = message.get("content")
+        # What the assistant said is not among the blocks that can bear a breakpoint.
+        parts = PART - {"prompt_cache_breakpoint"} if message.get("role") == "assistant" else PART
         for j, part in enumerate(content if isinstance(content, list) else ()):
-            known(part, PART, f"messages[{i}].content[{j}]")
+            known(part, parts, f"messages[{i}].content[{j}]")
         for j, tool in enumerate(message.get("tool_calls") or ()):
             known(tool, frozenset(("id", "type", "function", "custom")), f"messages[{i}].tool_calls[{j}]")
         empty = content is None and not (message.get("tool_calls") or message.get("refusal"))
