@@ -13,7 +13,7 @@ from ipycachechat.core import cache, request
 from ipycachechat.core.cache import CacheState
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
-from ipycachechat.core.miss import Before, Reason
+from ipycachechat.core.miss import Before, Cause, Reason
 from ipycachechat.core.plan import SCRIPT, Pace, sent_marks
 from ipycachechat.core.prefix import Count, Said, Settings, guess
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
@@ -52,6 +52,7 @@ class Engine:
         self._latest: Target | None = None
         self.asked = 0
         """Requests that a person made, keepalives not among them."""
+        self._open: set[int] = set()
 
     def memory(self, to: Target) -> Memory:
         """What has been sent to this model."""
@@ -77,15 +78,18 @@ class Engine:
         messages = cache.mark(messages, prepared.chain, sent_marks(prepared.plan, to.rules), to.rules)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
-        return Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))
+        exchange = Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))
+        self._open.add(id(exchange))
+        return exchange
 
     def foresee(self, to: Target, prepared: Prepared) -> Reason | None:
         """Why less will be read than could be, if the plan comes true."""
-        return self.memory(to).foresee(prepared, self._other(to))
+        return self.memory(to).foresee(prepared, self._other(to), to.model)
 
     def book(self, prepared: Prepared, exchange: Exchange, *, keep: bool = False) -> Booked:
         """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
         used, to = exchange.usage, exchange.target
+        self._open.discard(id(exchange))
         bill = cost(used, to.price)
         if not exchange.text and used == NOTHING_REPORTED:
             return Booked(used, bill)
@@ -94,11 +98,13 @@ class Engine:
         if keep:
             memory = self.memory(to).refreshed(prepared, used)
         else:
-            memory, reason = self.memory(to).billed(prepared, used, self._other(to))
+            memory, reason = self.memory(to).billed(prepared, used, self._other(to), to.model)
+            if reason and reason.cause is Cause.SILENT and not exchange.finish and to.rules.reports:
+                reason = None  # it would have been told at the end of the answer
             self._latest = to
             self.asked += 1
         self._memories[to.scope] = memory
-        return Booked(used, bill, reason, memory.warm_until())
+        return Booked(used, bill, reason, memory.warm_until(prepared))
 
     def forecast(
         self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None
@@ -120,13 +126,19 @@ class Engine:
             self.foresee(to, prepared) if self.memory(to).chain.prefixes else None,
         )
 
-    def latest_is(self, to: Target) -> bool:
-        """Whether nobody else has been asked since."""
-        return self._latest is None or self._latest.scope == to.scope
+    @property
+    def busy(self) -> bool:
+        """Whether a request is on its way, which refreshes what it reads."""
+        return bool(self._open)
+
+    @property
+    def latest(self) -> tuple[str, ...]:
+        """The scope that was asked last; empty before the first question."""
+        return self._latest.scope if self._latest else ()
 
     def _other(self, to: Target) -> Before | None:
         """The last request, if it was to another model."""
-        if self._latest is None or self.latest_is(to):
+        if self._latest is None or self.latest == to.scope:
             return None
         memory = self.memory(self._latest)
         return Before(memory.chain, memory.marked, memory.state, memory.by, self._latest.model)

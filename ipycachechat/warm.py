@@ -18,6 +18,9 @@ MARGIN = 30.0
 SHARE = 0.2
 """Of a lifetime that is so short that the margin would be most of it."""
 
+AGAIN = 5.0
+"""Seconds until the next look, while a question is being answered."""
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -77,10 +80,11 @@ class KeepWarm:
     async def _keep(self) -> str:
         engine, to = self._engine, self._to
         requests, paid = engine.asked, 0.0
+        here = (engine.latest, to.scope)
         while True:
             if engine.asked != requests:  # the person is there: what was paid has served its end
                 requests, paid = engine.asked, 0.0
-            if not engine.latest_is(to):
+            if engine.latest not in here:
                 return "another model has been asked since"
             prepared = engine.prepare(to, self._said(), keep=True)
             memory = engine.memory(to)
@@ -93,6 +97,9 @@ class KeepWarm:
                 return "the time is over" if self.refreshed else "it stays warm for so long by itself"
             if due > prepared.at:
                 await self._sleep(due - prepared.at)
+                continue
+            if engine.busy:
+                await self._sleep(AGAIN)
                 continue
             booked = await send(engine, to, memory.touch(prepared, next_one.at))
             self.refreshed += 1

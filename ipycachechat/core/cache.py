@@ -31,6 +31,10 @@ class Entry:
     at: int = -1
     """Its index in every chain that has it; where whole chains live, that of the last prefix."""
 
+    def again(self, now: float) -> Entry:
+        """Read or written again by a request that started at `now`."""
+        return replace(self, used=max(self.used, now), expires=max(self.expires, now + self.ttl))
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -66,29 +70,48 @@ class CacheState:
         return sorted(live, key=lambda one: one[0])
 
     def tokens(self, chain: Chain, at: int) -> tuple[int, bool]:
-        """Tokens of a prefix (-1: none), and whether they are exact: from the nearest known one before it."""
+        """Tokens of a prefix (-1: none), and whether they are exact.
+
+        What lies between two prefixes that were billed is shared out by size; what comes after is guessed.
+        """
         if at < 0:
             return 0, True
+        prefixes = chain.prefixes
         if self.exact:
-            return round(chain.prefixes[at].size), True
-        for near in range(at, -1, -1):
-            known = self.known.get(chain.prefixes[near].digest)
-            if known is not None:
-                more = chain.prefixes[at].size - chain.prefixes[near].size
-                return known + round(more * self.ratio), near == at
-        return round(chain.prefixes[at].size * self.ratio), False
+            return round(prefixes[at].size), True
+        exact = self.known.get(prefixes[at].digest)
+        if exact is not None:
+            return exact, True
+        below = next((n for n in range(at - 1, -1, -1) if prefixes[n].digest in self.known), -1)
+        above = next((n for n in range(at + 1, len(prefixes)) if prefixes[n].digest in self.known), -1)
+        return self._between(chain, below, at, above), False
 
     def sizes(self, chain: Chain) -> list[tuple[int, bool]]:
         """Tokens of every prefix, and whether they are exact, in one pass."""
+        prefixes = chain.prefixes
         if self.exact:
-            return [(round(prefix.size), True) for prefix in chain.prefixes]
-        found, known, size = [], 0, 0.0
-        for prefix in chain.prefixes:
-            exact = self.known.get(prefix.digest)
-            if exact is not None:
-                known, size = exact, prefix.size
-            found.append((known + round((prefix.size - size) * self.ratio), exact is not None))
+            return [(round(prefix.size), True) for prefix in prefixes]
+        known = [n for n, prefix in enumerate(prefixes) if prefix.digest in self.known]
+        found, below, later = [], -1, iter([*known, -1])
+        above = next(later)
+        for at, prefix in enumerate(prefixes):
+            if at == above:
+                found.append((self.known[prefix.digest], True))
+                below, above = above, next(later)
+            else:
+                found.append((self._between(chain, below, at, above), False))
         return found
+
+    def _between(self, chain: Chain, below: int, at: int, above: int) -> int:
+        """Tokens of a prefix from the nearest known ones around it; -1: none."""
+        prefixes = chain.prefixes
+        least = self.known[prefixes[below].digest] if below >= 0 else 0
+        size = prefixes[below].size if below >= 0 else 0.0
+        more = prefixes[at].size - size
+        if above < 0:
+            return least + round(more * self.ratio)
+        most, whole = self.known[prefixes[above].digest], prefixes[above].size - size
+        return least + round(max(0, most - least) * (more / whole if whole else 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +171,7 @@ def outcome(
     )
     end = max((state.tokens(chain, m.at)[0] for m in beyond), default=read)
     end = max(end, hour)
-    return Outcome(read, end - read, hour - read, total - end, hit, exact and known)
+    return Outcome(read, end - read, hour - read, max(total, end) - end, hit, exact and known)
 
 
 def _automatic(chain: Chain, state: CacheState, by: Rules, minimum: int, now: float) -> Outcome:
@@ -162,28 +185,42 @@ def _automatic(chain: Chain, state: CacheState, by: Rules, minimum: int, now: fl
 
 
 def sent(
-    chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, minimum: int, now: float
+    chain: Chain,
+    marks: Sequence[Mark],
+    state: CacheState,
+    by: Rules,
+    minimum: int,
+    now: float,
+    *,
+    wrote: bool = True,
 ) -> CacheState:
-    """The state once the response to a request that started at `now` has begun: entries written and refreshed."""
+    """The state once the response to a request that started at `now` has begun: entries written and refreshed.
+
+    `wrote`: False if the bill says that nothing was written. Another request may have refreshed an entry later on.
+    """
     entries = {digest: entry for digest, entry in state.entries.items() if now - entry.expires < FORGET}
     if by.asked == "automatic":
         ttl = by.lifetimes[0] if by.lifetimes else 0
         entry = Entry(ttl, now, now + ttl, len(chain.prefixes) - 1)
-        entries |= dict.fromkeys((prefix.digest for prefix in chain.prefixes), entry)
+        first = next(
+            (n for n in range(len(chain.prefixes)) if state.tokens(chain, n)[0] >= minimum),
+            len(chain.prefixes),
+        )
+        entries |= dict.fromkeys((prefix.digest for prefix in chain.prefixes[first:]), entry)
         return replace(state, entries=entries)
     usable = allowed(chain, marks, state, minimum)
-    for hit in hits(chain, usable, state, by, now):
-        if hit >= 0:
-            entry = entries[chain.prefixes[hit].digest]
-            entries[chain.prefixes[hit].digest] = replace(entry, used=now, expires=now + entry.ttl)
-    for mark in usable:
+    for at in {*hits(chain, usable, state, by, now), *(mark.at for mark in usable)} - {-1}:
+        digest = chain.prefixes[at].digest
+        if there := state.live(digest, now):
+            entries[digest] = there.again(now)
+    for mark in usable if wrote else ():
         digest = chain.prefixes[mark.at].digest
-        entry = state.live(digest, now) or Entry(mark.ttl, now, now, mark.at)
-        entries[digest] = replace(entry, used=now, expires=now + entry.ttl)
+        if not state.live(digest, now):
+            entries[digest] = Entry(mark.ttl, now, now + mark.ttl, mark.at)
     return replace(state, entries=entries)
 
 
-def learn(
+def counted(
     chain: Chain,
     marks: Sequence[Mark],
     expected: Outcome,
@@ -191,26 +228,38 @@ def learn(
     by: Rules,
     total: int | None,
     read: int | None,
+    written: int | None,
 ) -> CacheState:
-    """The state after the bill: exact counts, and no entry that the provider has shown not to hold."""
-    if total is None or not chain.prefixes:
+    """The state with what a bill tells of the sizes of prefixes."""
+    if total is None or not chain.prefixes or state.exact:
         return state
-    known, entries = dict(state.known), dict(state.entries)
-    last = chain.prefixes[-1]
+    known, last = dict(state.known), chain.prefixes[-1]
     known[last.digest] = total
-    if read and expected.hit >= 0 and expected.exact is False and abs(read - expected.read) <= 0.1 * read + 8:
-        known[chain.prefixes[expected.hit].digest] = read
-    if read is not None and expected.hit >= 0 and read < expected.read * (1 - TOLERANCE):
-        searched = _searched(chain, marks, by)
-        for at in range(expected.hit, -1, -1):
-            if state.tokens(chain, at)[0] <= read * (1 + TOLERANCE):
-                break
-            if at in searched:
-                entries.pop(chain.prefixes[at].digest, None)
-    ratio = state.ratio
-    if not state.exact and last.size > 50:
-        ratio = total / last.size
-    return replace(state, known=known, entries=entries, ratio=ratio)
+    if by.asked in ("explicit", "implicit"):
+        if read and written and marks:
+            known[chain.prefixes[marks[-1].at].digest] = read + written
+        # What is read is an entry as a whole: the one expected, unless it is just as long as a shorter one.
+        if read and expected.hit >= 0:
+            shorter = (chain.prefixes[n].digest for n in range(expected.hit))
+            if read not in (known.get(digest) for digest in shorter):
+                known.setdefault(chain.prefixes[expected.hit].digest, read)
+    ratio = total / last.size if last.size > 50 else state.ratio
+    return replace(state, known=known, ratio=ratio)
+
+
+def disproved(
+    chain: Chain, marks: Sequence[Mark], expected: Outcome, state: CacheState, by: Rules, read: int | None
+) -> CacheState:
+    """The state without the entries that the provider would have read, had it held them."""
+    if read is None or expected.hit < 0 or read >= expected.read * (1 - TOLERANCE):
+        return state
+    searched = _searched(chain, marks, by)
+    gone = {
+        chain.prefixes[at].digest
+        for at in range(expected.hit + 1)
+        if at in searched and state.tokens(chain, at)[0] > read * (1 + TOLERANCE)
+    }
+    return replace(state, entries={name: one for name, one in state.entries.items() if name not in gone})
 
 
 def _searched(chain: Chain, marks: Sequence[Mark], by: Rules) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ipycachechat.core.cache import CacheState, Mark, learn, outcome, sent
+from ipycachechat.core.cache import CacheState, Mark, Outcome, counted, disproved, outcome, sent
 from ipycachechat.core.miss import Before, Reason, explain
 from ipycachechat.core.plan import Fork, Pace, Plan, plan
 from ipycachechat.core.prefix import Chain, Count, Said, Settings, chain, guess
@@ -71,25 +71,23 @@ class Memory:
 
     def refreshed(self, prepared: Prepared, usage: Usage) -> Memory:
         """The memory after a request that only kept the cache warm: no pause of the person's, and nothing said."""
-        links, planned = prepared.chain, prepared.plan
-        state = learn(links, planned.marks, planned.expected, self.state, self.by, usage.input, usage.read)
-        state = sent(links, planned.marks, state, self.by, prepared.minimum, prepared.at)
-        return replace(self, state=state)
+        return self._told(prepared, usage)[0]
 
     def billed(
-        self, prepared: Prepared, usage: Usage, other: Before | None = None
+        self, prepared: Prepared, usage: Usage, other: Before | None = None, model: str = ""
     ) -> tuple[Memory, Reason | None]:
         """The memory after the response has begun and the bill has come, and why less was read, if it was.
 
-        `other`: the last request, if it was to another model.
+        `other`: the last request, if it was to another model than `model` or with another key.
         """
         links, planned = prepared.chain, prepared.plan
-        reason = self._explain(prepared, usage.read, other)
-        state = self.refreshed(prepared, usage).state
+        after, known = self._told(prepared, usage)
+        # The bill tells sizes that could only be guessed before.
+        knowing = replace(self, state=known)
+        reason = knowing._explain(prepared, self._expected(prepared, known), usage.read, other, model)
         marked = planned.last if planned.marks else len(links.prefixes) - 1
         after = replace(
-            self,
-            state=state,
+            after,
             chain=links,
             marked=marked,
             pace=self.pace.seen(prepared.at),
@@ -103,32 +101,51 @@ class Memory:
             after = replace(after, longest=Before(links, marked))
         return after, reason
 
-    def _explain(self, prepared: Prepared, read: int | None, other: Before | None) -> Reason | None:
+    def _expected(self, prepared: Prepared, state: CacheState) -> Outcome:
+        """The bill that the plan promises by this state."""
+        return outcome(prepared.chain, prepared.plan.marks, state, self.by, prepared.minimum, prepared.at)
+
+    def _told(self, prepared: Prepared, usage: Usage) -> tuple[Memory, CacheState]:
+        """The memory after a bill, and what was believed before it, with the sizes that it tells."""
+        links, marks, by = prepared.chain, prepared.plan.marks, self.by
+        known = counted(
+            links, marks, prepared.plan.expected, self.state, by, usage.input, usage.read, usage.written
+        )
+        state = disproved(links, marks, self._expected(prepared, known), known, by, usage.read)
+        wrote = not by.bills_writes or usage.written != 0
+        state = sent(links, marks, state, by, prepared.minimum, prepared.at, wrote=wrote)
+        return replace(self, state=state), known
+
+    def _explain(
+        self, prepared: Prepared, expected: Outcome, read: int | None, other: Before | None, model: str
+    ) -> Reason | None:
         """The costlier of two reasons: beside the last request, and beside the longest one."""
         reasons = [
             explain(
                 prepared.chain,
-                prepared.plan.expected,
+                expected,
                 read,
                 replace(before, state=self.state),
                 self.by,
                 prepared.minimum,
                 prepared.at,
                 other,
+                model,
             )
             for before in (Before(self.chain, self.marked), self.longest)
         ]
         return max(reasons, key=lambda reason: (reason is not None, (reason and reason.tokens) or 0))
 
-    def foresee(self, prepared: Prepared, other: Before | None = None) -> Reason | None:
+    def foresee(self, prepared: Prepared, other: Before | None = None, model: str = "") -> Reason | None:
         """Why less will be read than could be, if the plan comes true."""
-        return self._explain(prepared, prepared.plan.expected.read, other)
+        expected = prepared.plan.expected
+        return self._explain(prepared, expected, expected.read, other, model)
 
-    def warm_until(self) -> float | None:
-        """Until when the last request's prefix, or nearly all of it, should be read again; None: unknown."""
-        if not self.by.lifetimes or self.marked < 0:
+    def warm_until(self, prepared: Prepared) -> float | None:
+        """Until when a request's prefix, or nearly all of it, should be read again; None: unknown, or not at all."""
+        prefixes, marked = prepared.chain.prefixes, prepared.plan.last
+        if not self.by.lifetimes or not prefixes:
             return None
-        prefixes = self.chain.prefixes
-        enough = NEARLY_ALL * prefixes[self.marked].size
-        live = self.state.on(self.chain, self.pace.last or 0.0)
+        enough = NEARLY_ALL * prefixes[marked].size
+        live = self.state.on(prepared.chain, prepared.at)
         return max((entry.expires for at, entry in live if prefixes[at].size >= enough), default=None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ipycachechat.core.cache import TOLERANCE, CacheState, Outcome
+from ipycachechat.core.conversation import Message
 from ipycachechat.core.prefix import Chain, Said
 from ipycachechat.core.rules import Rules
 
@@ -25,6 +26,7 @@ class Cause(Enum):
     TOOL_CHOICE = "tool choice changed"
     SETTINGS = "another setting changed"
     MODEL = "model changed"
+    KEY = "key or address changed"
     DROPPED = "dropped by the provider"
     SILENT = "not reported"
 
@@ -42,6 +44,7 @@ ADVICE = {
     Cause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
     Cause.SETTINGS: "What to do: choose settings once, at the start.",
     Cause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
+    Cause.KEY: "What to do: ask with the same key at the same address, while the cache is warm there.",
     Cause.DROPPED: "Nothing to do: a cache is no promise. If it happens often, %chat doctor looks at the rules.",
     Cause.SILENT: "Nothing to do: nobody can tell what was read.",
 }
@@ -100,6 +103,7 @@ class Reason:
             Cause.TOOL_CHOICE: setting,
             Cause.SETTINGS: setting,
             Cause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
+            Cause.KEY: f"the key or the address changed, and every one has a cache of its own{cost}",
             Cause.DROPPED: f"the provider did not read what should still have been warm{cost}",
             Cause.SILENT: "the provider does not report what it read from the cache",
         }[self.cause]
@@ -133,10 +137,12 @@ def explain(
     minimum: int,
     now: float,
     other: Before | None = None,
+    model: str = "",
 ) -> Reason | None:
     """The reason for what was read, None if nothing was missed.
 
-    `before`: an earlier request to this model, with the state now. `other`: the last one, if to another model.
+    `before`: an earlier request to this model, with the state now. `other`: the last one, if to another model
+    than `model`, or with another key.
     """
     if read is None:
         return Reason(Cause.SILENT)
@@ -148,15 +154,16 @@ def explain(
         if lost > 0
     }
     worst = max(found, key=lambda cause: found[cause], default=None)
-    lost = found[worst] if worst else 0
+    total = before.state.tokens(chain, len(chain.prefixes) - 1)[0]
+    lost = min(found[worst], total - read) if worst else 0
     # A step more or less is no miss, nor is what only a guess of sizes makes of it.
     unsure = 0 if expected.exact else TOLERANCE * max(expected.read, read + lost)
     if worst is None or lost <= max(by.step if by.step > 1 else 0, unsure):
         return _nothing_there(chain, read, before, minimum)
-    if worst is Cause.MODEL:
-        return Reason(Cause.MODEL, lost, model=other.model if other else "")
+    if worst is Cause.MODEL and other is not None:
+        return Reason(Cause.KEY if other.model == model else Cause.MODEL, lost, model=other.model)
     if worst is Cause.EXPIRED:
-        return Reason(Cause.EXPIRED, lost, seconds=now - _last_use(chain, before))
+        return Reason(Cause.EXPIRED, lost, seconds=now - _last_use(chain, before, now))
     if worst is Cause.DROPPED:
         return Reason(Cause.DROPPED, lost)
     return _diverged(chain, before.chain, chain.common(before.chain), lost)
@@ -174,7 +181,9 @@ def _lost(
 ) -> dict[Cause, int]:
     """Tokens that each cause kept from being read; EDITED stands for whatever makes two requests differ."""
     state = before.state
-    lost = {Cause.DROPPED: expected.read - read}
+    size, sure = state.tokens(chain, expected.hit)
+    # Whether so short a prefix was ever written is not known before one has been billed.
+    lost = {Cause.DROPPED: expected.read - read if sure or size > 2 * minimum else 0}
     if other is not None:
         lost[Cause.MODEL] = state.tokens(chain, other.held(chain, now))[0] - max(read, expected.read)
     if not before.chain.prefixes:
@@ -182,8 +191,8 @@ def _lost(
     common = chain.common(before.chain)
     # Of who does not say how long it keeps anything, nobody can say that it kept it too shortly.
     if by.lifetimes:
-        ever = state.tokens(chain, _ever(chain, state, common))[0]
-        lost[Cause.EXPIRED] = ever - max(expected.read, read)
+        gone = state.tokens(chain, _expired(chain, state, common, now))[0]
+        lost[Cause.EXPIRED] = gone - max(expected.read, read)
     there = [entry for entry in state.ever(before.chain) if entry.at >= common]
     if there and state.tokens(before.chain, before.marked)[0] >= minimum:
         gone = _sent_before(chain, before.chain, common, state, max(read, expected.read))
@@ -191,7 +200,7 @@ def _lost(
         if not by.lifetimes or any(now < entry.expires for entry in there):
             lost[Cause.EDITED] = gone
         else:
-            lost[Cause.EXPIRED] += gone
+            lost[Cause.EXPIRED] = gone
     return lost
 
 
@@ -214,29 +223,33 @@ def _asked_again(chain: Chain) -> int:
 
 
 def _sent_before(chain: Chain, before: Chain, common: int, state: CacheState, read: int) -> int:
-    """Tokens beyond what was read of messages that the request before had too, behind what differs."""
+    """Tokens beyond what was read of blocks that the request before had too, wherever they stood."""
     old = {said.message for said in before.said}
-    sizes = [tokens for tokens, _ in state.sizes(chain)]
-    lost = 0
-    for n in range(common, _asked_again(chain) + 1):
-        message = chain.prefixes[n].message
-        same = message < 0 or chain.said[message].message in old
-        if sizes[n] > read and same:
-            lost += sizes[n] - (sizes[n - 1] if n else 0)
-    return lost
+    upto = [0, *(tokens for tokens, _ in state.sizes(chain))]
+    lost, kept = 0, False
+    for n in range(_asked_again(chain) + 1):
+        number = chain.prefixes[n].message
+        message = chain.said[number].message if number >= 0 else None
+        tool = message is None and chain.settings.tools[n] in before.settings.tools
+        if (tool or n < common or message in old) and upto[n + 1] > read:
+            lost += upto[n + 1] - max(upto[n], read)
+            # That two answers have the same words does not make a turn the same.
+            kept |= n < common or message is None or message.role != "assistant" or bool(message.calls)
+    return lost if kept else 0
 
 
-def _ever(chain: Chain, state: CacheState, common: int) -> int:
-    """The longest prefix that was ever written, expired or not."""
-    return next((n for n in range(common - 1, -1, -1) if chain.prefixes[n].digest in state.entries), -1)
+def _expired(chain: Chain, state: CacheState, common: int, now: float) -> int:
+    """The longest prefix that was written and has expired; -1: none."""
+    ends = ((n, state.entries.get(chain.prefixes[n].digest)) for n in range(common - 1, -1, -1))
+    return next((n for n, entry in ends if entry and entry.expires <= now), -1)
 
 
-def _last_use(chain: Chain, before: Before) -> float:
+def _last_use(chain: Chain, before: Before, now: float) -> float:
     """When the longest prefix was used that is not there any more."""
     state, common = before.state, chain.common(before.chain)
-    ever = _ever(chain, state, common)
-    if ever >= 0:
-        return state.entries[chain.prefixes[ever].digest].used
+    gone = _expired(chain, state, common, now)
+    if gone >= 0:
+        return state.entries[chain.prefixes[gone].digest].used
     return max(entry.used for entry in state.ever(before.chain))
 
 
@@ -258,11 +271,20 @@ def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
     edited = Reason(Cause.EDITED, lost, turn=come.turn, what=_what(come), cell=come.cell, was=was, now=now)
     if gone.cell and gone.cell == come.cell:
         return edited
-    if come.message in (said.message for said in before.said[old.message :]):
+    # With no cells to go by, the messages tell: what comes later in the other request was moved up or down by one.
+    cells = bool(gone.cell and come.cell)
+    mine = {_name(said, cells) for said in chain.said[new.message if new else 0 :]}
+    theirs = {_name(said, cells) for said in before.said[old.message :]}
+    if _name(gone, cells) not in mine and (cells or _name(come, cells) in theirs):
         return Reason(Cause.REMOVED, lost, turn=old.turn, cell=gone.cell, was=was)
-    if gone.message in (said.message for said in chain.said[new.message if new else 0 :]):
+    if _name(gone, cells) in mine and _name(come, cells) not in theirs:
         return Reason(Cause.INSERTED, lost, turn=come.turn, cell=come.cell, now=now)
     return edited
+
+
+def _name(said: Said, cells: bool) -> str | Message:
+    """By what a message is known again."""
+    return said.cell if cells else said.message
 
 
 def _what(said: Said) -> str:

@@ -134,6 +134,10 @@ def _marks(
     # forked before, what every fork begins with.
     wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
     wanted += [(at, ttl or long) for at in reversed(_pinned(chain))]
+    # If most of the prompt is new to the cache, the next edit of this cell would pay for all of it once more.
+    start = _start_of_turn(chain) - 1
+    if 2 * state.tokens(chain, hit)[0] < state.tokens(chain, start)[0]:
+        wanted += [(start, ending)]
     if chain.has(fork.at, fork.digest):
         wanted += [(fork.at, ttl or _keeping(by, pace, fork))]
     wanted += [(chain.head, ending)]
@@ -145,6 +149,14 @@ def _marks(
     # A longer lifetime may not come after a shorter one.
     longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
     return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+
+
+def _start_of_turn(chain: Chain) -> int:
+    """The first prefix of the newest turn."""
+    number = len(chain.said) - 1
+    while number > 0 and chain.said[number - 1].turn == chain.said[-1].turn:
+        number -= 1
+    return chain.starts[number]
 
 
 def _bearer(chain: Chain, at: int, by: Rules) -> int:

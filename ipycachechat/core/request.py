@@ -11,8 +11,9 @@ from ipycachechat.core.prefix import Said, Settings, guess
 from ipycachechat.core.rules import Rules, Tier
 
 Json = dict[str, Any]
-# To say it is the same as not to say it.
-DEFAULTS = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
+# To say it is the same as not to say it. The first two are not said at all, since litellm makes a third thing of them.
+UNSAID = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
+DEFAULTS = UNSAID | {("thinking", '{"type":"disabled"}')}
 
 
 def said(conversation: Conversation, prompt: str, system: str | None = None, cell: str = "") -> list[Said]:
@@ -40,7 +41,7 @@ def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] |
 
 def options(settings: Settings) -> Json:
     """The settings as litellm takes them."""
-    sent: Json = {name: json.loads(value) for name, value in settings.options}
+    sent: Json = {name: json.loads(value) for name, value in settings.options if (name, value) not in UNSAID}
     if settings.tools:
         sent["tools"] = [json.loads(tool) for tool in settings.tools]
     return sent

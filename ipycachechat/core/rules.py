@@ -39,6 +39,8 @@ class Rules:
     """Whether the provider says how much it read; None: some servers do."""
     minimum: int | None = None
     """Tokens below which nothing is cached; litellm's figure for the model goes first."""
+    minimums: tuple[tuple[str, int], ...] = ()
+    """The same for single models, by pattern of name."""
     step: int = 1
     """A read ends at a multiple of this many tokens."""
     marker: Marker = ""
@@ -66,6 +68,11 @@ class Rules:
     """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
     verified: str = ""
 
+    def least(self, model: str) -> int | None:
+        """The minimum for a model by this row."""
+        name = model.lower().replace(".", "-")
+        return next((n for pattern, n in self.minimums if fnmatchcase(name, pattern)), self.minimum)
+
     @property
     def choice(self) -> bool:
         """Whether there is more than one lifetime to ask for."""
@@ -86,6 +93,14 @@ CHANGES: Mapping[str, Tier] = {
 OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
 
 
+# The page's table "Cache limitations", for platforms and names that litellm has no figure of.
+CLAUDE_MINIMUMS = (
+    *((f"*{name}*", 512) for name in ("opus-5", "fable-5", "mythos-5")),
+    *((f"*{name}*", 2048) for name in ("opus-4-7", "mythos-preview", "haiku-3-5", "3-5-haiku")),
+    *((f"*{name}*", 4096) for name in ("opus-4-6", "opus-4-5", "haiku-4-5")),
+)
+
+
 def _claude(
     provider: str, model: str, source: str = ANTHROPIC, *, refresh: int = 1, hour_if_priced: bool = False
 ) -> Rules:
@@ -97,6 +112,7 @@ def _claude(
         source,
         bills_writes=True,
         minimum=1024,
+        minimums=CLAUDE_MINIMUMS,
         marker="cache_control",
         checkpoints=4,
         lookback=20,

@@ -67,7 +67,7 @@ def target(model: str, limit: int) -> Target:
         by,
         price,
         prices.most_tokens(record, limit),
-        int(record.get("prompt_cache_min_tokens") or by.minimum or 0),
+        int(record.get("prompt_cache_min_tokens") or by.least(name) or 0),
         scope(provider, name),
         _carrying(by.cache_key),
     )
@@ -79,13 +79,21 @@ def _carrying(cache_key: str) -> Json:
     return {parameter: {inner: KERNEL} if inner else KERNEL} if parameter else {}
 
 
+# Environment variables that name an address or a key, by how they begin; where not as the provider's name does.
+CLOUDS = {"bedrock": ("AWS", "BEDROCK"), "gemini": ("GEMINI", "GOOGLE"), "vertex": ("VERTEX", "GOOGLE")}
+PLACES = "KEY|TOKEN|BASE|URL|ENDPOINT|REGION|LOCATION|PROJECT|PROFILE|ROLE|ORGANIZATION"
+# A session's credentials change by the hour, and the account behind them does not.
+PASSING = re.compile("AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
+
+
 def scope(provider: str, name: str) -> tuple[str, ...]:
     """What shares a cache: the provider's address and key are what its environment variables say."""
-    family = provider.partition("_")[0].upper()
-    own = sorted((n, value) for n, value in os.environ.items() if n.startswith((family, "AWS", "GOOGLE")))
-    settings = "\0".join(
-        f"{n}={value}" for n, value in own if re.search("KEY|TOKEN|BASE|URL|REGION|PROJECT", n)
-    )
+    family = provider.partition("_")[0]
+    begins = CLOUDS.get(family, (family.upper(),))
+    own = sorted((n, v) for n, v in os.environ.items() if n.startswith(begins) and re.search(PLACES, n))
+    if "AWS_SESSION_TOKEN" in os.environ:
+        own = [(n, v) for n, v in own if not PASSING.fullmatch(n)]
+    settings = "\0".join(f"{n}={value}" for n, value in own)
     return provider, name, hmac.new(SECRET, settings.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
