@@ -188,7 +188,15 @@ class AsyncChat:
         self.history = self.history.change(self.history.now.add(turn))
         stale = sum(later.stale for later in self.history.now.turns[number:])
         return Done(
-            turn, booked.bill, error, number, prepared.plan.expected, booked.reason, booked.warm_until, stale
+            turn,
+            booked.bill,
+            error,
+            number,
+            prepared.plan.expected,
+            booked.reason,
+            booked.promised,
+            booked.warm_until,
+            stale,
         )
 
     def undo(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ipycachechat.core import cache, request
 from ipycachechat.core.cache import CacheState
@@ -15,9 +16,13 @@ from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
 from ipycachechat.core.miss import Before, Cause, Reason
 from ipycachechat.core.plan import SCRIPT, Pace, sent_marks
-from ipycachechat.core.prefix import Count, Said, Settings, guess
+from ipycachechat.core.prefix import Count, Said, Settings
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
+from ipycachechat.model import tokens
 from ipycachechat.model.provider import Exchange, Target
+
+TEXTS = 1 << 16
+"""Texts whose tokens are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Booked:
     bill: Cost
     reason: Reason | None = None
     warm_until: float | None = None
+    promised: bool = True
+    """Whether the rules say what should have been read."""
 
 
 class Engine:
@@ -40,24 +47,26 @@ class Engine:
         count: Count | None = None,
         pace: Pace = SCRIPT,
     ) -> None:
-        """`count`: the provider's own tokenizer, if it is at hand; else tokens are guessed and learned.
+        """`count`: the provider's own tokenizer, if it is at hand; else tokens are estimated and learned.
 
         `pace`: what is believed of the pauses before any has been seen.
         """
         self.ledger = Ledger()
         self.clock = clock
-        self._count = count
+        self._exact = count is not None
+        # The same texts are counted again whenever something before them has changed.
+        self._count = lru_cache(TEXTS)(count or tokens.count)
         self._pace = pace
         self._memories: dict[tuple[str, ...], Memory] = {}
         self._latest: Target | None = None
         self.asked = 0
         """Requests that a person made, keepalives not among them."""
-        self._open: set[int] = set()
+        self._open: set[Exchange] = set()
 
     def memory(self, to: Target) -> Memory:
         """What has been sent to this model."""
-        state = CacheState(exact=self._count is not None)
-        fresh = Memory(to.rules, state, pace=self._pace, count=self._count or guess)
+        state = CacheState(exact=self._exact)
+        fresh = Memory(to.rules, state, pace=self._pace, count=self._count)
         return self._memories.get(to.scope, fresh)
 
     def prepare(
@@ -79,7 +88,7 @@ class Engine:
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
         exchange = Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))
-        self._open.add(id(exchange))
+        self._open.add(exchange)
         return exchange
 
     def foresee(self, to: Target, prepared: Prepared) -> Reason | None:
@@ -89,7 +98,7 @@ class Engine:
     def book(self, prepared: Prepared, exchange: Exchange, *, keep: bool = False) -> Booked:
         """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
         used, to = exchange.usage, exchange.target
-        self._open.discard(id(exchange))
+        self._open.discard(exchange)
         bill = cost(used, to.price)
         if not exchange.text and used == NOTHING_REPORTED:
             return Booked(used, bill)
@@ -104,7 +113,7 @@ class Engine:
             self._latest = to
             self.asked += 1
         self._memories[to.scope] = memory
-        return Booked(used, bill, reason, memory.warm_until(prepared))
+        return Booked(used, bill, reason, memory.warm_until(prepared), bool(to.rules.lifetimes))
 
     def forecast(
         self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None

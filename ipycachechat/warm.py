@@ -82,6 +82,8 @@ class KeepWarm:
         requests, paid = engine.asked, 0.0
         here = (engine.latest, to.scope)
         while True:
+            while engine.busy and engine.clock() < self.until:  # what is being asked refreshes what it reads
+                await self._sleep(AGAIN)
             if engine.asked != requests:  # the person is there: what was paid has served its end
                 requests, paid = engine.asked, 0.0
             if engine.latest not in here:
@@ -97,9 +99,6 @@ class KeepWarm:
                 return "the time is over" if self.refreshed else "it stays warm for so long by itself"
             if due > prepared.at:
                 await self._sleep(due - prepared.at)
-                continue
-            if engine.busy:
-                await self._sleep(AGAIN)
                 continue
             booked = await send(engine, to, memory.touch(prepared, next_one.at))
             self.refreshed += 1

@@ -240,39 +240,28 @@ def counted(
             known[chain.prefixes[marks[-1].at].digest] = read + written
         # What is read is an entry as a whole: the one expected, unless it is just as long as a shorter one.
         if read and expected.hit >= 0:
-            shorter = (chain.prefixes[n].digest for n in range(expected.hit))
-            if read not in (known.get(digest) for digest in shorter):
+            shorter = [entry.at for entry in state.ever(chain) if entry.at < expected.hit]
+            if read not in (known.get(chain.prefixes[at].digest) for at in shorter):
                 known.setdefault(chain.prefixes[expected.hit].digest, read)
     ratio = total / last.size if last.size > 50 else state.ratio
     return replace(state, known=known, ratio=ratio)
 
 
-def disproved(
-    chain: Chain, marks: Sequence[Mark], expected: Outcome, state: CacheState, by: Rules, read: int | None
-) -> CacheState:
-    """The state without the entries that the provider would have read, had it held them."""
+def disproved(chain: Chain, expected: Outcome, state: CacheState, read: int | None) -> CacheState:
+    """The state without the entries that the provider would have read, had it held them.
+
+    Who has dropped the one used last is not believed to have kept an older one, and who has nothing to have anything.
+    """
     if read is None or expected.hit < 0 or read >= expected.read * (1 - TOLERANCE):
         return state
-    searched = _searched(chain, marks, by)
+    if not read:
+        return replace(state, entries={})
     gone = {
-        chain.prefixes[at].digest
-        for at in range(expected.hit + 1)
-        if at in searched and state.tokens(chain, at)[0] > read * (1 + TOLERANCE)
+        prefix.digest
+        for at, prefix in enumerate(chain.prefixes)
+        if prefix.digest in state.entries and state.tokens(chain, at)[0] > read * (1 + TOLERANCE)
     }
     return replace(state, entries={name: one for name, one in state.entries.items() if name not in gone})
-
-
-def _searched(chain: Chain, marks: Sequence[Mark], by: Rules) -> set[int]:
-    """The prefixes at which the provider looks for an entry: all, or those within some mark's look-back."""
-    if by.lookback is None:
-        return set(range(len(chain.prefixes)))
-    found: set[int] = set()
-    for mark in marks:
-        at = mark.at
-        while at >= 0 and chain.prefixes[mark.at].position - chain.prefixes[at].position < by.lookback:
-            found.add(at)
-            at -= 1
-    return found
 
 
 def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:

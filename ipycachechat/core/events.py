@@ -54,6 +54,8 @@ class Done:
     """What the bill should have been."""
     reason: Reason | None = None
     """Why less was read from the cache than could have been."""
+    promised: bool = True
+    """Whether the provider promises anything of its cache, so that something can be said to be missed."""
     warm_until: float | None = None
     """In seconds of the clock; None: unknown."""
     stale: int = 0

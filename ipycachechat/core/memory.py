@@ -111,7 +111,7 @@ class Memory:
         known = counted(
             links, marks, prepared.plan.expected, self.state, by, usage.input, usage.read, usage.written
         )
-        state = disproved(links, marks, self._expected(prepared, known), known, by, usage.read)
+        state = disproved(links, self._expected(prepared, known), known, usage.read)
         wrote = not by.bills_writes or usage.written != 0
         state = sent(links, marks, state, by, prepared.minimum, prepared.at, wrote=wrote)
         return replace(self, state=state), known

@@ -239,9 +239,11 @@ def _sent_before(chain: Chain, before: Chain, common: int, state: CacheState, re
 
 
 def _expired(chain: Chain, state: CacheState, common: int, now: float) -> int:
-    """The longest prefix that was written and has expired; -1: none."""
-    ends = ((n, state.entries.get(chain.prefixes[n].digest)) for n in range(common - 1, -1, -1))
-    return next((n for n, entry in ends if entry and entry.expires <= now), -1)
+    """The longest prefix that was written, if it has expired; -1: it has not, or there is none."""
+    for n in range(common - 1, -1, -1):
+        if entry := state.entries.get(chain.prefixes[n].digest):
+            return n if entry.expires <= now else -1
+    return -1
 
 
 def _last_use(chain: Chain, before: Before, now: float) -> float:

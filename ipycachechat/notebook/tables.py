@@ -12,6 +12,9 @@ from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.notebook import markdown
 from ipycachechat.notebook.badge import clock, count, money
 
+NOBODY_KNOWS = (
+    "nobody can tell whether more could have been read: this provider promises nothing of its cache"
+)
 ABOUT = 60
 """Characters of a text that are shown around a difference."""
 
@@ -66,7 +69,9 @@ def why(done: Done | None) -> str:
     lines += _columns(heads, table)
     reason = done.reason
     if reason is None:
-        return "\n".join([*lines, "nothing was missed: all that could be read was read"])
+        known = done.turn.usage.read is not None and done.promised
+        end = "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
+        return "\n".join([*lines, end])
     lines.append(reason.sentence)
     lines += _difference(reason)
     lines.append(ADVICE[reason.cause])

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from ipycachechat.core.cache import mark
 from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
@@ -18,6 +19,8 @@ from ipycachechat.core.prefix import Settings, chain
 from ipycachechat.core.request import messages, said
 from ipycachechat.core.rules import rules
 from ipycachechat.core.usage import Usage
+from ipycachechat.model.litellm_import import portions
+from ipycachechat.model.tokens import count
 
 SIZES = (125, 250, 500, 1000)
 TOKENS = 1000
@@ -39,7 +42,7 @@ def conversation(turns: int) -> Conversation:
 def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
     """Milliseconds: the plan of a turn more, its messages, its bill; and an edit of the first turn planned."""
     past = conversation(turns)
-    memory = Memory(rules("anthropic", "claude-sonnet-5"))
+    memory = Memory(rules("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count))
     for n in range(RUNS):
         sent = said(past, f"question {n}")
         now = 1000.0 + 20 * n
@@ -66,13 +69,15 @@ def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
 
 
 def main() -> None:
+    for _ in portions():
+        pass
     print("| turns | plan of one more | messages | bill and reason | all hashes anew | an edit of turn 1 |")
     print("|---|---|---|---|---|---|")
     for turns in SIZES:
         plan, made, bill, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
         sent = said(conversation(turns), "question")
         start = time.perf_counter()
-        chain(sent)
+        chain(sent, count=count)
         anew = (time.perf_counter() - start) * 1000
         print(
             f"| {turns:,} | {plan:.2f} ms | {made:.2f} ms | {bill:.2f} ms | {anew:.1f} ms | {edit:.1f} ms |"
