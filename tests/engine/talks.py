@@ -48,7 +48,7 @@ class Talk:
         where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None
         return Ask(prompt, self.model, where, ttl=self.ttl)
 
-    def ask(self, prompt: str, cell: str = "", answer: str = "yes, that is so") -> Done:
+    def ask(self, prompt: str, cell: str = "", answer: str | tuple[str, ...] = "yes, that is so") -> Done:
         self.server.script(Reply(answer))
         done = self.loop.run_until_complete(self.chat.send(self.next(prompt, cell), nothing))
         assert done.error is None, done.error

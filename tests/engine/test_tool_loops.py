@@ -189,9 +189,9 @@ def test_turn_removed(talk: Loop, gone: int) -> None:
     _, bill, reason = talk.send()
     assert reason and (reason.cause, reason.turn) == (Cause.REMOVED, gone)
     assert bill.fresh == 0
-    # The last answer had not been sent before: it is paid for the first time.
-    later = [one for one in talk.said[:-2] if one.turn > gone]
-    assert reason.tokens == sum(count(one.message.text) for one in later)
+    # The last answer had not been sent before: it is paid for the first time, as is the new prompt.
+    new = sum(count(one.message.text) for one in talk.said[-2:])
+    assert reason.tokens == bill.prompt - new - bill.read
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

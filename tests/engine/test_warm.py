@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count as counter
+
 import pytest
 from talks import OPUS, Talk, agree, nothing
-from wire import HttpError, Reply, count, words
+from wire import HttpError, Reply, Stall, count, words
 
+from ipycachechat.chat import Ask
 from ipycachechat.core.errors import BadInput
+from ipycachechat.core.events import Done, Text
 from ipycachechat.core.request import said
 from ipycachechat.model.provider import target
 from ipycachechat.warm import KeepWarm
@@ -72,19 +78,77 @@ def test_an_hours_entry_is_refreshed_by_the_hour(talk: Talk) -> None:
     assert talk.bill.read == 3000
 
 
-def test_it_ends_when_another_model_is_asked_or_nothing_is_warm(talk: Talk) -> None:
+def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[None]]) -> KeepWarm:
+    """Keep warm; each time that it waits, and has waited, something may happen: `happening(how often)`."""
+    times = counter(1)
+
+    async def sleep(time: float) -> None:
+        talk.wait(time)
+        await happening(next(times))
+
+    chat = talk.chat
+    keeping = KeepWarm(
+        chat.engine, target(talk.model, 16), lambda: said(chat.history.now, "."), seconds, sleep
+    )
+    talk.loop.run_until_complete(keeping.run())
+    return keeping
+
+
+def test_it_ends_when_another_model_is_asked(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))
-    before = talk.next()
+
+    async def another(times: int) -> None:
+        talk.server.script(Reply("yes"))
+        await talk.chat.send(Ask("you?", OPUS), nothing)
+
+    keeping = meanwhile(talk, 1800, another)
+    assert "another model" in keeping.ended and keeping.refreshed == 0
+
+
+def test_a_model_that_was_not_asked_last_is_kept_warm_if_that_is_wished(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.ask(words(3000))
     talk.model = OPUS
-    talk.ask("you?")
-    asked = len(talk.server.requests)
-    talk.loop.run_until_complete(talk.chat.keep_warm(before, 1800))
-    assert talk.chat.kept and "another model" in talk.chat.kept.ended
+    talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
+    keep(talk, 900)
+    assert talk.chat.kept and talk.chat.kept.ended == "the time is over"
+    assert talk.chat.kept.refreshed == 3
+
+
+def test_it_ends_when_nothing_is_warm(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.ask(words(3000))
     talk.wait(4000)
+    asked = len(talk.server.requests)
     keep(talk, 1800)
-    assert "nothing is warm" in talk.chat.kept.ended
+    assert talk.chat.kept and "nothing is warm" in talk.chat.kept.ended
     assert len(talk.server.requests) == asked
+
+
+def test_nothing_is_refreshed_while_a_question_that_refreshes_it_is_being_answered(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.ask(words(3000))
+    open_question: list[asyncio.Future[Done]] = []
+    sent: list[int] = []
+
+    async def slow_question(times: int) -> None:
+        if times == 1:  # asked at 270 s, so that all of it is warm until 570 s
+            begun = asyncio.Event()
+            talk.server.script(Reply("a slow answer", fault=Stall()))
+            tell = lambda event: begun.set() if isinstance(event, Text) else None  # noqa: E731
+            open_question.append(asyncio.ensure_future(talk.chat.send(talk.next("and?"), tell)))
+            await begun.wait()
+            sent.append(len(talk.server.requests))
+        elif times == 40:  # at 465 s
+            sent.append(len(talk.server.requests))
+            open_question[0].cancel()
+            await asyncio.wait(open_question)
+
+    keeping = meanwhile(talk, 800, slow_question)
+    assert sent[0] == sent[1] == 2
+    assert keeping.ended == "the time is over" and keeping.refreshed == 1
+    assert talk.bill.read > 3000 and talk.bill.written == 0
 
 
 def test_a_refusal_ends_it_and_is_told(talk: Talk) -> None:
@@ -120,19 +184,11 @@ def test_claude_elsewhere_is_kept_warm_by_the_shortest_answer(talk: Talk) -> Non
 def test_a_question_meanwhile_begins_the_account_anew(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))
-    slept = 0
 
-    async def sleep(seconds: float) -> None:
-        nonlocal slept
-        talk.wait(seconds)
-        slept += 1
-        if slept == 8:
+    async def question(times: int) -> None:
+        if times == 8:
             talk.server.script(Reply("yes"))
             await talk.chat.send(talk.next("and?"), nothing)
 
-    keeping = KeepWarm(
-        talk.chat.engine, target(talk.model, 16), lambda: said(talk.chat.history.now, "."), 24 * 3600, sleep
-    )
-    talk.loop.run_until_complete(keeping.run())
     # Seven before the question, eleven after it.
-    assert keeping.refreshed == 7 + 11
+    assert meanwhile(talk, 24 * 3600, question).refreshed == 7 + 11

@@ -1,0 +1,351 @@
+"""No blame that the evidence does not show: with guessed sizes, below the minimum, after keys, models and resets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import count as counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from talks import OPUS, SONNET, Talk, agree, cause, nothing
+from wire import Reply, Stall, WireServer, words
+
+from ipycachechat.core.events import Sending, Text
+from ipycachechat.core.miss import Cause
+from ipycachechat.model.provider import target
+from ipycachechat.notebook import tables
+
+GPT, GEMINI, HAIKU = "openai/gpt-5.5", "gemini/gemini-2.5-flash", "openrouter/anthropic/claude-haiku-4.5"
+DICE = random.Random(1)
+PROSE = " ".join(
+    DICE.choice("the analysis should describe every column and explain missing values".split())
+    for _ in range(3000)
+)
+NUMBERS = "\n".join(", ".join(f"{DICE.random():.3f}" for _ in range(8)) for _ in range(250))
+DENSE = ";" * 3000
+
+
+@pytest.fixture
+def guessing(talk: Talk, server: WireServer, loop: asyncio.AbstractEventLoop) -> Talk:
+    """As in a notebook: with no tokenizer of the provider's."""
+    return Talk(server, loop, tokenizer=None)
+
+
+# Sizes that can only be guessed
+
+
+def test_a_system_prompt_whose_size_was_guessed_wrongly_was_not_dropped(guessing: Talk) -> None:
+    guessing.chat.set_system(PROSE)
+    for n in range(3):
+        assert cause(guessing.ask(f"question {n}: {NUMBERS}", f"c{n}")) in (None, Cause.FIRST)
+    edited = guessing.ask(f"changed: {NUMBERS}", "c0")
+    assert guessing.bill.read == 3000
+    assert edited.reason is None
+    again = guessing.ask(f"changed again: {NUMBERS}", "c0")
+    assert again.expected and again.expected.read == guessing.bill.read == 3000  # by then it is known
+
+
+def test_no_more_is_paid_again_than_was_sent(guessing: Talk) -> None:
+    guessing.chat.set_system(DENSE)
+    guessing.ask(words(200, "wordwordword"), "c0")
+    guessing.ask(words(6000, "wordwordword"), "c1")
+    guessing.ask("x", "c2")
+    guessing.ask(words(200, "otherotherot"), "c0")
+    done = guessing.ask("and?", "c3")
+    assert cause(done) is Cause.EDITED and done.reason and done.reason.tokens
+    assert done.reason.tokens <= guessing.bill.written + guessing.bill.fresh
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_foretold_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
+    guessing.ttl = 300
+    guessing.chat.set_system(PROSE)
+    guessing.ask("hello", "c0")
+    guessing.ask(DENSE, "c1")
+    guessing.ask(DENSE, "c0")
+    guessing.ask(f"{DENSE}x", "c0")
+    guessing.wait(100)
+    if ask:
+        expected = guessing.ask("hello", "c0").expected
+    else:
+        told = guessing.loop.run_until_complete(guessing.chat.plan(guessing.next("hello", "c0"), nothing))
+        expected = told.expected
+        assert "fresh" in tables.plan(told)
+    assert expected and min(expected.read, expected.written, expected.fresh) >= 0
+
+
+def test_a_prefix_near_the_minimum_is_not_said_to_be_dropped(guessing: Talk) -> None:
+    guessing.chat.set_system(words(700))
+    guessing.ask(DENSE, "c0")
+    done = guessing.ask("changed", "c0")
+    # Unchanged it would have been read, as the beginning of something longer.
+    assert cause(done) is Cause.EDITED and done.reason and done.reason.tokens == 700
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    system=st.sampled_from(["", PROSE, DENSE, words(700)]),
+    steps=st.lists(
+        st.tuples(st.sampled_from([PROSE, NUMBERS, DENSE, "and?", words(300)]), st.integers(0, 5)),
+        min_size=2,
+        max_size=8,
+    ),
+)
+def test_with_guesses_nothing_that_was_kept_is_said_to_be_lost(
+    server: WireServer, loop: asyncio.AbstractEventLoop, system: str, steps: list[tuple[str, int]]
+) -> None:
+    talk = Talk(server, loop, tokenizer=None)
+    number = counter()
+    talk.chat.set_system(system)
+    for text, cell in steps:
+        done = talk.ask(f"{next(number)} {text}", f"c{cell}", f"answer {next(number)}")
+        assert cause(done) not in (Cause.DROPPED, Cause.EXPIRED), done.reason
+        if done.reason and done.reason.tokens:
+            assert 0 < done.reason.tokens <= talk.bill.written + talk.bill.fresh
+
+
+# Below the minimum
+
+
+@pytest.mark.parametrize("model", [GPT, SONNET, "openai/gpt-5.6-terra"])
+def test_what_is_too_short_to_cache_is_called_too_short_and_nothing_else(talk: Talk, model: str) -> None:
+    talk.model = model
+    talk.ask(words(300), "c0")
+    talk.wait(12)
+    assert cause(talk.ask("and?", "c1")) is Cause.SHORT
+    talk.ask(words(200, "other"), "c0")
+    done = talk.ask("and?", "c2")
+    assert cause(done) is Cause.SHORT and done.reason and "prompt is below" in done.reason.sentence
+    talk.chat.set_system(words(100, "rule"))
+    assert cause(talk.ask("and?", "c3")) is Cause.SHORT
+    talk.model = OPUS if model == SONNET else SONNET
+    assert cause(talk.ask("you?", "c4")) is Cause.SHORT
+
+
+def test_the_first_prompt_above_the_minimum_is_not_called_below_it(talk: Talk) -> None:
+    talk.ask(words(300))
+    done = talk.ask(words(3000))
+    assert done.reason and "until now the prompt was below" in done.reason.sentence
+    assert talk.ask("and?").reason is None
+
+
+# Cells asked again
+
+
+@pytest.mark.parametrize("what", ["pause", "model", "edit"])
+def test_the_cell_asked_again_reads_what_was_just_written_whatever_was_lost_before(
+    talk: Talk, what: str
+) -> None:
+    talk.ask(words(5000), "c0")
+    talk.ask(words(15_000), "c1")
+    if what == "pause":
+        talk.wait(4000)
+    elif what == "model":
+        talk.model = OPUS
+    else:
+        talk.ask(words(5000, "other"), "c0", "another answer")
+    talk.ask("qestion", "c2")
+    assert talk.bill.written > 14_000
+    talk.wait(10)
+    done = talk.ask("question", "c2")
+    agree(done, talk.bill)
+    assert talk.bill.written + talk.bill.fresh < 50
+    assert done.reason is None
+
+
+def test_after_a_reset_nothing_was_edited(talk: Talk) -> None:
+    for n in range(3):
+        talk.ask(words(2000, f"w{n}"))
+    talk.chat.reset()
+    talk.ask(words(2000, "new"))
+    assert talk.ask("second").reason is None
+
+
+def test_an_edit_after_everything_had_expired_is_an_expiry(talk: Talk) -> None:
+    talk.ttl = 300
+    for n in range(3):
+        talk.ask(words(2000, f"w{n}"), f"c{n}")
+    talk.wait(1000)
+    talk.ask(words(2000, "other"), "c0", "new")
+    done = talk.ask("and?", "c3")
+    assert cause(done) is Cause.EXPIRED and done.reason
+    assert done.reason.seconds == 1000
+
+
+# Models and keys
+
+
+def test_back_to_a_model_that_lacks_what_the_other_one_has(talk: Talk) -> None:
+    talk.ask(words(2000))
+    talk.model = OPUS
+    talk.ask("one")
+    talk.model = SONNET
+    for _ in range(5):
+        talk.ask(words(5000))
+    sent = talk.bill.prompt
+    talk.model = OPUS
+    told: list[Any] = []
+    talk.server.script(Reply("yes"))
+    done = talk.loop.run_until_complete(talk.chat.send(talk.next("back"), told.append))
+    assert cause(done) is Cause.MODEL and done.reason
+    assert done.reason.tokens == sent - talk.bill.read
+    warning = next(event.warning for event in told if isinstance(event, Sending))
+    assert f"the model changed from {SONNET}" in warning
+
+
+def test_a_model_is_blamed_for_what_was_warm_and_no_more(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.ask(words(2000), answer=(words(5000),))
+    talk.model = OPUS
+    done = talk.ask("you?")
+    assert cause(done) is Cause.MODEL and done.reason and done.reason.tokens == 2000
+    talk.wait(4000)
+    talk.model = SONNET
+    assert cause(talk.ask("and you?")) is Cause.EXPIRED
+
+
+def test_other_peoples_variables_change_nothing_and_a_key_is_called_a_key(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk.ask(words(2000))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another")
+    done = talk.ask("and?")
+    agree(done, talk.bill)
+    assert talk.bill.read == 2000 and done.reason is None
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "another-key")
+    done = talk.ask("and now?")
+    assert cause(done) is Cause.KEY and done.reason and "key" in done.reason.sentence
+
+
+def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    scopes = set()
+    for token in "one", "two":
+        for name in "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY":
+            monkeypatch.setenv(name, token)
+        scopes.add(target(model, 16).scope)
+    assert len(scopes) == 1
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert target(model, 16).scope not in scopes
+
+
+@pytest.mark.parametrize(
+    ("model", "minimum"),
+    [
+        (HAIKU, 4096),
+        ("openrouter/anthropic/claude-opus-4.7", 2048),
+        ("litellm_proxy/claude-opus-4-5", 4096),
+        ("litellm_proxy/team-claude", 1024),
+        ("anthropic/claude-opus-5", 512),
+        ("gemini/gemini-2.5-flash", 2048),
+    ],
+)
+def test_the_minimum_is_the_models_wherever_it_runs(model: str, minimum: int) -> None:
+    assert target(model, 16).minimum == minimum
+
+
+def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> None:
+    talk.model = HAIKU
+    done = talk.ask(words(2000))
+    agree(done, talk.bill)
+    assert done.warm_until is None
+    assert cause(talk.ask("and?")) is Cause.SHORT
+
+
+def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk) -> None:
+    talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
+    talk.server.always = Reply("yes")
+    to = target("openrouter/anthropic/claude-haiku-4.5", 16)
+    guess = talk.chat.engine.memory(to)
+    prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.settings, 1024, 0.0)
+    assert prepared.plan.expected.written == 2000
+    from ipycachechat.core.usage import Usage
+
+    after, _ = guess.billed(prepared, Usage(2000, 0, 0, 0, 5))
+    assert after.warm_until(prepared) is None
+
+
+# What providers do not tell
+
+
+@pytest.mark.parametrize("model", [GPT, "openrouter/anthropic/claude-sonnet-4.5"])
+def test_an_answer_cut_off_before_its_bill_is_not_a_provider_that_reports_nothing(
+    talk: Talk, model: str
+) -> None:
+    talk.model = model
+    talk.ask(words(3000))
+
+    async def interrupted() -> Any:
+        begun = asyncio.Event()
+        told: list[Any] = []
+
+        def tell(event: object) -> None:
+            told.append(event)
+            if isinstance(event, Text):
+                begun.set()
+
+        task = asyncio.ensure_future(talk.chat.send(talk.next("and?"), tell))
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        return told[-1]
+
+    talk.server.script(Reply("one two three", fault=Stall()))
+    done = talk.loop.run_until_complete(interrupted())
+    assert done.turn.usage.read is None and done.reason is None
+    assert "nothing was missed" not in tables.why(done)
+    assert talk.ask("and now?").reason is None
+
+
+def test_nothing_is_said_to_be_missed_or_not_where_nothing_is_promised(talk: Talk) -> None:
+    talk.model = GEMINI
+    talk.ask(words(6000))
+    talk.ask("and?")
+    talk.server.forget()
+    done = talk.ask("and now?")
+    assert talk.bill.read == 0 and done.reason is None
+    assert "nobody can tell" in tables.why(done)
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "options", [{"parallel_tool_calls": True}, {"tool_choice": "auto"}, {"thinking": {"type": "disabled"}}]
+)
+def test_a_default_said_aloud_changes_nothing(talk: Talk, options: dict[str, Any]) -> None:
+    from test_tool_loops import Loop, begun, tool
+
+    one = Loop(talk.server, talk.loop, tools=[tool("look")])
+    begun(one)
+    one.options = options
+    one.user(10, 4)
+    expected, bill, reason = one.send()
+    assert expected.read == bill.read > 6000 and reason is None
+
+
+# Warm until
+
+
+def test_warming_tells_until_when_what_it_wrote_is_warm(talk: Talk) -> None:
+    def warmed() -> float:
+        booked = talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
+        assert booked.warm_until is not None
+        return booked.warm_until - talk.server.clock.now
+
+    talk.ttl = 300
+    talk.ask(words(3000))
+    talk.wait(400)
+    assert warmed() == 300
+    talk.ttl = 3600
+    talk.chat.set_system(words(3000, "rule"))
+    talk.ask("hi")
+    talk.chat.set_system(words(4000, "other"))
+    talk.ttl = 300
+    assert warmed() == 300
+    talk.model = OPUS
+    assert warmed() == 300
