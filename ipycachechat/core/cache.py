@@ -280,6 +280,9 @@ def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rule
         elif prefix.kind == "tool_use":
             *before, call = message["tool_calls"]
             message["tool_calls"] = [*before, call | marker]
+        elif isinstance(message["content"], list):
+            *others, end = message["content"]
+            message["content"] = [*others, end | marker]
         elif isinstance(message["content"], str) and message["content"].strip():
             message["content"] = [{"type": "text", "text": message["content"], **marker}]
         marked[prefix.message] = message

@@ -21,13 +21,27 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """What is sent that is no text, an image say: its media type, and its bytes in base64."""
+
+    media: str
+    data: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the exchange. `call_id` names the call that a tool's message answers."""
+    """One message of the exchange: files, then text. `call_id` names the call that a tool's message answers."""
 
     role: Role
     text: str
     calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
+    files: tuple[File, ...] = ()
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is an image in it."""
+        return any(file.media.startswith("image/") for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)

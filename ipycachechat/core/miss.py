@@ -24,6 +24,7 @@ class Cause(Enum):
     TOOLS = "tools changed"
     THINKING = "thinking or effort changed"
     TOOL_CHOICE = "tool choice changed"
+    IMAGE = "an image came or went"
     SETTINGS = "another setting changed"
     MODEL = "model changed"
     KEY = "key or address changed"
@@ -42,6 +43,7 @@ ADVICE = {
     Cause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
     Cause.THINKING: "What to do: choose thinking and effort once, at the start.",
     Cause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
+    Cause.IMAGE: "What to do: send the first image early; once there is one, others change nothing.",
     Cause.SETTINGS: "What to do: choose settings once, at the start.",
     Cause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
     Cause.KEY: "What to do: ask with the same key at the same address, while the cache is warm there.",
@@ -101,6 +103,7 @@ class Reason:
             Cause.TOOLS: f"the tools changed, so nothing could be read{cost}",
             Cause.THINKING: setting,
             Cause.TOOL_CHOICE: setting,
+            Cause.IMAGE: f"the first image came or the last one went, so no message could be read{cost}",
             Cause.SETTINGS: setting,
             Cause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
             Cause.KEY: f"the key or the address changed, and every one has a cache of its own{cost}",
@@ -264,8 +267,10 @@ def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
     gone = before.said[old.message] if old.message >= 0 else None
     come = chain.said[new.message] if new and new.message >= 0 else None
     was, now = (one.message.text if one else "" for one in (gone, come))
-    if was == now and chain.settings != before.settings:
-        return _setting(chain, before, lost)
+    if gone and come and gone.message == come.message:  # so it is what comes before the messages
+        if chain.settings.changed != before.settings.changed:
+            return _setting(chain, before, lost)
+        return Reason(Cause.IMAGE, lost)
     if "system" in (old.tier, new.tier if new else ""):
         return Reason(Cause.SYSTEM, lost, was=was, now=now)
     if come is None or gone is None:

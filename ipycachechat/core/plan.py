@@ -164,7 +164,10 @@ def _bearer(chain: Chain, at: int, by: Rules) -> int:
     while at >= 0:
         prefix = chain.prefixes[at]
         answer = prefix.message >= 0 and chain.said[prefix.message].message.role == "assistant"
-        if prefix.kind != "tool" and (by.marks_answers or not answer):
+        # A marker goes to the end of a message, or to a call.
+        inner = at + 1 < len(chain.prefixes) and chain.prefixes[at + 1].message == prefix.message
+        ends = prefix.kind == "tool_use" or not inner
+        if prefix.kind != "tool" and ends and (by.marks_answers or not answer):
             return at
         at -= 1
     return -1

@@ -16,11 +16,13 @@ from typing import Literal, NamedTuple
 from ipycachechat.core.conversation import Message
 from ipycachechat.core.rules import Tier
 
-Kind = Literal["tool", "text", "tool_use", "tool_result"]
+Kind = Literal["tool", "file", "text", "tool_use", "tool_result"]
 TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 # A run of these is one position of the look-back.
 RUNS = ("tool_use", "tool_result")
 CHARACTERS_A_TOKEN = 4
+# Of an image of usual size: platform.claude.com/docs/en/build-with-claude/vision has width × height / 750.
+FILE_TOKENS = 1500.0
 
 
 class Said(NamedTuple):
@@ -64,6 +66,8 @@ class Settings:
     """Those of the options that change the prefix from the system prompt on."""
     messages: tuple[tuple[str, str], ...] = ()
     """Those that change it from the first message on."""
+    pictures: bool = False
+    """Whether an image anywhere, or none, changes it from the first message on."""
 
     @property
     def changed(self) -> tuple[tuple[str, str], ...]:
@@ -82,6 +86,8 @@ class Chain:
     """For each message, the number of prefixes before it."""
     pins: tuple[int, ...] = ()
     """Messages of pinned turns, by index."""
+    pictured: tuple[int, ...] = ()
+    """Messages with an image, by index."""
 
     def common(self, other: Chain) -> int:
         """How many prefixes the two share: each digest is made of all before it, so that they part once."""
@@ -116,18 +122,22 @@ def chain(
     """The chain of a request; what it shares with the one `before` is taken over."""
     said = tuple(said)
     same = _same(said, before.said) if settings == before.settings else 0
+    new = list(enumerate(islice(said, same, None), same))
+    pictured = [n for n in before.pictured if n < same] + [n for n, one in new if one.message.pictured]
+    if settings.pictures and bool(pictured) != bool(before.pictured):
+        same, new = 0, list(enumerate(said))  # every message's prefix is another one
+    build = _Build(settings, count, bool(pictured) and settings.pictures)
     if same:
         end = before.starts[same] if same < len(before.starts) else len(before.prefixes)
-        found = list(before.prefixes[:end])
-        starts = list(before.starts[:same])
+        build.found = list(before.prefixes[:end])
     else:
-        found, starts = _tools(settings, count), []
-    for number, one in enumerate(islice(said, same, None), same):
-        starts.append(len(found))
-        _extend(found, one, number, settings, count)
-    pins = [number for number in before.pins if number < same]
-    pins += [number for number, one in enumerate(islice(said, same, None), same) if one.pinned]
-    return Chain(said, settings, tuple(found), tuple(starts), tuple(pins))
+        build.tools()
+    starts = list(before.starts[:same])
+    for number, one in new:
+        starts.append(len(build.found))
+        build.message(one, number)
+    pins = [number for number in before.pins if number < same] + [n for n, one in new if one.pinned]
+    return Chain(said, settings, tuple(build.found), tuple(starts), tuple(pins), tuple(pictured))
 
 
 def _same(mine: tuple[Said, ...], theirs: tuple[Said, ...]) -> int:
@@ -138,55 +148,48 @@ def _same(mine: tuple[Said, ...], theirs: tuple[Said, ...]) -> int:
     return next((n for n, (one, other) in pairs if one != other), min(len(mine), len(theirs)))
 
 
-def _tools(settings: Settings, count: Count) -> list[Prefix]:
-    found: list[Prefix] = []
-    for definition in settings.tools:
-        _block(found, "tools", "tool", definition, -1, -1, settings, count)
-    return found
+class _Build:
+    """Adds one block after the other to a chain."""
 
+    def __init__(self, settings: Settings, count: Count, pictures: bool) -> None:
+        """`pictures`: whether there are any, where that is part of the prefix."""
+        self.found: list[Prefix] = []
+        self._settings, self._count = settings, count
+        self._entered: dict[Tier, tuple[object, ...]] = {
+            "tools": (),
+            "system": settings.system,
+            "messages": (*settings.changed, *("image",) * pictures),
+        }
 
-def _extend(found: list[Prefix], one: Said, number: int, settings: Settings, count: Count) -> None:
-    """Add the blocks of one message."""
-    message = one.message
-    tier: Tier = "system" if message.role == "system" else "messages"
-    if message.role == "tool":
-        _block(
-            found,
-            tier,
-            "tool_result",
-            f"{message.call_id}\0{message.text}",
-            one.turn,
-            number,
-            settings,
-            count,
-        )
-        return
-    if message.text.strip():
-        _block(found, tier, "text", message.text, one.turn, number, settings, count, message.role)
-    for call in message.calls:
-        text = f"{call.id}\0{call.name}\0{call.arguments}"
-        _block(found, tier, "tool_use", text, one.turn, number, settings, count)
+    def tools(self) -> None:
+        for definition in self._settings.tools:
+            self._add("tools", "tool", definition, self._count(definition), -1, -1)
 
+    def message(self, one: Said, number: int) -> None:
+        """The blocks of a message: files, text, calls; or a tool's result."""
+        message, count = one.message, self._count
+        tier: Tier = "system" if message.role == "system" else "messages"
+        if message.role == "tool":
+            text = f"{message.call_id}\0{message.text}"
+            self._add(tier, "tool_result", text, count(message.text), one.turn, number)
+            return
+        for file in message.files:
+            self._add(tier, "file", f"{file.media}\0{file.data}", FILE_TOKENS, one.turn, number)
+        if message.text.strip():
+            self._add(tier, "text", message.text, count(message.text), one.turn, number, message.role)
+        for call in message.calls:
+            text = f"{call.id}\0{call.name}\0{call.arguments}"
+            self._add(tier, "tool_use", text, count(call.name) + count(call.arguments), one.turn, number)
 
-def _block(
-    found: list[Prefix],
-    tier: Tier,
-    kind: Kind,
-    text: str,
-    turn: int,
-    message: int,
-    settings: Settings,
-    count: Count,
-    role: str = "",
-) -> None:
-    last = found[-1] if found else None
-    digest = blake2b(last.digest if last else b"", digest_size=16)
-    if last is None or last.tier != tier:
-        entered = {"tools": (), "system": settings.system, "messages": settings.changed}[tier]
-        digest.update(f"\0{tier}\0{entered}".encode())
-    digest.update(f"\0{role}\0{kind}\0".encode() + text.encode("utf-8", "surrogatepass"))
-    joined = last is not None and kind in RUNS and last.kind == kind
-    position = (last.position + (not joined)) if last else 0
-    parts = text.split("\0")[1:] if kind in RUNS else [text]  # the id of a call is not counted
-    size = (last.size if last else 0.0) + sum(count(part) for part in parts if part)
-    found.append(Prefix(digest.digest(), tier, kind, turn, message, position, size))
+    def _add(
+        self, tier: Tier, kind: Kind, text: str, tokens: float, turn: int, message: int, role: str = ""
+    ) -> None:
+        last = self.found[-1] if self.found else None
+        digest = blake2b(last.digest if last else b"", digest_size=16)
+        if last is None or last.tier != tier:
+            digest.update(f"\0{tier}\0{self._entered[tier]}".encode())
+        digest.update(f"\0{role}\0{kind}\0".encode() + text.encode("utf-8", "surrogatepass"))
+        joined = last is not None and kind in RUNS and last.kind == kind
+        position = (last.position + (not joined)) if last else 0
+        size = (last.size if last else 0.0) + tokens
+        self.found.append(Prefix(digest.digest(), tier, kind, turn, message, position, size))

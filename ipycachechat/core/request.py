@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipycachechat.core.conversation import Conversation, Message
-from ipycachechat.core.prefix import Said, Settings, guess
+from ipycachechat.core.conversation import Conversation, File, Message
+from ipycachechat.core.prefix import FILE_TOKENS, Said, Settings, guess
 from ipycachechat.core.rules import Rules, Tier
 
 Json = dict[str, Any]
@@ -35,7 +35,11 @@ def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] |
         return tuple(one for one in changed if by.invalidates.get(one[0]) == tier)
 
     return Settings(
-        tuple(_json(tool) for tool in tools), tuple(told.items()), part("system"), part("messages")
+        tuple(_json(tool) for tool in tools),
+        tuple(told.items()),
+        part("system"),
+        part("messages"),
+        "image" in by.invalidates,
     )
 
 
@@ -56,6 +60,9 @@ def wire(message: Message) -> Json:
     """One message; with no content rather than an empty one, which litellm would fill with words of its own."""
     text = sendable(message.text)
     sent: Json = {"role": message.role, "content": text if text.strip() else None}
+    if message.files:
+        parts = [{"type": "text", "text": text}] if text.strip() else []
+        sent["content"] = [*map(_file, message.files), *parts]
     if message.calls:
         sent["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -64,6 +71,11 @@ def wire(message: Message) -> Json:
     if message.role == "tool":
         sent |= {"tool_call_id": message.call_id, "content": text}
     return sent
+
+
+def _file(file: File) -> Json:
+    """A file as a part of a message."""
+    return {"type": "image_url", "image_url": {"url": f"data:{file.media};base64,{file.data}"}}
 
 
 def sendable(text: str) -> str:
@@ -79,4 +91,4 @@ def _json(value: Any) -> str:
 
 def estimate(sent: Sequence[Said]) -> int:
     """Tokens, roughly: a guess that is always shown with "≈"."""
-    return max(1, round(sum(guess(one.message.text) for one in sent)))
+    return max(1, round(sum(guess(one.message.text) + FILE_TOKENS * len(one.message.files) for one in sent)))

@@ -89,6 +89,7 @@ CHANGES: Mapping[str, Tier] = {
     "parallel_tool_calls": "messages",
     "thinking": "messages",
     "reasoning_effort": "messages",
+    "image": "messages",  # whether there is one anywhere
 }
 OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
 

@@ -7,6 +7,7 @@ those that were read.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from dataclasses import dataclass, field
 from itertools import count as counter
 from typing import Any
@@ -18,7 +19,7 @@ from talks import OPUS, SONNET
 from test_tool_loops import sized, tool
 from wire import Bill, Reply, WireServer, words
 
-from ipycachechat.core.conversation import Message, ToolCall
+from ipycachechat.core.conversation import File, Message, ToolCall
 from ipycachechat.core.miss import Cause, Reason
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.core.prefix import Said
@@ -70,11 +71,12 @@ class World:
             call = ToolCall(f"t{next(self.number)}", "look", '{"q":"x"}')
             rest += [Message("assistant", "", (call,)), Message("tool", words(result), call_id=call.id)]
         cell = f"cell-{next(self.number)}" if self.cells else ""
-        return Told(Message("user", self.text(size)), rest, cell)
+        return Told(Message("user", self.text(size), files=self.files), rest, cell)
 
     def ask(self, size: int = 20, steps: list[int] | None = None) -> tuple[Bill, Reason | None, int]:
         """One more turn, asked in one request: its bill, the reason, and what the last request had too."""
         turn = self.turn(size, steps or [])
+        self.files = ()
         self.turns.append(turn)
         said = [Said(Message("system", self.system))]
         for n, one in enumerate(self.turns):
@@ -97,8 +99,14 @@ class World:
         turn.rest.append(Message("assistant", self.text(30)))
         return bill, reason, again
 
+    files: tuple[File, ...] = ()
+    """That go with the next question."""
     honest: bool = True
     """Whether the server still has what it took."""
+
+    @property
+    def pictured(self) -> bool:
+        return any(turn.prompt.files for turn in self.turns)
 
     # What may happen
 
@@ -110,7 +118,7 @@ class World:
         return Cause.EXPIRED
 
     def edited(self, n: int) -> Cause | None:
-        self.turns[n].prompt = Message("user", self.text(30))
+        self.turns[n].prompt = Message("user", self.text(30), files=self.turns[n].prompt.files)
         return Cause.EDITED
 
     def answered_anew(self, n: int) -> Cause | None:
@@ -119,7 +127,10 @@ class World:
 
     def removed(self, n: int) -> Cause | None:
         last = n == len(self.turns) - 1
+        pictured = self.pictured
         del self.turns[n]
+        if n and pictured and not self.pictured:
+            return Cause.IMAGE  # from the first message on the prefix is another one
         # The last turn gone and another one asked is the same request as if it had been asked otherwise.
         return Cause.REMOVED if self.cells or not last else Cause.EDITED
 
@@ -151,6 +162,11 @@ class World:
         self.options = self.options | {"tool_choice": "none" if now != "none" else "auto"}
         return Cause.TOOL_CHOICE
 
+    def image_came(self, n: int) -> Cause | None:
+        first = not self.pictured
+        self.files = (File("image/png", b64encode(f"picture {next(self.number)}".encode()).decode()),)
+        return Cause.IMAGE if first else None
+
     def model_changed(self, n: int) -> Cause | None:
         self.model = OPUS if self.model == SONNET else SONNET
         return Cause.MODEL
@@ -173,6 +189,7 @@ HAPPENINGS = [
     World.tool_changed,
     World.effort,
     World.tool_choice,
+    World.image_came,
     World.model_changed,
     World.dropped,
 ]
