@@ -135,11 +135,15 @@ class AsyncChat:
 
     async def examine(self, model: str, tell: Callable[[Event], None]) -> list[doctor.Check]:
         """Hold the rules for a model against what it bills; all of it counts in the ledger."""
-        found = []
-        async for check in doctor.examine(await self._target(model, tell), self._sleep):
+        to = await self._target(model, tell)
+        found: list[doctor.Check] = []
+        rules = doctor.probes(to.rules, to.minimum)
+        tell(Progress(f"checking: {rules[0].rule}"))
+        async for check in doctor.examine(to, self._sleep):
             self.engine.ledger = self.engine.ledger.add(check.usage, check.bill)
-            tell(Progress(check.rule))
             found.append(check)
+            if len(found) < len(rules):
+                tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
         return found
 
     def pin(self, number: int | None) -> None:

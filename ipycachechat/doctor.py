@@ -35,7 +35,6 @@ class Check:
 
     rule: str
     promise: str
-    billed: str
     agrees: bool | None
     """None: nothing was promised."""
     usage: Usage
@@ -82,20 +81,20 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
     )
     yield Probe(
         "it is read by the next request",
-        "all of that read, 0 written",
+        "all read, 0 written",
         (long, "Say OK."),
         five,
         lambda read, written, first: is_read(read, written, first) and written == 0,
     )
     yield Probe(
-        "an hour after a small addition costs only the addition",
-        "all of that read, less than a tenth of it written",
+        "an hour is paid only for what is new",
+        "all read, under a tenth written",
         (long, "Say OK once."),
         (Mark(1, by.lifetimes[-1]),),
         lambda read, written, first: is_read(read, written, first) and 0 < written < first / 10,
     )
     yield Probe(
-        f"nothing below the minimum of {size:,} tokens is written",
+        f"below the minimum of {size:,} nothing is written",
         "0 read, 0 written",
         (short, "Say OK."),
         five,
@@ -105,14 +104,14 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
         near = tuple(_text(1) for _ in range(by.lookback - 1))
         far = tuple(_text(1) for _ in range(by.lookback))
         yield Probe(
-            f"a checkpoint finds what was written {by.lookback - 1} blocks before it",
-            "all of that read",
+            f"a write {by.lookback - 1} blocks back is found",
+            "all read",
             (long, *near),
             (Mark(len(near), by.lifetimes[0]),),
             is_read,
         )
         yield Probe(
-            f"and nothing {by.lookback} blocks before it",
+            f"a write {by.lookback} blocks back is not",
             "0 read",
             (long, *far),
             (Mark(len(far), by.lifetimes[0]),),
@@ -128,7 +127,7 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
     if by.refresh is not None:
         yield Probe(
             "a request for no answer reads all the same",
-            "all of that read, 0 written",
+            "all read, 0 written",
             (long, "Say OK."),
             five,
             lambda read, written, first: is_read(read, written, first) and written == 0,
@@ -163,14 +162,14 @@ def _unasked(by: Rules, size: int, long: str, other: str, short: str) -> Iterato
     if by.marker:
         marked, at_its_end = f"new {long}", (Mark(0, by.lifetimes[0]),)
         yield Probe(
-            "a system prompt that nobody has sent is not read, though it bears a checkpoint",
+            "a marked system prompt is not read at first",
             nothing + written,
             (marked, "Say OK."),
             at_its_end,
             lambda read, wrote, _: read <= few and wrote >= size,
         )
         yield Probe(
-            "sent again it is read, whatever follows it",
+            "sent again it is, whatever follows it",
             f"{size:,} or more read",
             (marked, "Say it once more."),
             at_its_end,
@@ -183,9 +182,9 @@ def _unasked(by: Rules, size: int, long: str, other: str, short: str) -> Iterato
         (),
         lambda read, wrote, _: read <= few,
     )
-    for again in ("", ", nor when sent again") if by.minimum else ():
+    for again in ("", ", nor again") if by.minimum else ():
         yield Probe(
-            f"nothing below the minimum of {size:,} tokens is read{again}",
+            f"below the minimum of {size:,} nothing is read{again}",
             "0 read",
             (short, "Say OK."),
             (),
@@ -223,7 +222,6 @@ async def examine(
         yield Check(
             probe.rule,
             probe.promise if to.rules.reports is not False else "not reported",
-            _billed(used),
             _agrees(probe, used, first, to.rules),
             used,
             cost(used, to.price),
@@ -236,13 +234,6 @@ def _agrees(probe: Probe, used: Usage, first: int, by: Rules) -> bool | None:
     if by.reports is False:
         return False
     return probe.agrees(used.read, used.written, first)
-
-
-def _billed(used: Usage) -> str:
-    if used.read is None or used.written is None:
-        return "not reported"
-    written = f", {used.written:,} written" if used.bills_writes else ""
-    return f"{used.read:,} read{written}, {used.fresh:,} fresh"
 
 
 def _text(words: int) -> str:

@@ -197,7 +197,9 @@ class ChatMagics(Magics):
         seconds = _seconds(time) if time else 0.0
         booked = session.wait(lambda tell: session.chat.warm(ask, tell))
         print(tables.warmed(booked.usage, booked.bill, booked.warm_until))  # noqa: T201
-        if seconds:
+        if seconds and booked.warm_until is not None and booked.warm_until > session.now + seconds:
+            print(f"it stays warm for {time} by itself")  # noqa: T201
+        elif seconds:
             session.keep_warm(ask, seconds)
             print(f"kept warm for {time}, while that is cheaper (%chat: how it goes; %chat warm off)")  # noqa: T201
 
@@ -214,7 +216,7 @@ class ChatMagics(Magics):
             print("nothing was sent")  # noqa: T201
             return
         found = session.wait(lambda tell: session.chat.examine(model, tell))
-        print(tables.doctor([(c.rule, c.promise, c.billed, c.agrees) for c in found]))  # noqa: T201
+        print(tables.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))  # noqa: T201
 
     def _next(self, prompt: str) -> Ask:
         """What the next chat cell would ask."""

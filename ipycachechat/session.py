@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ipycachechat.chat import Ask, AsyncChat
-from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.model import litellm_import
@@ -17,6 +16,7 @@ from ipycachechat.model.loop import BackgroundLoop
 from ipycachechat.notebook import cell, front, markdown
 from ipycachechat.notebook.idle import IdleWork
 from ipycachechat.notebook.live import LiveBadges
+from ipycachechat.notebook.questions import keep_question_marks
 from ipycachechat.notebook.screen import NotebookScreen, Screen, TerminalScreen
 
 # The conversation waits here while the extension is reloaded.
@@ -43,14 +43,17 @@ class Session:
         ]
         for name, callback in self._events:
             shell.events.register(name, callback)
+        shell.input_transformers_cleanup.append(keep_question_marks)
         atexit.register(self._at_exit)
+
+    @property
+    def now(self) -> float:
+        """Seconds of the clock by which the cache's lifetimes run."""
+        return self.chat.engine.clock()
 
     def ask(self, ask: Ask) -> Done:
         """Send a prompt from the running cell, show what comes, and keep it."""
-        screen: Screen = TerminalScreen()
-        if front.draws(self.shell):
-            live = front.somebody_is_there(self.shell)
-            screen = NotebookScreen(lambda done: self._badges.show(done, live=live))
+        screen = self._screen()
 
         def start(tell: Callable[[Event], None]) -> Future[Done]:
             sending = self.chat.sending(ask)
@@ -62,15 +65,20 @@ class Session:
         return cell.run(start, screen)
 
     def wait(self, work: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T:
-        """Run something that shows nothing while it runs. Raises what it raises; the stop button cancels it."""
-        for _ in _heavy():
-            pass
-        future = self._loop.submit(work(lambda _: None))
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
-            raise Interrupted("Stopped.", "The conversation is as it was.") from None
+        """Run something that shows no more than how far it is. Raises what it raises; the stop button cancels it."""
+
+        def start(tell: Callable[[Event], None]) -> Future[T]:
+            for _ in _heavy():
+                pass
+            return self._loop.submit(work(tell))
+
+        return cell.wait(start, self._screen())
+
+    def _screen(self) -> Screen:
+        if not front.draws(self.shell):
+            return TerminalScreen()
+        live = front.somebody_is_there(self.shell)
+        return NotebookScreen(lambda done: self._badges.show(done, live=live))
 
     def keep_warm(self, ask: Ask, seconds: float) -> None:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
@@ -82,6 +90,7 @@ class Session:
         """Leave nothing behind but the conversation, which a reload takes up again."""
         for name, callback in self._events:
             self.shell.events.unregister(name, callback)
+        self.shell.input_transformers_cleanup.remove(keep_question_marks)
         atexit.unregister(self._at_exit)
         self._at_exit()
         self.shell.meta[PARKED] = (self.chat.history, self.chat.engine)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from typing import TypeVar
 
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event, Progress, Sending, Text
@@ -15,6 +16,7 @@ from ipycachechat.notebook.screen import SOONEST, Screen
 # How long the connection may take to close after the stop button.
 CLOSING = 5.0  # seconds
 
+T = TypeVar("T")
 Start = Callable[[Callable[[Event], None]], "Future[Done]"]
 
 
@@ -43,6 +45,29 @@ def run(start: Start, screen: Screen) -> Done:
     if done.error is not None:
         raise done.error from None
     return done
+
+
+def wait(start: Callable[[Callable[[Event], None]], Future[T]], screen: Screen) -> T:
+    """The result of what `start` begins, with its progress shown meanwhile. Raises what it raises.
+
+    KeyboardInterrupt cancels it and becomes Interrupted.
+    """
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    future: Future[T] | None = None
+    try:
+        future = start(events.put)
+        while not future.done():
+            with suppress(queue.Empty):
+                event = events.get(timeout=SOONEST)
+                if isinstance(event, Progress):
+                    screen.waiting(event, 0)
+        return future.result()
+    except KeyboardInterrupt:
+        if future is not None:
+            future.cancel()
+        raise Interrupted("Stopped.", "The conversation is as it was.") from None
+    finally:
+        screen.done(Done(None))
 
 
 def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Screen) -> Done:

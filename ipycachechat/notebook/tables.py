@@ -78,17 +78,25 @@ def why(done: Done | None) -> str:
     return "\n".join(lines)
 
 
-def doctor(rows: Sequence[tuple[str, str, str, bool | None]]) -> str:
+def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
     """The rules, what they promise, what was billed, and whether that agrees."""
-    told = {True: "as promised", False: "DIFFERS", None: "not promised"}
+    told = {True: "ok", False: "DIFFERS", None: "open"}
     wrong = sum(agrees is False for *_, agrees in rows)
     end = (
         f"{wrong} of {len(rows)} differ: this model's row in ipycachechat/core/rules.py is wrong, please report it"
         if wrong
         else "The provider does as the rules say."
     )
-    found = [(rule, promise, billed, told[agrees]) for rule, promise, billed, agrees in rows]
-    return "\n".join([*_columns(("rule", "promised", "billed", ""), found), end])
+    found = [
+        (rule, promise, count(used.read), _written(used), count(used.fresh), told[agrees])
+        for rule, promise, used, agrees in rows
+    ]
+    return "\n".join([*_columns(("rule", "promised", "read", "written", "fresh", ""), found), end])
+
+
+def _written(used: Usage) -> str:
+    """Of a bill: tokens, if writing is told at all."""
+    return count(used.written) if used.bills_writes else "-"
 
 
 def _rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:

@@ -76,11 +76,11 @@ def test_a_minimum_that_is_too_low_shows(talk: Talk) -> None:
 
 
 def test_a_look_back_that_is_too_long_shows(talk: Talk) -> None:
-    assert any("29 blocks before" in rule for rule in broken(talk, lookback=30))
+    assert any("29 blocks back is found" in rule for rule in broken(talk, lookback=30))
 
 
 def test_a_look_back_that_is_too_short_shows(talk: Talk) -> None:
-    assert any("nothing 10 blocks before" in rule for rule in broken(talk, lookback=10))
+    assert any("10 blocks back is not" in rule for rule in broken(talk, lookback=10))
 
 
 def test_a_provider_that_forgets_shows(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

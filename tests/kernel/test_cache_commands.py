@@ -95,6 +95,26 @@ def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer
     assert len(kernel.run("%chat warm soon").error.splitlines()) == 2
 
 
+def test_a_prefix_that_lives_long_enough_is_not_kept_warm_besides(wire: WireServer, kernel: Kernel) -> None:
+    kernel.run("%chat ttl 1h")
+    kernel.run(f"%%chat\n{words(3000)}")
+    assert "stays warm for 30m by itself" in kernel.run("%chat warm 30m").printed
+    assert "kept warm" not in kernel.run("%chat").printed
+
+
+@pytest.mark.parametrize(
+    "question", ["%chat plan What is it?", "# later\n%chat plan and what is x?\n%chat ttl"]
+)
+def test_a_question_mark_is_part_of_the_question(kernel: Kernel, question: str) -> None:
+    printed = kernel.run(question).printed
+    assert "tokens in" in printed and "not found" not in printed
+
+
+@pytest.mark.parametrize("line", ["%chat?", "%chat plan?", "x = 1\nx?"])
+def test_and_still_asks_for_help_where_it_is_meant_to(kernel: Kernel, line: str) -> None:
+    assert "tokens in" not in kernel.run(line).printed
+
+
 def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: Kernel) -> None:
     error = kernel.run("%chat doctor", somebody=False).error
     assert "nobody is there" in error
@@ -104,7 +124,8 @@ def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: 
 def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) -> None:
     question, told = answered(kernel, "%chat doctor anthropic/claude-sonnet-5", "y")
     assert "8 requests" in question and "at most $0.0" in question
-    assert told.count("as promised") == 8
+    assert "8 checked" not in told and told.count(" ok\n") == 8
+    assert max(map(len, told.splitlines())) <= 112  # no line is broken in JupyterLab
     assert "The provider does as the rules say." in told
     assert len(wire.requests) == 8
     assert "nothing was sent" in answered(kernel, "%chat doctor", "")[1]

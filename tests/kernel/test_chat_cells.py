@@ -85,7 +85,7 @@ def test_claude_by_way_of_openrouter_is_marked_and_counted(kernel: Kernel, wire:
     assert bill.read > 1024
 
 
-def test_claude_gets_two_checkpoints_and_nobody_else_any(kernel: Kernel, wire: WireServer) -> None:
+def test_claude_gets_checkpoints_and_nobody_else_any(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%chat system You answer briefly.")
     chat(kernel, "one", "a", f"-m {CLAUDE}")
     chat(kernel, "two", "b", f"-m {CLAUDE}")
@@ -95,7 +95,7 @@ def test_claude_gets_two_checkpoints_and_nobody_else_any(kernel: Kernel, wire: W
     for request in claude:
         assert request.body["system"][-1]["cache_control"]["type"] == "ephemeral"
         assert request.body["messages"][-1]["content"][-1]["cache_control"]["type"] == "ephemeral"
-        assert str(request.body).count("cache_control") == 2
+        assert 2 <= str(request.body).count("cache_control") <= 4
     assert len(others) == 3
     assert all("cache_control" not in str(request.body) for request in others)
     assert all("cache" not in str(request.body) for request in others[1:])

@@ -25,6 +25,7 @@ def state():
     ours = ("Session", "ChatMagics", "AsyncChat", "LiveBadges", "IdleWork", "BackgroundLoop")
     alive = [type(o).__name__ for o in gc.get_objects() if type(o).__name__ in ours]
     registry = sorted(shell.magics_manager.registry)
+    registry += [str(one) for one in shell.input_transformers_cleanup]
     configurables = sorted(type(c).__name__ for c in shell.configurables)
     return [events, magics, hooks, threads, children, registry, configurables, alive]
 """
