@@ -50,7 +50,7 @@ def prompt_cost(expected: Outcome, price: Price, *, cached: bool = True) -> floa
 def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
     """The blocks of a request; tokens are those of the block alone."""
     chain, marked = prepared.chain, {mark.at: mark.ttl for mark in prepared.plan.marks}
-    found, before = [], 0
+    found, before, known = [], 0, True
     sizes = state.sizes(chain)
     for n, prefix in enumerate(chain.prefixes):
         one = chain.said[prefix.message] if prefix.message >= 0 else None
@@ -65,10 +65,10 @@ def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
                 prefix.turn,
                 one.cell if one else "",
                 upto - before,
-                exact,
+                exact and known,
                 marked.get(n),
                 entry.expires if entry else None,
             )
         )
-        before = upto
+        before, known = upto, exact
     return tuple(found)
