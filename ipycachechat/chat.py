@@ -56,7 +56,8 @@ class AsyncChat:
     ) -> None:
         self.history = History((Conversation(system),))
         self.engine = Engine(clock=clock, count=count, pace=pace)
-        self.last: Done | None = None
+        self.answered: list[Done] = []
+        """Every answer, with what was expected of its request and what it was billed, in order."""
         self.kept: KeepWarm | None = None
         """What keeps the cache warm, or last did."""
         self._servers = LocalServers()
@@ -91,11 +92,20 @@ class AsyncChat:
         except ChatError as failure:
             error = failure
         done = self._finish(ask, exchange, prepared, error, cancelled)
-        self.last = done if done.turn else self.last
+        if done.turn:
+            self.answered.append(done)
         tell(done)
         if cancelled:
             raise asyncio.CancelledError
         return done
+
+    def answer(self, number: int = 0) -> Done | None:
+        """What was told of a turn's answer (from 1; 0: of the last one given)."""
+        if not number:
+            return self.answered[-1] if self.answered else None
+        turn = self.history.now.turns[number - 1]
+        known = (done for done in reversed(self.answered) if done.turn and done.turn.replies is turn.replies)
+        return next(known, None)
 
     def _said(self, ask: Ask) -> list[Said]:
         past = self.history.now.before(ask.cell)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ipycachechat.core import cache, request
-from ipycachechat.core.cache import CacheState
+from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
 from ipycachechat.core.miss import Before, Cause, Reason
@@ -27,14 +27,20 @@ TEXTS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What a request was billed, and what that tells."""
+    """A request: what was expected of it, what it was billed, and what that tells."""
 
+    model: str
+    at: float
+    """When it was sent."""
+    expected: Outcome
     usage: Usage
     bill: Cost
     reason: Reason | None = None
     warm_until: float | None = None
     promised: bool = True
     """Whether the rules say what should have been read."""
+    kept: bool = False
+    """Whether it was sent for the cache alone."""
 
 
 class Engine:
@@ -52,6 +58,8 @@ class Engine:
         `pace`: what is believed of the pauses before any has been seen.
         """
         self.ledger = Ledger()
+        self.booked: list[Booked] = []
+        """Every request that was answered, in order."""
         self.clock = clock
         self._exact = count is not None
         # The same texts are counted again whenever something before them has changed.
@@ -100,8 +108,9 @@ class Engine:
         used, to = exchange.usage, exchange.target
         self._open.discard(exchange)
         bill = cost(used, to.price)
+        booked = Booked(to.model, prepared.at, prepared.plan.expected, used, bill, kept=keep)
         if not exchange.text and used == NOTHING_REPORTED:
-            return Booked(used, bill)
+            return booked
         self.ledger = self.ledger.add(used, bill)
         reason = None
         if keep:
@@ -113,7 +122,10 @@ class Engine:
             self._latest = to
             self.asked += 1
         self._memories[to.scope] = memory
-        return Booked(used, bill, reason, memory.warm_until(prepared), bool(to.rules.lifetimes))
+        until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
+        booked = replace(booked, reason=reason, warm_until=until, promised=promised)
+        self.booked.append(booked)
+        return booked
 
     def forecast(
         self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None

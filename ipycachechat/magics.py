@@ -31,7 +31,7 @@ HELP = """\
 %chat system [TEXT]    the system prompt, or another from now on ("" for none)
 %chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
 %chat plan [TEXT]      what this prompt (else: the next one) will read, write and cost, and the prefix behind it
-%chat why              what the last answer was expected to read, what it did read, and why less
+%chat why [N]          what turn N (else: the last) was expected to read, what it did read, and why less
 %chat pin [N|off]      keep a checkpoint after turn N (else: the last), a long document say; off: after none
 %chat warm [30m|off]   write the conversation to the cache now; 30m: keep it warm for so long, while that is cheaper
 %chat doctor [MODEL]   hold the rules for a model against its bills, with a few small requests (asks first)
@@ -41,7 +41,7 @@ HELP = """\
 %chat help             this
 Settings: %config ChatMagics. Keys: in the environment only."""
 COMMANDS = tuple("model system ttl plan why pin warm doctor history undo reset help".split())
-TAKES_MORE = ("model", "system", "ttl", "plan", "pin", "warm", "doctor")
+TAKES_MORE = ("model", "system", "ttl", "plan", "why", "pin", "warm", "doctor")
 LONGEST = 24 * 3600
 OPTIONS = ("-m", "--system", "--max-tokens", "--out")
 
@@ -170,8 +170,9 @@ class ChatMagics(Magics):
         prompt = fill(text, self._names)
         print(tables.plan(self.session.wait(lambda tell: self.session.chat.plan(self._next(prompt), tell))))  # noqa: T201
 
-    def _why(self, _: str) -> None:
-        print(tables.why(self.session.chat.last))  # noqa: T201
+    def _why(self, which: str) -> None:
+        number = self._number("why", which) if which else 0
+        print(tables.why(self.session.chat.answer(number)))  # noqa: T201
 
     def _pin(self, which: str) -> None:
         chat = self.session.chat
@@ -182,11 +183,17 @@ class ChatMagics(Magics):
             chat.pin(None)
             print("no turn is pinned")  # noqa: T201
             return
-        if which and not (which.isdecimal() and 1 <= int(which) <= len(turns)):
-            _wrong(f"%chat pin {which}: there are turns 1 to {len(turns)}, and off")
-        number = int(which or len(turns))
+        number = self._number("pin", which) if which else len(turns)
         chat.pin(number)
         print(f"a checkpoint stays after turn {number}, from the next request on")  # noqa: T201
+
+    def _number(self, command: str, which: str) -> int:
+        """The number of a turn that there is."""
+        turns = len(self.session.chat.history.now.turns)
+        if not (which.isdecimal() and 1 <= int(which) <= turns):
+            there = f"there are turns 1 to {turns}" if turns else "there are no turns yet"
+            _wrong(f"%chat {command} {which}: {there}")
+        return int(which)
 
     def _warm(self, time: str) -> None:
         session, ask = self.session, self._next("")

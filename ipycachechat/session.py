@@ -31,7 +31,7 @@ class Session:
         self.shell = shell
         self.chat = AsyncChat(pace=NOTEBOOK)
         if parked := shell.meta.pop(PARKED, None):
-            self.chat.history, self.chat.engine = parked
+            self.chat.history, self.chat.engine, self.chat.answered = parked
         self._loop = BackgroundLoop()
         self._badges = LiveBadges()
         self._warming: Future[None] | None = None
@@ -93,7 +93,7 @@ class Session:
         self.shell.input_transformers_cleanup.remove(keep_question_marks)
         atexit.unregister(self._at_exit)
         self._at_exit()
-        self.shell.meta[PARKED] = (self.chat.history, self.chat.engine)
+        self.shell.meta[PARKED] = (self.chat.history, self.chat.engine, self.chat.answered)
 
     def _at_exit(self) -> None:
         self._idle.stop()

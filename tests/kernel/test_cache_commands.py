@@ -56,6 +56,11 @@ def test_why_tells_the_cell_and_where_the_texts_part(wire: WireServer, kernel: K
     assert "cell a, first difference at character 10,000" in why
     assert "changed" in why
     assert "What to do" in why
+    of_two = kernel.run("%chat why 2").printed
+    assert of_two.startswith("turn 2, ") and "nothing was missed" in of_two
+    kernel.run("%reload_ext ipycachechat")
+    assert kernel.run("%chat why 2").printed == of_two
+    assert "turns 1 to 3" in kernel.run("%chat why 9").error
 
 
 def test_a_pinned_turn_keeps_a_checkpoint(wire: WireServer, kernel: Kernel) -> None:
