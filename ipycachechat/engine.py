@@ -14,9 +14,10 @@ from ipycachechat.core import cache, request
 from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory, Prepared
-from ipycachechat.core.miss import Before, Cause, Reason
+from ipycachechat.core.miss import Before
 from ipycachechat.core.plan import SCRIPT, Pace, sent_marks
 from ipycachechat.core.prefix import Count, Said, Settings
+from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
 from ipycachechat.model import tokens
 from ipycachechat.model.provider import Exchange, Target

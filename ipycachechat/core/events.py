@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Turn
 from ipycachechat.core.errors import ChatError
-from ipycachechat.core.miss import Reason
+from ipycachechat.core.reason import Reason
 from ipycachechat.core.usage import Cost
 
 

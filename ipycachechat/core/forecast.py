@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.memory import Prepared
-from ipycachechat.core.miss import Reason
+from ipycachechat.core.reason import Reason
 from ipycachechat.core.usage import Price, Usage, cost
 
 KINDS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}

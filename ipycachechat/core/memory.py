@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ipycachechat.core.cache import CacheState, Mark, Outcome, counted, disproved, outcome, sent
-from ipycachechat.core.miss import Before, Reason, explain
+from ipycachechat.core.miss import Before, explain
 from ipycachechat.core.plan import Fork, Pace, Plan, plan
 from ipycachechat.core.prefix import Chain, Count, Said, Settings, chain, guess
+from ipycachechat.core.reason import Reason
 from ipycachechat.core.rules import Rules
 from ipycachechat.core.usage import Usage
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row
-from ipycachechat.core.miss import ADVICE, Cause, Reason
+from ipycachechat.core.reason import ADVICE, Cause, Reason
 from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.notebook import markdown
 from ipycachechat.notebook.badge import clock, count, money

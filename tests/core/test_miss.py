@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipycachechat.core.conversation import Message
 from ipycachechat.core.memory import Memory
-from ipycachechat.core.miss import Cause, Reason
 from ipycachechat.core.prefix import Said, Settings
+from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.rules import rules
 from ipycachechat.core.usage import Usage
 

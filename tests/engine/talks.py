@@ -12,8 +12,8 @@ from wire import Bill, Reply, WireServer, count
 from ipycachechat.chat import Ask, AsyncChat
 from ipycachechat.core.conversation import Cell
 from ipycachechat.core.events import Done
-from ipycachechat.core.miss import Cause
 from ipycachechat.core.plan import NOTEBOOK
+from ipycachechat.core.reason import Cause
 
 SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
 

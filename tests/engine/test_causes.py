@@ -20,9 +20,9 @@ from test_tool_loops import sized, tool
 from wire import Bill, Reply, WireServer, words
 
 from ipycachechat.core.conversation import File, Message, ToolCall
-from ipycachechat.core.miss import Cause, Reason
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.core.prefix import Said
+from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.request import settings as sent_along
 from ipycachechat.engine import Engine
 from ipycachechat.model.provider import target

@@ -14,7 +14,7 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
 from ipycachechat.core.events import Sending, Text
-from ipycachechat.core.miss import Cause
+from ipycachechat.core.reason import Cause
 from ipycachechat.model.provider import target
 from ipycachechat.notebook import tables
 
@@ -154,6 +154,17 @@ def test_the_cell_asked_again_reads_what_was_just_written_whatever_was_lost_befo
     agree(done, talk.bill)
     assert talk.bill.written + talk.bill.fresh < 50
     assert done.reason is None
+
+
+def test_what_an_edit_high_up_will_cost_is_told_while_it_is_sent(talk: Talk) -> None:
+    for n in range(3):
+        talk.ask(words(8000), f"c{n}")
+    talk.ask(words(8000, "other"), "c0", "another answer")
+    told: list[Any] = []
+    talk.server.script(Reply("yes"))
+    talk.loop.run_until_complete(talk.chat.send(talk.next("and?", "c3"), told.append))
+    warning = next(event.warning for event in told if isinstance(event, Sending))
+    assert "turn 1 was edited" in warning and "16,005 tokens are paid again" in warning
 
 
 def test_after_a_reset_nothing_was_edited(talk: Talk) -> None:

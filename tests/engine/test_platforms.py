@@ -16,8 +16,8 @@ from wire.requests import Request
 
 from ipycachechat.core.conversation import Message
 from ipycachechat.core.errors import ChatError
-from ipycachechat.core.miss import Cause
 from ipycachechat.core.prefix import Said
+from ipycachechat.core.reason import Cause
 from ipycachechat.engine import Engine
 from ipycachechat.model.provider import target
 

@@ -12,7 +12,7 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
 from ipycachechat.chat import Ask
-from ipycachechat.core.miss import Cause
+from ipycachechat.core.reason import Cause
 
 steps = st.lists(
     st.one_of(
@@ -169,8 +169,9 @@ def test_turn_edited(
     # The edit's own request ended with the edited prompt: what was missed are the turns after it.
     assert cause(done) is Cause.EDITED
     assert done.reason and done.reason.turn == edited
+    # The last one's answer had not been sent before.
     later = turns - 1 - edited
-    assert done.reason.tokens == later * 1500 + later * count("yes, that is so")
+    assert done.reason.tokens == later * 1500 + (later - 1) * count("yes, that is so")
     agree(done, talk.bill)
     assert talk.ask("and then?", "newer").reason is None
 

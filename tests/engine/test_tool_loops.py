@@ -16,9 +16,9 @@ from wire import Bill, Reply, WireServer, count, words
 
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Message, ToolCall
-from ipycachechat.core.miss import Cause, Reason
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.core.prefix import Said
+from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.request import settings as sent_along
 from ipycachechat.engine import Engine
 from ipycachechat.model.provider import target
