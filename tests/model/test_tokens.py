@@ -1,0 +1,31 @@
+"""The estimate of tokens: near for prose, numbers and what is no text."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from ipycachechat.model.tokens import PIECE, count
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("", 0, 0),
+        ("hello", 1, 1),
+        ("the quick brown fox jumps over the lazy dog " * 100, 850, 1000),
+        ("0.123, 0.456, " * 200, 1600, 2000),
+        ("<|endoftext|>", 1, 10),
+        ("数据分析 " * 100, 300, 1000),
+        ("half \ud800 a character", 3, 12),
+    ],
+)
+def test_tokens_of_a_text(text: str, least: int, most: int) -> None:
+    assert least <= count(text) <= most
+
+
+def test_one_long_word_is_counted_in_pieces() -> None:
+    word = base64.b64encode(b"\0" * 8 * PIECE).decode()
+    pieces = [word[start : start + PIECE] for start in range(0, len(word), PIECE)]
+    assert count(word) == sum(map(count, pieces))
