@@ -14,8 +14,7 @@ from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, REWRITE
 from ipycachechat.core.errors import ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Progress, Sending, Text
 from ipycachechat.core.forecast import Forecast
-from ipycachechat.core.memory import Prepared
-from ipycachechat.core.plan import SCRIPT, Pace
+from ipycachechat.core.plan import SCRIPT, Pace, Prepared
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
@@ -119,7 +118,7 @@ class AsyncChat:
         expected = prepared.plan.expected
         reason = self.engine.foresee(to, prepared)
         much = reason is not None and (reason.tokens or 0) > REWRITE
-        warning = reason.sentence.replace("were paid", "are paid") if reason and much else ""
+        warning = reason.told("are paid") if reason and much else ""
         return Sending(ask.model, max(1, expected.input), self._turns(ask), expected, warning)
 
     async def plan(self, ask: Ask, tell: Callable[[Event], None]) -> Forecast:

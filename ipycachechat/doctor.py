@@ -86,13 +86,14 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
         five,
         lambda read, written, first: is_read(read, written, first) and written == 0,
     )
-    yield Probe(
-        "an hour is paid only for what is new",
-        "all read, under a tenth written",
-        (long, "Say OK once."),
-        (Mark(1, by.lifetimes[-1]),),
-        lambda read, written, first: is_read(read, written, first) and 0 < written < first / 10,
-    )
+    if by.choice:
+        yield Probe(
+            "an hour is paid only for what is new",
+            "all read, under a tenth written",
+            (long, "Say OK once."),
+            (Mark(1, by.lifetimes[-1]),),
+            lambda read, written, first: is_read(read, written, first) and 0 < written < first / 10,
+        )
     yield Probe(
         f"below the minimum of {size:,} nothing is written",
         "0 read, 0 written",

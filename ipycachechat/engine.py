@@ -13,9 +13,9 @@ from functools import lru_cache
 from ipycachechat.core import cache, request
 from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
-from ipycachechat.core.memory import Memory, Prepared
+from ipycachechat.core.memory import Memory
 from ipycachechat.core.miss import Before
-from ipycachechat.core.plan import SCRIPT, Pace, sent_marks
+from ipycachechat.core.plan import SCRIPT, Pace, Prepared, sent_marks
 from ipycachechat.core.prefix import Count, Said, Settings
 from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
@@ -145,8 +145,14 @@ class Engine:
             prompt_cost(prepared.plan.expected, to.price, cached=False),
             tuple((seconds, prompt_cost(expected, to.price)) for seconds, expected in other),
             rows(prepared, self.memory(to).state),
-            self.foresee(to, prepared) if self.memory(to).chain.prefixes else None,
+            self.foresee(to, prepared) if self._latest else None,
         )
+
+    @property
+    def foretold(self) -> tuple[int, int]:
+        """Tokens that all requests with a known bill were expected to read, and did."""
+        known = [one for one in self.booked if one.usage.read is not None]
+        return sum(one.expected.read for one in known), sum(one.usage.read or 0 for one in known)
 
     @property
     def busy(self) -> bool:

@@ -26,7 +26,7 @@ HELP = """\
 %%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--out NAME]
     Ask the model the cell's text, after all earlier turns. {{ expression }} is replaced by its value.
     A cell that is run again replaces its turn.
-%chat                  where we stand: model, turns, tokens, cost
+%chat                  where we stand: model, turns, tokens, cost, until when the cache is warm
 %chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys)
 %chat system [TEXT]    the system prompt, or another from now on ("" for none)
 %chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
@@ -127,7 +127,7 @@ class ChatMagics(Magics):
             self._names[args.out] = done.turn.answer
 
     def _command(self, line: str) -> None:
-        name, _, rest = line.partition(" ")
+        name, rest = (*line.split(None, 1), "", "")[:2]
         if not name:
             return self._status()
         if name not in COMMANDS:
@@ -146,6 +146,8 @@ class ChatMagics(Magics):
         print(f"{self.model_in_use()}, {_turns(len(turns))}" + f" ({stale} stale)" * bool(stale))  # noqa: T201
         print(tokens)  # noqa: T201
         print(money)  # noqa: T201
+        if chat.engine.booked:
+            print(tables.foretold(chat.engine.booked[-1].warm_until, self.session.now, *chat.engine.foretold))  # noqa: T201
         if (kept := chat.kept) is not None:
             print(tables.kept(kept.refreshed, kept.until, kept.ended))  # noqa: T201
 
@@ -234,7 +236,7 @@ class ChatMagics(Magics):
         if not turns:
             print("no turns yet")  # noqa: T201
         for number, turn in enumerate(turns, 1):
-            state = turn.state.value + ", stale" * turn.stale
+            state = turn.state.value + ", stale" * turn.stale + ", pinned" * turn.pinned
             print(f"{number}. [{state}, {turn.model}] {_short(turn.prompt)}")  # noqa: T201
             print(f"   → {_short(turn.answer)}")  # noqa: T201
 

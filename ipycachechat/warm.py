@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from ipycachechat.core.errors import BadInput, ChatError, EmptyAnswer
-from ipycachechat.core.memory import Prepared
+from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said
 from ipycachechat.core.warm import refresh
 from ipycachechat.engine import Booked, Engine
@@ -39,9 +39,12 @@ async def write(engine: Engine, to: Target, said: Sequence[Said], ttl: int | Non
 async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
     """Send a request that asks for no answer, or the shortest, and book it."""
     exchange = engine.exchange(to, prepared, to.rules.refresh)
-    with suppress(EmptyAnswer):
-        await exchange.run(lambda _: None)
-    return engine.book(prepared, exchange, keep=True)
+    try:
+        with suppress(EmptyAnswer):
+            await exchange.run(lambda _: None)
+    finally:  # booked also if it was refused, or it would stay on its way for ever
+        booked = engine.book(prepared, exchange, keep=True)
+    return booked
 
 
 def check(to: Target) -> None:

@@ -134,11 +134,11 @@ class Outcome:
 
 def hits(chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, now: float) -> list[int]:
     """For each mark the longest live prefix within its look-back, -1 where there is none."""
-    found = []
+    found, least = [], _earliest(chain, by)
     for mark in marks:
         there = chain.prefixes[mark.at].position
         best = -1
-        for at in range(mark.at, -1, -1):
+        for at in range(mark.at, least - 1, -1):
             if by.lookback is not None and there - chain.prefixes[at].position >= by.lookback:
                 break
             if state.live(chain.prefixes[at].digest, now):
@@ -146,6 +146,18 @@ def hits(chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, now:
                 break
         found.append(best)
     return found
+
+
+def _earliest(chain: Chain, by: Rules) -> int:
+    """The first prefix at which an entry is looked for, where only the latest checkpoints count."""
+    if by.breakpoints is None:
+        return 0
+    left = by.breakpoints
+    for number in range(len(chain.said) - 1, -1, -1):
+        left -= chain.said[number].message.role != "assistant"
+        if left == 0:
+            return chain.starts[number]
+    return 0
 
 
 def allowed(chain: Chain, marks: Sequence[Mark], state: CacheState, minimum: int) -> list[Mark]:

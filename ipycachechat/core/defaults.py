@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ipycachechat.core.rules import SECONDS
+
 # A provider's current middle model, in the order in which keys are looked for.
 MODELS = {
     "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-5",
@@ -14,7 +16,7 @@ LOCAL = "local"
 MOST_TOKENS = 16_000
 """Tokens of an answer, where the model could give more."""
 LOCAL_TOKENS = 1_024
-TTLS: Mapping[str, int | None] = {"auto": None, "5m": 300, "1h": 3600}
+TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}
 """How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
 REWRITE = 10_000
 """Warm tokens; a request that will write more of them again says so before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ipycachechat.core.cache import CacheState, Outcome
-from ipycachechat.core.memory import Prepared
+from ipycachechat.core.plan import Prepared
 from ipycachechat.core.reason import Reason
 from ipycachechat.core.usage import Price, Usage, cost
 

@@ -7,24 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from ipycachechat.core.cache import CacheState, Mark, Outcome, counted, disproved, outcome, sent
 from ipycachechat.core.miss import Before, explain
-from ipycachechat.core.plan import Fork, Pace, Plan, plan
+from ipycachechat.core.plan import Fork, Pace, Plan, Prepared, plan
 from ipycachechat.core.prefix import Chain, Count, Said, Settings, chain, guess
-from ipycachechat.core.reason import Reason
+from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.rules import Rules
 from ipycachechat.core.usage import Usage
 
 NEARLY_ALL = 0.9
 """Of a prefix: a small end that expires earlier is no loss to speak of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request about to be sent, and what it is expected to be billed."""
-
-    chain: Chain
-    plan: Plan
-    minimum: int
-    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +62,10 @@ class Memory:
 
     def refreshed(self, prepared: Prepared, usage: Usage) -> Memory:
         """The memory after a request that only kept the cache warm: no pause of the person's, and nothing said."""
-        return self._told(prepared, usage)[0]
+        after, _ = self._told(prepared, usage)
+        if self.chain.prefixes:
+            return after
+        return replace(after, chain=prepared.chain, marked=prepared.plan.last)
 
     def billed(
         self, prepared: Prepared, usage: Usage, other: Before | None = None, model: str = ""
@@ -83,9 +76,10 @@ class Memory:
         """
         links, planned = prepared.chain, prepared.plan
         after, known = self._told(prepared, usage)
-        # The bill tells sizes that could only be guessed before.
-        knowing = replace(self, state=known)
+        # The bill tells sizes that could only be guessed before; but not where a read may end anywhere.
+        knowing = self if self.by.asked == "automatic" else replace(self, state=known)
         reason = knowing._explain(prepared, self._expected(prepared, known), usage.read, other, model)
+        reason = _within(reason, usage)
         marked = planned.last if planned.marks else len(links.prefixes) - 1
         after = replace(
             after,
@@ -104,7 +98,11 @@ class Memory:
 
     def _expected(self, prepared: Prepared, state: CacheState) -> Outcome:
         """The bill that the plan promises by this state."""
-        return outcome(prepared.chain, prepared.plan.marks, state, self.by, prepared.minimum, prepared.at)
+        told = outcome(prepared.chain, prepared.plan.marks, state, self.by, prepared.minimum, prepared.at)
+        if state.tokens(prepared.chain, told.hit)[1]:
+            return told
+        # A size that was guessed twice proves nothing beyond the smaller guess.
+        return min(told, prepared.plan.expected, key=lambda one: one.read)
 
     def _told(self, prepared: Prepared, usage: Usage) -> tuple[Memory, CacheState]:
         """The memory after a bill, and what was believed before it, with the sizes that it tells."""
@@ -113,7 +111,8 @@ class Memory:
             links, marks, prepared.plan.expected, self.state, by, usage.input, usage.read, usage.written
         )
         state = disproved(links, self._expected(prepared, known), known, usage.read)
-        wrote = not by.bills_writes or usage.written != 0
+        # An entry below what is read costs nothing; where something was to be paid and was not, nothing was written.
+        wrote = not by.bills_writes or usage.written != 0 or not prepared.plan.expected.written
         state = sent(links, marks, state, by, prepared.minimum, prepared.at, wrote=wrote)
         return replace(self, state=state), known
 
@@ -122,17 +121,7 @@ class Memory:
     ) -> Reason | None:
         """The costlier of two reasons: beside the last request, and beside the longest one."""
         reasons = [
-            explain(
-                prepared.chain,
-                expected,
-                read,
-                replace(before, state=self.state),
-                self.by,
-                prepared.minimum,
-                prepared.at,
-                other,
-                model,
-            )
+            explain(prepared, expected, read, replace(before, state=self.state), self.by, other, model)
             for before in (Before(self.chain, self.marked), self.longest)
         ]
         return max(reasons, key=lambda reason: (reason is not None, (reason and reason.tokens) or 0))
@@ -150,3 +139,12 @@ class Memory:
         enough = NEARLY_ALL * prefixes[marked].size
         live = self.state.on(prepared.chain, prepared.at)
         return max((entry.expires for at, entry in live if prefixes[at].size >= enough), default=None)
+
+
+def _within(reason: Reason | None, usage: Usage) -> Reason | None:
+    """The reason as far as the bill bears it out: no more tokens than were paid, nor too few to write if some were."""
+    if reason is None or usage.input is None or usage.read is None:
+        return reason
+    if reason.cause is Cause.SHORT and usage.written and not reason.grown:
+        return Reason(Cause.FIRST)
+    return replace(reason, tokens=min(reason.tokens, usage.input - usage.read)) if reason.tokens else reason

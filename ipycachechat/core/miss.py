@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ipycachechat.core.cache import TOLERANCE, CacheState, Outcome
 from ipycachechat.core.conversation import Message
+from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Chain, Said
 from ipycachechat.core.reason import SETTINGS, Cause, Reason
 from ipycachechat.core.rules import Rules
@@ -15,7 +16,7 @@ from ipycachechat.core.rules import Rules
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """An earlier request: its chain and last checkpoint, the state that it left, and who was asked by which rules."""
+    """An earlier request: its chain and last checkpoint, the state now, and who was asked by which rules."""
 
     chain: Chain = Chain()
     marked: int = -1
@@ -23,23 +24,29 @@ class Before:
     by: Rules | None = None
     model: str = ""
 
+    def shared(self, chain: Chain) -> int:
+        """The longest prefix of a chain that was sent with this request; -1: none."""
+        return chain.common(self.chain) - 1
+
+    def may_hold(self, chain: Chain) -> bool:
+        """Whether some of a chain may have been warm there, though nobody promised it."""
+        return self.by is not None and not self.by.lifetimes and self.shared(chain) >= 0
+
     def held(self, chain: Chain, now: float) -> int:
         """The longest prefix of a chain that was sent with this request and should still be warm; -1: none."""
-        shared = chain.common(self.chain) - 1
+        shared = self.shared(chain)
         if self.by is None or not self.by.lifetimes:  # nobody promised for how long
-            return shared if self.by is not None and self.by.asked == "automatic" else -1
+            return -1
         live = (n for n in range(shared, -1, -1) if self.state.live(chain.prefixes[n].digest, now))
         return next(live, -1)
 
 
 def explain(
-    chain: Chain,
+    prepared: Prepared,
     expected: Outcome,
     read: int | None,
     before: Before,
     by: Rules,
-    minimum: int,
-    now: float,
     other: Before | None = None,
     model: str = "",
 ) -> Reason | None:
@@ -50,44 +57,37 @@ def explain(
     """
     if read is None:
         return Reason(Cause.SILENT)
+    chain, minimum = prepared.chain, prepared.minimum
     if by.asked == "unknown" or not chain.prefixes:
         return None
+    total = before.state.tokens(chain, len(chain.prefixes) - 1)[0]
+    if not read and total < minimum:
+        return Reason(Cause.SHORT, minimum=minimum)
     found = {
-        cause: lost
-        for cause, lost in _lost(chain, expected, read, before, by, minimum, now, other).items()
-        if lost > 0
+        cause: lost for cause, lost in _lost(prepared, expected, read, before, by, other).items() if lost > 0
     }
     worst = max(found, key=lambda cause: found[cause], default=None)
-    total = before.state.tokens(chain, len(chain.prefixes) - 1)[0]
     lost = min(found[worst], total - read) if worst else 0
     # A step more or less is no miss, nor is what only a guess of sizes makes of it.
     unsure = 0 if expected.exact else TOLERANCE * max(expected.read, read + lost)
     if worst is None or lost <= max(by.step if by.step > 1 else 0, unsure):
-        return _nothing_there(chain, read, before, minimum)
+        return None if read else _nothing_there(chain, before, minimum, other)
     if worst is Cause.MODEL and other is not None:
         return Reason(Cause.KEY if other.model == model else Cause.MODEL, lost, model=other.model)
     if worst is Cause.EXPIRED:
-        return Reason(Cause.EXPIRED, lost, seconds=now - _last_use(chain, before, now))
+        return Reason(Cause.EXPIRED, lost, seconds=prepared.at - _last_use(chain, before, prepared.at))
     if worst is Cause.DROPPED:
         return Reason(Cause.DROPPED, lost)
     return _diverged(chain, before.chain, chain.common(before.chain), lost)
 
 
 def _lost(
-    chain: Chain,
-    expected: Outcome,
-    read: int,
-    before: Before,
-    by: Rules,
-    minimum: int,
-    now: float,
-    other: Before | None,
+    prepared: Prepared, expected: Outcome, read: int, before: Before, by: Rules, other: Before | None
 ) -> dict[Cause, int]:
     """Tokens that each cause kept from being read; EDITED stands for whatever makes two requests differ."""
-    state = before.state
-    size, sure = state.tokens(chain, expected.hit)
-    # Whether so short a prefix was ever written is not known before one has been billed.
-    lost = {Cause.DROPPED: expected.read - read if sure or size > 2 * minimum else 0}
+    chain, now, state = prepared.chain, prepared.at, before.state
+    # What has never been billed may be shorter than it was guessed to be.
+    lost = {Cause.DROPPED: expected.read - read if state.tokens(chain, expected.hit)[1] else 0}
     if other is not None:
         lost[Cause.MODEL] = state.tokens(chain, other.held(chain, now))[0] - max(read, expected.read)
     if not before.chain.prefixes:
@@ -98,7 +98,7 @@ def _lost(
         gone = state.tokens(chain, _expired(chain, state, common, now))[0]
         lost[Cause.EXPIRED] = gone - max(expected.read, read)
     there = [entry for entry in state.ever(before.chain) if entry.at >= common]
-    if there and state.tokens(before.chain, before.marked)[0] >= minimum:
+    if there and state.tokens(before.chain, before.marked)[0] >= prepared.minimum:
         gone = _sent_before(chain, before.chain, common, state, max(read, expected.read))
         # Had nothing been changed, it would have been read if it was warm.
         if not by.lifetimes or any(now < entry.expires for entry in there):
@@ -108,14 +108,11 @@ def _lost(
     return lost
 
 
-def _nothing_there(chain: Chain, read: int, before: Before, minimum: int) -> Reason | None:
+def _nothing_there(chain: Chain, before: Before, minimum: int, other: Before | None) -> Reason | None:
     """The reason if nothing had been written that could have been read."""
-    total = before.state.tokens(chain, len(chain.prefixes) - 1)[0]
-    if read:
-        return None
-    if total < minimum:
-        return Reason(Cause.SHORT, minimum=minimum)
     if not before.chain.prefixes:
+        if other is not None and other.may_hold(chain):
+            return Reason(Cause.MODEL, model=other.model)
         return Reason(Cause.FIRST)
     short = before.state.tokens(before.chain, before.marked)[0] < minimum
     return Reason(Cause.SHORT, minimum=minimum, grown=True) if short else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ipycachechat.core.cache import CacheState, Mark, Outcome, outcome
 from ipycachechat.core.prefix import Chain
-from ipycachechat.core.rules import Rules
+from ipycachechat.core.rules import SECONDS, Rules
 
 # What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
 # longer than five minutes and shorter than an hour.
@@ -28,7 +28,7 @@ BELIEVED, WEIGHT = 0.06, 10.0
 class Pace:
     """The pauses between requests seen so far."""
 
-    requests: int = 0
+    pauses: int = 0
     lapses: int = 0
     """Pauses that an hour's entry outlives and a shorter one does not."""
     last: float | None = None
@@ -39,12 +39,13 @@ class Pace:
         if self.last is None:
             return Pace(0, 0, now, self.believed)
         gap = now - self.last
-        return Pace(self.requests + 1, self.lapses + (300 <= gap < 3600), now, self.believed)
+        lapse = SECONDS["5m"] <= gap < SECONDS["1h"]
+        return Pace(self.pauses + 1, self.lapses + lapse, now, self.believed)
 
     @property
     def lapse(self) -> float:
         """The chance that the pause after a request is one of those."""
-        return (self.lapses + self.believed * WEIGHT) / (self.requests + WEIGHT)
+        return (self.lapses + self.believed * WEIGHT) / (self.pauses + WEIGHT)
 
 
 # A person thinks for ten minutes between two questions; a script does not.
@@ -83,6 +84,16 @@ class Plan:
     def last(self) -> int:
         """The last prefix with a checkpoint; -1: none."""
         return self.marks[-1].at if self.marks else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request about to be sent, and what it is expected to be billed."""
+
+    chain: Chain
+    plan: Plan
+    minimum: int
+    at: float
 
 
 def sent_marks(planned: Plan, by: Rules) -> tuple[Mark, ...]:

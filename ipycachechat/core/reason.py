@@ -80,7 +80,12 @@ class Reason:
     @property
     def sentence(self) -> str:
         """The reason in one sentence, for the line under an answer."""
-        cost = f": {self.tokens:,} tokens were paid again" if self.tokens else ""
+        return self.told("were paid")
+
+    def told(self, paid: str) -> str:
+        """The same; `paid` says when: were paid, are paid, would be paid."""
+        tokens = "1 token" if self.tokens == 1 else f"{self.tokens:,} tokens" if self.tokens else ""
+        cost = f": {tokens} {paid} again" if tokens else ""
         turn = f"turn {self.turn + 1}" if self.turn >= 0 else "a turn"
         change = "has another answer" if self.what == "answer" else "was edited"
         least = f"this model's minimum of {self.minimum:,} tokens"

@@ -12,10 +12,9 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Asked = Literal["explicit", "implicit", "automatic", "unknown"]
-Ttl = Literal["5m", "1h"]
 Tier = Literal["tools", "system", "messages"]
 Marker = Literal["", "cache_control", "prompt_cache_breakpoint"]
-SECONDS: dict[Ttl, int] = {"5m": 300, "1h": 3600}
+SECONDS: dict[str, int] = {"5m": 300, "1h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,8 @@ class Rules:
     """Whether what the assistant said can bear one."""
     lookback: int | None = None
     """Positions that are searched back from a checkpoint, its own counted; None: all."""
+    breakpoints: int | None = None
+    """The latest checkpoints, whoever set them, among which an entry is looked for; None: all."""
     lifetimes: tuple[int, ...] = ()
     """Seconds that an entry lives from its last use; the shortest promised. Empty: unknown."""
     hour_if_priced: bool = False
@@ -94,9 +95,9 @@ CHANGES: Mapping[str, Tier] = {
 OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
 
 
-# The page's table "Cache limitations", for platforms and names that litellm has no figure of.
+# The page's table "Cache limitations" (the 5.5 ones: litellm's), for platforms and names that litellm has no figure of.
 CLAUDE_MINIMUMS = (
-    *((f"*{name}*", 512) for name in ("opus-5", "fable-5", "mythos-5")),
+    *((f"*{name}*", 512) for name in ("opus-5", "fable-5", "mythos-5", "sonnet-5-5", "haiku-5-5")),
     *((f"*{name}*", 2048) for name in ("opus-4-7", "mythos-preview", "haiku-3-5", "3-5-haiku")),
     *((f"*{name}*", 4096) for name in ("opus-4-6", "opus-4-5", "haiku-4-5")),
 )
@@ -140,6 +141,7 @@ def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> Rules:
         marker="prompt_cache_breakpoint" if checkpoints else "",
         checkpoints=checkpoints,
         marks_answers=False,
+        breakpoints=80,
         lifetimes=(1800,),
         writes=(1.25,),
         cache_key="prompt_cache_key",
@@ -192,7 +194,8 @@ ROWS = (
         reads=0.25,
         cache_key="extra_headers.x-grok-conv-id",
     ),
-    Rules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", lifetimes=(7200,), reads=0.5),
+    # Two hours, says its page, and that the minimum varies by model, which it does not list.
+    Rules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", reads=0.5),
     # Asked for by the key, which litellm knows only of others.
     Rules(
         *("mistral", "*", "automatic", "docs.mistral.ai/studio-api/conversations/advanced/prompt-caching"),

@@ -34,6 +34,7 @@ def refresh(chain: Chain, state: CacheState, by: Rules, now: float, paid: float 
             (state.tokens(chain, n)[0] for n, other in live if other.expires > entry.expires), default=0
         )
         cost = by.reads * tokens
-        if paid + cost < (by.writes[0] - by.reads) * (tokens - kept):
+        write = by.writes[by.lifetimes.index(entry.ttl)] if entry.ttl in by.lifetimes else by.writes[0]
+        if paid + cost < (write - by.reads) * (tokens - kept):
             return Refresh(at, entry.expires, cost)
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from ipycachechat.core.errors import Dropped, EmptyAnswer, UnknownModel
 from ipycachechat.core.rules import Rules, rules
-from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Usage
+from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.failures import translate
 from ipycachechat.model.local import Address
@@ -57,6 +57,7 @@ def target(model: str, limit: int) -> Target:
     by, price = rules(provider, name), prices.price(record)
     if by.hour_if_priced and price.rates.write_1h is None:
         by = replace(by, lifetimes=by.lifetimes[:1], writes=by.writes[:1])
+    by = _priced(by, price.rates)
     # "openai" also names whoever speaks its protocol, and may refuse what it does not know.
     its_own = provider != "openai" or bool(record)
     if not its_own:
@@ -71,6 +72,16 @@ def target(model: str, limit: int) -> Target:
         scope(provider, name),
         _carrying(by.cache_key),
     )
+
+
+def _priced(by: Rules, rates: Rates) -> Rules:
+    """The rules with the model's own prices, where they are known."""
+    if not rates.input:
+        return by
+    paid = (rates.write, rates.write_1h)
+    writes = [rate / rates.input if rate else known for rate, known in zip(paid, by.writes, strict=False)]
+    reads = by.reads if rates.read is None else rates.read / rates.input
+    return replace(by, reads=reads, writes=tuple(writes))
 
 
 def _carrying(cache_key: str) -> Json:

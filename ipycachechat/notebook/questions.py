@@ -10,6 +10,8 @@ ASKS = re.compile(r"^%chat[ \t]+(\w+[ \t]+\S.*\?)[ \t]*$")
 
 def keep_question_marks(lines: list[str]) -> list[str]:
     """The lines of a cell, with such a magic written as a call, where all are magics or comments."""
+    if lines and lines[0].startswith("%%"):
+        return lines  # a text of another magic's
     if not all(line.startswith("%") or line.startswith("#") or not line.strip() for line in lines):
         return lines  # it may be the middle of a text
     return [_called(line) for line in lines]

@@ -33,7 +33,7 @@ def plan(forecast: Forecast) -> str:
         ),
     ]
     if forecast.reason is not None and forecast.reason.cause is not Cause.SILENT:
-        lines.append(forecast.reason.sentence.replace("were paid", "would be paid"))
+        lines.append(forecast.reason.told("would be paid"))
     if forecast.rows:
         lines += [
             "",
@@ -47,6 +47,12 @@ def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
     lasts = f", warm until {clock(until)}" if until is not None else ""
     tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
     return f"{tokens}, {money(bill.paid)}{lasts}"
+
+
+def foretold(until: float | None, now: float, expected: int, read: int) -> str:
+    """How long the cache stays warm, and how near the predictions were."""
+    warm = "" if until is None else f"warm until {clock(until)}; " if until > now else "no longer warm; "
+    return f"{warm}≈{expected:,} tokens foretold to be read, {read:,} read"
 
 
 def kept(refreshed: int, until: float, ended: str) -> str:
@@ -117,7 +123,13 @@ def _rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         waiting.clear()
 
     for number, row in enumerate(rows):
-        if row.checkpoint or row.warm_until or number in (0, len(rows) - 1):
+        # Where whole prefixes live, all rows have the same time.
+        until = (
+            row.warm_until
+            if number + 1 < len(rows) and row.warm_until != rows[number + 1].warm_until
+            else None
+        )
+        if row.checkpoint or until or number in (0, len(rows) - 1):
             flush()
             found.append(_row(row))
         else:

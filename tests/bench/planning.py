@@ -1,7 +1,8 @@
 """What it takes to plan: `python tests/bench/planning.py`. Medians of one run, on this machine.
 
 A turn is added to conversations of turns of 1,000 tokens each; what is timed is all that is ours between the prompt
-and the request: the chain, the plan, the prediction, the messages, and afterwards the bill and its reason.
+and the request: what is said, the plan (chain, checkpoints, prediction and its reason), the messages, and afterwards
+the bill.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ def conversation(turns: int) -> Conversation:
     )
 
 
-def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
-    """Milliseconds: the plan of a turn more, its messages, its bill; and an edit of the first turn planned."""
+def timed(turns: int) -> Iterator[tuple[float, ...]]:
+    """Milliseconds: of a turn more what is said, its plan, messages and bill; the plan of an edit of the first turn."""
     past = conversation(turns)
     memory = Memory(rules("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count))
     for n in range(RUNS):
-        sent = said(past, f"question {n}")
         now = 1000.0 + 20 * n
+        begun = time.perf_counter()
+        sent = said(past, f"question {n}")
         start = time.perf_counter()
         prepared = memory.prepare(sent, Settings(), 1024, now)
         memory.foresee(prepared)
@@ -62,7 +64,8 @@ def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
         memory.foresee(memory.prepare(changed, Settings(), 1024, now + 1))
         after = time.perf_counter()
         if n:  # the first one hashes everything
-            yield tuple(ms * 1000 for ms in (planned - start, made - planned, billed - made, after - before))
+            spans = (start - begun, planned - start, made - planned, billed - made, after - before)
+            yield tuple(span * 1000 for span in spans)
         past = past.add(
             Turn(f"question {n}", (Message("assistant", "abc " * TOKENS),), cell=Cell(f"n{n}", "1"))
         )
@@ -71,16 +74,16 @@ def timed(turns: int) -> Iterator[tuple[float, float, float, float]]:
 def main() -> None:
     for _ in portions():
         pass
-    print("| turns | plan of one more | messages | bill and reason | all hashes anew | an edit of turn 1 |")
-    print("|---|---|---|---|---|---|")
+    print("| turns | said | plan of one more | messages | bill | all hashes anew | an edit of turn 1 |")
+    print("|---|---|---|---|---|---|---|")
     for turns in SIZES:
-        plan, made, bill, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
+        *spans, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
         sent = said(conversation(turns), "question")
         start = time.perf_counter()
         chain(sent, count=count)
         anew = (time.perf_counter() - start) * 1000
         print(
-            f"| {turns:,} | {plan:.2f} ms | {made:.2f} ms | {bill:.2f} ms | {anew:.1f} ms | {edit:.1f} ms |"
+            f"| {turns:,} | {' | '.join(f'{span:.2f} ms' for span in spans)} | {anew:.1f} ms | {edit:.1f} ms |"
         )
 
 

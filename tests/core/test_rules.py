@@ -65,5 +65,7 @@ def test_every_row_has_a_source_and_fits_together(row: object) -> None:
     assert bool(row.marker) == bool(row.checkpoints)
     if row.asked == "explicit":
         assert row.marker and row.lookback and row.minimum and row.writes
+    if row.lifetimes:  # else what is too short would be said to have been dropped
+        assert row.minimum
     if row.marker:
         assert row.asked in ("explicit", "implicit") and row.lifetimes

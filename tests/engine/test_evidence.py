@@ -81,12 +81,12 @@ def test_a_prefix_near_the_minimum_is_not_said_to_be_dropped(guessing: Talk) -> 
     guessing.chat.set_system(words(700))
     guessing.ask(DENSE, "c0")
     done = guessing.ask("changed", "c0")
-    # Unchanged it would have been read, as the beginning of something longer.
-    assert cause(done) is Cause.EDITED and done.reason and done.reason.tokens == 700
+    assert cause(done) is Cause.SHORT
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
+    model=st.sampled_from([SONNET, GPT, "openai/gpt-5.6-terra"]),
     system=st.sampled_from(["", PROSE, DENSE, words(700)]),
     steps=st.lists(
         st.tuples(st.sampled_from([PROSE, NUMBERS, DENSE, "and?", words(300)]), st.integers(0, 5)),
@@ -95,9 +95,13 @@ def test_a_prefix_near_the_minimum_is_not_said_to_be_dropped(guessing: Talk) -> 
     ),
 )
 def test_with_guesses_nothing_that_was_kept_is_said_to_be_lost(
-    server: WireServer, loop: asyncio.AbstractEventLoop, system: str, steps: list[tuple[str, int]]
+    server: WireServer,
+    loop: asyncio.AbstractEventLoop,
+    model: str,
+    system: str,
+    steps: list[tuple[str, int]],
 ) -> None:
-    talk = Talk(server, loop, tokenizer=None)
+    talk = Talk(server, loop, tokenizer=None, model=model)
     number = counter()
     talk.chat.set_system(system)
     for text, cell in steps:
@@ -130,6 +134,14 @@ def test_the_first_prompt_above_the_minimum_is_not_called_below_it(talk: Talk) -
     done = talk.ask(words(3000))
     assert done.reason and "until now the prompt was below" in done.reason.sentence
     assert talk.ask("and?").reason is None
+
+
+def test_a_reset_below_the_minimum_removed_nothing(talk: Talk) -> None:
+    for text in (words(3000), "hello", "why"):
+        talk.ask(text)
+    talk.chat.reset()
+    for text in ("hello", "why", "and?"):
+        assert cause(talk.ask(text)) is Cause.SHORT
 
 
 # Cells asked again
@@ -207,6 +219,17 @@ def test_back_to_a_model_that_lacks_what_the_other_one_has(talk: Talk) -> None:
     assert f"the model changed from {SONNET}" in warning
 
 
+def test_a_model_that_promised_nothing_is_named_and_no_tokens_are(talk: Talk) -> None:
+    talk.model = GEMINI
+    talk.ask(words(6000))
+    talk.model = SONNET
+    plan = talk.loop.run_until_complete(talk.chat.plan(talk.next("you?"), nothing))
+    assert plan.reason and plan.reason.cause is Cause.MODEL
+    done = talk.ask("you?")
+    assert cause(done) is Cause.MODEL and done.reason and done.reason.tokens is None
+    assert GEMINI in done.reason.sentence and "again" not in done.reason.sentence
+
+
 def test_a_model_is_blamed_for_what_was_warm_and_no_more(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(2000), answer=(words(5000),))
@@ -252,6 +275,7 @@ def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPa
         ("litellm_proxy/claude-opus-4-5", 4096),
         ("litellm_proxy/team-claude", 1024),
         ("anthropic/claude-opus-5", 512),
+        ("openrouter/anthropic/claude-sonnet-5.5", 512),
         ("gemini/gemini-2.5-flash", 2048),
     ],
 )
@@ -278,6 +302,27 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
 
     after, _ = guess.billed(prepared, Usage(2000, 0, 0, 0, 5))
     assert after.warm_until(prepared) is None
+
+
+def test_the_prices_are_the_models_own() -> None:
+    usual, cheap = target("anthropic/claude-sonnet-5", 16), target("anthropic/claude-sonnet-5-5", 16)
+    assert usual.rules.reads == pytest.approx(0.1)
+    assert cheap.price.rates.read and cheap.price.rates.input
+    assert cheap.rules.reads == pytest.approx(cheap.price.rates.read / cheap.price.rates.input)
+    assert cheap.rules.reads < 0.1
+    assert usual.rules.writes == pytest.approx((1.25, 2.0))
+
+
+def test_an_entry_among_too_many_later_checkpoints_is_not_foretold_to_be_found(talk: Talk) -> None:
+    talk.model = "openai/gpt-5.6-terra"
+    talk.ask(words(3000))
+    talk.model = SONNET
+    for _ in range(85):
+        talk.ask("and?")
+    talk.model = "openai/gpt-5.6-terra"
+    done = talk.ask("and you?")
+    assert done.expected and done.expected.read == talk.bill.read == 0
+    assert cause(done) is not Cause.DROPPED
 
 
 # What providers do not tell

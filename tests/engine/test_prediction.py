@@ -12,6 +12,7 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
 from ipycachechat.chat import Ask
+from ipycachechat.core.events import Sending
 from ipycachechat.core.reason import Cause
 
 steps = st.lists(
@@ -22,6 +23,8 @@ steps = st.lists(
         st.tuples(st.just("system"), st.integers(1, 600)),
         st.tuples(st.just("model"), st.just(0)),
         st.tuples(st.just("undo"), st.just(0)),
+        st.tuples(st.just("pin"), st.integers(0, 9)),
+        st.tuples(st.just("same"), st.just(0)),
     ),
     min_size=3,
     max_size=25,
@@ -45,6 +48,10 @@ def test_the_prediction_is_the_bill(
             agree(talk.ask(words(number), f"cell-{next(cells)}"), talk.bill)
         elif what == "again":
             agree(talk.ask(words(number + 5, "again"), f"cell-{number}"), talk.bill)
+        elif what == "same" and (turns := talk.chat.history.now.turns) and (cell := turns[-1].cell):
+            agree(talk.ask(turns[-1].prompt, cell.id), talk.bill)
+        elif what == "pin":
+            talk.chat.pin(min(number, len(talk.chat.history.now.turns)))
         elif what == "wait":
             talk.wait(number)
         elif what == "system":
@@ -217,17 +224,17 @@ def test_another_key_is_another_cache(talk: Talk, monkeypatch: pytest.MonkeyPatc
     assert talk.bill.read == 0
 
 
-def test_a_large_rewrite_is_told_before_it_is_sent(talk: Talk) -> None:
-    talk.chat.set_system(words(12_000, "rule"))
-    talk.ask("hello")
-    talk.chat.set_system(words(12_000, "other"))
-    talk.ask("again")
-    told: list[object] = []
-    talk.chat.set_system(words(12_000, "third"))
+@pytest.mark.parametrize(("size", "told"), [(9000, False), (10_500, True)])
+def test_a_large_rewrite_is_told_before_it_is_sent_and_a_small_one_is_not(
+    talk: Talk, size: int, told: bool
+) -> None:
+    talk.chat.set_system(words(100, "rule"))
+    talk.ask(words(size))
+    talk.ask("and?")
+    talk.chat.set_system(words(100, "other"))
+    events: list[object] = []
     talk.server.script(Reply("yes"))
-    talk.loop.run_until_complete(talk.chat.send(Ask(words(11_000), SONNET), told.append))
-    talk.chat.set_system(words(12_000, "fourth"))
-    told.clear()
-    talk.server.script(Reply("yes"))
-    talk.loop.run_until_complete(talk.chat.send(Ask("hello", SONNET), told.append))
-    assert "the system prompt changed" in getattr(told[0], "warning", "")
+    talk.loop.run_until_complete(talk.chat.send(Ask("again", SONNET), events.append))
+    warning = next(event.warning for event in events if isinstance(event, Sending))
+    assert ("the system prompt changed" in warning) is told
+    assert ("tokens are paid again" in warning) is told

@@ -13,6 +13,7 @@ from wire import HttpError, Reply, Stall, count, words
 from ipycachechat.chat import Ask
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.events import Done, Text
+from ipycachechat.core.reason import Cause
 from ipycachechat.core.request import said
 from ipycachechat.model.provider import target
 from ipycachechat.warm import KeepWarm
@@ -66,6 +67,23 @@ def test_it_ends_when_writing_again_is_cheaper(talk: Talk) -> None:
     # A refresh costs 0.1 of the prefix, what it avoids 1.25 - 0.1.
     assert len(talk.server.requests) - asked == 11
     assert talk.chat.kept and "cheaper" in talk.chat.kept.ended
+
+
+def test_what_an_hours_entry_costs_to_write_again_is_what_counts_for_it(talk: Talk) -> None:
+    talk.ttl = 3600
+    talk.ask(words(3000))
+    keep(talk, 24 * 3600)
+    # 2.0 - 0.1, by 0.1.
+    assert talk.chat.kept and talk.chat.kept.refreshed == 18
+
+
+def test_an_expiry_after_warming_is_no_first_request(talk: Talk) -> None:
+    talk.ttl = 300
+    talk.chat.set_system(words(2000, "rule"))
+    talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
+    talk.wait(400)
+    done = talk.ask("hello")
+    assert done.reason and (done.reason.cause, done.reason.tokens) == (Cause.EXPIRED, 2000)
 
 
 def test_an_hours_entry_is_refreshed_by_the_hour(talk: Talk) -> None:
@@ -157,6 +175,9 @@ def test_a_refusal_ends_it_and_is_told(talk: Talk) -> None:
     talk.server.script(Reply(fault=HttpError(429, "Slow down")))
     keep(talk, 1800)
     assert talk.chat.kept and talk.chat.kept.ended
+    assert not talk.chat.engine.busy
+    keep(talk, 1800)  # and it can begin anew
+    assert talk.chat.kept.refreshed == 7
 
 
 def test_what_cannot_be_kept_warm_is_refused_and_nothing_is_sent(talk: Talk) -> None:

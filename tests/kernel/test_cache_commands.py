@@ -115,7 +115,7 @@ def test_a_question_mark_is_part_of_the_question(kernel: Kernel, question: str) 
     assert "tokens in" in printed and "not found" not in printed
 
 
-@pytest.mark.parametrize("line", ["%chat?", "%chat plan?", "x = 1\nx?"])
+@pytest.mark.parametrize("line", ["%chat?", "%chat plan?", "x = 1\nx?", "%%capture\n%chat plan why?"])
 def test_and_still_asks_for_help_where_it_is_meant_to(kernel: Kernel, line: str) -> None:
     assert "tokens in" not in kernel.run(line).printed
 

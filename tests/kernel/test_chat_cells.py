@@ -223,11 +223,12 @@ def test_the_badge_becomes_static_by_itself(kernel: Kernel) -> None:
     assert ["ipycachechat-badge" in m["content"]["data"]["text/html"] for m in later] == [True]
 
 
-def test_status_is_three_lines_and_near_names_are_offered(kernel: Kernel) -> None:
+def test_status_is_four_lines_and_near_names_are_offered(kernel: Kernel) -> None:
     chat(kernel, LONG)
     lines = kernel.run("%chat").printed.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0] == f"{CLAUDE}, 1 turn"
+    assert lines[3].startswith("warm until ")
     wrong = kernel.run("%chat histroy").error
     assert wrong.splitlines() == ["%chat histroy: there is no such command", "Did you mean: %chat history"]
 
