@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ipycachechat.core import cache, request
+from ipycachechat.core import request
 from ipycachechat.core.cache import Mark
 from ipycachechat.core.conversation import Message
 from ipycachechat.core.errors import EmptyAnswer
@@ -214,7 +214,7 @@ async def examine(
             await sleep(SETTLE)
         said = [Said(Message("system", probe.texts[0]))]
         said += [Said(Message("user", text), 0) for text in probe.texts[1:]]
-        messages = cache.mark(request.messages(said), chain(said), probe.marks, to.rules)
+        messages = request.mark(request.messages(said), chain(said), probe.marks, to.rules)
         exchange = Exchange(to, messages, probe.max_tokens, 0.0)
         with suppress(EmptyAnswer):  # so few tokens may all be thought
             await exchange.run(lambda _: None)

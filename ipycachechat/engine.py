@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ipycachechat.core import cache, request
+from ipycachechat.core import request
 from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory
@@ -93,7 +93,7 @@ class Engine:
     def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
         """The request itself, with the plan's checkpoints if the model is told of them."""
         messages = request.messages(prepared.chain.said)
-        messages = cache.mark(messages, prepared.chain, sent_marks(prepared.plan, to.rules), to.rules)
+        messages = request.mark(messages, prepared.chain, sent_marks(prepared.plan, to.rules), to.rules)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
         exchange = Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))

@@ -8,12 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from wire.fixtures import wire
 
 __all__ = ["wire"]
 
 CHROMIUM = Path("/usr/bin/chromium")
 IN_CI = bool(os.environ.get("IPYCACHECHAT_CI"))
+
+# CI tries the same examples every time; new ones are looked for where somebody can look at them.
+settings.register_profile("ci", derandomize=True)
+if IN_CI:
+    settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ipycachechat.core.prefix import Chain
-from ipycachechat.core.rules import SECONDS, Rules
+from ipycachechat.core.rules import Rules
 
-Json = dict[str, Any]
 # Entries that have been gone for so long explain nothing any more.
 FORGET = 24 * 3600.0
 TOLERANCE = 0.1
@@ -274,36 +272,3 @@ def disproved(chain: Chain, expected: Outcome, state: CacheState, read: int | No
         if prefix.digest in state.entries and state.tokens(chain, at)[0] > read * (1 + TOLERANCE)
     }
     return replace(state, entries={name: one for name, one in state.entries.items() if name not in gone})
-
-
-def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:
-    """The messages with a checkpoint after each marked prefix, in the provider's form.
-
-    Claude's tool results are marked as a message: inside of their content the marker would land on a part that
-    cannot be cached. A call is marked itself, since a message's marker would land on the text before it.
-    """
-    marked = list(messages)
-    for one in marks:
-        prefix = chain.prefixes[one.at]
-        message = dict(marked[prefix.message])
-        marker: Json = {by.marker: _marker(by, one.ttl)}
-        if prefix.kind == "tool_result" and by.marker == "cache_control":
-            message |= marker
-        elif prefix.kind == "tool_use":
-            *before, call = message["tool_calls"]
-            message["tool_calls"] = [*before, call | marker]
-        elif isinstance(message["content"], list):
-            *others, end = message["content"]
-            message["content"] = [*others, end | marker]
-        elif isinstance(message["content"], str) and message["content"].strip():
-            message["content"] = [{"type": "text", "text": message["content"], **marker}]
-        marked[prefix.message] = message
-    return marked
-
-
-def _marker(by: Rules, ttl: int) -> Json:
-    """What the marker's field says."""
-    if by.marker == "prompt_cache_breakpoint":
-        return {"mode": "explicit"}
-    name = next(name for name, seconds in SECONDS.items() if seconds == ttl)
-    return {"type": "ephemeral", "ttl": name}

@@ -1,4 +1,4 @@
-"""A conversation as the messages of one request, in the form that litellm takes."""
+"""A conversation as the messages of one request, with their checkpoints, in the form that litellm takes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ipycachechat.core.cache import Mark
 from ipycachechat.core.conversation import Conversation, File, Message
-from ipycachechat.core.prefix import FILE_TOKENS, Said, Settings, guess
-from ipycachechat.core.rules import Rules, Tier
+from ipycachechat.core.prefix import FILE_TOKENS, Chain, Said, Settings, guess
+from ipycachechat.core.rules import SECONDS, Rules, Tier
 
 Json = dict[str, Any]
 # To say it is the same as not to say it. The first two are not said at all, since litellm makes a third thing of them.
@@ -71,6 +72,39 @@ def wire(message: Message) -> Json:
     if message.role == "tool":
         sent |= {"tool_call_id": message.call_id, "content": text}
     return sent
+
+
+def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:
+    """The messages with a checkpoint after each marked prefix, in the provider's form.
+
+    Claude's tool results are marked as a message: inside of their content the marker would land on a part that
+    cannot be cached. A call is marked itself, since a message's marker would land on the text before it.
+    """
+    marked = list(messages)
+    for one in marks:
+        prefix = chain.prefixes[one.at]
+        message = dict(marked[prefix.message])
+        marker: Json = {by.marker: _marker(by, one.ttl)}
+        if prefix.kind == "tool_result" and by.marker == "cache_control":
+            message |= marker
+        elif prefix.kind == "tool_use":
+            *before, call = message["tool_calls"]
+            message["tool_calls"] = [*before, call | marker]
+        elif isinstance(message["content"], list):
+            *others, end = message["content"]
+            message["content"] = [*others, end | marker]
+        elif isinstance(message["content"], str) and message["content"].strip():
+            message["content"] = [{"type": "text", "text": message["content"], **marker}]
+        marked[prefix.message] = message
+    return marked
+
+
+def _marker(by: Rules, ttl: int) -> Json:
+    """What the marker's field says."""
+    if by.marker == "prompt_cache_breakpoint":
+        return {"mode": "explicit"}
+    name = next(name for name, seconds in SECONDS.items() if seconds == ttl)
+    return {"type": "ephemeral", "ttl": name}
 
 
 def _file(file: File) -> Json:

@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from ipycachechat.core.cache import mark
 from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.prefix import Settings, chain
-from ipycachechat.core.request import messages, said
+from ipycachechat.core.request import mark, messages, said
 from ipycachechat.core.rules import rules
 from ipycachechat.core.usage import Usage
 from ipycachechat.model.litellm_import import portions

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ipycachechat.core.cache import CacheState, Mark, mark, outcome, sent
+from ipycachechat.core.cache import CacheState, Mark, outcome, sent
 from ipycachechat.core.conversation import Message, ToolCall
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.prefix import Chain, Said, chain
-from ipycachechat.core.request import messages
+from ipycachechat.core.request import mark, messages
 from ipycachechat.core.rules import rules
 from ipycachechat.core.usage import Usage
 
