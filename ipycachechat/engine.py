@@ -149,9 +149,11 @@ class Engine:
         )
 
     @property
-    def foretold(self) -> tuple[int, int]:
-        """Tokens that all requests with a known bill were expected to read, and did."""
-        known = [one for one in self.booked if one.usage.read is not None]
+    def foretold(self) -> tuple[int, int] | None:
+        """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
+        known = [one for one in self.booked if one.promised and one.usage.read is not None]
+        if not known:
+            return None
         return sum(one.expected.read for one in known), sum(one.usage.read or 0 for one in known)
 
     @property

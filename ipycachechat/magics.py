@@ -147,7 +147,7 @@ class ChatMagics(Magics):
         print(tokens)  # noqa: T201
         print(money)  # noqa: T201
         if chat.engine.booked:
-            print(tables.foretold(chat.engine.booked[-1].warm_until, self.session.now, *chat.engine.foretold))  # noqa: T201
+            print(tables.foretold(chat.engine.booked[-1].warm_until, self.session.now, chat.engine.foretold))  # noqa: T201
         if (kept := chat.kept) is not None:
             print(tables.kept(kept.refreshed, kept.until, kept.ended))  # noqa: T201
 

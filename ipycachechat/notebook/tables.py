@@ -49,10 +49,12 @@ def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
     return f"{tokens}, {money(bill.paid)}{lasts}"
 
 
-def foretold(until: float | None, now: float, expected: int, read: int) -> str:
+def foretold(until: float | None, now: float, tokens: tuple[int, int] | None) -> str:
     """How long the cache stays warm, and how near the predictions were."""
-    warm = "" if until is None else f"warm until {clock(until)}; " if until > now else "no longer warm; "
-    return f"{warm}≈{expected:,} tokens foretold to be read, {read:,} read"
+    told = [] if until is None else [f"warm until {clock(until)}" if until > now else "no longer warm"]
+    if tokens is not None:
+        told.append(f"≈{tokens[0]:,} tokens foretold to be read, {tokens[1]:,} read")
+    return "; ".join(told) or "this provider promises nothing of its cache"
 
 
 def kept(refreshed: int, until: float, ended: str) -> str:
