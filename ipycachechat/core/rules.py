@@ -204,7 +204,7 @@ ROWS = (
     Rules(
         *("fireworks_ai", "*", "automatic", "docs.fireworks.ai/guides/prompt-caching"),
         reads=0.5,
-        cache_key="prompt_cache_key",
+        cache_key="extra_body.prompt_cache_key",
     ),
     Rules("openrouter", "*", "automatic", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
     Rules(
