@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ipycachechat.core.cache import CacheState, Mark, outcome, sent
+from ipycachechat.core.cache import CacheState, Mark, disproved, outcome, sent
 from ipycachechat.core.conversation import Message, ToolCall
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.prefix import Chain, Said, chain
@@ -120,3 +120,16 @@ def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
     bill = outcome(texts(2000, 30, 7, 1), [Mark(1, 3600), Mark(2, 300)], state, CLAUDE, 1024, 1.0)
     assert (bill.read, bill.written_1h, bill.written, bill.fresh) == (2000, 30, 37, 1)
     assert bill.input == 2038
+
+
+def test_who_read_nothing_has_nothing_and_who_read_less_has_nothing_longer() -> None:
+    whole, other = texts(2000, 2000), texts(1500)
+    state = sent(other, [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = sent(whole, [Mark(0, 300), Mark(1, 300)], state, CLAUDE, 1024, 0.0)
+    longer = texts(2000, 2000, 10)
+    expected = outcome(longer, [Mark(2, 300)], state, CLAUDE, 1024, 1.0)
+    assert expected.read == 4000
+    assert disproved(longer, expected, state, 0).entries == {}
+    left = disproved(longer, expected, state, 2000)
+    assert set(left.entries) == {other.prefixes[0].digest, whole.prefixes[0].digest}
+    assert disproved(longer, expected, state, 4000) == state
