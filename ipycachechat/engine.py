@@ -86,17 +86,33 @@ class Engine:
         ttl: int | None = None,
         *,
         keep: bool = False,
+        cache: bool = True,
     ) -> Prepared:
-        """Plan a request that would be sent now. `keep`: the last message is not to be cached."""
-        return self.memory(to).prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep)
+        """Plan a request that would be sent now.
 
-    def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
+        `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
+        """
+        memory = self.memory(to)
+        return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
+
+    def begun(self, to: Target, prepared: Prepared) -> None:
+        """The answer has begun: from now on what the request wrote can be read."""
+        self._memories[to.scope] = self.memory(to).begun(prepared)
+
+    def exchange(
+        self, to: Target, prepared: Prepared, max_tokens: int | None, *, cache: bool = True
+    ) -> Exchange:
         """The request itself, with the plan's checkpoints if the model is told of them."""
         messages = request.messages(prepared.chain.said)
         messages = request.mark(messages, prepared.chain, sent_marks(prepared.plan, to.rules), to.rules)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
-        exchange = Exchange(to, messages, max_tokens, hour, request.options(prepared.chain.settings))
+        options = request.options(prepared.chain.settings)
+        if not cache and to.rules.marker == "prompt_cache_breakpoint":
+            options["prompt_cache_options"] = {
+                "mode": "explicit"
+            }  # and no breakpoint is: it would write by itself
+        exchange = Exchange(to, messages, max_tokens, hour, options)
         self._open.add(exchange)
         return exchange
 
@@ -110,7 +126,7 @@ class Engine:
         self._open.discard(exchange)
         bill = cost(used, to.price)
         booked = Booked(to.model, prepared.at, prepared.plan.expected, used, bill, kept=keep)
-        if not exchange.text and used == NOTHING_REPORTED:
+        if not exchange.begun and used == NOTHING_REPORTED:
             return booked
         self.ledger = self.ledger.add(used, bill)
         reason = None

@@ -14,12 +14,12 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Int, Unicode
 
-from ipycachechat.chat import Ask
 from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput
 from ipycachechat.model.names import chat_models
 from ipycachechat.notebook import badge, front, markdown, tables
 from ipycachechat.notebook.prompt import fill
+from ipycachechat.rounds import Ask
 from ipycachechat.session import Session, read_dotenv
 
 HELP = """\
@@ -237,7 +237,7 @@ class ChatMagics(Magics):
             print("no turns yet")  # noqa: T201
         for number, turn in enumerate(turns, 1):
             state = turn.state.value + ", stale" * turn.stale + ", pinned" * turn.pinned
-            print(f"{number}. [{state}, {turn.model}] {_short(turn.prompt)}")  # noqa: T201
+            print(f"{number}. [{state}, {turn.model}] {_short(turn.question)}")  # noqa: T201
             print(f"   → {_short(turn.answer)}")  # noqa: T201
 
     def _undo(self, _: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from ipycachechat.chat import Ask, AsyncChat
 from ipycachechat.core.events import Done, Event
 from ipycachechat.core.plan import NOTEBOOK
+from ipycachechat.dialogue import Dialogue
 from ipycachechat.model import litellm_import
 from ipycachechat.model.loop import BackgroundLoop
 from ipycachechat.notebook import cell, front, markdown
@@ -18,6 +18,7 @@ from ipycachechat.notebook.idle import IdleWork
 from ipycachechat.notebook.live import LiveBadges
 from ipycachechat.notebook.questions import keep_question_marks
 from ipycachechat.notebook.screen import NotebookScreen, Screen, TerminalScreen
+from ipycachechat.rounds import Ask
 
 # The conversation waits here while the extension is reloaded.
 PARKED = "ipycachechat"
@@ -29,7 +30,7 @@ class Session:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.chat = AsyncChat(pace=NOTEBOOK)
+        self.chat = Dialogue(pace=NOTEBOOK)
         if parked := shell.meta.pop(PARKED, None):
             self.chat.history, self.chat.engine, self.chat.answered = parked
         self._loop = BackgroundLoop()

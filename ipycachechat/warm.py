@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from ipycachechat.core.errors import BadInput, ChatError, EmptyAnswer
 from ipycachechat.core.plan import Prepared
-from ipycachechat.core.prefix import Said
+from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.warm import refresh
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model.provider import Target
@@ -24,10 +24,12 @@ AGAIN = 5.0
 Sleep = Callable[[float], Awaitable[None]]
 
 
-async def write(engine: Engine, to: Target, said: Sequence[Said], ttl: int | None) -> Booked:
+async def write(
+    engine: Engine, to: Target, said: Sequence[Said], settings: Settings, ttl: int | None
+) -> Booked:
     """Write the prefix now, all but the last message; ask for no answer. Raises BadInput where that cannot be."""
-    check(to)
-    prepared = engine.prepare(to, said, ttl=ttl, keep=True)
+    check(to, settings)
+    prepared = engine.prepare(to, said, settings, ttl, keep=True)
     if not prepared.plan.expected.read and not prepared.plan.expected.written:
         raise BadInput(
             f"There are not the {to.minimum:,} tokens yet that {to.model} needs to cache anything",
@@ -47,8 +49,13 @@ async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
     return booked
 
 
-def check(to: Target) -> None:
+def check(to: Target, settings: Settings = Settings()) -> None:
     """Raises BadInput if the provider has no request that only reads and writes the cache."""
+    if any(name == "reasoning_effort" for name, _ in settings.options):
+        raise BadInput(
+            "A chat that thinks cannot be kept warm: no request may think and give no answer",
+            "Leave think out; the lifetime can be an hour all the same (ttl).",
+        )
     if to.rules.refresh is None:
         raise BadInput(
             f"{to.model} has no request that only keeps its cache warm",
@@ -60,10 +67,15 @@ class KeepWarm:
     """Refreshes the prefix shortly before it expires; ends by itself, and says why."""
 
     def __init__(
-        self, engine: Engine, to: Target, said: Callable[[], Sequence[Said]], seconds: float, sleep: Sleep
+        self,
+        engine: Engine,
+        to: Target,
+        said: Callable[[], tuple[Sequence[Said], Settings]],
+        seconds: float,
+        sleep: Sleep,
     ) -> None:
-        """`said`: the conversation as it is then, with a last message that is not cached."""
-        check(to)
+        """`said`: the conversation as it is then, with a last message that is not cached, and what goes along."""
+        check(to, said()[1])
         self.until = engine.clock() + seconds
         self.refreshed = 0
         self.ended = ""
@@ -91,7 +103,8 @@ class KeepWarm:
                 requests, paid = engine.asked, 0.0
             if engine.latest not in here:
                 return "another model has been asked since"
-            prepared = engine.prepare(to, self._said(), keep=True)
+            said, settings = self._said()
+            prepared = engine.prepare(to, said, settings, keep=True)
             memory = engine.memory(to)
             next_one = refresh(prepared.chain, memory.state, to.rules, prepared.at, paid)
             if next_one is None:

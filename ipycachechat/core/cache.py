@@ -129,6 +129,12 @@ class Outcome:
         """All tokens sent."""
         return self.read + self.written + self.fresh
 
+    def __add__(self, other: Outcome) -> Outcome:
+        """Of two requests together."""
+        written = self.written + other.written, self.written_1h + other.written_1h
+        exact = self.exact and other.exact
+        return Outcome(self.read + other.read, *written, self.fresh + other.fresh, exact=exact)
+
 
 def hits(chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, now: float) -> list[int]:
     """For each mark the longest live prefix within its look-back, -1 where there is none."""

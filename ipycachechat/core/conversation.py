@@ -9,6 +9,8 @@ from typing import Literal
 from ipycachechat.core.usage import NOTHING_REPORTED, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
+Signer = Literal["", "claude", "gemini"]
+"""Whose form a thought has; "" is nobody's, who wants none back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,30 +20,101 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+    signature: str = ""
+    """The provider's seal on the thought behind the call, which it wants back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What the model thought before it answered, sealed by whoever wants it back."""
+
+    by: Signer
+    text: str
+    signature: str = ""
+    hidden: str = ""
+    """Encrypted by the provider, in place of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What is sent that is no text, an image say: its media type, and its bytes in base64."""
+    """What is sent that is no text: its media type, and its bytes in base64, or the address where they are."""
 
     media: str
     data: str = field(repr=False)
+    name: str = ""
+    detail: str = ""
+    """How closely an image is to be looked at, where the provider gives a choice."""
+
+    @property
+    def kind(self) -> str:
+        """One word for it: image, audio, video, PDF, or the media type."""
+        first = self.media.partition("/")[0]
+        return (
+            first
+            if first in ("image", "audio", "video")
+            else {"application/pdf": "PDF"}.get(self.media, self.media)
+        )
+
+    @property
+    def is_address(self) -> bool:
+        """Whether `data` says where the bytes are."""
+        return "://" in self.data[:16]
+
+
+Part = str | File
+Content = str | tuple[Part, ...]
+"""A text, or texts and files in an order."""
+
+
+def text_of(content: Content) -> str:
+    """The texts of a content, a paragraph each."""
+    return (
+        content
+        if isinstance(content, str)
+        else "\n\n".join(part for part in content if isinstance(part, str))
+    )
+
+
+def files_of(content: Content) -> tuple[File, ...]:
+    """The files of a content, in order."""
+    return () if isinstance(content, str) else tuple(part for part in content if isinstance(part, File))
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the exchange: files, then text. `call_id` names the call that a tool's message answers."""
+    """One message of the exchange. `call_id` names the call that a tool's message answers."""
 
     role: Role
-    text: str
+    content: Content
     calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
-    files: tuple[File, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Its texts, a paragraph each."""
+        return text_of(self.content)
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Its files, in order."""
+        return files_of(self.content)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its texts and files, in order."""
+        return (self.content,) if isinstance(self.content, str) else self.content
 
     @property
     def pictured(self) -> bool:
         """Whether there is an image in it."""
         return any(file.media.startswith("image/") for file in self.files)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every model can be shown all of it."""
+        signed = self.thoughts or any(call.signature for call in self.calls)
+        return isinstance(self.content, str) and not signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +141,9 @@ class State(Enum):
 class Turn:
     """One prompt and all that followed from it."""
 
-    prompt: str
+    prompt: Content
     replies: tuple[Message, ...]
+    """Answers, calls and the results of tools; none while nobody has answered."""
     model: str = ""
     usage: Usage = NOTHING_REPORTED
     state: State = State.COMPLETE
@@ -83,21 +157,34 @@ class Turn:
     messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
     """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
 
+    plain: bool = field(init=False, compare=False, repr=False)
+    """Whether every model can be shown all of it."""
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "messages", (Message("user", self.prompt), *self.replies))
+        messages = (Message("user", self.prompt), *self.replies)
+        object.__setattr__(self, "messages", messages)
+        object.__setattr__(self, "plain", all(message.plain for message in messages))
+
+    @property
+    def question(self) -> str:
+        """The text of the prompt."""
+        return text_of(self.prompt)
 
     @property
     def answer(self) -> str:
-        """The text of the last reply."""
-        return self.replies[-1].text if self.replies else ""
+        """The text of the last thing the model said."""
+        said = [reply.text for reply in self.replies if reply.role == "assistant"]
+        return said[-1] if said else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An ordered list of turns and a system prompt."""
+    """An ordered list of turns, a system prompt, and the tools that the model may call."""
 
     system: str = ""
     turns: tuple[Turn, ...] = ()
+    tools: tuple[str, ...] = ()
+    """Their definitions, in JSON."""
 
     def before(self, cell: Cell | None) -> Conversation:
         """The conversation that a prompt from this cell continues: the turns before the cell's place."""

@@ -16,6 +16,10 @@ LOCAL = "local"
 MOST_TOKENS = 16_000
 """Tokens of an answer, where the model could give more."""
 LOCAL_TOKENS = 1_024
+MOST_STEPS = 20
+"""Rounds of calls of tools in one turn."""
+EFFORTS = ("low", "medium", "high")
+"""How much a model may think before it answers."""
 TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}
 """How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
 REWRITE = 10_000

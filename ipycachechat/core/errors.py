@@ -13,7 +13,8 @@ ChatError
 │   ├── Overloaded     5xx
 │   ├── Unreachable    no connection
 │   ├── Dropped        the connection ended in the middle of the answer
-│   └── EmptyAnswer    the model finished and had said nothing
+│   ├── EmptyAnswer    the model finished and had said nothing
+│   └── BadAnswer      the answer is not of the form that was asked for
 ├── LocalModelError    the model on this machine could not be had, or started
 └── Interrupted        the person pressed stop
 """
@@ -87,6 +88,10 @@ class Dropped(ModelError):
 
 class EmptyAnswer(ModelError):
     """The model finished and had said nothing, which no later request could carry."""
+
+
+class BadAnswer(ModelError):
+    """The answer is not of the form that was asked for."""
 
 
 class LocalModelError(ChatError):

@@ -1,11 +1,12 @@
-"""What is told while a prompt is on its way, in this order: progress, sending, text, done."""
+"""What is told while a prompt is on its way: progress, then for each request sending, pieces and calls, then done."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Turn
+from ipycachechat.core.conversation import Message, ToolCall, Turn
 from ipycachechat.core.errors import ChatError
 from ipycachechat.core.reason import Reason
 from ipycachechat.core.usage import Cost
@@ -35,10 +36,36 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A piece of the answer."""
+class Piece:
+    """What has arrived: of the answer, of what is thought before it, or neither."""
 
-    text: str
+    text: str = ""
+    thought: str = ""
+    chunk: object = None
+    """As litellm gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A tool is about to be called."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A tool has returned, or failed; in the order of the calls."""
+
+    call: ToolCall
+    result: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Work for the thread of whoever asked, a plain function that is used as a tool, say. It raises nothing but
+    KeyboardInterrupt and the like."""
+
+    work: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +89,4 @@ class Done:
     """How many later turns answered an older version."""
 
 
-Event = Progress | Sending | Text | Done
+Event = Progress | Sending | Piece | Called | Returned | Do | Done

@@ -41,17 +41,22 @@ class Memory:
         ttl: int | None = None,
         *,
         keep: bool = False,
+        cache: bool = True,
     ) -> Prepared:
         """Plan a request that starts at `now`; sends nothing and changes nothing.
 
-        `keep`: the last message is only there because a request needs one, and is not to be cached.
+        `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
         """
         links = chain(said, settings, self.chain, self.count)
-        tail = links.starts[-1] - 1 if keep else None
+        tail = (links.starts[-1] - 1 if keep else None) if cache else -1
         pace, fork = self.pace.seen(now), self.fork.seen(links, self.chain)
-        return Prepared(
-            links, plan(links, self.by, minimum, self.state, now, pace, fork, ttl, tail), minimum, now
-        )
+        planned = plan(links, self.by, minimum, self.state, now, pace, fork, ttl, tail)
+        return Prepared(links, planned, minimum, now, self.state)
+
+    def begun(self, prepared: Prepared) -> Memory:
+        """The memory once the response to a request has begun: what it wrote can be read by others."""
+        state = sent(prepared.chain, prepared.plan.marks, self.state, self.by, prepared.minimum, prepared.at)
+        return replace(self, state=state)
 
     def touch(self, prepared: Prepared, at: int) -> Prepared:
         """The same request with a checkpoint after one live prefix alone: nothing is written."""
@@ -75,10 +80,10 @@ class Memory:
         `other`: the last request, if it was to another model than `model` or with another key.
         """
         links, planned = prepared.chain, prepared.plan
-        after, known = self._told(prepared, usage)
+        after, believed = self._told(prepared, usage)
         # The bill tells sizes that could only be guessed before; but not where a read may end anywhere.
-        knowing = self if self.by.asked == "automatic" else replace(self, state=known)
-        reason = knowing._explain(prepared, self._expected(prepared, known), usage.read, other, model)
+        knowing = replace(self, state=prepared.state if self.by.asked == "automatic" else believed)
+        reason = knowing._explain(prepared, self._expected(prepared, believed), usage.read, other, model)
         reason = _within(reason, usage)
         marked = planned.last if planned.marks else len(links.prefixes) - 1
         after = replace(
@@ -105,16 +110,25 @@ class Memory:
         return min(told, prepared.plan.expected, key=lambda one: one.read)
 
     def _told(self, prepared: Prepared, usage: Usage) -> tuple[Memory, CacheState]:
-        """The memory after a bill, and what was believed before it, with the sizes that it tells."""
+        """The memory after a bill, and what was believed when it was planned, with the sizes that the bill tells."""
         links, marks, by = prepared.chain, prepared.plan.marks, self.by
         known = counted(
             links, marks, prepared.plan.expected, self.state, by, usage.input, usage.read, usage.written
         )
-        state = disproved(links, self._expected(prepared, known), known, usage.read)
+        believed = replace(prepared.state, known=known.known, ratio=known.ratio)
+        state = disproved(links, self._expected(prepared, believed), known, usage.read)
         # An entry below what is read costs nothing; where something was to be paid and was not, nothing was written.
         wrote = not by.bills_writes or usage.written != 0 or not prepared.plan.expected.written
+        if not wrote:
+            state = self._unwritten(prepared, state)
         state = sent(links, marks, state, by, prepared.minimum, prepared.at, wrote=wrote)
-        return replace(self, state=state), known
+        return replace(self, state=state), believed
+
+    def _unwritten(self, prepared: Prepared, state: CacheState) -> CacheState:
+        """The state without what was taken for written when the response began."""
+        digests = {prepared.chain.prefixes[mark.at].digest for mark in prepared.plan.marks}
+        mine = {digest for digest in digests if not prepared.state.live(digest, prepared.at)}
+        return replace(state, entries={name: one for name, one in state.entries.items() if name not in mine})
 
     def _explain(
         self, prepared: Prepared, expected: Outcome, read: int | None, other: Before | None, model: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipycachechat.core.cache import TOLERANCE, CacheState, Outcome
 from ipycachechat.core.conversation import Message
@@ -188,6 +188,8 @@ def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
         return Reason(Cause.SYSTEM, lost, was=was, now=now)
     if come is None or gone is None:
         return Reason(Cause.REMOVED, lost, turn=old.turn, was=was)
+    if gone.message.thoughts and come.message == replace(gone.message, thoughts=()):
+        return Reason(Cause.FORGOTTEN, lost, turn=old.turn)
     edited = Reason(Cause.EDITED, lost, turn=come.turn, what=_what(come), cell=come.cell, was=was, now=now)
     if gone.cell and gone.cell == come.cell:
         return edited

@@ -94,6 +94,8 @@ class Prepared:
     plan: Plan
     minimum: int
     at: float
+    state: CacheState = CacheState()
+    """What was believed when it was planned; other requests may have changed that since."""
 
 
 def sent_marks(planned: Plan, by: Rules) -> tuple[Mark, ...]:

@@ -13,10 +13,10 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from ipycachechat.core.conversation import Message
+from ipycachechat.core.conversation import File, Message
 from ipycachechat.core.rules import Tier
 
-Kind = Literal["tool", "file", "text", "tool_use", "tool_result"]
+Kind = Literal["tool", "file", "text", "thinking", "tool_use", "tool_result"]
 TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 # A run of these is one position of the look-back.
 RUNS = ("tool_use", "tool_result")
@@ -166,17 +166,24 @@ class _Build:
             self._add("tools", "tool", definition, self._count(definition), -1, -1)
 
     def message(self, one: Said, number: int) -> None:
-        """The blocks of a message: files, text, calls; or a tool's result."""
+        """The blocks of a message: thoughts, its parts in their order, calls; or a tool's result."""
         message, count = one.message, self._count
         tier: Tier = "system" if message.role == "system" else "messages"
         if message.role == "tool":
-            text = f"{message.call_id}\0{message.text}"
-            self._add(tier, "tool_result", text, count(message.text), one.turn, number)
+            text = "\0".join(
+                [message.call_id, message.text, *(f"{f.media}\0{f.data}" for f in message.files)]
+            )
+            size = count(message.text) + FILE_TOKENS * len(message.files)
+            self._add(tier, "tool_result", text, size, one.turn, number)
             return
-        for file in message.files:
-            self._add(tier, "file", f"{file.media}\0{file.data}", FILE_TOKENS, one.turn, number)
-        if message.text.strip():
-            self._add(tier, "text", message.text, count(message.text), one.turn, number, message.role)
+        for thought in message.thoughts:
+            text = f"{thought.text}\0{thought.signature}\0{thought.hidden}"
+            self._add(tier, "thinking", text, count(thought.text or thought.hidden), one.turn, number)
+        for part in message.parts:
+            if isinstance(part, File):
+                self._add(tier, "file", f"{part.media}\0{part.data}", FILE_TOKENS, one.turn, number)
+            elif part.strip():
+                self._add(tier, "text", part, count(part), one.turn, number, message.role)
         for call in message.calls:
             text = f"{call.id}\0{call.name}\0{call.arguments}"
             self._add(tier, "tool_use", text, count(call.name) + count(call.arguments), one.turn, number)

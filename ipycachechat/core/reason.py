@@ -18,6 +18,7 @@ class Cause(Enum):
     SYSTEM = "system prompt changed"
     TOOLS = "tools changed"
     THINKING = "thinking or effort changed"
+    FORGOTTEN = "thoughts forgotten"
     TOOL_CHOICE = "tool choice changed"
     IMAGE = "an image came or went"
     SETTINGS = "another setting changed"
@@ -37,6 +38,7 @@ ADVICE = {
     Cause.SYSTEM: "What to do: say it in a prompt; the system prompt comes before everything else.",
     Cause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
     Cause.THINKING: "What to do: choose thinking and effort once, at the start.",
+    Cause.FORGOTTEN: "Nothing to do: later models keep what they thought, and with it the cache.",
     Cause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
     Cause.IMAGE: "What to do: send the first image early; once there is one, others change nothing.",
     Cause.SETTINGS: "What to do: choose settings once, at the start.",
@@ -102,6 +104,7 @@ class Reason:
             Cause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
             Cause.TOOLS: f"the tools changed, so nothing could be read{cost}",
             Cause.THINKING: setting,
+            Cause.FORGOTTEN: f"this model is not shown its earlier thoughts, so what follows could not be read{cost}",
             Cause.TOOL_CHOICE: setting,
             Cause.IMAGE: f"the first image came or the last one went, so no message could be read{cost}",
             Cause.SETTINGS: setting,

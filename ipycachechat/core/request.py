@@ -7,24 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipycachechat.core.cache import Mark
-from ipycachechat.core.conversation import Conversation, File, Message
+from ipycachechat.core.conversation import Conversation, File, Message, Part, Thought, ToolCall, Turn
 from ipycachechat.core.prefix import FILE_TOKENS, Chain, Said, Settings, guess
 from ipycachechat.core.rules import SECONDS, Rules, Tier
+from ipycachechat.core.shown import Eyes
+from ipycachechat.core.shown import messages as messages_of
 
 Json = dict[str, Any]
 # To say it is the same as not to say it. The first two are not said at all, since litellm makes a third thing of them.
 UNSAID = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
+FILE_ID = "file-id://"
+"""Before the id of a file that the provider has already."""
 DEFAULTS = UNSAID | {("thinking", '{"type":"disabled"}')}
 
 
-def said(conversation: Conversation, prompt: str, system: str | None = None, cell: str = "") -> list[Said]:
-    """System prompt, all turns, and the new prompt. `system` stands in for the conversation's."""
-    text = conversation.system if system is None else system
+def said(past: Conversation, turn: Turn, eyes: Eyes = Eyes(), system: str | None = None) -> list[Said]:
+    """System prompt, all turns of the past, and the turn at hand. `system` stands in for the conversation's."""
+    text = past.system if system is None else system
     found = [Said(Message("system", text))] if text.strip() else []
-    for number, turn in enumerate(conversation.turns):
-        cell_id = turn.cell.id if turn.cell else ""
-        found += [Said(message, number, cell_id, turn.pinned) for message in turn.messages]
-    return [*found, Said(Message("user", prompt), len(conversation.turns), cell)]
+    last = len(past.turns)
+    for number, one in enumerate((*past.turns, turn)):
+        cell = one.cell.id if one.cell else ""
+        told = messages_of(one, eyes, earlier=number < last)
+        found += [Said(message, number, cell, one.pinned) for message in told]
+    return found
 
 
 def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None) -> Settings:
@@ -59,19 +65,62 @@ def messages(sent: Sequence[Said]) -> list[Json]:
 
 def wire(message: Message) -> Json:
     """One message; with no content rather than an empty one, which litellm would fill with words of its own."""
-    text = sendable(message.text)
-    sent: Json = {"role": message.role, "content": text if text.strip() else None}
-    if message.files:
-        parts = [{"type": "text", "text": text}] if text.strip() else []
-        sent["content"] = [*map(_file, message.files), *parts]
-    if message.calls:
-        sent["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.calls
-        ]
+    content = message.content
+    if isinstance(content, str):
+        sent: Json = {"role": message.role, "content": sendable(content) if content.strip() else None}
+    else:
+        parts = [_part(part) for part in content if isinstance(part, File) or part.strip()]
+        sent = {"role": message.role, "content": parts or None}
     if message.role == "tool":
-        sent |= {"tool_call_id": message.call_id, "content": text}
+        sent |= {"tool_call_id": message.call_id, "content": sent["content"] or ""}
+    if message.calls:
+        sent["tool_calls"] = [_call(call) for call in message.calls]
+    if blocks := [_thinking(thought) for thought in message.thoughts if thought.by == "claude"]:
+        sent["thinking_blocks"] = blocks
+    if seals := [
+        thought.signature for thought in message.thoughts if thought.by == "gemini" and thought.signature
+    ]:
+        sent["provider_specific_fields"] = {"thought_signatures": seals}
     return sent
+
+
+def _part(part: Part) -> Json:
+    """A text or a file as a part of a message."""
+    if isinstance(part, str):
+        return {"type": "text", "text": sendable(part)}
+    address = part.data if part.is_address else f"data:{part.media};base64,{part.data}"
+    if part.kind == "image":
+        return {
+            "type": "image_url",
+            "image_url": {"url": address} | ({"detail": part.detail} if part.detail else {}),
+        }
+    if part.kind == "audio" and not part.is_address:
+        return {
+            "type": "input_audio",
+            "input_audio": {"data": part.data, "format": part.media.partition("/")[2]},
+        }
+    name = {"filename": part.name} if part.name else {}
+    if part.is_address:
+        return {
+            "type": "file",
+            "file": {"file_id": part.data.removeprefix(FILE_ID), "format": part.media} | name,
+        }
+    return {"type": "file", "file": {"file_data": address} | name}
+
+
+def _call(call: ToolCall) -> Json:
+    sent: Json = {"id": call.id, "type": "function"}
+    sent["function"] = {"name": call.name, "arguments": sendable(call.arguments)}
+    if call.signature:
+        sent["provider_specific_fields"] = {"thought_signature": call.signature}
+    return sent
+
+
+def _thinking(thought: Thought) -> Json:
+    """A sealed thought as Claude wants it back, which litellm calls by the same names."""
+    if thought.hidden:
+        return {"type": "redacted_thinking", "data": thought.hidden}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
 
 
 def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:
@@ -107,16 +156,17 @@ def _marker(by: Rules, ttl: int) -> Json:
     return {"type": "ephemeral", "ttl": name}
 
 
-def _file(file: File) -> Json:
-    """A file as a part of a message."""
-    return {"type": "image_url", "image_url": {"url": f"data:{file.media};base64,{file.data}"}}
-
-
 def sendable(text: str) -> str:
     """The text with halves of characters (lone surrogates), which no request can carry, as U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def loads(definition: str) -> Json:
+    """A tool's definition."""
+    found: Json = json.loads(definition)
+    return found
 
 
 def _json(value: Any) -> str:

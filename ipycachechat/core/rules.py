@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from ipycachechat.core.conversation import Signer
+
 Asked = Literal["explicit", "implicit", "automatic", "unknown"]
 Tier = Literal["tools", "system", "messages"]
 Marker = Literal["", "cache_control", "prompt_cache_breakpoint"]
@@ -65,6 +67,10 @@ class Rules:
     or a field of one, as in `parameter.field`."""
     invalidates: Mapping[str, Tier] = field(default_factory=dict)
     """Settings that are part of the prefix, each with the first tier that it changes."""
+    signer: Signer = ""
+    """In whose form thoughts are sent back; "": none are."""
+    forgets: tuple[str, ...] = ()
+    """Models, by pattern of name, that are not shown the thoughts of earlier turns."""
     refresh: int | None = None
     """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
     verified: str = ""
@@ -73,6 +79,11 @@ class Rules:
         """The minimum for a model by this row."""
         name = model.lower().replace(".", "-")
         return next((n for pattern, n in self.minimums if fnmatchcase(name, pattern)), self.minimum)
+
+    def forgetful(self, model: str) -> bool:
+        """Whether the model is not shown what it thought in earlier turns."""
+        name = model.lower().replace(".", "-")
+        return any(fnmatchcase(name, pattern) for pattern in self.forgets)
 
     @property
     def choice(self) -> bool:
@@ -101,6 +112,13 @@ CLAUDE_MINIMUMS = (
     *((f"*{name}*", 2048) for name in ("opus-4-7", "mythos-preview", "haiku-3-5", "3-5-haiku")),
     *((f"*{name}*", 4096) for name in ("opus-4-6", "opus-4-5", "haiku-4-5")),
 )
+# platform.claude.com/docs/en/build-with-claude/extended-thinking: thoughts of earlier turns are kept from Opus 4.5 and
+# Sonnet 4.6 on, and in all of the fifth generation.
+CLAUDE_FORGETS = (
+    *("*claude-3*", "*haiku-4*"),
+    *(f"*sonnet-4{rest}" for rest in ("", "@*", "-20*", "-[0-5]", "-[0-5][-@]*")),
+    *(f"*opus-4{rest}" for rest in ("", "@*", "-20*", "-[01]", "-[01][-@]*")),
+)
 
 
 def _claude(
@@ -122,6 +140,8 @@ def _claude(
         writes=(1.25, 2.0),
         hour_if_priced=hour_if_priced,
         invalidates=CHANGES,
+        signer="" if provider == "openrouter" else "claude",
+        forgets=CLAUDE_FORGETS,
         refresh=refresh,
     )
 
@@ -181,12 +201,19 @@ ROWS = (
         *("gemini", "gemini-2.5*", "automatic", "ai.google.dev/gemini-api/docs/caching"),
         silent_zero=True,
         minimum=2048,
+        signer="gemini",
+    ),
+    # ai.google.dev/gemini-api/docs/thought-signatures: a call comes back with its seal, or is refused.
+    Rules(
+        *("gemini", "*", "automatic", "ai.google.dev/gemini-api/docs/caching"),
+        silent_zero=True,
+        minimum=4096,
+        signer="gemini",
     ),
     Rules(
-        "gemini", "*", "automatic", "ai.google.dev/gemini-api/docs/caching", silent_zero=True, minimum=4096
-    ),
-    Rules(
-        "vertex_ai*", "gemini*", "automatic", "docs.cloud.google.com context-cache-overview", silent_zero=True
+        *("vertex_ai*", "gemini*", "automatic", "docs.cloud.google.com context-cache-overview"),
+        silent_zero=True,
+        signer="gemini",
     ),
     Rules("deepseek", "*", "automatic", "api-docs.deepseek.com/guides/kv_cache"),
     Rules(

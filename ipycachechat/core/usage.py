@@ -40,6 +40,22 @@ class Usage:
         """The part of the input that came from the cache, 0 to 1."""
         return self.read / self.input if self.input and self.read is not None else None
 
+    def __add__(self, other: Usage) -> Usage:
+        """Of two requests together; what is unknown of one is unknown of both."""
+        return Usage(
+            _sum_counts(self.input, other.input),
+            _sum_counts(self.read, other.read),
+            _sum_counts(self.written, other.written),
+            self.written_1h + other.written_1h,
+            _sum_counts(self.output, other.output),
+            _sum_counts(self.thinking, other.thinking),
+            self.bills_writes or other.bills_writes,
+        )
+
+
+def _sum_counts(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
 
 NOTHING_REPORTED = Usage()
 
@@ -83,6 +99,10 @@ class Cost:
     paid: float | None = None
     saved: float | None = None
     """What the same tokens would have cost with no cache, minus what they did cost."""
+
+    def __add__(self, other: Cost) -> Cost:
+        """Of two requests together; unknown if one of them is."""
+        return Cost(_sum(self.paid, other.paid), _sum(self.saved, other.saved))
 
 
 def cost(usage: Usage, price: Price) -> Cost:
@@ -129,6 +149,17 @@ class Ledger:
     unknown_tokens: int = 0
     """Requests of which some token count is unknown: the sums are "at least"."""
     unknown_cost: int = 0
+
+    def together(self, other: Ledger) -> Ledger:
+        """With all requests of another."""
+        return Ledger(
+            self.requests + other.requests,
+            self.tokens + other.tokens,
+            self.paid + other.paid,
+            self.saved + other.saved,
+            self.unknown_tokens + other.unknown_tokens,
+            self.unknown_cost + other.unknown_cost,
+        )
 
     def add(self, usage: Usage, bill: Cost) -> Ledger:
         """With one more request."""

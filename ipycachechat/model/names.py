@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ipycachechat.core.defaults import LOCAL, MODELS
+from ipycachechat.core.errors import BadInput
 from ipycachechat.model.litellm_import import is_imported
 
 
@@ -17,3 +21,16 @@ def chat_models() -> list[str]:
             if record.get("mode") in ("chat", "responses"):
                 known.add(name if "/" in name or not provider else f"{provider}/{name}")
     return sorted(known)
+
+
+def register(models: Mapping[str, Mapping[str, Any]] | str) -> None:
+    """Tell litellm of models. Raises BadInput for what it does not take."""
+    import litellm
+
+    try:
+        litellm.register_model(models)
+    except Exception as error:
+        raise BadInput(
+            f"litellm does not take these models: {' '.join(str(error).split())}",
+            'Write them as {"PROVIDER/MODEL": {"litellm_provider": …, "input_cost_per_token": …, …}}.',
+        ) from None

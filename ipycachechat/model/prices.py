@@ -51,3 +51,22 @@ def most_tokens(record: Mapping[str, Any], limit: int) -> int | None:
     """The longest answer that the model can give, at most `limit`; None where nobody knows."""
     longest = record.get("max_output_tokens") or record.get("max_tokens")
     return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
+
+
+TAKES = {
+    "image": "supports_vision",
+    "PDF": "supports_pdf_input",
+    "audio": "supports_audio_input",
+    "video": "supports_video_input",
+}
+
+
+def takes(record: Mapping[str, Any]) -> frozenset[str] | None:
+    """The kinds of files that the model takes; None where nobody knows."""
+    return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if record else None
+
+
+def window(record: Mapping[str, Any]) -> int | None:
+    """Tokens of the longest prompt; None where nobody knows."""
+    longest = record.get("max_input_tokens")
+    return int(longest) if isinstance(longest, int | float) and longest > 0 else None

@@ -9,14 +9,23 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from ipycachechat.core import transcript
+from ipycachechat.core.conversation import Message, Thought
 from ipycachechat.core.errors import Dropped, EmptyAnswer, UnknownModel
+from ipycachechat.core.events import Piece
 from ipycachechat.core.rules import Rules, rules
+from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Usage
 from ipycachechat.model import prices
+from ipycachechat.model.chunks import Chunks
 from ipycachechat.model.failures import translate
 from ipycachechat.model.local import Address
+
+if TYPE_CHECKING:
+    from ipycachechat.model.response import Response
 
 Json = dict[str, Any]
 # Of this process: a fingerprint tells nothing about a key, and one kernel's requests go to one machine.
@@ -41,14 +50,23 @@ class Target:
     """Provider, model, address and key: what shares a cache. The key only as a fingerprint."""
     options: Json = field(default_factory=dict, repr=False)
     """Where and with which key, if not the provider's own."""
+    eyes: Eyes = Eyes()
+    window: int | None = None
+    """Tokens of the longest prompt; None: unknown."""
+    thinks: bool | None = None
+    """Whether it can be told how much to think; None: unknown."""
+    tools: bool | None = None
+    """Whether it can call tools; None: unknown."""
 
 
-def target(model: str, limit: int) -> Target:
-    """Look a model up. Raises UnknownModel."""
+def target(model: str, limit: int, api_base: str = "", api_key: str = "") -> Target:
+    """Look a model up, at an address and with a key if given. Raises UnknownModel."""
     import litellm
 
+    given = {"api_base": api_base, "api_key": api_key}
+    own = {name: value for name, value in given.items() if value}
     try:
-        name, provider, _, _ = litellm.get_llm_provider(model)
+        name, provider, _, _ = litellm.get_llm_provider(model, **own)
     except Exception as error:
         raise translate(error, model, [], False) from None
     if not name.strip():
@@ -69,8 +87,12 @@ def target(model: str, limit: int) -> Target:
         price,
         prices.most_tokens(record, limit),
         int(record.get("prompt_cache_min_tokens") or by.least(name) or 0),
-        scope(provider, name),
-        _carrying(by.cache_key),
+        scope(provider, name, *own.values()),
+        _carrying(by.cache_key) | own,
+        Eyes(by.signer, by.forgetful(name), prices.takes(record)),
+        prices.window(record),
+        bool(record.get("supports_reasoning")) if record else None,
+        bool(record.get("supports_function_calling")) if record else None,
     )
 
 
@@ -97,14 +119,14 @@ PLACES = "KEY|TOKEN|BASE|URL|ENDPOINT|REGION|LOCATION|PROJECT|PROFILE|ROLE|ORGAN
 PASSING = re.compile("AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
 
 
-def scope(provider: str, name: str) -> tuple[str, ...]:
-    """What shares a cache: the provider's address and key are what its environment variables say."""
+def scope(provider: str, name: str, *given: str) -> tuple[str, ...]:
+    """What shares a cache: the provider's address and key are what was given, and its environment variables say."""
     family = provider.partition("_")[0]
     begins = CLOUDS.get(family, (family.upper(),))
     own = sorted((n, v) for n, v in os.environ.items() if n.startswith(begins) and re.search(PLACES, n))
     if "AWS_SESSION_TOKEN" in os.environ:
         own = [(n, v) for n, v in own if not PASSING.fullmatch(n)]
-    settings = "\0".join(f"{n}={value}" for n, value in own)
+    settings = "\0".join([*given, *(f"{n}={value}" for n, value in own)])
     return provider, name, hmac.new(SECRET, settings.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
@@ -114,7 +136,9 @@ def local_target(model: str, address: Address, limit: int) -> Target:
     wire = f"openai/{address.name}"
     by = rules("llama.cpp", address.name)
     where = ("llama.cpp", address.name, address.api_base)
-    return Target(model, wire, by, FREE, min(limit, address.n_ctx // 2), 0, where, options)
+    eyes = Eyes(takes=frozenset())
+    most = min(limit, address.n_ctx // 2)
+    return Target(model, wire, by, FREE, most, 0, where, options, eyes, address.n_ctx, thinks=False)
 
 
 class Exchange:
@@ -135,15 +159,18 @@ class Exchange:
         if "tools" in self._options:
             self._options["_skip_mcp_handler"] = True
         self.text = ""
+        self.begun = False
+        """Whether anything of an answer has arrived, so that the prompt is in the cache."""
         self.finish = ""
         self._messages = messages
         self._max_tokens = max_tokens
         self._hour = hour
         self._stream: Any = None
         self._usage: Any = None
+        self._kept = Chunks()
 
-    async def run(self, arrived: Callable[[str], None]) -> None:
-        """Ask, and tell each piece of text as it arrives. Raises ModelError; cancelling closes the connection."""
+    async def run(self, arrived: Callable[[Piece], None]) -> None:
+        """Ask, and tell each piece as it arrives. Raises ModelError; cancelling closes the connection."""
         import litellm
 
         silent = self._max_tokens == 0
@@ -168,27 +195,59 @@ class Exchange:
             ) from None
         finally:
             await self._close()
-        if not self.text.strip() and self.finish != "tool_calls":
+        if not self._finished:
+            raise Dropped(
+                f"The connection to {self.target.model} ended in the middle of the answer",
+                "What arrived is kept, marked as interrupted. Run the cell again to ask again."
+                if self.text.strip()
+                else "The conversation is as it was. Run the cell again to ask again.",
+            )
+        if not self.text.strip() and not self.message.calls:
             raise EmptyAnswer(
                 f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
                 "The conversation is as it was. Change the prompt, or give it more --max-tokens.",
             )
-        # A connection that ends too early looks like an end: litellm makes up a reason to finish.
-        if self._stream.received_finish_reason is None and self.target.rules.provider != "gemini":
-            raise Dropped(
-                f"The connection to {self.target.model} ended in the middle of the answer",
-                "What arrived is kept, marked as interrupted. Run the cell again to ask again.",
-            )
 
-    def _take(self, chunk: Any, arrived: Callable[[str], None]) -> None:
+    @property
+    def _finished(self) -> bool:
+        """Whether the provider said that this is the end: of a connection that ends too early litellm makes up one."""
+        told = getattr(self._stream, "received_finish_reason", None)
+        return told is not None or (bool(self.finish) and self.target.rules.provider == "gemini")
+
+    def _take(self, chunk: Any, arrived: Callable[[Piece], None]) -> None:
         self._usage = getattr(chunk, "usage", None) or self._usage
-        if not chunk.choices:
-            return
-        choice = chunk.choices[0]
-        self.finish = choice.finish_reason or self.finish
-        if text := choice.delta.content:
-            self.text += text
-            arrived(text)
+        self._kept.add(chunk)
+        text = thought = ""
+        if chunk.choices:
+            choice = chunk.choices[0]
+            self.finish = choice.finish_reason or self.finish
+            text = choice.delta.content or ""
+            thought = getattr(choice.delta, "reasoning_content", None) or ""
+            self.begun = self.begun or bool(text or thought or choice.delta.tool_calls)
+        self.text += text
+        arrived(Piece(text, thought, chunk))
+
+    @cached_property
+    def response(self) -> Response | None:
+        """The whole answer as litellm's ModelResponse, as far as it came; None if nothing did."""
+        return self._kept.response(self.usage) if self.begun else None
+
+    @property
+    def message(self) -> Message:
+        """What was said, thought and called for; calls that were cut off are none."""
+        whole = self.response.choices[0].message.model_dump() if self.response else {}
+        if self.finish == "length" or not self._finished:
+            whole.pop("tool_calls", None)
+        said = transcript.message({**whole, "role": "assistant", "content": self.text})
+        return replace(said, thoughts=tuple(self._owned(thought) for thought in said.thoughts))
+
+    def _owned(self, thought: Thought) -> Thought:
+        """A thought as the one of whoever was asked: only that one knows its seals again."""
+        return (
+            thought
+            if thought.by == self.target.eyes.signer
+            else replace(thought, by="", signature="", hidden="")
+        )
 
     @property
     def usage(self) -> Usage:

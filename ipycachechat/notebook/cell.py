@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ipycachechat.core.errors import Interrupted
-from ipycachechat.core.events import Done, Event, Progress, Sending, Text
+from ipycachechat.core.events import Called, Do, Done, Event, Piece, Progress, Returned, Sending
 from ipycachechat.notebook.screen import SOONEST, Screen
 
 # How long the connection may take to close after the stop button.
@@ -87,14 +87,18 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
             screen.tick()
             continue
         match event:
-            case Text(piece):
-                arrived = True
-                screen.text(piece)
+            case Do(work):
+                work()
+            case Piece() | Called() | Returned():
+                if not isinstance(event, Piece) or event.text or event.thought:
+                    arrived = True
+                    screen.more(event)
             case Done():
                 screen.done(event)
                 return event
             case _:
                 # A download tells its progress hundreds of times.
+                arrived = False
                 same = isinstance(event, Progress) and isinstance(on, Progress) and event.what == on.what
                 on = event
                 if not same or time.monotonic() - drawn >= SOONEST:

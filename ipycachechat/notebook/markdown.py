@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
-__all__ = ["bundle", "to_html", "to_markdown"]
+__all__ = ["body", "boxed", "bundle", "to_html", "to_markdown"]
 
 # Fifty lists in each other. The parser drops what is nested any deeper, so such a source is shown as it is.
 DEEPEST = 100
@@ -72,11 +72,17 @@ def to_html(source: str, *, style: bool = True) -> str:
 
     `style=False` leaves out the colours for front ends that have none, which a frame need not repeat.
     """
+    return boxed(body(source), style=style)
+
+
+def boxed(html: str, *, style: bool = True) -> str:
+    """HTML of ours in the box that it may not leave."""
+    return f"{_OPEN}{html}{STYLE if style else ''}</div>"
+
+
+def body(source: str) -> str:
+    """Safe HTML of this markdown, to be put in the box."""
     source = clean(source)
-    return f"{_OPEN}{_body(source)}{STYLE if style else ''}</div>"
-
-
-def _body(source: str) -> str:
     plain = f"<pre>{escape(source)}</pre>"
     if len(source) > LONGEST or tangled(source):
         return plain

@@ -10,8 +10,9 @@ from html import escape
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ipycachechat.core.events import Done, Progress, Sending
-from ipycachechat.notebook import badge, markdown
+from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
+from ipycachechat.notebook import answer, badge, markdown
+from ipycachechat.notebook.answer import Call, Said, Segment, Thinking
 
 # Drawn again when a tenth of a second has passed and enough is new, so that a long answer is not sent over
 # and over: what is sent in all stays below 1 / NEW times the answer. What waits longest is drawn in any case.
@@ -19,20 +20,54 @@ SOONEST, LATEST = 0.1, 1.0  # seconds
 NEW = 0.03  # of the text
 
 
+More = Piece | Called | Returned
+
+
 class Screen(Protocol):
     """What the person sees of one prompt, in this order."""
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
-        """Nothing has arrived yet."""
+        """Nothing has arrived yet, or nothing since the tools have returned."""
 
-    def text(self, piece: str) -> None:
-        """More of the answer has arrived."""
+    def more(self, event: More) -> None:
+        """More of the answer has arrived, or of what leads to it."""
 
     def tick(self) -> None:
         """A moment has passed."""
 
     def done(self, done: Done) -> None:
         """It is over."""
+
+
+class Growing:
+    """What has been told so far of an answer, as the segments that are shown."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.size = 0
+        """Characters of it."""
+
+    def add(self, event: More) -> bool:
+        """Add what is told; True if something begins that was not there before."""
+        match event:
+            case Piece(text, thought):
+                self.size += len(text) + len(thought)
+                begun = bool(thought) and self._grow(Thinking, thought)
+                return (bool(text) and self._grow(Said, text)) or begun
+            case Called(call):
+                self.segments.append(Call(call))
+            case Returned(call, result):
+                place = next(n for n, one in enumerate(self.segments) if one == Call(call))
+                self.segments[place] = Call(call, result)
+        return True
+
+    def _grow(self, kind: type[Said] | type[Thinking], text: str) -> bool:
+        last = self.segments[-1] if self.segments else None
+        if isinstance(last, kind):
+            self.segments[-1] = kind(last.text + text)
+            return not last.text.strip()
+        self.segments.append(kind(text))
+        return bool(text.strip())
 
 
 class NotebookScreen:
@@ -42,7 +77,7 @@ class NotebookScreen:
         self._show_badge = show_badge
         self._id = uuid4().hex
         self._shown = False
-        self._text = ""
+        self._answer = Growing()
         self._drawn, self._drawn_at = 0, 0.0
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
@@ -54,32 +89,33 @@ class NotebookScreen:
         html = (
             f'<div class="ipycachechat-waiting mathjax_ignore" style="opacity:0.7">{bar}{escape(told)}</div>'
         )
-        self._draw({"text/html": html, "text/plain": told})
+        if self._answer.segments:
+            self._draw({"text/html": answer.to_html(self._answer.segments, style=False) + html})
+        else:
+            self._draw({"text/html": html, "text/plain": told})
 
-    def text(self, piece: str) -> None:
-        first = not self._text
-        self._text += piece
-        if first and self._text.strip():
+    def more(self, event: More) -> None:
+        if self._answer.add(event):
             self._frame()
         else:
             self.tick()
 
     def tick(self) -> None:
-        new = len(self._text) - self._drawn
+        new = self._answer.size - self._drawn
         passed = time.monotonic() - self._drawn_at
-        if new and passed >= (SOONEST if new >= NEW * len(self._text) else LATEST):
+        if new and passed >= (SOONEST if new >= NEW * self._answer.size else LATEST):
             self._frame()
 
     def done(self, done: Done) -> None:
         if done.turn is not None:
-            self._draw(markdown.bundle(done.turn.answer))
+            self._draw(answer.bundle(answer.segments(done.turn.replies)))
             self._show_badge(done)
         elif self._shown:
             self._draw({"text/html": "", "text/plain": ""})
 
     def _frame(self) -> None:
-        self._drawn, self._drawn_at = len(self._text), time.monotonic()
-        self._draw({"text/html": markdown.to_html(self._text, style=False)})
+        self._drawn, self._drawn_at = self._answer.size, time.monotonic()
+        self._draw({"text/html": answer.to_html(self._answer.segments, style=False)})
 
     def _draw(self, data: dict[str, Any]) -> None:
         from IPython.display import display, update_display
@@ -92,7 +128,7 @@ class NotebookScreen:
 
 
 class TerminalScreen:
-    """The answer as plain text, as it comes, and the badge as a line."""
+    """The answer as plain text, as it comes, a line for each call, and the badge as a line."""
 
     def __init__(self) -> None:
         self._told = ""
@@ -105,8 +141,19 @@ class TerminalScreen:
             self._told = told
             print(f"[{told}…]", flush=True)  # noqa: T201
 
-    def text(self, piece: str) -> None:
-        self._text += piece
+    def more(self, event: More) -> None:
+        match event:
+            case Piece(text, thought):
+                if thought and self._told != "thinking":
+                    self._told = "thinking"
+                    print("[thinking…]", flush=True)  # noqa: T201
+                self._add(text)
+            case Returned(call, result):
+                gap = "\n\n" if self._text.strip() else ""
+                self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
+
+    def _add(self, text: str) -> None:
+        self._text += text
         # A control sequence may be cut in two by the stream: what may be the beginning of one waits.
         whole = re.sub(r"(\r|[\x1b\x90-\x9f][^\n]{0,80})\Z", "", self._text)
         self._print(markdown.clean(whole))

@@ -9,7 +9,7 @@ TURN = Turn("one", (Message("assistant", "yes"),))
 
 
 def test_system_then_turns_then_the_prompt() -> None:
-    assert messages(said(Conversation("be brief", (TURN,)), "two")) == [
+    assert messages(said(Conversation("be brief", (TURN,)), Turn("two", ()))) == [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "yes"},
@@ -18,9 +18,11 @@ def test_system_then_turns_then_the_prompt() -> None:
 
 
 def test_no_empty_system_prompt_is_sent_and_another_may_stand_in() -> None:
-    assert messages(said(Conversation(" "), "two"))[0]["role"] == "user"
-    assert messages(said(Conversation("be brief"), "two", "be long"))[0]["content"] == "be long"
-    assert messages(said(Conversation("be brief"), "two", ""))[0]["role"] == "user"
+    assert messages(said(Conversation(" "), Turn("two", ())))[0]["role"] == "user"
+    assert (
+        messages(said(Conversation("be brief"), Turn("two", ()), system="be long"))[0]["content"] == "be long"
+    )
+    assert messages(said(Conversation("be brief"), Turn("two", ()), system=""))[0]["role"] == "user"
 
 
 def test_a_message_of_calls_alone_has_no_content_rather_than_an_empty_one() -> None:
@@ -36,4 +38,4 @@ def test_halves_of_characters_are_not_sent() -> None:
 
 def test_the_estimate_counts_what_is_sent() -> None:
     assert estimate([]) == 1
-    assert estimate(said(Conversation("x" * 400), "y" * 400)) == 200
+    assert estimate(said(Conversation("x" * 400), Turn("y" * 400, ()))) == 200

@@ -9,11 +9,12 @@ from itertools import count as counter
 
 from wire import Bill, Reply, WireServer, count
 
-from ipycachechat.chat import Ask, AsyncChat
 from ipycachechat.core.conversation import Cell
 from ipycachechat.core.events import Done
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.core.reason import Cause
+from ipycachechat.dialogue import Dialogue
+from ipycachechat.rounds import Ask
 
 SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
 
@@ -40,7 +41,7 @@ class Talk:
         async def sleep(seconds: float) -> None:
             self.wait(seconds)
 
-        self.chat = AsyncChat(
+        self.chat = Dialogue(
             clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer, pace=NOTEBOOK
         )
 

@@ -71,7 +71,7 @@ class World:
             call = ToolCall(f"t{next(self.number)}", "look", '{"q":"x"}')
             rest += [Message("assistant", "", (call,)), Message("tool", words(result), call_id=call.id)]
         cell = f"cell-{next(self.number)}" if self.cells else ""
-        return Told(Message("user", self.text(size), files=self.files), rest, cell)
+        return Told(Message("user", (*self.files, self.text(size))), rest, cell)
 
     def ask(self, size: int = 20, steps: list[int] | None = None) -> tuple[Bill, Reason | None, int]:
         """One more turn, asked in one request: its bill, the reason, and what the last request had too."""
@@ -118,7 +118,7 @@ class World:
         return Cause.EXPIRED
 
     def edited(self, n: int) -> Cause | None:
-        self.turns[n].prompt = Message("user", self.text(30), files=self.turns[n].prompt.files)
+        self.turns[n].prompt = Message("user", (*self.turns[n].prompt.files, self.text(30)))
         return Cause.EDITED
 
     def answered_anew(self, n: int) -> Cause | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
-from ipycachechat.core.events import Sending, Text
+from ipycachechat.core.events import Piece, Sending
 from ipycachechat.core.reason import Cause
 from ipycachechat.model.provider import target
 from ipycachechat.notebook import tables
@@ -341,7 +341,7 @@ def test_an_answer_cut_off_before_its_bill_is_not_a_provider_that_reports_nothin
 
         def tell(event: object) -> None:
             told.append(event)
-            if isinstance(event, Text):
+            if isinstance(event, Piece) and event.text:
                 begun.set()
 
         task = asyncio.ensure_future(talk.chat.send(talk.next("and?"), tell))

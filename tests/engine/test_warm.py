@@ -10,12 +10,14 @@ import pytest
 from talks import OPUS, Talk, agree, nothing
 from wire import HttpError, Reply, Stall, count, words
 
-from ipycachechat.chat import Ask
+from ipycachechat.core.conversation import Turn
 from ipycachechat.core.errors import BadInput
-from ipycachechat.core.events import Done, Text
+from ipycachechat.core.events import Done, Piece
+from ipycachechat.core.prefix import Settings
 from ipycachechat.core.reason import Cause
 from ipycachechat.core.request import said
 from ipycachechat.model.provider import target
+from ipycachechat.rounds import Ask
 from ipycachechat.warm import KeepWarm
 
 
@@ -106,7 +108,11 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
 
     chat = talk.chat
     keeping = KeepWarm(
-        chat.engine, target(talk.model, 16), lambda: said(chat.history.now, "."), seconds, sleep
+        chat.engine,
+        target(talk.model, 16),
+        lambda: (said(chat.history.now, Turn(".", ())), Settings()),
+        seconds,
+        sleep,
     )
     talk.loop.run_until_complete(keeping.run())
     return keeping
@@ -154,7 +160,7 @@ def test_nothing_is_refreshed_while_a_question_that_refreshes_it_is_being_answer
         if times == 1:  # asked at 270 s, so that all of it is warm until 570 s
             begun = asyncio.Event()
             talk.server.script(Reply("a slow answer", fault=Stall()))
-            tell = lambda event: begun.set() if isinstance(event, Text) else None  # noqa: E731
+            tell = lambda event: begun.set() if isinstance(event, Piece) else None  # noqa: E731
             open_question.append(asyncio.ensure_future(talk.chat.send(talk.next("and?"), tell)))
             await begun.wait()
             sent.append(len(talk.server.requests))

@@ -7,7 +7,7 @@
 
 Base URLs for litellm 1.106.2, as `api_base=` or in the environment (`wire.env()` gives them all):
 Anthropic `ANTHROPIC_API_BASE`, then `ANTHROPIC_BASE_URL`: without `/v1/messages`, which it appends;
-OpenAI `OPENAI_BASE_URL`, then `OPENAI_API_BASE`: with `/v1`; it appends `/chat/completions`;
+OpenAI `OPENAI_BASE_URL`, then `OPENAI_API_BASE`: with `/v1`; it appends `/chat/completions` or `/responses`;
 Gemini `GEMINI_API_BASE`: with `/v1beta`; it appends `/models/{model}:generateContent`;
 OpenRouter `OPENROUTER_API_BASE`: it appends `/chat/completions`.
 Paths are taken with and without `/v1`, `/v1beta` and `/models`.
@@ -30,6 +30,7 @@ from .calls import Answer, ApiError
 from .clock import Clock
 from .gemini import PATH, Gemini
 from .openai import OpenAI
+from .openai_responses import OpenAIResponses
 from .openrouter import OpenRouter
 from .play import Dialect, Dropped, Player
 from .replies import Script, default_reply
@@ -44,6 +45,7 @@ class WireServer:
         self.context_limit = context_limit
         self.requests: list[Request] = []
         self.always: Script = default_reply
+        self._reasoning: dict[str, str] = {}  # kept by the Responses API; no cache, so never emptied
         self.forget()
         self.port = 0
         self._scripts: deque[tuple[str | None, Script]] = deque()
@@ -120,6 +122,7 @@ class WireServer:
             Gemini(),
             OpenRouter(),
         )
+        self.responses = OpenAIResponses(self.openai, self._reasoning)
 
     def __enter__(self) -> WireServer:
         self._thread.start()
@@ -212,6 +215,8 @@ class WireServer:
             return self.anthropic
         if path.endswith("/chat/completions"):
             return self.openrouter if path.startswith(("/openrouter/", "/proxy/")) else self.openai
+        if path.endswith("/responses"):
+            return self.responses
         if PATH.match(path):
             return self.gemini
         return None

@@ -1,0 +1,52 @@
+"""Too long a conversation: what can be made shorter, and what is longest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ipycachechat.core.conversation import Content, Message
+
+LENGTHS = (40_000, 10_000, 2_500)
+"""Characters that the results of tools are cut to, one after the other, until the model takes them."""
+HEAD = 0.6
+"""Of what is kept of a text; the rest is its end."""
+
+
+def shortened(messages: Sequence[Message]) -> list[Message] | None:
+    """With the results of tools cut to the first length that makes any shorter; None if none does."""
+    for length in LENGTHS:
+        cut = [replace(m, content=_cut(m.content, length)) if m.role == "tool" else m for m in messages]
+        if cut != list(messages):
+            return cut
+    return None
+
+
+def _cut(content: Content, length: int) -> Content:
+    if isinstance(content, str):
+        return middle_cut(content, length)
+    return tuple(middle_cut(part, length) if isinstance(part, str) else part for part in content)
+
+
+def middle_cut(text: str, length: int) -> str:
+    """The text with its middle left out, and said so, if it is longer than `length` characters."""
+    if len(text) <= length + 100:  # the note has a length too
+        return text
+    head = round(length * HEAD)
+    left_out = len(text) - length
+    return f"{text[:head]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (length - head) :]}"
+
+
+def largest(sizes: Iterable[tuple[int, int]], last: int, most: int = 3) -> str:
+    """The largest turns in words, from (turn from 0, tokens) of each block. `last`: the turn at hand."""
+    total: Counter[int] = Counter()
+    for turn, tokens in sizes:
+        total[turn] += tokens
+    names = {last: "this one", -1: "tools and system prompt"}
+    told = [
+        f"{names.get(turn, f'turn {turn + 1}')} (≈{tokens:,} tokens)"
+        for turn, tokens in total.most_common(most)
+        if tokens
+    ]
+    return ", ".join(told)

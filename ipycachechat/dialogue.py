@@ -1,0 +1,277 @@
+"""A conversation with a model as it goes on: one send, from prompt to finished turn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ipycachechat import doctor, warm
+from ipycachechat.core import request
+from ipycachechat.core.conversation import Conversation, History, State, Turn, files_of
+from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS
+from ipycachechat.core.errors import BadInput, ChatError, Dropped
+from ipycachechat.core.events import Done, Event, Progress, Sending
+from ipycachechat.core.forecast import Forecast
+from ipycachechat.core.plan import SCRIPT, Pace
+from ipycachechat.core.prefix import Count, Said
+from ipycachechat.core.shown import Eyes
+from ipycachechat.core.usage import Ledger
+from ipycachechat.engine import Booked, Engine
+from ipycachechat.model.local import LocalServers
+from ipycachechat.model.provider import Target, local_target, target
+from ipycachechat.rounds import Ask, Rounds, settings
+from ipycachechat.warm import KeepWarm, Sleep
+
+if TYPE_CHECKING:
+    from ipycachechat.model.response import Response
+
+INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
+"""The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
+PLACEHOLDER = "."
+"""The smallest prompt: a request has to end with one."""
+
+
+class Dialogue:
+    """Every `send` adds a turn to the conversation, or leaves it as it was; one after the other."""
+
+    def __init__(
+        self,
+        conversation: Conversation = Conversation(),
+        *,
+        engine: Engine | None = None,
+        servers: LocalServers | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        count: Count | None = None,
+        pace: Pace = SCRIPT,
+    ) -> None:
+        self.history = History((conversation,))
+        self.engine = engine or Engine(clock=clock, count=count, pace=pace)
+        self.answered: list[Done] = []
+        """Every answer, with what was expected of its requests and what they were billed, in order."""
+        self.spent = Ledger()
+        """This conversation's requests added up, those that failed or were undone included."""
+        self.kept: KeepWarm | None = None
+        """What keeps the cache warm, or last did."""
+        self.last: Response | None = None
+        """What the model said last, as litellm has it."""
+        self._servers = servers or LocalServers()
+        self._sleep = sleep
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """All requests of this kernel added up."""
+        return self.engine.ledger
+
+    def fork(self) -> Dialogue:
+        """Another dialogue that goes on from here by itself; what the cache holds is known to both."""
+        return Dialogue(self.history.now, engine=self.engine, servers=self._servers, sleep=self._sleep)
+
+    def sending(self, ask: Ask) -> Sending:
+        """What a prompt would send, before the model has been looked up."""
+        return Sending(ask.model, request.estimate(self._said(ask)), self._turns(ask))
+
+    async def send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
+        """Ask and keep the answer; what happens meanwhile is told, the last event being the `Done` returned.
+
+        Cancelling keeps what has arrived as an interrupted turn; so does a connection that drops.
+        """
+        if self in INSIDE.get():
+            raise BadInput(
+                "A tool cannot ask the chat that has called it", "Ask a fork of it: chat.fork()(…)"
+            )
+        inside = INSIDE.set((*INSIDE.get(), self))
+        try:
+            async with self._one_at_a_time():
+                return await self._send(ask, tell)
+        finally:
+            INSIDE.reset(inside)
+
+    async def _send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
+        rounds: Rounds | None = None
+        error: ChatError | None = None
+        cancelled = False
+        try:
+            to = await self._target(ask, tell)
+            check(ask, to)
+            rounds = Rounds(self.engine, to, self._past(ask), ask, tell)
+            await rounds.run()
+        except asyncio.CancelledError:
+            cancelled = True
+        except ChatError as failure:
+            error = failure
+        done = self._finish(ask, rounds, error, cancelled)
+        if done.turn:
+            self.answered.append(done)
+        tell(done)
+        if cancelled:
+            raise asyncio.CancelledError
+        return done
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        """Two prompts at once would both follow the same past. A lock belongs to one event loop."""
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:
+            self._lock = loop, asyncio.Lock()
+        return self._lock[1]
+
+    def answer(self, number: int = 0) -> Done | None:
+        """What was told of a turn's answer (from 1; 0: of the last one given)."""
+        if not number:
+            return self.answered[-1] if self.answered else None
+        turn = self.history.now.turns[number - 1]
+        known = (done for done in reversed(self.answered) if done.turn and done.turn.replies is turn.replies)
+        return next(known, None)
+
+    def _past(self, ask: Ask) -> Conversation:
+        """What the prompt follows."""
+        past = self.history.now.before(ask.cell)
+        return replace(past, turns=past.turns[:-1]) if ask.waits else past
+
+    def _said(self, ask: Ask, eyes: Eyes = Eyes()) -> list[Said]:
+        past = self._past(ask)
+        return request.said(past, Turn(ask.prompt, (), cell=ask.cell), eyes, ask.system)
+
+    def _turns(self, ask: Ask) -> int:
+        return len(self._past(ask).turns)
+
+    async def plan(self, ask: Ask, tell: Callable[[Event], None]) -> Forecast:
+        """What the prompt would read, write and cost; "" stands for the next one, whatever it is."""
+        to = await self._target(ask, tell)
+        along = settings(ask, self._past(ask), to)
+        return self.engine.forecast(to, self._said(ask, to.eyes), along, ask.ttl)
+
+    async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
+        """Write the conversation so far to the cache, now. Raises ChatError."""
+        to = await self._target(ask, tell)
+        booked = await warm.write(
+            self.engine, to, self._resting(ask, to), settings(ask, self.history.now, to), ask.ttl
+        )
+        self.spent = self.spent.add(booked.usage, booked.bill)
+        return booked
+
+    async def keep_warm(self, ask: Ask, seconds: float) -> None:
+        """Refresh what is warm shortly before it expires, for so long or as long as it is worth it."""
+        to = target(ask.model, MOST_TOKENS, ask.api_base, ask.api_key)
+        self.kept = KeepWarm(
+            self.engine,
+            to,
+            lambda: (self._resting(ask, to), settings(ask, self.history.now, to)),
+            seconds,
+            self._sleep,
+        )
+        await self.kept.run()
+
+    async def examination(self, model: str, tell: Callable[[Event], None]) -> tuple[int, int, float | None]:
+        """Requests, tokens and dollars (None: unknown) that `examine` would take, at most."""
+        return doctor.price(await self._target(Ask("", model), tell))
+
+    async def examine(self, model: str, tell: Callable[[Event], None]) -> list[doctor.Check]:
+        """Hold the rules for a model against what it bills; all of it counts in the ledger."""
+        to = await self._target(Ask("", model), tell)
+        found: list[doctor.Check] = []
+        rules = doctor.probes(to.rules, to.minimum)
+        tell(Progress(f"checking: {rules[0].rule}"))
+        async for check in doctor.examine(to, self._sleep):
+            self.engine.ledger = self.engine.ledger.add(check.usage, check.bill)
+            found.append(check)
+            if len(found) < len(rules):
+                tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
+        return found
+
+    def pin(self, number: int | None) -> None:
+        """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
+        now = self.history.now
+        turns = [
+            replace(turn, pinned=number is not None and (turn.pinned or n == number))
+            for n, turn in enumerate(now.turns, 1)
+        ]
+        self.history = self.history.change(replace(now, turns=tuple(turns)))
+
+    def _resting(self, ask: Ask, to: Target) -> list[Said]:
+        """The conversation with a last message that only stands for the next one."""
+        return self._said(replace(ask, prompt=PLACEHOLDER), to.eyes)
+
+    async def stop(self) -> None:
+        """End the local models."""
+        await self._servers.stop()
+
+    async def _target(self, ask: Ask, tell: Callable[[Event], None]) -> Target:
+        model = ask.model
+        if model == LOCAL or model.startswith(f"{LOCAL}:"):
+            return local_target(model, await self._servers.address(model, tell), LOCAL_TOKENS)
+        return target(model, MOST_TOKENS, ask.api_base, ask.api_key)
+
+    def _finish(self, ask: Ask, rounds: Rounds | None, error: ChatError | None, cancelled: bool) -> Done:
+        """Add the turn, unless nothing came of it that could be kept."""
+        if rounds is None:
+            return Done(None, error=error)
+        for one in rounds.booked:
+            self.spent = self.spent.add(one.usage, one.bill)
+        broken = cancelled or isinstance(error, Dropped)
+        if broken:
+            rounds.interrupted()
+        if not rounds.replies:
+            return Done(None, rounds.bill, error)
+        if error and not broken:  # what the tools did, they did
+            broken = True
+            error = type(error)(
+                error.what, "The calls before it are kept, marked as interrupted. Run it again to ask again."
+            )
+        state = State.INTERRUPTED if broken else rounds.ending
+        turn = rounds.finished(state)
+        self.last = rounds.response or self.last
+        number = self._turns(ask) + 1
+        now = replace(self.history.now, tools=rounds.definitions)
+        if ask.waits:
+            now = replace(now, turns=now.turns[:-1])
+        self.history = self.history.change(now.add(turn))
+        stale = sum(later.stale for later in self.history.now.turns[number:])
+        last = rounds.booked[-1]
+        return Done(
+            turn,
+            rounds.bill,
+            error,
+            number,
+            rounds.expected,
+            rounds.reason,
+            last.promised,
+            last.warm_until,
+            stale,
+        )
+
+    def undo(self) -> bool:
+        """Back to the version before the last change; False where there is none."""
+        before = self.history
+        self.history = before.undo()
+        return self.history is not before
+
+    def reset(self) -> None:
+        """No turns, the same system prompt; can be undone."""
+        self.history = self.history.change(replace(self.history.now, turns=()))
+
+    def set_system(self, text: str) -> None:
+        """Another system prompt from now on; can be undone."""
+        self.history = self.history.change(replace(self.history.now, system=text))
+
+
+def check(ask: Ask, to: Target) -> None:
+    """Raises BadInput for what the model is known not to take."""
+    for file in files_of(ask.prompt):
+        if to.eyes.refuses(file):
+            takes = ", ".join(sorted(to.eyes.takes or ())) or "text alone"
+            raise BadInput(
+                f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
+                "Choose a model that does, or give it the text of it.",
+            )
+    if ask.options.get("reasoning_effort") and to.thinks is False:
+        raise BadInput(
+            f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
+        )
+    if ask.tools.definitions and to.tools is False:
+        raise BadInput(f"{ask.model} cannot call tools", "Leave the tools out, or choose a model that can.")

@@ -1,0 +1,150 @@
+"""What is shown of a turn: the answer's text, and folded up, what was thought and which tools were called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ipycachechat.core.conversation import Message, ToolCall
+from ipycachechat.core.shorten import middle_cut
+from ipycachechat.notebook import markdown
+
+LONGEST = 2_000
+"""Characters of arguments or of a result that are shown."""
+HEADING = 80
+"""Characters of a call in its heading."""
+_FOLD = 'style="margin:0.3em 0;opacity:0.85"'
+_PLAIN = 'style="white-space:pre-wrap;margin:0.3em 0 0.3em 1.2em;max-height:20em;overflow:auto"'
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """What was thought before it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call, and its result once there is one."""
+
+    call: ToolCall
+    result: Message | None = None
+
+
+Segment = Said | Thinking | Call
+
+
+def segments(replies: Iterable[Message]) -> list[Segment]:
+    """Of a finished turn, in order."""
+    replies = list(replies)
+    results = {reply.call_id: reply for reply in replies if reply.role == "tool"}
+    found: list[Segment] = []
+    for reply in replies:
+        if reply.role != "assistant":
+            continue
+        thought = "\n\n".join(one.text for one in reply.thoughts if one.text)
+        found += [Thinking(thought)] if thought.strip() else []
+        found += [Said(reply.text)] if reply.text.strip() else []
+        found += [Call(call, results.get(call.id)) for call in reply.calls]
+    return found
+
+
+def bundle(shown: Sequence[Segment]) -> dict[str, str]:
+    """The mime bundle: our HTML, the markdown for converters, and plain text."""
+    source = "\n\n".join(_source(one) for one in shown)
+    return {
+        "text/html": to_html(shown),
+        "text/markdown": markdown.to_markdown(markdown.clean(source)),
+        "text/plain": to_text(shown),
+    }
+
+
+def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
+    """Safe HTML of it all, in one box."""
+    return markdown.boxed("".join(map(_html, shown)), style=style)
+
+
+def to_text(shown: Iterable[Segment]) -> str:
+    """The answer as it came; a line for each call."""
+    told = (
+        one.text if isinstance(one, Said) else line(one) for one in shown if not isinstance(one, Thinking)
+    )
+    return markdown.clean("\n\n".join(told))
+
+
+def line(one: Call) -> str:
+    """A call in one line."""
+    return f"[{_heading(one)}]"
+
+
+def _heading(one: Call) -> str:
+    told = f"{one.call.name}({_arguments(one.call, HEADING)})"
+    if one.result is None:
+        return f"{told} …"
+    text = " ".join(one.result.text.split())
+    files = ", ".join(file.name or file.kind for file in one.result.files)
+    return f"{told} → {_short(' '.join(filter(None, [text, files])), HEADING)}"
+
+
+def _arguments(call: ToolCall, most: int) -> str:
+    """As in Python: q='x', n=3."""
+    try:
+        given = json.loads(call.arguments or "{}")
+        told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    except (ValueError, AttributeError):
+        told = call.arguments
+    return _short(told, most)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _whole(one: Call) -> str:
+    """A call with its result, as far as it is shown."""
+    result = middle_cut(one.result.text, LONGEST) if one.result else "…"
+    return f"{one.call.name}({_arguments(one.call, LONGEST)})\n\n{result}"
+
+
+def _html(one: Segment) -> str:
+    match one:
+        case Said(text):
+            return markdown.body(text)
+        case Thinking(text):
+            return _fold("thinking", markdown.clean(text))
+        case Call():
+            return _fold(markdown.clean(_heading(one)), markdown.clean(_whole(one)))
+
+
+def _fold(heading: str, text: str) -> str:
+    summary = f'<summary style="cursor:pointer">{escape(heading)}</summary>'
+    return f"<details {_FOLD}>{summary}<pre {_PLAIN}>{escape(text)}</pre></details>"
+
+
+def _source(one: Segment) -> str:
+    """As markdown; what is folded is quoted code, so that nothing in it is read as markdown."""
+    match one:
+        case Said(text):
+            return text
+        case Thinking(text):
+            return _quoted("thinking", text)
+        case Call():
+            return _quoted("tool", _whole(one))
+
+
+def _quoted(what: str, text: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    lines = [f"{fence}{what}", *markdown.clean(text).split("\n"), fence]
+    return "\n".join(f"> {one}" for one in lines)
