@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipycachechat.chat import AsyncChat, Chat, register_model
+    from ipycachechat.core.errors import ChatError
+    from ipycachechat.kernel_chat import get_chat
 
 __version__ = "0.1.0"
+__all__ = ["AsyncChat", "Chat", "ChatError", "get_chat", "register_model"]
 
-_LOADED = "ipycachechat-loaded"  # the place in `shell.meta` of what is loaded, and of whom it stands in for
+# Where each name is, so that `%load_ext` imports none of it.
+_PLACES = {
+    "AsyncChat": "chat",
+    "Chat": "chat",
+    "ChatError": "core.errors",
+    "get_chat": "kernel_chat",
+    "register_model": "chat",
+}
+
+LOADED = "ipycachechat-loaded"  # the place in `shell.meta` of what is loaded, and of whom it stands in for
+
+
+def __getattr__(name: str) -> Any:
+    """The Python side, imported when it is asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -30,16 +58,16 @@ def load_ipython_extension(shell: Any) -> None:
     shell.register_magics(magics)
     shell.set_hook("complete_command", magics.complete, str_key="%chat")
     shell.set_hook("complete_command", magics.complete, str_key="%%chat")
-    shell.meta[_LOADED] = (magics, owners)
+    shell.meta[LOADED] = (magics, owners)
     instead = f"; it stands in for the %%chat of {_origin(owners)}" if any(owners.values()) else ""
     print(f"ipycachechat: {magics.model_in_use()} (%chat help){instead}")  # noqa: T201
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext ipycachechat`: nothing stays but the conversation, should the extension come back."""
-    if _LOADED not in shell.meta:
+    if LOADED not in shell.meta:
         return
-    magics, owners = shell.meta.pop(_LOADED)
+    magics, owners = shell.meta.pop(LOADED)
     magics.session.close()
     for kind, owner in owners.items():
         table = shell.magics_manager.magics[kind]

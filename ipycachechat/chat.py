@@ -79,6 +79,8 @@ class _Chat:
         self.api_base, self.api_key = api_base, api_key
         self.max_steps = max_steps
         self.options = dict(options)
+        if not isinstance(system, str):
+            raise BadInput(f"system is a {type(system).__name__}", "Give the system prompt as a text.")
         self.dialogue = Dialogue(transcript.conversation(_messages(hist or ()), system))
         self._ask(".")  # whatever is wrong with the settings is told at once
 
@@ -323,7 +325,7 @@ class Chat(_Chat):
     def _streamed(self, ask: Ask) -> Iterator[Any]:
         _import_litellm()
         for event in drive(self._loop, lambda tell: self.dialogue.send(ask, tell)):
-            if isinstance(event, Piece):
+            if isinstance(event, Piece) and event.chunk is not None:
                 yield event.chunk
             elif isinstance(event, Done):
                 yield self._answer(event)
@@ -424,6 +426,9 @@ def _check(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         raise BadInput(
             f"think={own['think']!r}: this is no effort", f"Efforts are: {', '.join(defaults.EFFORTS)}."
         )
+    temp = own["temp"]
+    if temp is not None and (isinstance(temp, bool) or not isinstance(temp, int | float)):
+        raise BadInput(f"temp={temp!r}: this is no temperature", "Give a number, 0 to 2.")
     for name, least in (("max_tokens", 1), ("max_steps", 0)):
         value = own[name]
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= least

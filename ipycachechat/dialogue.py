@@ -23,7 +23,7 @@ from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model.local import LocalServers
 from ipycachechat.model.provider import Target, local_target, target
-from ipycachechat.rounds import Ask, Rounds, settings
+from ipycachechat.rounds import Ask, Rounds, eyes, settings
 from ipycachechat.warm import KeepWarm, Sleep
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ class Dialogue:
         past = self.history.now.before(ask.cell)
         return replace(past, turns=past.turns[:-1]) if ask.waits else past
 
-    def _said(self, ask: Ask, eyes: Eyes = Eyes()) -> list[Said]:
+    def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
         past = self._past(ask)
-        return request.said(past, Turn(ask.prompt, (), cell=ask.cell), eyes, ask.system)
+        return request.said(past, Turn(ask.prompt, (), cell=ask.cell), shown, ask.system)
 
     def _turns(self, ask: Ask) -> int:
         return len(self._past(ask).turns)
@@ -144,7 +144,7 @@ class Dialogue:
         """What the prompt would read, write and cost; "" stands for the next one, whatever it is."""
         to = await self._target(ask, tell)
         along = settings(ask, self._past(ask), to)
-        return self.engine.forecast(to, self._said(ask, to.eyes), along, ask.ttl)
+        return self.engine.forecast(to, self._said(ask, eyes(ask, self._past(ask), to)), along, ask.ttl)
 
     async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
         """Write the conversation so far to the cache, now. Raises ChatError."""
@@ -195,7 +195,7 @@ class Dialogue:
 
     def _resting(self, ask: Ask, to: Target) -> list[Said]:
         """The conversation with a last message that only stands for the next one."""
-        return self._said(replace(ask, prompt=PLACEHOLDER), to.eyes)
+        return self._said(replace(ask, prompt=PLACEHOLDER), eyes(ask, self._past(ask), to))
 
     async def stop(self) -> None:
         """End the local models."""

@@ -59,7 +59,7 @@ async def pieces(work: Work[Done], here: Callable[[Event], None]) -> AsyncIterat
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:
-            if isinstance(event, Piece):
+            if isinstance(event, Piece) and event.chunk is not None:
                 yield event.chunk
         yield task.result()
     finally:

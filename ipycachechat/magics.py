@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import keyword
 import os
 import re
 import shlex
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
@@ -16,6 +18,7 @@ from traitlets import Bool, Enum, Int, Unicode
 
 from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput
+from ipycachechat.kernel_tools import KernelTools
 from ipycachechat.model.names import chat_models
 from ipycachechat.notebook import badge, front, markdown, tables
 from ipycachechat.notebook.prompt import fill
@@ -23,12 +26,13 @@ from ipycachechat.rounds import Ask
 from ipycachechat.session import Session, read_dotenv
 
 HELP = """\
-%%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--out NAME]
+%%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--think low|medium|high|off] [--out NAME]
     Ask the model the cell's text, after all earlier turns. {{ expression }} is replaced by its value.
     A cell that is run again replaces its turn.
 %chat                  where we stand: model, turns, tokens, cost, until when the cache is warm
 %chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys)
 %chat system [TEXT]    the system prompt, or another from now on ("" for none)
+%chat tools [F G …]    the functions that the model may call, or others from now on; off: none; --ask: ask before each
 %chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
 %chat plan [TEXT]      what this prompt (else: the next one) will read, write and cost, and the prefix behind it
 %chat why [N]          what turn N (else: the last) was expected to read, what it did read, and why less
@@ -40,10 +44,10 @@ HELP = """\
 %chat reset            begin anew (%chat undo brings the turns back)
 %chat help             this
 Settings: %config ChatMagics. Keys: in the environment only."""
-COMMANDS = tuple("model system ttl plan why pin warm doctor history undo reset help".split())
-TAKES_MORE = ("model", "system", "ttl", "plan", "why", "pin", "warm", "doctor")
+COMMANDS = tuple("model system tools ttl plan why pin warm doctor history undo reset help".split())
+TAKES_MORE = ("model", "system", "tools", "ttl", "plan", "why", "pin", "warm", "doctor")
 LONGEST = 24 * 3600
-OPTIONS = ("-m", "--system", "--max-tokens", "--out")
+OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out")
 
 
 @magics_class
@@ -62,12 +66,19 @@ class ChatMagics(Magics):
         "auto",
         help="How long Claude's cache is asked to live; auto: whichever is cheaper by your pauses.",
     ).tag(config=True)
+    think = Enum(
+        ["", *defaults.EFFORTS], "", help="How much to think before each answer, for models that can."
+    ).tag(config=True)
+    max_steps = Int(
+        defaults.MOST_STEPS, min=0, help="Rounds of tool calls in one turn; then the model is told to answer."
+    ).tag(config=True)
     dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     def __init__(self, shell: Any, session: Session) -> None:
         super().__init__(shell)
         self._names: dict[str, Any] = shell.user_ns
         self.session = session
+        self.tools = KernelTools(self._names)
         self.observe(lambda change: session.chat.set_system(change["new"]), "system")
         if self.system and not session.chat.history.now.turns:
             session.chat.set_system(self.system)
@@ -80,6 +91,7 @@ class ChatMagics(Magics):
     @argument("-m", "--model", default="", help="for this cell: PROVIDER/MODEL, local, or local:PATH.gguf")
     @argument("--system", default=None, help="for this cell, in place of the conversation's system prompt")
     @argument("--max-tokens", type=int, default=None, help="the longest answer, in tokens")
+    @argument("--think", default=None, choices=[*defaults.EFFORTS, "off"], help="how much to think before it")
     @argument("--out", default="", metavar="NAME", help="bind the answer's text to this name")
     @argument("command", nargs="*", help="%%chat only: a subcommand; see %%chat help")
     @no_var_expand
@@ -87,7 +99,8 @@ class ChatMagics(Magics):
     def chat(self, line: str = "", cell: str | None = None) -> None:
         """Ask a model the cell's text; its answer streams in below. All chat cells are one conversation.
 
-        `%%chat` asks; `{{ expression }}` in the text is replaced by the value's text.
+        `%%chat` asks; `{{ expression }}` in the text is replaced by the value's text. The functions named by
+        `%chat tools` may be called by the model, on the way to its answer.
         `%chat` alone tells where we stand; `%chat help` lists what else there is.
         """
         if cell is None:
@@ -113,14 +126,17 @@ class ChatMagics(Magics):
             _wrong("The cell has no text to send once its {{ … }} are filled in")
         if self.dotenv:
             read_dotenv()
+        ask = self._next(prompt)
+        think = ask.options if args.think is None else _thinking(args.think)
         done = self.session.ask(
-            Ask(
-                prompt,
-                args.model.strip() or self.model_in_use(),
-                front.cell(self.shell),
-                args.system,
-                args.max_tokens or self.max_tokens,
-                defaults.TTLS[self.ttl],
+            replace(
+                ask,
+                model=args.model.strip() or ask.model,
+                cell=front.cell(self.shell),
+                system=args.system,
+                max_tokens=args.max_tokens or ask.max_tokens,
+                options=think,
+                allow=self.tools.allow(front.somebody_is_there(self.shell)),
             )
         )
         if args.out and done.turn is not None:
@@ -161,6 +177,11 @@ class ChatMagics(Magics):
             self.session.chat.set_system(_unquoted(text))
         now = self.session.chat.history.now.system
         print(f"system: {_short(now) if text else now}" if now else "no system prompt")  # noqa: T201
+
+    def _tools(self, line: str) -> None:
+        if line:
+            self.tools.set(line)
+        print(self.tools.told)  # noqa: T201
 
     def _ttl(self, lifetime: str) -> None:
         if lifetime and lifetime not in defaults.TTLS:
@@ -229,7 +250,15 @@ class ChatMagics(Magics):
 
     def _next(self, prompt: str) -> Ask:
         """What the next chat cell would ask."""
-        return Ask(prompt, self.model_in_use(), max_tokens=self.max_tokens, ttl=defaults.TTLS[self.ttl])
+        return Ask(
+            prompt,
+            self.model_in_use(),
+            max_tokens=self.max_tokens,
+            ttl=defaults.TTLS[self.ttl],
+            options=_thinking(self.think),
+            tools=self.tools.now(),
+            max_steps=self.max_steps,
+        )
 
     def _history(self, _: str) -> None:
         turns = self.session.chat.history.now.turns
@@ -260,6 +289,12 @@ class ChatMagics(Magics):
             return chat_models()
         if whole:
             return list(OPTIONS)
+        if words[1:2] == ["tools"]:
+            return [
+                *(name for name, value in self._names.items() if inspect.isfunction(value)),
+                "--ask",
+                "off",
+            ]
         if words[1:] == ["ttl"]:
             return list(defaults.TTLS)
         return list(COMMANDS) if len(words) == 1 else []
@@ -267,6 +302,11 @@ class ChatMagics(Magics):
 
 def _wrong(what: str, todo: str | list[str] = "") -> NoReturn:
     raise BadInput(" ".join(what.split()), str(todo or "See %chat help, or %%chat?"))
+
+
+def _thinking(effort: str) -> dict[str, Any]:
+    """The option that a model is told to think by."""
+    return {"reasoning_effort": effort} if effort in defaults.EFFORTS else {}
 
 
 def _unquoted(text: str) -> str:

@@ -21,6 +21,7 @@ from ipycachechat.core.forecast import rows
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.reason import Reason
+from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model import tools as toolbox
@@ -77,6 +78,14 @@ def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
     before = {toolbox.name_of(one): one for one in past.tools}
     sent = {name: now.get(name, one) for name, one in before.items()} | now
     return (*sent.values(), *toolbox.stand_ins(calls, sent))
+
+
+def eyes(ask: Ask, past: Conversation, to: Target) -> Eyes:
+    """What the model is shown of a conversation."""
+    # OpenAI's chat completions refuse its own thoughts; litellm asks elsewhere if there are tools to think of.
+    if to.eyes.signer == "openai" and not (ask.options.get("reasoning_effort") and definitions(ask, past)):
+        return replace(to.eyes, signer="")
+    return to.eyes
 
 
 class Rounds:
@@ -201,7 +210,7 @@ class Rounds:
     @property
     def said(self) -> list[Said]:
         """All that the next request would say."""
-        return request.said(self._past, self.turn, self._to.eyes, self._ask.system)
+        return request.said(self._past, self.turn, eyes(self._ask, self._past, self._to), self._ask.system)
 
     def _arrived(self, piece: Piece) -> None:
         exchange, prepared = self.exchange, self._prepared

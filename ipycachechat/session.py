@@ -33,7 +33,7 @@ class Session:
         self.chat = Dialogue(pace=NOTEBOOK)
         if parked := shell.meta.pop(PARKED, None):
             self.chat.history, self.chat.engine, self.chat.answered = parked
-        self._loop = BackgroundLoop()
+        self.loop = BackgroundLoop()
         self._badges = LiveBadges()
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), litellm_import.warm_up)
@@ -61,7 +61,7 @@ class Session:
             screen.waiting(sending, 0)
             for _ in _heavy():
                 pass
-            return self._loop.submit(self.chat.send(ask, tell))
+            return self.loop.submit(self.chat.send(ask, tell))
 
         return cell.run(start, screen)
 
@@ -71,7 +71,7 @@ class Session:
         def start(tell: Callable[[Event], None]) -> Future[T]:
             for _ in _heavy():
                 pass
-            return self._loop.submit(work(tell))
+            return self.loop.submit(work(tell))
 
         return cell.wait(start, self._screen())
 
@@ -85,7 +85,7 @@ class Session:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
         if self._warming is not None:
             self._warming.cancel()
-        self._warming = self._loop.submit(self.chat.keep_warm(ask, seconds)) if seconds else None
+        self._warming = self.loop.submit(self.chat.keep_warm(ask, seconds)) if seconds else None
 
     def close(self) -> None:
         """Leave nothing behind but the conversation, which a reload takes up again."""
@@ -99,9 +99,9 @@ class Session:
     def _at_exit(self) -> None:
         self._idle.stop()
         self._badges.freeze()
-        if self._loop.running:
-            self._loop.submit(self.chat.stop()).result(timeout=10)
-            self._loop.stop()
+        if self.loop.running:
+            self.loop.submit(self.chat.stop()).result(timeout=10)
+            self.loop.stop()
 
 
 def _heavy() -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Literal
 from ipycachechat.core.usage import NOTHING_REPORTED, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
-Signer = Literal["", "claude", "gemini"]
+Signer = Literal["", "claude", "gemini", "openai"]
 """Whose form a thought has; "" is nobody's, who wants none back."""
 
 
@@ -32,7 +32,7 @@ class Thought:
     text: str
     signature: str = ""
     hidden: str = ""
-    """Encrypted by the provider, in place of the text."""
+    """What the provider has encrypted, in place of the text; OpenAI's item in JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def wire(message: Message) -> Json:
         sent["tool_calls"] = [_call(call) for call in message.calls]
     if blocks := [_thinking(thought) for thought in message.thoughts if thought.by == "claude"]:
         sent["thinking_blocks"] = blocks
+    if items := [json.loads(thought.hidden) for thought in message.thoughts if thought.by == "openai"]:
+        sent["reasoning_items"] = items
     if seals := [
         thought.signature for thought in message.thoughts if thought.by == "gemini" and thought.signature
     ]:

@@ -165,6 +165,7 @@ def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> Rules:
         lifetimes=(1800,),
         writes=(1.25,),
         cache_key="prompt_cache_key",
+        signer="openai",
     )
 
 
@@ -178,13 +179,18 @@ ROWS = (
     _claude("litellm_proxy", "*claude*"),
     _gpt("openai", "gpt-5.[6-9]*", checkpoints=3),
     _gpt("openai", "gpt-[6-9]*", checkpoints=3),
-    Rules(
-        *("openai", "*", "automatic", OPENAI),
-        minimum=1024,
-        step=128,
-        lifetimes=(300,),
-        cache_key="prompt_cache_key",
+    *(
+        Rules(
+            *("openai", model, "automatic", OPENAI),
+            minimum=1024,
+            step=128,
+            lifetimes=(300,),
+            cache_key="prompt_cache_key",
+        )
+        for model in ("gpt-*", "chatgpt-*", "o[0-9]*", "ft:*", "codex*", "computer-use*")
     ),
+    # Whoever else speaks the protocol: nobody knows how they cache, and they may refuse what they do not know.
+    Rules("openai", "*", "unknown", "", reports=None),
     # Whether its chat completions take checkpoints its page does not say.
     _gpt("azure", "gpt-5.[6-9]*"),
     _gpt("azure", "gpt-[6-9]*"),

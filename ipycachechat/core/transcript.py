@@ -38,10 +38,12 @@ def written(conversation: Conversation) -> list[dict[str, Any]]:
 
 def _written(message: Message) -> dict[str, Any]:
     sent = request.wire(message)
-    if unsealed := [{"by": t.by, "text": t.text} for t in message.thoughts if t.by != "claude"]:
-        # What others thought is shown and not sent; their seals are in the provider's own fields.
-        sent["reasoning_content"] = "\n\n".join(thought["text"] for thought in unsealed if thought["text"])
-    return {name: value for name, value in sent.items() if value != "" or name == "content"}
+    # What others thought is shown and not sent; their seals are in fields of their own.
+    if told := [
+        thought.text for thought in message.thoughts if thought.by in ("", "gemini") and thought.text
+    ]:
+        sent["reasoning_content"] = "\n\n".join(told)
+    return sent
 
 
 def conversation(messages: Iterable[Message], system: str = "") -> Conversation:
@@ -208,6 +210,10 @@ def _thoughts(written: Json) -> Iterable[Thought]:
             yield Thought("claude", text, seal, hidden)
         elif text:
             yield Thought("", text)
+    for item in written.get("reasoning_items") or ():
+        hidden = json.dumps(dict(item), ensure_ascii=False, separators=(",", ":"))
+        summary = (str(part.get("text") or "") for part in item.get("summary") or ())
+        yield Thought("openai", "\n\n".join(filter(None, summary)), hidden=hidden)
     seals = (written.get("provider_specific_fields") or {}).get("thought_signatures") or ()
     calls = written.get("tool_calls") or ()
     on_calls = {(_get(call, "provider_specific_fields") or {}).get("thought_signature") for call in calls}
@@ -216,5 +222,5 @@ def _thoughts(written: Json) -> Iterable[Thought]:
     if own:
         yield Thought("gemini", text, own[0])
         yield from (Thought("gemini", "", seal) for seal in own[1:])
-    elif text and not blocks:
+    elif text and not blocks and not written.get("reasoning_items"):
         yield Thought("", text)

@@ -217,13 +217,13 @@ class Exchange:
     def _take(self, chunk: Any, arrived: Callable[[Piece], None]) -> None:
         self._usage = getattr(chunk, "usage", None) or self._usage
         self._kept.add(chunk)
-        text = thought = ""
-        if chunk.choices:
-            choice = chunk.choices[0]
-            self.finish = choice.finish_reason or self.finish
-            text = choice.delta.content or ""
-            thought = getattr(choice.delta, "reasoning_content", None) or ""
-            self.begun = self.begun or bool(text or thought or choice.delta.tool_calls)
+        if not chunk.choices:  # the usage alone, which the whole response has too
+            return
+        choice = chunk.choices[0]
+        self.finish = choice.finish_reason or self.finish
+        text = choice.delta.content or ""
+        thought = getattr(choice.delta, "reasoning_content", None) or ""
+        self.begun = self.begun or bool(text or thought or choice.delta.tool_calls)
         self.text += text
         arrived(Piece(text, thought, chunk))
 

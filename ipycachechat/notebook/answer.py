@@ -84,13 +84,14 @@ def to_text(shown: Iterable[Segment]) -> str:
 
 def line(one: Call) -> str:
     """A call in one line."""
-    return f"[{_heading(one)}]"
+    return f"[{heading(one)}]"
 
 
-def _heading(one: Call) -> str:
+def heading(one: Call) -> str:
+    """A call with its arguments, and what it gave, as far as they fit in a line."""
     told = f"{one.call.name}({_arguments(one.call, HEADING)})"
     if one.result is None:
-        return f"{told} …"
+        return told
     text = " ".join(one.result.text.split())
     files = ", ".join(file.name or file.kind for file in one.result.files)
     return f"{told} → {_short(' '.join(filter(None, [text, files])), HEADING)}"
@@ -123,7 +124,7 @@ def _html(one: Segment) -> str:
         case Thinking(text):
             return _fold("thinking", markdown.clean(text))
         case Call():
-            return _fold(markdown.clean(_heading(one)), markdown.clean(_whole(one)))
+            return _fold(markdown.clean(heading(one)), markdown.clean(_whole(one)))
 
 
 def _fold(heading: str, text: str) -> str:

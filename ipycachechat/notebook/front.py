@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ def cell(shell: Any) -> Cell | None:
 
 def somebody_is_there(shell: Any) -> bool:
     """Whether a person could answer a question: nbclient and its like cannot."""
+    if getattr(shell, "kernel", None) is None:
+        return sys.stdin is not None and sys.stdin.isatty()
     return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
 
 

@@ -1,0 +1,112 @@
+"""Many prompts, one prefix: written once, read by all others, and no slower than it has to be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from test_tools import GEMINI, GPT, SONNET, calls, look
+from wire import HttpError, Reply, WireServer, words
+
+from ipycachechat import AsyncChat, Chat, ChatError
+from ipycachechat.core.errors import BadInput
+
+PREFIX = words(20_000)
+
+
+@pytest.mark.parametrize("model", [SONNET, "openai/gpt-5.6-terra"])
+@pytest.mark.parametrize("system", [True, False])
+def test_sixty_four_prompts_write_their_prefix_once_and_read_it_sixty_three_times(
+    server: WireServer, model: str, system: bool
+) -> None:
+    chat = Chat(model, PREFIX if system else "", hist=["hi", "Hello"] if system else [PREFIX, "I see"])
+    found = chat.map([f"question {n}" for n in range(64)], progress=False)
+    assert [one.text for one in found] == [f"Reply 2: you said question {n}" for n in range(64)]  # type: ignore[union-attr]
+    bills = [request.bill for request in server.requests]
+    written = [bill.written for bill in bills if bill and bill.written]
+    assert len(written) == 1 and written[0] > 20_000
+    assert sum(bill.read >= 20_000 for bill in bills if bill) == 63
+    assert chat.usage.requests == 64 and len(chat.hist) == 2
+    assert chat.usage.tokens.read == sum(bill.read for bill in bills if bill)
+    assert [booked.expected.read for booked in chat.dialogue.engine.booked].count(0) == 1
+
+
+@pytest.mark.parametrize("n", [1, 8, 100])
+def test_so_many_are_asked_at_a_time_and_the_first_alone(server: WireServer, n: int) -> None:
+    server.always = lambda call: Reply(("one ", "two"), first_delay=0.02, chunk_delay=0.05)
+    try:
+        Chat(SONNET, PREFIX).map(["q"] * 24, n=n, progress=False)
+    finally:
+        from wire.replies import default_reply
+
+        server.always = default_reply
+    spans = [(request.started, request.ended or 0.0) for request in server.requests]
+    most = max(sum(start <= at < end for start, end in spans) for at, _ in spans)
+    assert most <= n and (most > 1 or n == 1)
+    first = server.requests[0].first_byte
+    assert first is not None and all(request.started >= first for request in server.requests[1:])
+
+
+def test_a_failure_is_a_value_and_the_next_one_leads(server: WireServer) -> None:
+    server.script(Reply(fault=HttpError(529)))
+    found = Chat(SONNET, PREFIX).map(["a", "", "b", "c"], progress=False, n=2)
+    first, empty, *rest = found
+    assert isinstance(first, ChatError) and isinstance(empty, BadInput)
+    assert [one.text for one in rest] == ["Reply 1: you said b", "Reply 1: you said c"]  # type: ignore[union-attr]
+
+
+def test_nothing_to_ask_gives_nothing_and_no_number_is_refused(server: WireServer) -> None:
+    assert Chat(SONNET).map([], progress=False) == []
+    for n in (0, -1, 1.5, True, "8"):
+        with pytest.raises(BadInput):
+            Chat(SONNET).map(["a"], n=n, progress=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", [SONNET, GEMINI, GPT])
+def test_each_prompt_may_call_tools(server: WireServer, model: str) -> None:
+    server.always = lambda call: Reply("done") if call.answers else calls(("look", {"q": call.said}))
+    try:
+        found = Chat(model, PREFIX, tools=[look]).map(["a", "b", "c"], progress=False)
+    finally:
+        from wire.replies import default_reply
+
+        server.always = default_reply
+    assert [one.text for one in found] == ["done"] * 3  # type: ignore[union-attr]
+    assert len(server.requests) == 6
+
+
+def test_the_column_of_a_dataframe_will_do(server: WireServer) -> None:
+    class Column:
+        """As a column is: iterable, with no length that means anything here."""
+
+        def __iter__(self) -> Any:
+            return iter(["a", "b"])
+
+    assert len(Chat(SONNET).map(Column(), progress=False)) == 2
+
+
+def test_it_can_be_awaited_and_shows_how_far_it_is(
+    server: WireServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = asyncio.run(AsyncChat(SONNET, PREFIX).map(["a", "b"]))
+    assert [one.text for one in found] == ["Reply 1: you said a", "Reply 1: you said b"]  # type: ignore[union-attr]
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_stopped_it_stops_them_all(server: WireServer) -> None:
+    async def stop() -> None:
+        server.script(*[Reply(tuple(f"w{n} " for n in range(500)), chunk_delay=0.02)] * 4)
+        task = asyncio.create_task(AsyncChat(SONNET, PREFIX).map(["q"] * 20, n=4, progress=False))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stop())
+    sent = len(server.requests)
+    assert sent <= 5 and all(request.wait(5).closed == "client" for request in server.requests)
+    time.sleep(0.2)
+    assert len(server.requests) == sent
+    server.clear()

@@ -1,0 +1,103 @@
+"""Typed answers: checked, mended once, and at no cost to the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+from test_tools import GEMINI, GPT, SONNET, look
+from wire import Reply, WireServer, words
+
+from ipycachechat import AsyncChat, Chat
+from ipycachechat.core.errors import BadAnswer, BadInput
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class City(BaseModel):
+    name: str
+    people: int = Field(gt=0)
+
+
+@dataclass
+class Paint:
+    colour: Colour
+    litres: float = 1.0
+
+
+def area(width: float, height: float) -> float:
+    """The area of a rectangle."""
+    return width * height
+
+
+async def later(n: int) -> int:
+    return n + 1
+
+
+@pytest.mark.parametrize("model", [SONNET, GEMINI, GPT])
+@pytest.mark.parametrize(
+    ("schema", "said", "value"),
+    [
+        (City, '{"name": "Paris", "people": 2100000}', City(name="Paris", people=2_100_000)),
+        (Paint, 'Here it is:\n```json\n{"colour": "red"}\n```\nEnjoy.', Paint(Colour.RED)),
+        (area, '{"width": 2, "height": 3.5}', 7.0),
+        (later, '{"n": 2}', 3),
+        (list[int], "[1, 2, 3]", [1, 2, 3]),
+        (Colour, '"blue"', Colour.BLUE),
+        (City, 'It is {"name": "Paris", "people": 1} I think', City(name="Paris", people=1)),
+    ],
+)
+def test_the_answer_is_what_the_schema_says(
+    server: WireServer, model: str, schema: Any, said: str, value: Any
+) -> None:
+    server.script(Reply(said))
+    assert Chat(model).structured("Tell me", schema) == value
+
+
+def test_what_does_not_fit_is_sent_back_once_with_what_is_wrong(server: WireServer) -> None:
+    server.script(Reply('{"name": "Paris", "people": 0}'), Reply('{"name": "Paris", "people": 5}'))
+    chat = Chat(SONNET)
+    assert chat.structured("Tell me", City).people == 5
+    repair = chat.hist[2]["content"]
+    assert "people: Input should be greater than 0" in repair and "errors.pydantic.dev" not in repair
+
+
+def test_what_still_does_not_fit_is_an_error_and_the_chat_goes_on(server: WireServer) -> None:
+    server.script(Reply("I cannot"), Reply("I really cannot"))
+    chat = Chat(SONNET)
+    with pytest.raises(BadAnswer, match="City") as raised:
+        chat.structured("Tell me", City)
+    assert len(str(raised.value).splitlines()) == 2
+    assert len(chat.hist) == 4 and chat("and?").text
+
+
+def test_nothing_before_the_prompt_changes_so_that_the_cache_is_read(server: WireServer) -> None:
+    chat = Chat(SONNET, system=words(2000), tools=[look])
+    chat("hi")
+    server.script(Reply('{"name": "Paris", "people": 5}'))
+    chat.structured("Tell me", City)
+    chat("and?")
+    for before, after in zip(server.requests, server.requests[1:], strict=False):
+        assert before.bill and after.bill and after.bill.read == before.bill.prompt
+        assert after.body["tools"] == before.body["tools"] and "tool_choice" not in after.body
+    assert json.dumps(City.model_json_schema()["properties"]["people"]) in str(chat.hist[2]["content"])
+
+
+@pytest.mark.parametrize("schema", [3, "City", look.__doc__, lambda x: x, object])
+def test_what_is_no_schema_is_refused(server: WireServer, schema: Any) -> None:
+    with pytest.raises(BadInput):
+        Chat(SONNET).structured("Tell me", schema)
+    assert not server.requests
+
+
+def test_it_can_be_awaited(server: WireServer) -> None:
+    server.script(Reply('{"n": 2}'))
+    assert asyncio.run(AsyncChat(SONNET).structured("Tell me", later)) == 3  # type: ignore[comparison-overlap]

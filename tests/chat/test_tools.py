@@ -1,0 +1,379 @@
+"""Functions as tools: what the model is told of them, how they are called, and what the cache makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from wire import Reply, WireServer, count, words
+from wire.replies import ToolCall
+
+from ipycachechat import AsyncChat, Chat
+from ipycachechat.core.conversation import State
+from ipycachechat.core.errors import BadInput, ContextTooLong
+from ipycachechat.dialogue import Dialogue
+
+SONNET, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"
+
+
+def look(
+    q: str,  # what to look for
+    most: int = 3,  # results at most
+) -> str:
+    "Look something up."
+    return f"{q}: {words(40)}"
+
+
+async def fetch(
+    n: int,  # which one
+) -> dict[str, int]:
+    "Fetch one of them."
+    await asyncio.sleep(0.05)
+    return {"n": n}
+
+
+def calls(*given: tuple[str, Any], text: str = "") -> Reply:
+    return Reply(text, tool_calls=tuple(ToolCall(name, arguments) for name, arguments in given))
+
+
+def exact(chat: Chat | AsyncChat, server: WireServer) -> None:
+    """Let the chat's engine count with the server's own tokenizer, on its clock."""
+
+    def sized(text: str) -> int:
+        import json
+
+        if not text.startswith('{"type":"function"'):
+            return count(text)
+        given = json.loads(text)["function"]
+        bare = {"name": given["name"], "input_schema": given["parameters"], "type": "custom"}
+        return count(json.dumps({**bare, "description": given["description"]}, separators=(",", ":")))
+
+    chat.dialogue = Dialogue(chat.dialogue.history.now, clock=lambda: server.clock.now, count=sized)
+
+
+def test_the_model_is_told_of_signature_and_comments(server: WireServer) -> None:
+    Chat(SONNET, tools=[look])("hi")
+    (tool,) = server.requests[0].body["tools"]
+    assert tool["name"] == "look" and "Look something up." in tool["description"]
+    assert tool["input_schema"]["properties"]["q"] == {"description": "what to look for", "type": "string"}
+    assert tool["input_schema"]["required"] == ["q"]
+    assert tool["input_schema"]["properties"]["most"]["default"] == 3
+
+
+@pytest.mark.parametrize("model", [SONNET, GPT, GEMINI, "openai/gpt-5.5"])
+def test_calls_are_answered_in_their_order_and_the_loop_ends_with_the_answer(
+    server: WireServer, model: str
+) -> None:
+    server.script(calls(("look", {"q": "a"}), ("fetch", {"n": 2}), ("look", {"q": "b"})), Reply("done"))
+    chat = Chat(model, tools=[look, fetch])
+    assert chat("hi").text == "done"
+    told = [message["content"] for message in chat.hist if message["role"] == "tool"]
+    assert [text.split(":")[0] for text in told] == ["a", '{"n"', "b"]
+    assert chat.usage.requests == 2
+    assert chat("and?").text.startswith("Reply 2")
+    assert server.unused == 0
+
+
+def test_a_loop_of_twelve_steps_with_three_calls_each_is_billed_as_foretold(server: WireServer) -> None:
+    """Every step after the first reads all that came before it; no dummy tool, no empty text, results in order."""
+    chat = Chat(SONNET, system=words(900, "rule"), tools=[look, fetch])
+    exact(chat, server)
+    steps = [
+        calls(
+            ("look", {"q": f"a{n}"}),
+            ("fetch", {"n": n}),
+            ("look", {"q": f"b{n}"}),
+            text="so" if n % 3 == 0 else "",
+        )
+        for n in range(12)
+    ]
+    server.script(*steps, Reply("done"))
+    assert chat("Find them all").text == "done"
+    assert len(server.requests) == len(chat.dialogue.engine.booked) == 13
+    for before, request, booked in zip(
+        [None, *server.requests], server.requests, chat.dialogue.engine.booked, strict=False
+    ):
+        bill, expected = request.bill, booked.expected
+        assert bill is not None
+        assert (expected.read, expected.written, expected.fresh) == (bill.read, bill.written, bill.fresh)
+        if before is not None:
+            assert before.bill is not None and bill.read == before.bill.prompt  # all of it
+        assert [tool["name"] for tool in request.body["tools"]] == ["look", "fetch"]
+        said = str(request.body["messages"])
+        assert "sanitised" not in said and "'text': ''" not in said
+    results = [
+        part["tool_use_id"]
+        for message in server.requests[-1].messages
+        for part in message["content"]
+        if part["type"] == "tool_result"
+    ]
+    asked = [
+        part["id"]
+        for message in server.requests[-1].messages
+        for part in message["content"]
+        if part["type"] == "tool_use"
+    ]
+    assert len(asked) == 36 and results == asked
+
+
+def test_async_tools_run_side_by_side_and_plain_ones_on_the_callers_thread(server: WireServer) -> None:
+    running, most, threads = 0, 0, []
+
+    async def wait(n: int) -> int:
+        "Wait."
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+        return n
+
+    def here(n: int) -> int:
+        "Say where."
+        threads.append(threading.current_thread())
+        return n
+
+    wanted = calls(*(("wait", {"n": n}) for n in range(4)), ("here", {"n": 5}), ("here", {"n": 6}))
+    server.script(wanted, Reply("done"))
+    Chat(SONNET, tools=[wait, here])("hi")
+    assert most == 4
+    assert threads == [threading.current_thread()] * 2
+    server.script(wanted, Reply("done"))
+    asyncio.run(AsyncChat(SONNET, tools=[wait, here])("hi"))
+    assert threads == [threading.current_thread()] * 4
+
+
+def broken(q: str) -> str:
+    "Fail."
+    raise ValueError(f"no {q}")
+
+
+def leaves(q: str) -> str:
+    "Leave."
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (("broken", {"q": "x"}), "ValueError: no x"),
+        (("leaves", {"q": "x"}), "SystemExit"),
+        (("look", {"q": 3}), "q: 3 is not of type 'string'"),
+        (("look", {}), "'q' is a required property"),
+        (("look", {"q": "x", "w": 1}), "no parameter 'w'"),
+        (("look", '{"q": "x'), "no valid JSON"),
+        (("look", "[1]"), "no valid JSON"),
+        (("nothing", {"q": "x"}), "no tool 'nothing'"),
+    ],
+)
+@pytest.mark.parametrize("model", [SONNET, GPT])
+def test_what_goes_wrong_is_told_to_the_model_and_the_loop_goes_on(
+    server: WireServer, wanted: tuple[str, Any], told: str, model: str
+) -> None:
+    server.script(calls(wanted, ("look", {"q": "fine"})), Reply("done"))
+    chat = Chat(model, tools=[look, broken, leaves])
+    assert chat("hi").text == "done"
+    first, second = (message["content"] for message in chat.hist if message["role"] == "tool")
+    assert first.startswith("Error: ") and told in first
+    assert second.startswith("fine: ")
+    assert chat("and?").text  # the conversation is valid
+
+
+def test_a_tool_may_return_an_image_a_table_or_nothing(server: WireServer) -> None:
+    from PIL import Image
+
+    def draw(colour: str) -> Any:
+        "Draw."
+        return ["This:", Image.new("RGB", (8, 8), colour)]
+
+    def nothing() -> None:
+        "Do nothing."
+
+    server.script(calls(("draw", {"colour": "red"}), ("nothing", {})), Reply("done"))
+    chat = Chat(SONNET, tools=[draw, nothing])
+    chat("hi")
+    first, second = server.requests[-1].messages[-1]["content"]
+    assert [part["type"] for part in first["content"]] == ["text", "image"]
+    assert "no output" in str(second["content"])
+    # What others cannot take as a result, they get as the next message.
+    chat("and?", model=GPT)
+    assert "image_url" in str(server.requests[-1].body)
+
+
+@pytest.mark.parametrize("model", [SONNET, GPT, GEMINI])
+def test_after_the_last_step_the_model_is_told_to_answer(server: WireServer, model: str) -> None:
+    server.script(*[calls(("look", {"q": "a"}))] * 2, Reply("enough"))
+    chat = Chat(model, tools=[look], max_steps=2)
+    assert chat("hi").text == "enough"
+    assert "No more tools can be called" in chat.hist[-2]["content"]
+    assert "tool_choice" not in server.requests[-1].body  # which would cost the cache
+
+
+def test_a_model_that_will_not_stop_is_made_to(server: WireServer) -> None:
+    done: list[str] = []
+
+    def count_up(q: str) -> str:
+        "Count."
+        done.append(q)
+        return q
+
+    server.script(*[calls(("count_up", {"q": "a"}))] * 3, calls(("count_up", {"q": "a"}), text="at last"))
+    chat = Chat(SONNET, tools=[count_up], max_steps=2)
+    assert chat("hi").text == "at last"
+    assert len(done) == 2
+    assert server.requests[-1].body["tool_choice"] == {"type": "none"}
+    assert chat("and?").text
+
+
+def test_a_past_with_calls_goes_on_sending_its_tools(server: WireServer) -> None:
+    server.script(calls(("look", {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, system=words(1200, "rule"), tools=[look])
+    chat("hi")
+    chat.tools = None
+    server.script(calls(("look", {"q": "a"})), Reply("so be it"))
+    assert chat("and?").text == "so be it"
+    assert "no tool 'look' that can be called now" in chat.hist[-2]["content"]
+    sent = [request.body["tools"] for request in server.requests]
+    assert sent[1:] == sent[:-1]
+    bill = server.requests[-1].bill
+    assert bill is not None and bill.fresh == 0 and bill.written < bill.read
+
+
+def test_a_history_from_elsewhere_has_stand_ins_for_its_tools(server: WireServer) -> None:
+    server.script(calls(("look", {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, tools=[look])
+    chat("hi")
+    other = Chat(SONNET, hist=chat.hist)
+    other("and?")
+    (tool,) = server.requests[-1].body["tools"]
+    assert tool["name"] == "look" and "not available now" in tool["description"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (lambda q: q, "<lambda>"),
+        ("look", "not a str"),
+        (3, "not a int"),
+        ({"type": "function"}, "no name"),
+    ],
+)
+def test_what_is_no_tool_is_refused_at_once(tool: Any, told: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        Chat(SONNET, tools=[tool])
+    assert told in raised.value.what and raised.value.todo
+
+
+def test_a_function_without_types_or_docstring_is_refused_and_says_how_to_mend_it() -> None:
+    def untyped(q):  # type: ignore[no-untyped-def]
+        "Do it."
+
+    def undescribed(q: str) -> str:
+        return q
+
+    for function, told in ((untyped, "type"), (undescribed, "docstring")):
+        with pytest.raises(BadInput) as raised:
+            Chat(SONNET, tools=[function])
+        assert told in str(raised.value) and len(str(raised.value).splitlines()) == 2
+    with pytest.raises(BadInput):
+        Chat(SONNET, tools=[look, look])
+
+
+def test_definitions_and_a_namespace_do_as_well_as_functions(server: WireServer) -> None:
+    definition = {
+        "type": "function",
+        "function": {
+            "name": "look",
+            "description": "Look.",
+            "parameters": {"type": "object", "properties": {"q": {"type": "string"}}},
+        },
+    }
+    server.script(calls(("look", {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, tools=[definition], ns={"look": look})
+    chat("hi")
+    assert chat.hist[2]["content"].startswith("a: ")
+
+
+def test_stopped_in_a_tool_the_whole_steps_stay(server: WireServer) -> None:
+    stopping: list[bool] = []
+
+    def stop(q: str) -> str:
+        "Stop."
+        if stopping:
+            raise KeyboardInterrupt
+        stopping.append(True)
+        return q
+
+    server.script(calls(("stop", {"q": "a"})), calls(("stop", {"q": "b"}), text="and now"))
+    chat = Chat(SONNET, tools=[stop])
+    with pytest.raises(KeyboardInterrupt):
+        chat("hi")
+    roles = [message["role"] for message in chat.hist]
+    assert roles == ["user", "assistant", "tool"]
+    assert chat.dialogue.history.now.turns[-1].state is State.INTERRUPTED
+    assert chat("and?").text
+
+
+def test_a_tool_that_asks_its_own_chat_is_told_so(server: WireServer) -> None:
+    def ask(q: str) -> str:
+        "Ask."
+        return chat(q).text
+
+    async def ask_too(q: str) -> str:
+        "Ask."
+        return (await other(q)).text
+
+    server.script(calls(("ask", {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, tools=[ask])
+    chat("hi")
+    assert "cannot ask the chat that has called it" in chat.hist[2]["content"]
+    server.script(calls(("ask_too", {"q": "a"})), Reply("done"))
+    other = AsyncChat(SONNET, tools=[ask_too])
+    asyncio.run(other("hi"))
+    assert "cannot ask the chat that has called it" in other.hist[2]["content"]
+
+
+def test_an_error_after_some_steps_keeps_them(server: WireServer) -> None:
+    from wire import HttpError
+
+    server.script(calls(("look", {"q": "a"})), Reply(fault=HttpError(529)))
+    chat = Chat(SONNET, tools=[look])
+    with pytest.raises(Exception, match="provider failed"):
+        chat("hi")
+    assert [message["role"] for message in chat.hist] == ["user", "assistant", "tool"]
+    assert chat("and?").text
+
+
+# Too long
+
+
+@pytest.fixture
+def narrow(server: WireServer) -> Any:
+    server.context_limit = 3000
+    yield server
+    server.context_limit = None
+
+
+@pytest.mark.parametrize("model", [SONNET, GPT, GEMINI])
+def test_too_long_a_result_is_shortened_and_the_model_finishes(narrow: WireServer, model: str) -> None:
+    def much(q: str) -> str:
+        "Say much."
+        return "start " + words(20_000) + " end"
+
+    narrow.script(calls(("much", {"q": "a"}), ("look", {"q": "b"})), Reply("done"))
+    chat = Chat(model, tools=[much, look])
+    assert chat("hi").text == "done"
+    result = chat.hist[2]["content"]
+    assert result.startswith("start ") and result.endswith(" end") and "characters left out" in result
+    assert chat.hist[3]["content"] == look("b")
+
+
+def test_too_long_a_conversation_names_its_largest_turns(narrow: WireServer) -> None:
+    chat = Chat(SONNET, hist=["small", "yes", words(2500, "large"), "yes"])
+    with pytest.raises(ContextTooLong) as raised:
+        chat(words(700))
+    assert "Largest: turn 2 (≈" in raised.value.todo and "this one (≈" in raised.value.todo
+    assert "fork" in raised.value.todo and len(str(raised.value).splitlines()) == 2
+    assert len(chat.hist) == 4
