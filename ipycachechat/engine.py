@@ -99,19 +99,15 @@ class Engine:
         """The answer has begun: from now on what the request wrote can be read."""
         self._memories[to.scope] = self.memory(to).begun(prepared)
 
-    def exchange(
-        self, to: Target, prepared: Prepared, max_tokens: int | None, *, cache: bool = True
-    ) -> Exchange:
+    def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
         """The request itself, with the plan's checkpoints if the model is told of them."""
         messages = request.messages(prepared.chain.said)
-        messages = request.mark(messages, prepared.chain, sent_marks(prepared.plan, to.rules), to.rules)
+        messages = request.mark(messages, prepared.chain, sent_marks(prepared, to.rules), to.rules)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
         options = request.options(prepared.chain.settings)
-        if not cache and to.rules.marker == "prompt_cache_breakpoint":
-            options["prompt_cache_options"] = {
-                "mode": "explicit"
-            }  # and no breakpoint is: it would write by itself
+        if prepared.unaided:
+            options["prompt_cache_options"] = {"mode": "explicit"}
         exchange = Exchange(to, messages, max_tokens, hour, options)
         self._open.add(exchange)
         return exchange

@@ -198,7 +198,7 @@ class Rounds:
         prepared = engine.prepare(to, said, options, ask.ttl, keep=branch, cache=ask.cache)
         self._prepared, self._told_begun = prepared, False
         self._tell(self._foreseen(prepared))
-        exchange = engine.exchange(to, prepared, ask.max_tokens or to.most_tokens, cache=ask.cache)
+        exchange = engine.exchange(to, prepared, ask.max_tokens or to.most_tokens)
         self.exchange = exchange
         try:
             await exchange.run(self._arrived)

@@ -57,14 +57,19 @@ def _adapter(schema: Any) -> Any:
     """What knows the schema and checks answers. Raises BadInput."""
     from pydantic import TypeAdapter
 
+    why = "it says nothing of what is wanted"
     try:
         adapter: Any = TypeAdapter(schema)
-        adapter.json_schema()
+        form = adapter.json_schema()
+        parts = form.get("properties", {"": form}).values()
+        said = all({*part} - {"title", "description"} for part in parts)
     except Exception as error:
+        said, why = False, " ".join(str(error).split())[:160]
+    if not said:
         raise BadInput(
-            f"{schema!r} is no schema for an answer: {' '.join(str(error).split())[:160]}",
+            f"{getattr(schema, '__name__', repr(schema))} is no schema for an answer: {why}",
             "Give a pydantic model, a dataclass, or a function with typed parameters.",
-        ) from None
+        )
     return adapter
 
 

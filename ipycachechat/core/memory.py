@@ -48,10 +48,15 @@ class Memory:
         `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
         """
         links = chain(said, settings, self.chain, self.count)
-        tail = (links.starts[-1] - 1 if keep else None) if cache else -1
+        by, tail = self.by, None
+        unaided = by.asked == "implicit" and by.marker != "" and (keep or not cache)
+        if unaided:
+            by = replace(by, asked="explicit")
+        if by.asked == "explicit" and (keep or not cache):
+            tail = links.starts[-1] - 1 if cache else -1
         pace, fork = self.pace.seen(now), self.fork.seen(links, self.chain)
-        planned = plan(links, self.by, minimum, self.state, now, pace, fork, ttl, tail)
-        return Prepared(links, planned, minimum, now, self.state)
+        planned = plan(links, by, minimum, self.state, now, pace, fork, ttl, tail)
+        return Prepared(links, planned, minimum, now, self.state, unaided)
 
     def begun(self, prepared: Prepared) -> Memory:
         """The memory once the response to a request has begun: what it wrote can be read by others."""

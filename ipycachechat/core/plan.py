@@ -96,13 +96,16 @@ class Prepared:
     at: float
     state: CacheState = CacheState()
     """What was believed when it was planned; other requests may have changed that since."""
+    unaided: bool = False
+    """Whether a provider that sets a checkpoint at the end by itself is told not to."""
 
 
-def sent_marks(planned: Plan, by: Rules) -> tuple[Mark, ...]:
+def sent_marks(prepared: Prepared, by: Rules) -> tuple[Mark, ...]:
     """The checkpoints that the request itself tells of: all but the one that the provider sets by itself."""
+    marks = prepared.plan.marks
     if not by.marker:
         return ()
-    return planned.marks[:-1] if by.asked == "implicit" else planned.marks
+    return marks[:-1] if by.asked == "implicit" and not prepared.unaided else marks
 
 
 def plan(
@@ -118,6 +121,8 @@ def plan(
 ) -> Plan:
     """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `tail`: the last prefix to cache."""
     tail = len(chain.prefixes) - 1 if tail is None else tail
+    if by.asked == "explicit":
+        tail = _bearer(chain, tail, by)
     if tail < 0 or chain.prefixes[tail].kind == "tool":  # a definition bears no marker of ours
         return Plan((), outcome(chain, (), state, by, minimum, now))
     marks: tuple[Mark, ...] = ()

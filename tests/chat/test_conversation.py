@@ -25,8 +25,8 @@ def bare(value: Any) -> Any:
     if isinstance(value, dict):
         marks = ("cache_control", "prompt_cache_breakpoint")
         return {name: bare(one) for name, one in value.items() if name not in marks}
-    if isinstance(value, list) and len(value) == 1 and value[0].get("type") in ("text", "input_text"):
-        return value[0]["text"]
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and "text" in value[0]:
+        return bare(value[0]["text"])
     return [bare(one) for one in value] if isinstance(value, list) else value
 
 
