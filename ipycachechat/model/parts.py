@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
@@ -16,13 +13,13 @@ from typing import Any, NamedTuple
 from ipycachechat.core import transcript
 from ipycachechat.core.conversation import Content, File, Part
 from ipycachechat.core.errors import BadInput, ChatError
-from ipycachechat.core.request import FILE_ID, sendable
+from ipycachechat.core.request import FILE_ID
+from ipycachechat.core.shorten import middle_cut
+from ipycachechat.model.looks import has, is_a
+from ipycachechat.model.pictures import figure, file, picture
+from ipycachechat.model.tabular import TABLE_CHARACTERS, table
 
 FILE_BYTES = 32 * 1024**2  # the largest file that is read
-IMAGE_BASE64 = 5_000_000  # characters; providers refuse a larger image
-IMAGE_SIDE = 8_000  # pixels; likewise
-FIGURE_SIDE, FIGURE_DPI = 1_568, 144  # of more pixels models see no more (Anthropic's guide to vision)
-TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS, CELL_CHARACTERS = 50, 50, 6_000, 80
 ARRAY_ITEMS = 1_000  # of an array inside other data; a larger one is abbreviated, as numpy does
 RESULT_CHARACTERS = 100_000
 DEPTH = 3  # of lists in lists in which an image is looked for: a list can hold itself
@@ -51,7 +48,6 @@ MAGIC = {
 SUFFIXES = {".pdf": "application/pdf", ".mp3": "audio/mp3"}  # of files that may begin with something else
 BYTES = (bytes, bytearray, memoryview)
 DATA = (int, float, list, tuple, Mapping, Set, NoneType)
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 # What IPython's protocol of display has that a message can hold, and the methods that give it alone.
 DISPLAYED = {
     "image/png": "_repr_png_",
@@ -83,7 +79,7 @@ def part(value: Any) -> Part:
 def result(value: Any) -> Content:
     """What a tool returned; what cannot be sent is told about in its place, and nothing is raised."""
     try:
-        made = _joined([_cut(_told(one), RESULT_CHARACTERS) for one in _apart(value)])
+        made = _joined([_told(one) for one in _apart(value)])
     except Exception as error:  # a list of the tool's own kind, say
         made = _note(value, error)
     return made if made and value is not None else NOTHING
@@ -92,8 +88,10 @@ def result(value: Any) -> Content:
 def _told(value: Any) -> Part:
     """A value as a part, or else in words."""
     try:
-        made = _made(value)
-        return str(value) if made is None else made
+        # A tool that names a file has not said that it is to be read.
+        made = os.fsdecode(value) if isinstance(value, os.PathLike) else _made(value)
+        told = str(value) if made is None else made
+        return told if isinstance(told, File) else middle_cut(told, RESULT_CHARACTERS)
     except ChatError as error:
         return _json(value) if _is_written(value) else str(error)
     except Exception as error:
@@ -149,18 +147,6 @@ def _joined(parts: Iterable[Part]) -> Content:
     return transcript.joined(found)
 
 
-def _cut(one: Part, limit: int) -> Part:
-    """A text without its middle, where it is too long."""
-    if isinstance(one, File) or len(one) <= limit:
-        return one
-    half = limit // 2
-    return f"{one[:half]}\n[… {len(one) - 2 * half:,} characters left out …]\n{one[-half:]}"
-
-
-def _file(media: str, data: Any, name: str = "") -> File:
-    return File(media, base64.b64encode(data).decode(), sendable(name))
-
-
 def _media(data: Any) -> str:
     """The media type by the first bytes; "" if they say nothing."""
     return next((media for media, magic in MAGIC.items() if re.match(magic, data, re.DOTALL)), "")
@@ -179,7 +165,7 @@ def _text(data: bytes, name: str) -> str:
 def _bytes(value: Any) -> Part:
     data = bytes(value)
     media = _media(data)
-    return _file(media, data) if media else _text(data, f"{len(data):,} bytes")
+    return file(media, data) if media else _text(data, f"{len(data):,} bytes")
 
 
 def _path(value: Any) -> Part:
@@ -187,7 +173,7 @@ def _path(value: Any) -> Part:
     path = Path(os.fsdecode(value)).expanduser()
     data, suffix = _read(path), path.suffix.lower()
     if data and (media := _media(data) or SUFFIXES.get(suffix, "")):
-        return _file(media, data, path.name)
+        return file(media, data, path.name)
     text = _text(data, str(path))
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     end = "" if text.endswith("\n") else "\n"
@@ -211,47 +197,6 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _picture(image: Any) -> File:
-    """A PIL image as PNG, no larger than providers take."""
-    image = image if image.mode in PNG_MODES else _converted(image)
-    scale = IMAGE_SIDE / max(image.size)
-    while True:
-        if scale < 1:  # the copy has the colours between those of a palette, too
-            image = image.convert({"1": "L", "P": "RGBA"}.get(image.mode, image.mode))
-            image.thumbnail([max(1, int(side * scale)) for side in image.size])
-        data = io.BytesIO()
-        image.save(data, format="PNG")
-        if _fits(png := data.getvalue()):
-            return _file("image/png", png)
-        scale = 0.9 * math.sqrt(IMAGE_BASE64 * 3 / 4 / len(png))
-
-
-def _converted(image: Any) -> Any:
-    """In a mode that PNG has; numbers that have no range of their own are spread over the greys."""
-    if image.mode not in ("I", "F"):
-        return image.convert({"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGB"))
-    low, high = image.getextrema()
-    scale = 255 / ((high - low) or 1)
-    return image.convert("F").point(lambda value: value * scale + -low * scale).convert("L")
-
-
-def _fits(png: bytes) -> bool:
-    sides = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
-    return len(png) * 4 / 3 <= IMAGE_BASE64 and max(sides) <= IMAGE_SIDE
-
-
-def _figure(value: Any) -> File:
-    """A matplotlib figure, or that of axes; as a notebook shows it, with what reaches over its edge."""
-    figure = value.figure.figure  # of axes, their figure or a part of one; of a figure, itself
-    dpi, box = min(FIGURE_DPI, FIGURE_SIDE / max(figure.get_size_inches())), "tight"
-    while True:
-        data = io.BytesIO()
-        figure.savefig(data, format="png", dpi=dpi, bbox_inches=box or None)
-        if _fits(png := data.getvalue()):
-            return _file("image/png", png)
-        dpi, box = dpi / (1 if box else 1.5), ""  # first without what reaches too far
-
-
 def _displayed(value: Any) -> Part | None:
     """By IPython's protocol of display, where the text of an image is base64."""
     bundle = _call(value, "_repr_mimebundle_", include=None, exclude=None)
@@ -259,7 +204,7 @@ def _displayed(value: Any) -> Part | None:
         shown = bundle.get(media) if isinstance(bundle, Mapping) else None
         shown = shown or (None if method == "_repr_mimebundle_" else _call(value, method))
         if isinstance(shown, bytes):
-            return _file(media, shown)
+            return file(media, shown)
         if isinstance(shown, str) and shown:
             return shown if media.startswith("text/") else File(media, "".join(shown.split()))
     return None
@@ -267,62 +212,13 @@ def _displayed(value: Any) -> Part | None:
 
 def _call(value: Any, method: str, **options: Any) -> Any:
     """What a method gives, without the metadata; None if the class has none."""
-    found = getattr(value, method)(**options) if _has(value, method) else None
+    found = getattr(value, method)(**options) if has(value, method) else None
     return found[0] if isinstance(found, tuple) else found
-
-
-def _table(value: Any) -> str:
-    """A dataframe or a series: its shape, types, and first rows. Nothing else of it is touched."""
-    head = value.head(TABLE_ROWS) if _has(value, "head") else value.slice(0, TABLE_ROWS)
-    names, types, rows = _columns(head.to_frame() if _has(head, "to_frame") else head)
-    heads = [f"{name} ({kind})" if str(kind) else name for name, kind in zip(names, types, strict=False)]
-    lines = [_row(heads), _row("---" for _ in heads)]
-    shape = tuple(value.shape) if _has(value, "shape") else (len(value),)
-    left = [shape[0], *(max(0, number - TABLE_COLUMNS) for number in shape[1:])]
-    for line in map(_row, rows):
-        if sum(map(len, lines)) + len(line) > TABLE_CHARACTERS:
-            break
-        lines, left[0] = [*lines, line], left[0] - 1
-    note = f"\n\n({_counted(left, 1)} left out)" if any(left) else ""
-    return f"{type(value).__name__}, {_counted(shape)}:\n\n" + "\n".join(lines) + note
-
-
-def _columns(head: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
-    """Names, types and rows of a dataframe of pandas', polars' or Arrow's."""
-    if _has(head, "itertuples"):
-        head = head.iloc[:, :TABLE_COLUMNS]
-        return [head.index.name or "", *head.columns], ["", *head.dtypes], head.itertuples(name=None)
-    if _has(head, "rows"):
-        head = head[:, :TABLE_COLUMNS]
-        return head.columns, head.dtypes, head.rows()
-    if not _has(head, "select"):
-        return [""], [head.type], ([value] for value in head.to_pylist())
-    head = head.select(range(min(TABLE_COLUMNS, head.num_columns)))
-    return (
-        head.schema.names,
-        head.schema.types,
-        zip(*(each.to_pylist() for each in head.columns), strict=True),
-    )
-
-
-def _counted(shape: Iterable[int], least: int = 0) -> str:
-    named = zip(shape, ("row", "column"), strict=False)
-    return " and ".join(f"{n:,} {name}{'s' * (n != 1)}" for n, name in named if n >= least)
-
-
-def _row(cells: Iterable[Any]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _cell(value: Any) -> str:
-    text = str(value)
-    short = text if len(text) <= CELL_CHARACTERS else text[:CELL_CHARACTERS] + "…"
-    return short.translate({ord("|"): r"\|", ord("\n"): r"\n", ord("\r"): r"\r"})
 
 
 def _array(value: Any) -> Part:
     """An array as numpy abbreviates it; a number without a shape as it is."""
-    text = _cut(str(value), TABLE_CHARACTERS)
+    text = middle_cut(str(value), TABLE_CHARACTERS)
     shape = tuple(value.shape)
     return f"{type(value).__name__} of shape {shape}, {value.dtype}:\n{text}" if shape else text
 
@@ -341,15 +237,15 @@ def _json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """What JSON has no form for, in one that it has; a field that its class does not show stays hidden."""
-    if _has(value, "model_dump"):
+    if has(value, "model_dump"):
         return value.model_dump(mode="json")
-    if _has(value, "__dataclass_fields__"):
+    if has(value, "__dataclass_fields__"):
         return {
             name: getattr(value, name) for name, field in value.__dataclass_fields__.items() if field.repr
         }
     if isinstance(value, Mapping | Set):
         return dict(value) if isinstance(value, Mapping) else sorted(value, key=str)
-    if _has(value, "tolist") and getattr(value, "size", 0) <= ARRAY_ITEMS:
+    if has(value, "tolist") and getattr(value, "size", 0) <= ARRAY_ITEMS:
         return value.tolist()
     return str(value)
 
@@ -371,22 +267,12 @@ def _is_written(value: Any) -> bool:
 
 
 def _is_table(value: Any) -> bool:
-    framed = any(_has(value, name) for name in ("itertuples", "rows", "to_frame"))
-    return (framed and _has(value, "shape", "head")) or _has(value, "slice", "to_pylist")
+    framed = any(has(value, name) for name in ("itertuples", "rows", "to_frame"))
+    return (framed and has(value, "shape", "head")) or has(value, "slice", "to_pylist")
 
 
 def _is_data(value: Any) -> bool:
-    return isinstance(value, DATA) or _has(value, "model_dump") or _has(value, "__dataclass_fields__")
-
-
-def _has(value: Any, *names: str) -> bool:
-    """Whether its class has them all: some objects make up every attribute that they are asked for."""
-    return all(hasattr(type(value), name) for name in names)
-
-
-def _is(*names: str) -> Callable[[Any], bool]:
-    """By the names of classes, whose libraries are not imported here."""
-    return lambda value: any(f"{kind.__module__}.{kind.__name__}" in names for kind in type(value).__mro__)
+    return isinstance(value, DATA) or has(value, "model_dump") or has(value, "__dataclass_fields__")
 
 
 class Kind(NamedTuple):
@@ -397,19 +283,19 @@ class Kind(NamedTuple):
     alone: bool = False
 
 
-AXES = _is("matplotlib.figure.FigureBase", "matplotlib.axes._base._AxesBase", "seaborn.axisgrid.Grid")
+AXES = is_a("matplotlib.figure.FigureBase", "matplotlib.axes._base._AxesBase", "seaborn.axisgrid.Grid")
 KINDS = (
     Kind(lambda value: isinstance(value, str), str.__str__),
     Kind(lambda value: isinstance(value, File), lambda value: value, alone=True),
     Kind(lambda value: isinstance(value, BYTES), _bytes, alone=True),
     Kind(lambda value: isinstance(value, os.PathLike), _path),
-    Kind(_is("PIL.Image.Image"), _picture, alone=True),
-    Kind(AXES, _figure, alone=True),
-    Kind(_is("plotly.basedatatypes.BaseFigure"), lambda f: _file("image/png", f.to_image("png")), alone=True),
-    Kind(_is_table, _table, alone=True),
+    Kind(is_a("PIL.Image.Image"), picture, alone=True),
+    Kind(AXES, figure, alone=True),
+    Kind(is_a("plotly.basedatatypes.BaseFigure"), lambda f: file("image/png", f.to_image("png")), alone=True),
+    Kind(_is_table, table, alone=True),
     Kind(_is_written, _written, alone=True),
-    Kind(lambda value: any(_has(value, name) for name in DISPLAYED.values()), _displayed, alone=True),
+    Kind(lambda value: any(has(value, name) for name in DISPLAYED.values()), _displayed, alone=True),
     Kind(lambda value: isinstance(value, BaseException), _error),
-    Kind(lambda value: _has(value, "shape", "dtype"), _array),
+    Kind(lambda value: has(value, "shape", "dtype"), _array),
     Kind(_is_data, _json),
 )
