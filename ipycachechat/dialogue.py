@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ipycachechat import doctor, warm
 from ipycachechat.core import request
 from ipycachechat.core.conversation import Conversation, History, State, Turn, files_of
-from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS
+from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, THINK
 from ipycachechat.core.errors import BadInput, ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Progress, Sending
 from ipycachechat.core.forecast import Forecast
@@ -23,11 +22,8 @@ from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model.local import LocalServers
 from ipycachechat.model.provider import Target, local_target, target
-from ipycachechat.rounds import Ask, Rounds, eyes, settings
+from ipycachechat.rounds import Ask, Rounds, aimed, settings
 from ipycachechat.warm import KeepWarm, Sleep
-
-if TYPE_CHECKING:
-    from ipycachechat.model.response import Response
 
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
 """The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
@@ -57,8 +53,6 @@ class Dialogue:
         """This conversation's requests added up, those that failed or were undone included."""
         self.kept: KeepWarm | None = None
         """What keeps the cache warm, or last did."""
-        self.last: Response | None = None
-        """What the model said last, as litellm has it."""
         self._servers = servers or LocalServers()
         self._sleep = sleep
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
@@ -95,22 +89,24 @@ class Dialogue:
     async def _send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
         rounds: Rounds | None = None
         error: ChatError | None = None
-        cancelled = False
+        fault: BaseException | None = None
         try:
             to = await self._target(ask, tell)
             check(ask, to)
             rounds = Rounds(self.engine, to, self._past(ask), ask, tell)
             await rounds.run()
-        except asyncio.CancelledError:
-            cancelled = True
         except ChatError as failure:
             error = failure
-        done = self._finish(ask, rounds, error, cancelled)
+        except (
+            BaseException
+        ) as failure:  # cancelled, or a mistake of ours: what was paid and came is kept all the same
+            fault = failure
+        done = self._finish(ask, rounds, error, fault)
         if done.turn:
             self.answered.append(done)
         tell(done)
-        if cancelled:
-            raise asyncio.CancelledError
+        if fault is not None:
+            raise fault
         return done
 
     def _one_at_a_time(self) -> asyncio.Lock:
@@ -141,14 +137,16 @@ class Dialogue:
         return len(self._past(ask).turns)
 
     async def plan(self, ask: Ask, tell: Callable[[Event], None]) -> Forecast:
-        """What the prompt would read, write and cost; "" stands for the next one, whatever it is."""
+        """What the prompt would read, write and cost; an empty one stands for the next, whatever it is."""
         to = await self._target(ask, tell)
-        along = settings(ask, self._past(ask), to)
-        return self.engine.forecast(to, self._said(ask, eyes(ask, self._past(ask), to)), along, ask.ttl)
+        past = self._past(ask)
+        to = aimed(to, ask, past)
+        along = settings(ask, past, to)
+        return self.engine.forecast(to, self._said(ask, to.eyes), along, ask.ttl, cache=ask.cache)
 
     async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
         """Write the conversation so far to the cache, now. Raises ChatError."""
-        to = await self._target(ask, tell)
+        to = aimed(await self._target(ask, tell), ask, self.history.now)
         booked = await warm.write(
             self.engine, to, self._resting(ask, to), settings(ask, self.history.now, to), ask.ttl
         )
@@ -195,7 +193,7 @@ class Dialogue:
 
     def _resting(self, ask: Ask, to: Target) -> list[Said]:
         """The conversation with a last message that only stands for the next one."""
-        return self._said(replace(ask, prompt=PLACEHOLDER), eyes(ask, self._past(ask), to))
+        return self._said(replace(ask, prompt=PLACEHOLDER), to.eyes)
 
     async def stop(self) -> None:
         """End the local models."""
@@ -207,31 +205,25 @@ class Dialogue:
             return local_target(model, await self._servers.address(model, tell), LOCAL_TOKENS)
         return target(model, MOST_TOKENS, ask.api_base, ask.api_key)
 
-    def _finish(self, ask: Ask, rounds: Rounds | None, error: ChatError | None, cancelled: bool) -> Done:
+    def _finish(
+        self, ask: Ask, rounds: Rounds | None, error: ChatError | None, fault: BaseException | None
+    ) -> Done:
         """Add the turn, unless nothing came of it that could be kept."""
         if rounds is None:
             return Done(None, error=error)
         for one in rounds.booked:
             self.spent = self.spent.add(one.usage, one.bill)
-        broken = cancelled or isinstance(error, Dropped)
-        if broken:
+        if fault is not None or isinstance(error, Dropped):
             rounds.interrupted()
         if not rounds.replies:
             return Done(None, rounds.bill, error)
-        if error and not broken:  # what the tools did, they did
-            broken = True
+        if error is not None and not isinstance(error, Dropped):  # what the tools did, they did
             error = type(error)(
-                error.what, "The calls before it are kept, marked as interrupted. Run it again to ask again."
+                error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
             )
-        state = State.INTERRUPTED if broken else rounds.ending
-        turn = rounds.finished(state)
-        self.last = rounds.response or self.last
+        turn = rounds.finished(State.INTERRUPTED if error or fault else rounds.ending)
         number = self._turns(ask) + 1
-        now = replace(self.history.now, tools=rounds.definitions)
-        if ask.waits:
-            now = replace(now, turns=now.turns[:-1])
-        self.history = self.history.change(now.add(turn))
-        stale = sum(later.stale for later in self.history.now.turns[number:])
+        self.history = self.history.change(self._with(ask, rounds, turn))
         last = rounds.booked[-1]
         return Done(
             turn,
@@ -242,8 +234,19 @@ class Dialogue:
             rounds.reason,
             last.promised,
             last.warm_until,
-            stale,
+            sum(later.stale for later in self.history.now.turns[number:]),
+            len(rounds.booked),
+            rounds.response,
         )
+
+    def _with(self, ask: Ask, rounds: Rounds, turn: Turn) -> Conversation:
+        """The conversation with a turn added; results of tools in its past may have been shortened on the way."""
+        now = self.history.now
+        if ask.waits:
+            now = replace(now, turns=now.turns[:-1])
+        if rounds.shortened:
+            now = replace(now, turns=(*rounds.past.turns, *now.turns[len(rounds.past.turns) :]))
+        return replace(now, tools=rounds.definitions).add(turn)
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""
@@ -269,7 +272,7 @@ def check(ask: Ask, to: Target) -> None:
                 f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
                 "Choose a model that does, or give it the text of it.",
             )
-    if ask.options.get("reasoning_effort") and to.thinks is False:
+    if ask.options.get(THINK) and to.thinks is False:
         raise BadInput(
             f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
         )

@@ -1,44 +1,54 @@
-"""Work on an event loop, and what it tells on the way, for whoever waits for it: another thread, or the same loop."""
+"""Work on the background loop, and what it tells on the way, for whoever waits: a thread, or a loop of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from concurrent.futures import CancelledError
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from ipycachechat.core.events import Do, Done, Event, Piece
+from ipycachechat.core.events import Do, Event
 from ipycachechat.model.loop import BackgroundLoop
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
 CLOSING = 5.0
 """Seconds that work may take to end once nobody waits for it any more."""
+LOOK = 1.0
+"""Seconds between looks at whether the loop is still there."""
 
 
-def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event, None, T]:
-    """The events of the work, which goes on in the loop's thread; tools run here, in the thread that waits.
+@dataclass(frozen=True, slots=True)
+class Result(Generic[T]):
+    """What the work gave; the last that is told of it."""
+
+    value: T
+
+
+def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], None, None]:
+    """The events of the work and its `Result`; what is to be done on the thread that waits is done here.
 
     Leaving early cancels the work and waits for its end. Raises what it raises.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-
-    async def whole() -> T:
-        try:
-            return await work(events.put)
-        finally:
-            events.put(None)
-
-    future = loop.submit(whole())
+    future = loop.submit(_to_its_end(work, events.put))
     try:
-        while (event := events.get()) is not None:
+        while True:
+            try:
+                event = events.get(timeout=LOOK)
+            except queue.Empty:
+                if future.done() or not loop.running:
+                    break
+                continue
+            if event is None:
+                break
             if isinstance(event, Do):
                 event.work()
             else:
                 yield event
-        return future.result()
+        yield Result(future.result(timeout=CLOSING))
     finally:
         if not future.done():
             future.cancel()
@@ -47,23 +57,34 @@ def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event, None, T]:
                     pass
 
 
-async def pieces(work: Work[Done], here: Callable[[Event], None]) -> AsyncIterator[Any]:
-    """The chunks that the work tells of, then its `Done`. Leaving early cancels it and waits for its end."""
+async def follow(loop: BackgroundLoop, work: Work[T]) -> AsyncGenerator[Event | Result[T], None]:
+    """The same for who waits on another event loop; what is to be done there is done on that loop's thread."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
+    mine = asyncio.get_running_loop()
 
-    def tell(event: Event) -> None:
-        here(event)
-        events.put_nowait(event)
+    def tell(event: Event | None) -> None:
+        mine.call_soon_threadsafe(events.put_nowait, event)
 
-    task = asyncio.create_task(work(tell))
-    task.add_done_callback(lambda _: events.put_nowait(None))
+    future = loop.submit(_to_its_end(work, tell))
     try:
         while (event := await events.get()) is not None:
-            if isinstance(event, Piece) and event.chunk is not None:
-                yield event.chunk
-        yield task.result()
+            if isinstance(event, Do):
+                event.work()
+            else:
+                yield event
+        yield Result(await asyncio.wrap_future(future))
     finally:
-        if not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError, CancelledError):
-                await task
+        if not future.done():
+            future.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING):
+                    while await events.get() is not None:
+                        pass
+
+
+async def _to_its_end(work: Work[T], tell: Callable[[Any], None]) -> T:
+    """The work; None is told when it is over, however it ended."""
+    try:
+        return await work(tell)
+    finally:
+        tell(None)

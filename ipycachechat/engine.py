@@ -141,14 +141,20 @@ class Engine:
         return booked
 
     def forecast(
-        self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None
+        self,
+        to: Target,
+        said: Sequence[Said],
+        settings: Settings = Settings(),
+        ttl: int | None = None,
+        *,
+        cache: bool = True,
     ) -> Forecast:
         """What a request sent now would read, write and cost."""
-        prepared = self.prepare(to, said, settings, ttl)
+        prepared = self.prepare(to, said, settings, ttl, cache=cache)
         other = [
             (seconds, self.prepare(to, said, settings, seconds).plan.expected)
             for seconds in to.rules.lifetimes
-            if to.rules.choice
+            if to.rules.choice and cache
         ]
         return Forecast(
             to.model,

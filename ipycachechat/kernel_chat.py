@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.chat import Chat
 from ipycachechat.core.errors import BadInput
+from ipycachechat.model.tools import Tools
 from ipycachechat.notebook import front
 from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
 
+SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps")
+"""Those that are the magics' own."""
+
 
 class KernelChat(Chat):
-    """A `Chat` whose turns are those of the chat cells, with the settings of `%chat`, as they are by then.
+    """A `Chat` whose turns are those of the chat cells, with the settings of `%chat`, which it reads and sets.
 
     A turn belongs to the cell in which it is asked: run again, the cell replaces it.
     """
 
-    def __init__(self, magics: ChatMagics) -> None:
-        self._magics = magics
-        super().__init__()
-        self.dialogue, self._loop = magics.session.chat, magics.session.loop
+    def __getattribute__(self, name: str) -> Any:
+        # What is the kernel's is looked up each time, since the extension may be loaded anew.
+        if name == "dialogue":
+            return kernel_magics().session.dialogue
+        if name == "_loop":
+            return kernel_magics().session.loop
+        if name in SETTINGS:
+            value = getattr(kernel_magics(), name)
+            return value if name == "max_steps" else value or None
+        if name == "tools":
+            return list(kernel_magics().tools.names) or None
+        return super().__getattribute__(name)
 
-    def _settings(self) -> dict[str, Any]:
-        magics = self._magics
-        return super()._settings() | {
-            "model": magics.model,
-            "ttl": magics.ttl,
-            "max_tokens": magics.max_tokens or None,
-            "think": magics.think or None,
-            "max_steps": magics.max_steps,
-        }
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SETTINGS:
+            empty = 0 if name == "max_tokens" else ""
+            setattr(kernel_magics(), name, empty if value is None else value)
+        elif name == "tools":
+            names = [one if isinstance(one, str) else getattr(one, "__name__", "") for one in value or ()]
+            kernel_magics().tools.set(" ".join(names) or "off")
+        elif name not in ("dialogue", "_loop"):
+            super().__setattr__(name, value)
+
+    def __init__(self) -> None:
+        """Nothing is set: whatever holds, holds already."""
+        self.ns = self.temp = self.api_base = self.api_key = None
+        self.cache, self.options = True, {}
+        self._open, self._made = None, None
+
+    def _toolbox(self, given: Any, ns: Any) -> Tools:
+        names = kernel_magics().tools
+        return names.now() if given == (list(names.names) or None) else super()._toolbox(given, ns)
 
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
-        ask = super()._ask(prompt, **per_call)
-        if not {"tools", "ns"} & set(per_call):
-            ask = replace(ask, tools=self._magics.tools.now())
-        return replace(
-            ask,
-            cell=None if ask.waits else front.cell(self._magics.shell),
-            allow=self._magics.tools.allow(front.somebody_is_there(self._magics.shell)),
-        )
+        ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell
+        allow = kernel_magics().tools.allow(front.somebody_is_there(shell))
+        return replace(ask, cell=None if ask.waits else front.cell(shell), allow=allow)
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""
-        made = Chat(**self._settings())
-        made.dialogue = self.dialogue.fork()
+        box = kernel_magics().tools.now()
+        made = Chat(**self._settings() | {"tools": [*box.functions.values()]}, **self.options)
+        made.dialogue, made._loop = self.dialogue.fork(), self._loop
         return made
 
 
-def get_chat() -> Chat:
-    """The chat of this kernel's chat cells. Raises BadInput where the extension is not loaded."""
-    import sys
-
+def kernel_magics() -> ChatMagics:
+    """The magics of this kernel. Raises BadInput where the extension is not loaded."""
     from ipycachechat import LOADED
 
     ipython = sys.modules.get("IPython")
@@ -64,5 +81,11 @@ def get_chat() -> Chat:
         raise BadInput(
             "No chat cells are here", "Run %load_ext ipycachechat first, or make a Chat of your own."
         )
-    magics, _ = shell.meta[LOADED]
-    return KernelChat(magics)
+    magics: ChatMagics = shell.meta[LOADED][0]
+    return magics
+
+
+def get_chat() -> Chat:
+    """The chat of this kernel's chat cells. Raises BadInput where the extension is not loaded."""
+    kernel_magics()
+    return KernelChat()

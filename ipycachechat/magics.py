@@ -16,11 +16,11 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Int, Unicode
 
-from ipycachechat.core import defaults
+from ipycachechat.core import defaults, words
 from ipycachechat.core.errors import BadInput
 from ipycachechat.kernel_tools import KernelTools
 from ipycachechat.model.names import chat_models
-from ipycachechat.notebook import badge, front, markdown, tables
+from ipycachechat.notebook import front, markdown, tables
 from ipycachechat.notebook.prompt import fill
 from ipycachechat.rounds import Ask
 from ipycachechat.session import Session, read_dotenv
@@ -79,9 +79,9 @@ class ChatMagics(Magics):
         self._names: dict[str, Any] = shell.user_ns
         self.session = session
         self.tools = KernelTools(self._names)
-        self.observe(lambda change: session.chat.set_system(change["new"]), "system")
-        if self.system and not session.chat.history.now.turns:
-            session.chat.set_system(self.system)
+        self.observe(lambda change: session.dialogue.set_system(change["new"]), "system")
+        if self.system and not session.dialogue.history.now.turns:
+            session.dialogue.set_system(self.system)
 
     def model_in_use(self) -> str:
         """The setting, else the first provider whose key is there, else the local model."""
@@ -155,10 +155,10 @@ class ChatMagics(Magics):
         getattr(self, f"_{name}")(rest)
 
     def _status(self) -> None:
-        chat = self.session.chat
+        chat = self.session.dialogue
         turns = chat.history.now.turns
         stale = sum(turn.stale for turn in turns)
-        tokens, money = badge.totals(chat.ledger)
+        tokens, money = words.totals(chat.ledger)
         print(f"{self.model_in_use()}, {_turns(len(turns))}" + f" ({stale} stale)" * bool(stale))  # noqa: T201
         print(tokens)  # noqa: T201
         print(money)  # noqa: T201
@@ -174,8 +174,8 @@ class ChatMagics(Magics):
 
     def _system(self, text: str) -> None:
         if text:
-            self.session.chat.set_system(_unquoted(text))
-        now = self.session.chat.history.now.system
+            self.session.dialogue.set_system(_unquoted(text))
+        now = self.session.dialogue.history.now.system
         print(f"system: {_short(now) if text else now}" if now else "no system prompt")  # noqa: T201
 
     def _tools(self, line: str) -> None:
@@ -191,14 +191,16 @@ class ChatMagics(Magics):
 
     def _plan(self, text: str) -> None:
         prompt = fill(text, self._names)
-        print(tables.plan(self.session.wait(lambda tell: self.session.chat.plan(self._next(prompt), tell))))  # noqa: T201
+        print(
+            tables.plan(self.session.wait(lambda tell: self.session.dialogue.plan(self._next(prompt), tell)))
+        )
 
     def _why(self, which: str) -> None:
         number = self._number("why", which) if which else 0
-        print(tables.why(self.session.chat.answer(number)))  # noqa: T201
+        print(tables.why(self.session.dialogue.answer(number)))  # noqa: T201
 
     def _pin(self, which: str) -> None:
-        chat = self.session.chat
+        chat = self.session.dialogue
         turns = chat.history.now.turns
         if not turns:
             _wrong("%chat pin: there are no turns yet")
@@ -212,7 +214,7 @@ class ChatMagics(Magics):
 
     def _number(self, command: str, which: str) -> int:
         """The number of a turn that there is."""
-        turns = len(self.session.chat.history.now.turns)
+        turns = len(self.session.dialogue.history.now.turns)
         if not (which.isdecimal() and 1 <= int(which) <= turns):
             there = f"there are turns 1 to {turns}" if turns else "there are no turns yet"
             _wrong(f"%chat {command} {which}: {there}")
@@ -225,7 +227,7 @@ class ChatMagics(Magics):
             print("no longer kept warm")  # noqa: T201
             return
         seconds = _seconds(time) if time else 0.0
-        booked = session.wait(lambda tell: session.chat.warm(ask, tell))
+        booked = session.wait(lambda tell: session.dialogue.warm(ask, tell))
         print(tables.warmed(booked.usage, booked.bill, booked.warm_until))  # noqa: T201
         if seconds and booked.warm_until is not None and booked.warm_until > session.now + seconds:
             print(f"it stays warm for {time} by itself")  # noqa: T201
@@ -235,8 +237,8 @@ class ChatMagics(Magics):
 
     def _doctor(self, name: str) -> None:
         model, session = _unquoted(name) or self.model_in_use(), self.session
-        requests, tokens, dollars = session.wait(lambda tell: session.chat.examination(model, tell))
-        price = "unknown" if dollars is None else f"at most {badge.money(dollars)}"
+        requests, tokens, dollars = session.wait(lambda tell: session.dialogue.examination(model, tell))
+        price = "unknown" if dollars is None else f"at most {words.money(dollars)}"
         if not front.somebody_is_there(self.shell):
             _wrong(f"%chat doctor would send {requests} requests to {model}, and nobody is there to be asked")
         question = (
@@ -245,7 +247,7 @@ class ChatMagics(Magics):
         if input(question).strip().lower() not in ("y", "yes"):
             print("nothing was sent")  # noqa: T201
             return
-        found = session.wait(lambda tell: session.chat.examine(model, tell))
+        found = session.wait(lambda tell: session.dialogue.examine(model, tell))
         print(tables.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))  # noqa: T201
 
     def _next(self, prompt: str) -> Ask:
@@ -261,7 +263,7 @@ class ChatMagics(Magics):
         )
 
     def _history(self, _: str) -> None:
-        turns = self.session.chat.history.now.turns
+        turns = self.session.dialogue.history.now.turns
         if not turns:
             print("no turns yet")  # noqa: T201
         for number, turn in enumerate(turns, 1):
@@ -270,12 +272,12 @@ class ChatMagics(Magics):
             print(f"   → {_short(turn.answer)}")  # noqa: T201
 
     def _undo(self, _: str) -> None:
-        if not self.session.chat.undo():
+        if not self.session.dialogue.undo():
             _wrong("There is nothing to undo")
-        print(f"undone: {_turns(len(self.session.chat.history.now.turns))}")  # noqa: T201
+        print(f"undone: {_turns(len(self.session.dialogue.history.now.turns))}")  # noqa: T201
 
     def _reset(self, _: str) -> None:
-        self.session.chat.reset()
+        self.session.dialogue.reset()
         print("begun anew (%chat undo brings the turns back)")  # noqa: T201
 
     def _help(self, _: str) -> None:
@@ -306,7 +308,7 @@ def _wrong(what: str, todo: str | list[str] = "") -> NoReturn:
 
 def _thinking(effort: str) -> dict[str, Any]:
     """The option that a model is told to think by."""
-    return {"reasoning_effort": effort} if effort in defaults.EFFORTS else {}
+    return {defaults.THINK: effort} if effort in defaults.EFFORTS else {}
 
 
 def _unquoted(text: str) -> str:

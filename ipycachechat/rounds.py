@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from ipycachechat.core import request, shorten
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Cell, Content, Conversation, Message, State, ToolCall, Turn
-from ipycachechat.core.defaults import MOST_STEPS, REWRITE
-from ipycachechat.core.errors import ChatError, ContextTooLong, EmptyAnswer
+from ipycachechat.core.defaults import MOST_STEPS, REWRITE, THINK
+from ipycachechat.core.errors import BadInput, ContextTooLong, EmptyAnswer
 from ipycachechat.core.events import Called, Do, Event, Piece, Returned, Sending
 from ipycachechat.core.forecast import rows
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.reason import Reason
-from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model import tools as toolbox
@@ -49,11 +48,13 @@ class Ask:
     ttl: int | None = None
     """Seconds that the cache is to live; None: whichever is cheaper."""
     cache: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What else is sent, by litellm's names."""
     tools: Tools = Tools()
     max_steps: int = MOST_STEPS
     """Rounds of calls, before the model is told to answer."""
+    elsewhere: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
+    """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
     allow: Callable[[ToolCall], bool] | None = None
     """Asked before each call, on the thread of whoever asked."""
     waits: bool = False
@@ -77,15 +78,20 @@ def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
     now = dict(zip(ask.tools.names, ask.tools.definitions, strict=True))
     before = {toolbox.name_of(one): one for one in past.tools}
     sent = {name: now.get(name, one) for name, one in before.items()} | now
-    return (*sent.values(), *toolbox.stand_ins(calls, sent))
+    return tuple(sent.values()) or toolbox.stand_ins(calls)
 
 
-def eyes(ask: Ask, past: Conversation, to: Target) -> Eyes:
-    """What the model is shown of a conversation."""
-    # OpenAI's chat completions refuse its own thoughts; litellm asks elsewhere if there are tools to think of.
-    if to.eyes.signer == "openai" and not (ask.options.get("reasoning_effort") and definitions(ask, past)):
-        return replace(to.eyes, signer="")
-    return to.eyes
+def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
+    """The target as this prompt reaches it.
+
+    Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
+    cache, and the only place that takes their thoughts back.
+    """
+    if to.rules.signer != "openai":
+        return to
+    if ask.options.get(THINK) and definitions(ask, past):
+        return replace(to, scope=(*to.scope, "responses"))
+    return replace(to, eyes=replace(to.eyes, signer=""))
 
 
 class Rounds:
@@ -99,9 +105,11 @@ class Rounds:
         self.definitions = definitions(ask, past)
         self.exchange: Exchange | None = None
         """The last request."""
-        self._engine, self._to, self._past, self._ask, self._tell = engine, to, past, ask, tell
-        self._settings = settings(ask, past, to)
+        self.past, self.shortened = past, False
+        self._engine, self._to, self._ask, self._tell = engine, aimed(to, ask, past), ask, tell
         self._prepared: Prepared | None = None
+        self._calling: tuple[Message, list[Message | None]] | None = None
+        """The answer whose tools are being called, and their results so far."""
         self._told_begun = False
         self._last: Exchange | None = None
 
@@ -120,10 +128,20 @@ class Rounds:
             self.replies += [reply, *results]
 
     def interrupted(self) -> None:
-        """Keep what had been said of an answer that did not come to its end; its calls have no results."""
-        text = self.exchange.text if self.exchange else ""
-        if text.strip():
-            self.replies.append(Message("assistant", text))
+        """Keep what there is of an answer that did not come to its end; a call without a result is none."""
+        if self._calling is not None:
+            reply, results = self._calling
+            done = [
+                (call, result)
+                for call, result in zip(reply.calls, results, strict=True)
+                if result is not None
+            ]
+            if done or reply.text.strip():
+                kept = replace(reply, calls=tuple(call for call, _ in done))
+                self.replies += [kept, *(result for _, result in done)]
+            self._calling = None
+        elif self.exchange is not None and self.exchange.text.strip():
+            self.replies.append(Message("assistant", self.exchange.text))
 
     @property
     def turn(self) -> Turn:
@@ -174,10 +192,8 @@ class Rounds:
             try:
                 reply = await self._send(closing=closing)
             except ContextTooLong as error:
-                shorter = shorten.shortened(self.replies)
-                if shorter is None:
+                if not self._shorten():
                     raise self._too_long(error) from None
-                self.replies = shorter
                 continue
             if closing and reply.calls:  # told not to, and to do so all the same
                 reply = replace(reply, calls=())
@@ -188,13 +204,23 @@ class Rounds:
                     )
             return reply
 
+    def _shorten(self) -> bool:
+        """Cut the results of tools, this turn's first; False if none is long."""
+        if shorter := shorten.shortened(self.replies):
+            self.replies = shorter
+        elif turns := shorten.shortened_turns(self.past.turns):
+            self.past, self.shortened = replace(self.past, turns=turns), True
+        else:
+            return False
+        return True
+
     async def _send(self, *, closing: bool) -> Message:
         ask, to, engine = self._ask, self._to, self._engine
         said = self.said
         branch = ask.branch and not self.replies
         # At the very end of a loop: calls are forbidden, at the price of what that changes in the cache.
         changed = {"tool_choice": "none"} if closing and self.definitions else {}
-        options = settings(replace(ask, options={**ask.options, **changed}), self._past, to)
+        options = settings(replace(ask, options={**ask.options, **changed}), self.past, to)
         prepared = engine.prepare(to, said, options, ask.ttl, keep=branch, cache=ask.cache)
         self._prepared, self._told_begun = prepared, False
         self._tell(self._foreseen(prepared))
@@ -205,12 +231,26 @@ class Rounds:
         finally:
             self.booked.append(engine.book(prepared, exchange))
         self.exchange, self._last = None, exchange
-        return exchange.message
+        return self._distinct(exchange.message)
+
+    def _distinct(self, reply: Message) -> Message:
+        """The reply with ids of calls that nothing before it has: some servers begin anew with each answer."""
+        taken = {
+            call.id for turn in (*self.past.turns, self.turn) for one in turn.replies for call in one.calls
+        }
+        calls = []
+        for call in reply.calls:
+            number, name = 1, call.id or "call"
+            while name in taken or (not call.id and number == 1):
+                name, number = f"{call.id or 'call'}-{number}", number + 1
+            taken.add(name)
+            calls.append(replace(call, id=name))
+        return replace(reply, calls=tuple(calls))
 
     @property
     def said(self) -> list[Said]:
         """All that the next request would say."""
-        return request.said(self._past, self.turn, eyes(self._ask, self._past, self._to), self._ask.system)
+        return request.said(self.past, self.turn, self._to.eyes, self._ask.system)
 
     def _arrived(self, piece: Piece) -> None:
         exchange, prepared = self.exchange, self._prepared
@@ -225,52 +265,64 @@ class Rounds:
         reason = self._engine.foresee(self._to, prepared)
         much = reason is not None and (reason.tokens or 0) > REWRITE
         warning = reason.told("are paid") if reason and much else ""
-        return Sending(self._ask.model, max(1, expected.input), len(self._past.turns), expected, warning)
+        return Sending(self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning)
 
     async def _results(self, reply: Message, *, last: bool, over: bool) -> list[Message]:
         """The results of all calls, in their order: async tools run side by side, the others one by one."""
-        made = [Failed(NO_MORE) if over else toolbox.prepared(call, self._ask.tools) for call in reply.calls]
-        if self._ask.allow is not None:
-            made = [await self._allowed(call, one) for call, one in zip(reply.calls, made, strict=True)]
-        side_by_side = [self._is_async(call, one) for call, one in zip(reply.calls, made, strict=True)]
-        running: dict[int, asyncio.Task[Any]] = {}
-        values: list[Any] = list(made)
+        works = [await self._work(call, over) for call in reply.calls]
+        results: list[Message | None] = [None] * len(works)
+        self._calling = reply, results
+
+        def give(number: int, value: Any) -> None:
+            call = reply.calls[number]
+            content = toolbox.told(value)
+            if last and number == len(works) - 1:
+                content = _with_note(content)
+            results[number] = result = Message("tool", content, call_id=call.id)
+            self._tell(Returned(call, result))
+
+        async def beside(number: int, work: Callable[[], Any]) -> None:
+            give(number, await (self._ask.elsewhere or toolbox.awaited)(work))
+
+        running = []
         try:
-            for number, (call, work) in enumerate(zip(reply.calls, made, strict=True)):
-                if side_by_side[number]:
-                    self._tell(Called(call))
-                    running[number] = asyncio.create_task(_run(work))
-            for number, (call, work) in enumerate(zip(reply.calls, made, strict=True)):
-                if not side_by_side[number]:
-                    self._tell(Called(call))
-                    values[number] = work if isinstance(work, Failed) else await self._here(work)
-                    self._tell(Returned(call, _result(call, values[number])))
-            for number, task in running.items():
-                values[number] = await task
-                self._tell(Returned(reply.calls[number], _result(reply.calls[number], values[number])))
+            for number, work in enumerate(works):
+                if not isinstance(work, Failed) and self._is_async(reply.calls[number]):
+                    self._tell(Called(reply.calls[number]))
+                    running.append(asyncio.create_task(beside(number, work)))
+            for number, work in enumerate(works):
+                if isinstance(work, Failed) or not self._is_async(reply.calls[number]):
+                    self._tell(Called(reply.calls[number]))
+                    give(number, work if isinstance(work, Failed) else await self._here(work))
+            await asyncio.gather(*running)
         finally:
-            for task in running.values():
+            for task in running:
                 task.cancel()
-        results = [_result(call, value) for call, value in zip(reply.calls, values, strict=True)]
-        if last and not over:
-            results[-1] = replace(results[-1], content=_with_note(results[-1].content))
-        return results
+            await asyncio.gather(*running, return_exceptions=True)
+        self._calling = None
+        return [result for result in results if result is not None]
 
-    def _is_async(self, call: ToolCall, work: Any) -> bool:
-        return not isinstance(work, Failed) and toolbox.is_async(self._ask.tools.functions[call.name])
+    def _is_async(self, call: ToolCall) -> bool:
+        return toolbox.is_async(self._ask.tools.functions.get(call.name))
 
-    async def _allowed(self, call: ToolCall, work: Any) -> Any:
-        """The work, unless the person does not want it done."""
+    async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | Failed:
+        """What is to be done for a call, unless nothing can be, or the person does not want it done."""
+        if over:
+            return Failed(NO_MORE)
+        try:
+            work = toolbox.prepared(call, self._ask.tools)
+        except Exception as error:  # of a library that looks at types and schemas
+            return toolbox.failed(error)
         allow = self._ask.allow
         if isinstance(work, Failed) or allow is None:
             return work
         answer = await self._here(lambda: allow(call))
-        if isinstance(answer, ChatError):
-            raise answer
+        if isinstance(answer, Failed):
+            raise BadInput(f"Nobody could be asked about {call.name}: {answer.why}", "Nothing was called.")
         return work if answer is True else Failed(REFUSED)
 
     async def _here(self, work: Callable[[], Any]) -> Any:
-        """What the work gives, or raises, on the thread of whoever asked."""
+        """What the work gives, or a `Failed`, from the thread of whoever asked."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
@@ -282,36 +334,26 @@ class Rounds:
             try:
                 value = work()
             except (Exception, SystemExit) as error:
-                value = error
+                value = toolbox.failed(error)
             loop.call_soon_threadsafe(give, value)
 
         # In this context, so that a tool is known for one wherever it runs.
         self._tell(Do(partial(copy_context().run, run)))
         value = await future
-        return await toolbox.awaited(value) if inspect.isawaitable(value) else value
+        if inspect.isawaitable(value):
+            return await (self._ask.elsewhere or toolbox.awaited)(lambda: value)
+        return value
 
     def _too_long(self, error: ContextTooLong) -> ContextTooLong:
         """The error with the largest turns named."""
         if self._prepared is None:
             return error
         sizes = [(row.turn, row.tokens) for row in rows(self._prepared, self._engine.memory(self._to).state)]
-        largest = shorten.largest(sizes, len(self._past.turns))
+        largest = shorten.largest(sizes, len(self.past.turns))
         return ContextTooLong(
             error.what,
             f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",
         )
-
-
-async def _run(work: Any) -> Any:
-    """What an async tool gives or raises; arguments that do not fit raise before there is anything to await."""
-    try:
-        return await work()
-    except Exception as error:
-        return error
-
-
-def _result(call: ToolCall, value: Any) -> Message:
-    return Message("tool", toolbox.told(value), call_id=call.id)
 
 
 def _with_note(content: Content) -> Content:

@@ -30,9 +30,7 @@ class Session:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.chat = Dialogue(pace=NOTEBOOK)
-        if parked := shell.meta.pop(PARKED, None):
-            self.chat.history, self.chat.engine, self.chat.answered = parked
+        self.dialogue = shell.meta.pop(PARKED, None) or Dialogue(pace=NOTEBOOK)
         self.loop = BackgroundLoop()
         self._badges = LiveBadges()
         self._warming: Future[None] | None = None
@@ -50,18 +48,18 @@ class Session:
     @property
     def now(self) -> float:
         """Seconds of the clock by which the cache's lifetimes run."""
-        return self.chat.engine.clock()
+        return self.dialogue.engine.clock()
 
     def ask(self, ask: Ask) -> Done:
         """Send a prompt from the running cell, show what comes, and keep it."""
         screen = self._screen()
 
         def start(tell: Callable[[Event], None]) -> Future[Done]:
-            sending = self.chat.sending(ask)
+            sending = self.dialogue.sending(ask)
             screen.waiting(sending, 0)
             for _ in _heavy():
                 pass
-            return self.loop.submit(self.chat.send(ask, tell))
+            return self.loop.submit(self.dialogue.send(ask, tell))
 
         return cell.run(start, screen)
 
@@ -85,7 +83,7 @@ class Session:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
         if self._warming is not None:
             self._warming.cancel()
-        self._warming = self.loop.submit(self.chat.keep_warm(ask, seconds)) if seconds else None
+        self._warming = self.loop.submit(self.dialogue.keep_warm(ask, seconds)) if seconds else None
 
     def close(self) -> None:
         """Leave nothing behind but the conversation, which a reload takes up again."""
@@ -94,13 +92,13 @@ class Session:
         self.shell.input_transformers_cleanup.remove(keep_question_marks)
         atexit.unregister(self._at_exit)
         self._at_exit()
-        self.shell.meta[PARKED] = (self.chat.history, self.chat.engine, self.chat.answered)
+        self.shell.meta[PARKED] = self.dialogue
 
     def _at_exit(self) -> None:
         self._idle.stop()
         self._badges.freeze()
         if self.loop.running:
-            self.loop.submit(self.chat.stop()).result(timeout=10)
+            self.loop.submit(self.dialogue.stop()).result(timeout=10)
             self.loop.stop()
 
 

@@ -6,51 +6,78 @@ message, so that the whole conversation would be paid again, and not every model
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ipycachechat.core.conversation import Content, Part
 from ipycachechat.core.errors import BadAnswer, BadInput
-from ipycachechat.core.events import Event
-from ipycachechat.dialogue import Dialogue
 from ipycachechat.rounds import Ask
 
 T = TypeVar("T")
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.S)
 
 
-async def answer(dialogue: Dialogue, ask: Ask, schema: Callable[..., T], tell: Callable[[Event], None]) -> T:
-    """The answer to the prompt as the schema has it. Raises BadAnswer if it does not fit after one repair."""
-    from pydantic import ValidationError
+class Misfit(Exception):
+    """An answer that does not fit; its text says why, a line for each thing that is wrong."""
 
-    adapter = _adapter(schema)
-    form = json.dumps(adapter.json_schema(), ensure_ascii=False)
-    wanted = f"Answer with one JSON value alone, no other text, that fits this JSON schema:\n{form}"
-    asked = replace(ask, prompt=_with(ask.prompt, wanted))
-    wrong = ""
-    for _ in range(2):
-        done = await dialogue.send(asked, tell)
-        if done.error is not None:
-            raise done.error
-        said = done.turn.answer if done.turn else ""
-        try:
-            value: Any = adapter.validate_json(_json(said))
-        except ValidationError as error:
-            wrong = _told(error)
-            asked = replace(
-                ask, prompt=f"That does not fit the schema:\n{wrong}\nAnswer again, with the JSON alone."
-            )
-            continue
-        found: T = await value if inspect.isawaitable(value) else value
-        return found
-    raise BadAnswer(
-        f"{ask.model} gave no answer that fits {getattr(schema, '__name__', schema)}: {' '.join(wrong.split())[:200]}",
-        "Ask for less at a time, or choose a larger model. Its answers are in the conversation.",
-    )
+
+class Form(Generic[T]):
+    """What an answer has to look like."""
+
+    def __init__(self, schema: Callable[..., T]) -> None:
+        """`schema`: a pydantic model, a dataclass, or a function with typed parameters. Raises BadInput."""
+        self._adapter = _adapter(schema)
+        self._name = getattr(schema, "__name__", str(schema))
+
+    def asked(self, prompt: Content) -> Content:
+        """The prompt with the schema behind it."""
+        schema = json.dumps(self._adapter.json_schema(), ensure_ascii=False)
+        return _with(
+            prompt, f"Answer with one JSON value alone, no other text, that fits this JSON schema:\n{schema}"
+        )
+
+    def read(self, answer: str) -> T:
+        """The value; of a function, what it returns, which may have to be awaited. Raises Misfit."""
+        from pydantic import ValidationError
+
+        wrong = "- the value: there is no JSON in it"
+        for value in _values(answer):
+            try:
+                # As JSON, in which a date is a text and an enum its value.
+                found: T = self._adapter.validate_json(json.dumps(value))
+                return found
+            except ValidationError as error:
+                wrong = _told(error)
+        raise Misfit(wrong)
+
+    def repair(self, misfit: Misfit) -> str:
+        """The prompt that sends back what is wrong."""
+        return f"That does not fit the schema:\n{misfit}\nAnswer again, with the JSON alone."
+
+    def given_up(self, model: str, misfit: Misfit) -> BadAnswer:
+        """The error after the repair."""
+        why = " ".join(str(misfit).split())[:200]
+        return BadAnswer(
+            f"{model} gave no answer that fits {self._name}: {why}",
+            "Ask for less at a time, or choose a larger model. Its answers are in the conversation.",
+        )
+
+
+def rounds(schema: Callable[..., T], ask: Ask) -> Generator[Ask, str, T]:
+    """What is to be asked, given the text of each answer; in the end, the value. Raises BadInput, or BadAnswer."""
+    form: Form[T] = Form(schema)
+    ask = replace(ask, prompt=form.asked(ask.prompt))
+    try:
+        return form.read((yield ask))
+    except Misfit as misfit:
+        repair = form.repair(misfit)
+    try:
+        return form.read((yield replace(ask, prompt=repair, waits=False)))
+    except Misfit as misfit:
+        raise form.given_up(ask.model, misfit) from None
 
 
 def _adapter(schema: Any) -> Any:
@@ -81,14 +108,21 @@ def _with(prompt: Content, more: str) -> Content:
     return (*others, *end)
 
 
-def _json(said: str) -> str:
-    """The JSON in an answer: all of it, or what stands in a fence, or from the first bracket to the last."""
-    text = said.strip()
-    if fenced := _FENCE.findall(text):
-        return str(fenced[-1])
-    if text[:1] in ("{", "[", '"') or not (found := re.search(r"[{\[].*[}\]]", text, re.S)):
-        return text
-    return found[0]
+def _values(said: str) -> Iterator[Any]:
+    """The JSON values in an answer: all of it, what stands in fences, and what begins at a bracket."""
+    decoder = json.JSONDecoder()
+    for text in (said.strip(), *reversed(_FENCE.findall(said))):
+        try:
+            yield json.loads(text)
+        except ValueError:
+            continue
+    at = 0
+    while found := re.compile(r"[{\[]").search(said, at):
+        try:
+            value, at = decoder.raw_decode(said, found.start())
+            yield value
+        except (ValueError, RecursionError):
+            at = found.start() + 1
 
 
 def _told(error: Any) -> str:

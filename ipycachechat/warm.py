@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from ipycachechat.core.defaults import THINK
 from ipycachechat.core.errors import BadInput, ChatError, EmptyAnswer
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
@@ -51,7 +52,7 @@ async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
 
 def check(to: Target, settings: Settings = Settings()) -> None:
     """Raises BadInput if the provider has no request that only reads and writes the cache."""
-    if any(name == "reasoning_effort" for name, _ in settings.options):
+    if any(name == THINK for name, _ in settings.options):
         raise BadInput(
             "A chat that thinks cannot be kept warm: no request may think and give no answer",
             "Leave think out; the lifetime can be an hour all the same (ttl).",

@@ -18,6 +18,8 @@ MOST_TOKENS = 16_000
 LOCAL_TOKENS = 1_024
 MOST_STEPS = 20
 """Rounds of calls of tools in one turn."""
+THINK = "reasoning_effort"
+"""Litellm's option for it."""
 EFFORTS = ("low", "medium", "high")
 """How much a model may think before it answers."""
 TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}

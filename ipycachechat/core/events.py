@@ -14,7 +14,7 @@ from ipycachechat.core.usage import Cost
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is being waited for; `done` and `total` in bytes, None where nobody knows."""
+    """What is being waited for; `done` and `total` in bytes, or prompts; None where nobody knows."""
 
     what: str
     done: int | None = None
@@ -87,6 +87,10 @@ class Done:
     """In seconds of the clock; None: unknown."""
     stale: int = 0
     """How many later turns answered an older version."""
+    requests: int = 1
+    """How many there were on the way to the answer."""
+    response: object = None
+    """The last answer as litellm has it."""
 
 
 Event = Progress | Sending | Piece | Called | Returned | Do | Done

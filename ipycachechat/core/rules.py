@@ -179,6 +179,16 @@ ROWS = (
     _claude("litellm_proxy", "*claude*"),
     _gpt("openai", "gpt-5.[6-9]*", checkpoints=3),
     _gpt("openai", "gpt-[6-9]*", checkpoints=3),
+    # The reasoning of earlier turns is not shown before 5.6 (developers.openai.com/api/docs/guides/reasoning).
+    Rules(
+        *("openai", "gpt-5.[45]*", "automatic", OPENAI),
+        minimum=1024,
+        step=128,
+        lifetimes=(300,),
+        cache_key="prompt_cache_key",
+        signer="openai",
+        forgets=("*",),
+    ),
     *(
         Rules(
             *("openai", model, "automatic", OPENAI),
@@ -190,7 +200,7 @@ ROWS = (
         for model in ("gpt-*", "chatgpt-*", "o[0-9]*", "ft:*", "codex*", "computer-use*")
     ),
     # Whoever else speaks the protocol: nobody knows how they cache, and they may refuse what they do not know.
-    Rules("openai", "*", "unknown", "", reports=None),
+    Rules("openai", "*", "unknown", "nobody's word", reports=None),
     # Whether its chat completions take checkpoints its page does not say.
     _gpt("azure", "gpt-5.[6-9]*"),
     _gpt("azure", "gpt-[6-9]*"),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ipycachechat.core.conversation import Content, Message
+from ipycachechat.core.conversation import Content, Message, Turn
 
 LENGTHS = (40_000, 10_000, 2_500)
 """Characters that the results of tools are cut to, one after the other, until the model takes them."""
@@ -21,6 +21,16 @@ def shortened(messages: Sequence[Message]) -> list[Message] | None:
         if cut != list(messages):
             return cut
     return None
+
+
+def shortened_turns(turns: Sequence[Turn]) -> tuple[Turn, ...] | None:
+    """The same for the turns of a conversation."""
+    replies = [reply for turn in turns for reply in turn.replies]
+    cut = shortened(replies)
+    if cut is None:
+        return None
+    left = iter(cut)
+    return tuple(replace(turn, replies=tuple(next(left) for _ in turn.replies)) for turn in turns)
 
 
 def _cut(content: Content, length: int) -> Content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def turns(messages: Sequence[Message]) -> list[Turn]:
                 f"Message {number} of hist is a system prompt, which can only be the first",
                 "Say it in a prompt instead: every provider makes something else of one in the middle.",
             )
-        if not message.content and not message.calls:
+        if not message.text.strip() and not message.files and not message.calls and message.role != "tool":
             raise BadInput(f"Message {number} of hist ({message.role}) is empty", "Leave it out.")
         if message.role == "user":
             found.append([message])
@@ -103,6 +104,11 @@ def _check_calls(turn: Turn, number: int) -> None:
                 "Add a message with the role `tool` for each, or take the calls out.",
             )
         missing = [call.id for call in message.calls] if message is not None else []
+        if len({*missing}) < len(missing) or "" in missing:
+            raise BadInput(
+                f"In turn {number} of hist two calls of one message have the same id, or one has none",
+                "Give each call an id of its own, and its result the same.",
+            )
 
 
 def message(written: Json, role: Role = "user") -> Message:
@@ -145,16 +151,16 @@ def part(written: Any) -> Part:
     inner: Any = written.get(kind) if isinstance(written, Mapping) else None
     if kind in ("text", "refusal") and isinstance(inner, str):
         return inner
-    if kind == "image_url" and inner:
-        url = inner if isinstance(inner, str) else inner["url"]
+    url = inner if isinstance(inner, str) else _text(inner, "url")
+    if kind == "image_url" and url:
         return _addressed(url, "image/*", detail=_text(inner, "detail"))
-    if kind == "input_audio" and isinstance(inner, Mapping):
+    if kind == "input_audio" and _text(inner, "data"):
         return File(f"audio/{inner.get('format', 'wav')}", str(inner.get("data", "")))
-    if kind == "file" and isinstance(inner, Mapping):
+    if kind == "file" and (_text(inner, "file_data") or _text(inner, "file_id")):
         where = str(inner.get("file_data") or "") or f"{request.FILE_ID}{inner.get('file_id') or ''}"
         return _addressed(where, _text(inner, "format") or "application/pdf", _text(inner, "filename"))
     raise BadInput(
-        f"A part of a message has the type {kind!r}, which is not known",
+        f"A part of a message has the type {kind!r}, which is not known, or nothing in it",
         "Known are text, image_url, input_audio and file; or give bytes, a Path, an image, a figure, a dataframe.",
     )
 
@@ -176,19 +182,26 @@ def _call(written: Any) -> ToolCall:
     arguments = _get(function, "arguments")
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments or {}, ensure_ascii=False)
+    if not _get(function, "name"):
+        raise BadInput(
+            "A call in a message has no name", "Write it as OpenAI does: id, and function: name, arguments."
+        )
     identity = str(_get(written, "id") or "")
     seal = str((_get(written, "provider_specific_fields") or {}).get("thought_signature") or "")
     # Litellm hangs the seal of a thought on the id, where other providers would choke on it.
     identity, _, hung = identity.partition("__thought__")
-    return ToolCall(identity, str(_get(function, "name") or ""), whole(arguments), seal or hung)
+    # A name that the model made up may be one that no provider takes back.
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", str(_get(function, "name")))[:64]
+    return ToolCall(identity, name, whole(arguments), seal or hung)
 
 
 def whole(arguments: str) -> str:
     """Arguments as a JSON object: what is none (cut off, say) as the value of one, since none can send it back."""
     try:
-        if isinstance(json.loads(arguments or "{}"), dict):
-            return arguments or "{}"
-    except ValueError:
+        if isinstance(given := json.loads(arguments or "{}"), dict):
+            halved = "\\ud" in arguments.lower()  # maybe half of a character, which no request can carry
+            return request.sendable(json.dumps(given, ensure_ascii=False)) if halved else arguments or "{}"
+    except (ValueError, RecursionError):
         pass
     return json.dumps({UNREADABLE: arguments}, ensure_ascii=False)
 

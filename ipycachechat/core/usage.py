@@ -9,7 +9,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request, as the provider billed them; None is unknown.
+    """Tokens of a request, or of several added up, as the provider billed them; None is unknown.
 
     `read`, `written` and `fresh` add up to `input`. `written_1h` is the part of `written` with the longer life.
     """
@@ -140,10 +140,13 @@ def _sum(*parts: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All requests of this kernel added up, those that failed or were undone included."""
+    """Requests added up, those that failed or were undone included: of a kernel, or of one chat. Money is US dollars.
+
+    Of a request with an unknown count only the answer counts; thought tokens that are not told apart count as none.
+    """
 
     requests: int = 0
-    tokens: Usage = Usage(0, 0, 0, 0, 0)
+    tokens: Usage = Usage(0, 0, 0, 0, 0, 0)
     paid: float = 0.0
     saved: float = 0.0
     unknown_tokens: int = 0
@@ -163,23 +166,17 @@ class Ledger:
 
     def add(self, usage: Usage, bill: Cost) -> Ledger:
         """With one more request."""
-        if None in (usage.input, usage.read, usage.written, usage.output):
-            known = self.tokens
-            output = (known.output or 0) + (usage.output or 0)
-            tokens = replace(known, output=output)
-        else:
-            tokens = Usage(
-                (self.tokens.input or 0) + (usage.input or 0),
-                (self.tokens.read or 0) + (usage.read or 0),
-                (self.tokens.written or 0) + (usage.written or 0),
-                self.tokens.written_1h + usage.written_1h,
-                (self.tokens.output or 0) + (usage.output or 0),
-            )
+        unknown = None in (usage.input, usage.read, usage.written, usage.output)
+        known = (
+            Usage(0, 0, 0, 0, usage.output or 0, 0)
+            if unknown
+            else replace(usage, thinking=usage.thinking or 0)
+        )
         return Ledger(
             self.requests + 1,
-            tokens,
+            self.tokens + known,
             self.paid + (bill.paid or 0.0),
             self.saved + (bill.saved or 0.0),
-            self.unknown_tokens + (None in (usage.input, usage.read, usage.written, usage.output)),
+            self.unknown_tokens + unknown,
             self.unknown_cost + (bill.paid is None),
         )

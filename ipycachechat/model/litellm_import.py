@@ -82,6 +82,25 @@ def _as_it_was() -> Iterator[None]:
         handler(*pressed[0])
 
 
+def gpt_tokenizer() -> None:
+    """Load the tokenizer of GPT models out of litellm's own files.
+
+    Litellm counts the empty beginning of each of their streams with it, and downloads it each time if it is not there.
+    """
+    import litellm
+    import tiktoken
+
+    name, home = "TIKTOKEN_CACHE_DIR", os.path.dirname(litellm.__file__)
+    before = os.environ.get(name)
+    os.environ.setdefault(name, os.path.join(home, "litellm_core_utils", "tokenizers"))
+    try:
+        with contextlib.suppress(Exception):  # litellm has a way without it, if a slow one
+            tiktoken.get_encoding("o200k_base")  # which tiktoken then keeps
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+
+
 async def warm_up() -> None:
     """Make the first request's lazy imports now: ask a closed port of this machine, then nobody.
 
@@ -91,6 +110,7 @@ async def warm_up() -> None:
 
     if litellm.callbacks or litellm.success_callback or litellm.failure_callback:
         return  # somebody would be told of requests that nobody made
+    gpt_tokenizer()
     one = {"messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 1, "num_retries": 0}
     with contextlib.suppress(Exception):
         await litellm.acompletion(

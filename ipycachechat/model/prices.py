@@ -63,10 +63,14 @@ TAKES = {
 
 def takes(record: Mapping[str, Any]) -> frozenset[str] | None:
     """The kinds of files that the model takes; None where nobody knows."""
-    return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if record else None
+    return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if _is_whole(record) else None
 
 
-def window(record: Mapping[str, Any]) -> int | None:
-    """Tokens of the longest prompt; None where nobody knows."""
-    longest = record.get("max_input_tokens")
-    return int(longest) if isinstance(longest, int | float) and longest > 0 else None
+def can(record: Mapping[str, Any], flag: str) -> bool | None:
+    """Whether the model can do what the flag says; None where nobody knows."""
+    return bool(record.get(flag)) if _is_whole(record) else None
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether the record tells what the model can, so that what is not there is not: one of a price alone does not."""
+    return any(name.startswith("supports_") for name in record)

@@ -22,6 +22,7 @@ from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.chunks import Chunks
 from ipycachechat.model.failures import translate
+from ipycachechat.model.litellm_import import gpt_tokenizer
 from ipycachechat.model.local import Address
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ class Target:
     options: Json = field(default_factory=dict, repr=False)
     """Where and with which key, if not the provider's own."""
     eyes: Eyes = Eyes()
-    window: int | None = None
-    """Tokens of the longest prompt; None: unknown."""
     thinks: bool | None = None
     """Whether it can be told how much to think; None: unknown."""
     tools: bool | None = None
@@ -71,6 +70,8 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "") -> Tar
         raise translate(error, model, [], False) from None
     if not name.strip():
         raise UnknownModel(f"{model!r} names a provider but no model", "Write it as PROVIDER/MODEL.")
+    if provider in ("openai", "azure"):
+        gpt_tokenizer()
     record = prices.entry(litellm.model_cost, provider, name)
     by, price = rules(provider, name), prices.price(record)
     if by.hour_if_priced and price.rates.write_1h is None:
@@ -90,9 +91,8 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "") -> Tar
         scope(provider, name, *own.values()),
         _carrying(by.cache_key) | own,
         Eyes(by.signer, by.forgetful(name), prices.takes(record)),
-        prices.window(record),
-        bool(record.get("supports_reasoning")) if record else None,
-        bool(record.get("supports_function_calling")) if record else None,
+        prices.can(record, "supports_reasoning"),
+        prices.can(record, "supports_function_calling"),
     )
 
 
@@ -138,7 +138,7 @@ def local_target(model: str, address: Address, limit: int) -> Target:
     where = ("llama.cpp", address.name, address.api_base)
     eyes = Eyes(takes=frozenset())
     most = min(limit, address.n_ctx // 2)
-    return Target(model, wire, by, FREE, most, 0, where, options, eyes, address.n_ctx, thinks=False)
+    return Target(model, wire, by, FREE, most, 0, where, options, eyes, thinks=False)
 
 
 class Exchange:

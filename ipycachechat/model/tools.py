@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 from ipycachechat.core.conversation import Content, ToolCall
 from ipycachechat.core.errors import BadInput
@@ -40,7 +46,9 @@ def tools(given: Iterable[Any] | None, ns: Any = None) -> Tools:
     """
     from fastcore.funccall import mk_ns
 
-    given = list(given or ()) if not callable(given) else [given]
+    if given is not None and not callable(given) and not isinstance(given, Iterable):
+        raise BadInput(f"tools is a {type(given).__name__}", "Give a list of functions.")
+    given = [given] if callable(given) or isinstance(given, Mapping) else list(given or ())
     functions = {name: one for name, one in mk_ns(ns or []).items() if callable(one)}
     definitions: dict[str, str] = {}
     for one in given:
@@ -67,7 +75,8 @@ def _defined(one: Any) -> tuple[str, Json]:
             f"A tool is a function, not a {type(one).__name__}",
             "Give the function itself: tools=[my_function].",
         )
-    name = getattr(one, "__name__", "") or type(one).__name__
+    named = one.func if isinstance(one, partial) else one
+    name = getattr(named, "__name__", "") or type(one).__name__
     if not NAME.fullmatch(name):
         raise BadInput(
             f"A tool cannot be named {name!r}", "Write it as a function with a name: def lookup(…): …"
@@ -84,29 +93,109 @@ def _given(one: Mapping[str, Any]) -> tuple[str, Json]:
             'Write it as {"type": "function", "function": {"name": …, "description": …, "parameters": {…}}}.',
         )
     parameters = inner.get("parameters") or inner.get("input_schema") or {"type": "object", "properties": {}}
+    try:
+        _validator().check_schema(parameters)
+    except Exception as error:
+        raise BadInput(
+            f"The parameters of the tool {inner['name']} are no JSON schema: {' '.join(str(error).split())[:160]}",
+            'Write them as {"type": "object", "properties": {…}}.',
+        ) from None
     made = {"name": inner["name"], "description": inner.get("description", ""), "parameters": parameters}
     return str(inner["name"]), {"type": "function", "function": made}
 
 
 def _schema(function: Function, name: str) -> Json:
-    """What fastcore makes of the signature, the comments at the parameters and the docstring. Raises BadInput."""
-    from fastcore.funccall import get_schema
+    """What fastcore makes of the signature, the comments at the parameters and the docstring. Raises BadInput.
 
-    try:
-        made: Json = json.loads(
-            json.dumps(get_schema(function, pname="parameters", evalable=True, name=name))
-        )
-    except AssertionError:
+    Types that it does not know (choices, enums, dates, classes in classes) are pydantic's to describe.
+    """
+    bare = function.func if isinstance(function, partial) else function
+    if not (bare.__doc__ or "").strip():
         raise BadInput(
             f"The tool {name} has no docstring, by which the model would know what it is for",
             f'Say it in a line: def {name}(…): "What it does."',
-        ) from None
+        )
+    try:
+        made = _described(function, bare, name)
+        _validator().check_schema(made["parameters"])
+    except BadInput:
+        raise
     except Exception as error:
         raise BadInput(
-            f"The tool {name} cannot be described to a model: {' '.join(str(error).split())}",
+            f"The tool {name} cannot be described to a model: {' '.join(str(error).split())[:200]}",
             f"Give each parameter of {name} a type, such as int, str or list[str].",
         ) from None
     return made
+
+
+def _described(function: Function, bare: Function, name: str) -> Json:
+    from fastcore.docments import docments
+    from fastcore.funccall import get_schema, handle_type
+
+    parameters = inspect.signature(function).parameters
+    for one in parameters.values():
+        if one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            raise BadInput(
+                f"The tool {name} has the parameter {one}, which a model cannot give by name",
+                "Write a function around it whose parameters all have names and types.",
+            )
+    rich = rich_types(function)
+    if not rich and not isinstance(function, partial):
+        plain: Json = json.loads(
+            json.dumps(get_schema(function, pname="parameters", evalable=True, name=name))
+        )
+        return plain
+    documents = docments(_routine(bare), full=True)
+    hints = get_type_hints(_routine(bare))
+    properties: dict[str, Json] = {}
+    defs: Json = {}
+    for one in parameters.values():
+        if one.name in rich:
+            form = rich[one.name].json_schema()
+            defs |= form.pop("$defs", {})
+        else:
+            form = handle_type(hints.get(one.name, inspect.Parameter.empty), defs)
+        told = documents.get(one.name)
+        default = {} if one.default is one.empty else {"default": _default(one.default)}
+        properties[one.name] = {"description": (told and told.docment) or "", **form, **default}
+    made: Json = {"type": "object", "properties": properties}
+    made["required"] = [one.name for one in parameters.values() if one.default is one.empty]
+    if defs:
+        made["$defs"] = defs
+    return {"name": name, "description": str(bare.__doc__), "parameters": made}
+
+
+def _routine(function: Function) -> Any:
+    """What has the signature: of an object that can be called, its method."""
+    plain = inspect.isroutine(function) or inspect.isclass(function) or hasattr(function, "__wrapped__")
+    return function if plain else type(function).__call__
+
+
+def _default(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return str(value)
+
+
+PLAIN = (str, int, float, bool, list, dict, set, tuple, type(None), Path, bytes, Decimal, UUID)
+
+
+def rich_types(function: Function) -> dict[str, Any]:
+    """By parameter, what describes and checks a type that is not made of Python's plain ones alone."""
+    from pydantic import TypeAdapter
+
+    bare = function.func if isinstance(function, partial) else function
+    hints = get_type_hints(_routine(bare))
+    names = inspect.signature(function).parameters
+    return {name: TypeAdapter(hint) for name, hint in hints.items() if name in names and not _is_plain(hint)}
+
+
+def _is_plain(hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType) or (isinstance(origin, type) and origin in PLAIN):
+        return all(one is Ellipsis or _is_plain(one) for one in inner)
+    return hint in PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +210,6 @@ def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
 
     The function may return an awaitable. It raises what the tool raises.
     """
-    from fastcore.funccall import call_func
-
     function = tools.functions.get(call.name)
     if function is None:
         there = ", ".join(tools.functions) or "none"
@@ -134,17 +221,36 @@ def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
     wrong = misfit(given, json.loads(definition)["function"]["parameters"])
     if wrong:
         return Failed(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
-    return lambda: call_func(function, given)
+    return partial(_called, function, given)
+
+
+def _called(function: Function, given: Json) -> Any:
+    """What the function returns for these arguments; of a generator, all that it yields."""
+    from fastcore.funccall import call_func
+
+    rich = rich_types(function)
+    whole = {
+        name: rich[name].validate_json(json.dumps(value)) if name in rich else value
+        for name, value in given.items()
+    }
+    # fastcore would make objects of dicts; those of rich types are made already.
+    value = function(**whole) if rich else call_func(function, whole)
+    return list(value) if inspect.isgenerator(value) else value
+
+
+def _validator() -> Any:
+    """Imported at first use, since it takes a while."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator
 
 
 def misfit(given: Json, schema: Json) -> str:
     """What of the arguments does not fit the schema; "" if all do."""
-    from jsonschema import Draft202012Validator
-
     unknown = [name for name in given if name not in schema.get("properties", {})]
     if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
         return f"there is no parameter {', '.join(map(repr, unknown))}"
-    for error in Draft202012Validator(schema).iter_errors(given):
+    for error in _validator()(schema).iter_errors(given):
         where = ".".join(map(str, error.absolute_path))
         return f"{where}: {error.message}" if where else str(error.message)
     return ""
@@ -152,11 +258,16 @@ def misfit(given: Json, schema: Json) -> str:
 
 def told(value: Any) -> Content:
     """What a tool returned, or why it failed, as the model is told."""
-    if isinstance(value, Failed):
-        return f"Error: {value.why}"
-    if isinstance(value, BaseException):
-        return f"Error: {type(value).__name__}: {value}"
-    return parts.result(value)
+    return f"Error: {value.why}" if isinstance(value, Failed) else parts.result(value)
+
+
+def failed(error: BaseException) -> Failed:
+    """What the model is told of an exception."""
+    try:
+        text = str(error)
+    except Exception:  # its own text may fail as well
+        text = ""
+    return Failed(": ".join(filter(None, (type(error).__name__, text))))
 
 
 def is_async(function: Function | None) -> bool:
@@ -165,25 +276,32 @@ def is_async(function: Function | None) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
 
 
-async def awaited(value: Awaitable[Any]) -> Any:
-    """The value, or the exception, as a value."""
+async def awaited(work: Callable[[], Any]) -> Any:
+    """What the work gives, awaited if need be; whatever it raises as a `Failed`, but for our own cancelling.
+
+    Even SystemExit, which would end the event loop and with it every chat.
+    """
     try:
-        return await value
-    except Exception as error:
-        return error
+        value = work()
+        return await value if inspect.isawaitable(value) else value
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return failed(error)
+    except BaseException as error:
+        return failed(error)
 
 
-def stand_ins(calls: Sequence[ToolCall], known: Iterable[str]) -> tuple[str, ...]:
-    """Definitions for tools that a conversation has called and nobody has defined here.
+def stand_ins(calls: Sequence[ToolCall]) -> tuple[str, ...]:
+    """Definitions for the tools that a conversation has called, where nobody has defined any.
 
     A request with calls and no tools is refused, or given a made-up tool by litellm, which costs the cache.
     """
     keys: dict[str, dict[str, Json]] = {}
-    there = set(known)
     for call in calls:
-        if call.name not in there:
-            given = json.loads(call.arguments or "{}")
-            keys.setdefault(call.name, {}).update({name: {} for name in given})
+        given = json.loads(call.arguments or "{}")
+        keys.setdefault(call.name, {}).update({name: {} for name in given})
     return tuple(
         json.dumps(
             {

@@ -5,12 +5,11 @@ Made of tags and attributes that an untrusted notebook keeps: class, title, inli
 
 from __future__ import annotations
 
-import math
 import time
 
 from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
-from ipycachechat.core.usage import Ledger
+from ipycachechat.core.words import count, money, share
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
@@ -21,24 +20,6 @@ _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow
 
 
 FREE = "nothing to pay"
-
-
-def count(tokens: int | None) -> str:
-    """Tokens with thousands apart, or "unknown"."""
-    return "unknown" if tokens is None else f"{tokens:,}"
-
-
-def money(dollars: float | None) -> str:
-    """US dollars to the thousandth of a cent, or "unknown"."""
-    if dollars is None:
-        return "unknown"
-    sign = "-" if dollars < 0 else ""
-    return f"{sign}${abs(dollars):.5f}" if abs(dollars) < 10 else f"{sign}${abs(dollars):,.2f}"
-
-
-def share(part: float | None) -> str:
-    """A share as a percentage, or "unknown"; 100% is all of it, not nearly all."""
-    return "unknown" if part is None else f"{math.floor(part * 100)}%"
 
 
 def clock(seconds: float) -> str:
@@ -53,6 +34,7 @@ def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
     free = bill.paid == 0 and usage.input != 0
     return [
         ("model", turn.model),
+        *([("requests", f"{done.requests}")] if done.requests > 1 else []),
         ("read", f"{count(usage.read)} ({share(usage.share_read)})"),
         ("written", written),
         ("fresh", count(usage.fresh)),
@@ -97,7 +79,9 @@ def to_html(done: Done) -> str:
     if done.turn is None:
         return ""
     told = facts(done.turn, done)
-    shown = [_sentence(name, value) for name, value in told if name != "input" and value != FREE]
+    shown = [
+        _sentence(name, value) for name, value in told if name not in ("input", "requests") and value != FREE
+    ]
     rows = [
         Tr(Td(name, style="text-align:left"), Td(value, style="text-align:right")) for name, value in told
     ]
@@ -123,21 +107,3 @@ def _sentence(name: str, value: str) -> str:
         "saved": f"saved {value}",
         "warm until": f"warm until {value}",
     }.get(name, f"{name} {value}" if value in ("unknown", "not billed") else f"{value} {name}")
-
-
-def totals(ledger: Ledger) -> tuple[str, str]:
-    """All requests of the kernel: a line of tokens, a line of money."""
-    tokens, at_least = ledger.tokens, "at least " if ledger.unknown_tokens else ""
-    missing = (
-        f" ({ledger.unknown_tokens} of {ledger.requests} requests unknown)" if ledger.unknown_tokens else ""
-    )
-    first = (
-        f"{at_least}{count(tokens.input)} tokens in: {count(tokens.read)} read, {count(tokens.written)} written, "
-        f"{count(tokens.fresh)} fresh; {count(tokens.output)} answered{missing}"
-    )
-    if ledger.requests and ledger.unknown_cost == ledger.requests:
-        return first, "cost unknown"
-    least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
-    paid = least if ledger.unknown_cost else money(ledger.paid)
-    saved = f"saved {money(ledger.saved)}" + " on the others" * bool(ledger.unknown_cost)
-    return first, f"cost {paid}, {saved}"

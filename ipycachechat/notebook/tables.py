@@ -9,8 +9,9 @@ from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row
 from ipycachechat.core.reason import ADVICE, Cause, Reason
 from ipycachechat.core.usage import Cost, Usage
+from ipycachechat.core.words import count, money
 from ipycachechat.notebook import markdown
-from ipycachechat.notebook.badge import clock, count, money
+from ipycachechat.notebook.badge import clock
 
 NOBODY_KNOWS = (
     "nobody can tell whether more could have been read: this provider promises nothing of its cache"

@@ -13,7 +13,7 @@ from wire import Call, Reply, WireServer
 from wire.replies import default_reply
 
 import ipycachechat
-from ipycachechat import chat
+from ipycachechat import base_chat, chat
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -30,7 +30,12 @@ def knowing(server: WireServer) -> Any:
     server.always = default_reply
 
 
-EXAMPLES = [one for one in doctest.DocTestFinder(exclude_empty=True).find(chat) if one.examples]
+EXAMPLES = [
+    one
+    for module in (chat, base_chat)
+    for one in doctest.DocTestFinder(exclude_empty=True).find(module)
+    if one.examples
+]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)

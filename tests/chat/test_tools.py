@@ -311,7 +311,11 @@ def test_stopped_in_a_tool_the_whole_steps_stay(server: WireServer) -> None:
     with pytest.raises(KeyboardInterrupt):
         chat("hi")
     roles = [message["role"] for message in chat.hist]
-    assert roles == ["user", "assistant", "tool"]
+    assert roles == ["user", "assistant", "tool", "assistant"]
+    assert chat.hist[-1] == {
+        "role": "assistant",
+        "content": "and now",
+    }  # its call has no result, so there is none
     assert chat.dialogue.history.now.turns[-1].state is State.INTERRUPTED
     assert chat("and?").text
 

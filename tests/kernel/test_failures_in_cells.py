@@ -38,7 +38,7 @@ def started(server: WireServer) -> Iterator[Kernel]:
         kernel.run("%%chat\nThe first turn", "first")
         kernel.run(
             "import os\nkeys = dict(os.environ)\ndef turns(): return get_ipython().magics_manager.registry["
-            "'ChatMagics'].session.chat.history.now.turns"
+            "'ChatMagics'].session.dialogue.history.now.turns"
         )
         yield kernel
 
@@ -278,7 +278,7 @@ def test_keys_are_in_no_output(server: WireServer) -> None:
             "%chat",
             "%chat history",
             "%config ChatMagics",
-            "get_ipython().magics_manager.registry['ChatMagics'].session.chat.__dict__",
+            "get_ipython().magics_manager.registry['ChatMagics'].session.dialogue.__dict__",
         ):
             seen.append(kernel.run(code))
         server.script(Reply(fault=HttpError(401, f"Incorrect API key provided: {secret}")))

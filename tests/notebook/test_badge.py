@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ipycachechat.core import words
 from ipycachechat.core.conversation import Message, State, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
@@ -54,7 +55,7 @@ def test_an_answer_that_broke_off_says_so() -> None:
     ],
 )
 def test_money(dollars: float | None, shown: str) -> None:
-    assert badge.money(dollars) == shown
+    assert words.money(dollars) == shown
 
 
 class Tags(HTMLParser):

@@ -1,0 +1,43 @@
+"""Numbers in words: tokens, money, shares. What is unknown reads so."""
+
+from __future__ import annotations
+
+import math
+
+from ipycachechat.core.usage import Ledger
+
+
+def count(tokens: int | None) -> str:
+    """Tokens with thousands apart, or "unknown"."""
+    return "unknown" if tokens is None else f"{tokens:,}"
+
+
+def money(dollars: float | None) -> str:
+    """US dollars to the thousandth of a cent, or "unknown"."""
+    if dollars is None:
+        return "unknown"
+    sign = "-" if dollars < 0 else ""
+    return f"{sign}${abs(dollars):.5f}" if abs(dollars) < 10 else f"{sign}${abs(dollars):,.2f}"
+
+
+def share(part: float | None) -> str:
+    """A share as a percentage, or "unknown"; 100% is all of it, not nearly all."""
+    return "unknown" if part is None else f"{math.floor(part * 100)}%"
+
+
+def totals(ledger: Ledger) -> tuple[str, str]:
+    """All requests of the kernel: a line of tokens, a line of money."""
+    tokens, at_least = ledger.tokens, "at least " if ledger.unknown_tokens else ""
+    missing = (
+        f" ({ledger.unknown_tokens} of {ledger.requests} requests unknown)" if ledger.unknown_tokens else ""
+    )
+    first = (
+        f"{at_least}{count(tokens.input)} tokens in: {count(tokens.read)} read, {count(tokens.written)} written, "
+        f"{count(tokens.fresh)} fresh; {count(tokens.output)} answered{missing}"
+    )
+    if ledger.requests and ledger.unknown_cost == ledger.requests:
+        return first, "cost unknown"
+    least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
+    paid = least if ledger.unknown_cost else money(ledger.paid)
+    saved = f"saved {money(ledger.saved)}" + " on the others" * bool(ledger.unknown_cost)
+    return first, f"cost {paid}, {saved}"

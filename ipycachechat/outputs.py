@@ -1,0 +1,60 @@
+"""What is handed back to Python: answers that are safe to show, and texts that are shown as such."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.core.events import Done
+from ipycachechat.core.forecast import Forecast
+
+if TYPE_CHECKING:
+    from ipycachechat.model.response import Response
+
+
+class Told(str):
+    """A text of several lines that is shown as such."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Plan(Forecast):
+    """What a prompt would read, write and cost; shown as `%chat plan` shows it."""
+
+    def __repr__(self) -> str:
+        from ipycachechat.notebook import tables
+
+        return tables.plan(self)
+
+
+def answered(done: Done) -> Response:
+    """What was said, ready to be shown. Raises what went wrong."""
+    if done.error is not None:
+        raise done.error from None
+    return shown(done)
+
+
+def or_error(found: Done | Exception) -> Response | Exception:
+    if isinstance(found, Exception):
+        return found
+    return found.error or shown(found)
+
+
+def said(done: Done) -> str:
+    """The text of the answer. Raises what went wrong."""
+    if done.error is not None:
+        raise done.error from None
+    return done.turn.answer if done.turn else ""
+
+
+def shown(done: Done) -> Response:
+    from ipycachechat.notebook import markdown
+
+    response: Any = done.response
+    shown: Response = response.shown_by(markdown.bundle)
+    return shown
+
+
+def planned(forecast: Forecast) -> Plan:
+    return Plan(**{one.name: getattr(forecast, one.name) for one in fields(forecast)})
