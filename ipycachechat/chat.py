@@ -166,9 +166,9 @@ class Chat(BaseChat):
         """
         ask = self._next(prompt, per_call)
         if stream:
-            stream = self._streamed(ask)
-            self._open = weakref.ref(stream)
-            return stream
+            pieces = self._streamed(ask)
+            self._open = weakref.ref(pieces)
+            return pieces
         return answered(self._wait(lambda tell: self.dialogue.send(ask, tell)))
 
     def _streamed(self, ask: Ask) -> Iterator[Any]:

@@ -190,10 +190,8 @@ class ChatMagics(Magics):
         print(f"lifetime: {self.ttl}")  # noqa: T201
 
     def _plan(self, text: str) -> None:
-        prompt = fill(text, self._names)
-        print(
-            tables.plan(self.session.wait(lambda tell: self.session.dialogue.plan(self._next(prompt), tell)))
-        )
+        ask, dialogue = self._next(fill(text, self._names)), self.session.dialogue
+        print(tables.plan(self.session.wait(lambda tell: dialogue.plan(ask, tell))))  # noqa: T201
 
     def _why(self, which: str) -> None:
         number = self._number("why", which) if which else 0

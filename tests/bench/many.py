@@ -1,6 +1,6 @@
 """How long `map` takes beside the shortest time that there is: 64 prompts on a prefix of 20,000 tokens.
 
-    python tests/bench/many.py
+    python tests/bench/many.py [--short]
 
 The shortest: one prompt alone until its answer begins, from then on always n under way, and no time for anything
 but the provider's.
@@ -41,7 +41,7 @@ def main() -> None:
         )
         chat = Chat("anthropic/claude-sonnet-5", words(20_000))
         chat.plan("so that litellm is there")
-        for n in (4, 8, 16):
+        for n in (16,) if "--short" in sys.argv else (4, 8, 16):
             server.clear()
             server.forget()
             fork = chat.fork()
