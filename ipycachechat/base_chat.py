@@ -14,7 +14,7 @@ from ipycachechat.core.conversation import Content
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.usage import Ledger
 from ipycachechat.dialogue import PLACEHOLDER, Dialogue
-from ipycachechat.inputs import check, messages_of, prompt_of, system_text
+from ipycachechat.inputs import check, is_missing, messages_of, prompt_of, system_text
 from ipycachechat.model.loop import BackgroundLoop
 from ipycachechat.model.tools import Tools
 from ipycachechat.model.tools import tools as tools_of
@@ -230,6 +230,10 @@ class BaseChat:
         found: list[Ask | BadInput] = []
         for prompt in prompts:
             try:
+                if is_missing(prompt):
+                    raise BadInput(
+                        "There is no prompt here: the value is missing", "Fill it in, or leave it out."
+                    )
                 found.append(self._next(prompt, per_call))
             except BadInput as error:
                 found.append(error)

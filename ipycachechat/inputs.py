@@ -56,6 +56,13 @@ def check(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:
             ) from None
 
 
+def is_missing(value: Any) -> bool:
+    """Whether it stands for nothing, as in a column with gaps."""
+    return (
+        value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))
+    )
+
+
 def _is_number(value: Any, least: float, most: float) -> bool:
     """Python's numbers and numpy's, but no truth values."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat) or isinstance(value, str):

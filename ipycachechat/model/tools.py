@@ -109,8 +109,8 @@ def _schema(function: Function, name: str) -> Json:
 
     Types that it does not know (choices, enums, dates, classes in classes) are pydantic's to describe.
     """
-    bare = function.func if isinstance(function, partial) else function
-    if not (bare.__doc__ or "").strip():
+    bare = _bare(function)
+    if not _doc(bare):
         raise BadInput(
             f"The tool {name} has no docstring, by which the model would know what it is for",
             f'Say it in a line: def {name}(…): "What it does."',
@@ -140,12 +140,14 @@ def _described(function: Function, bare: Function, name: str) -> Json:
                 "Write a function around it whose parameters all have names and types.",
             )
     rich = rich_types(function)
-    if not rich and not isinstance(function, partial):
-        plain: Json = json.loads(
-            json.dumps(get_schema(function, pname="parameters", evalable=True, name=name))
-        )
-        return plain
-    documents = docments(_routine(bare), full=True)
+    try:
+        documents = docments(_routine(bare), full=True)
+    except (OSError, SyntaxError):  # the source is not there, or not what it was
+        documents = {}
+    if documents and not rich and not isinstance(function, partial):
+        plain = get_schema(bare, pname="parameters", evalable=True, name=name)
+        described: Json = json.loads(json.dumps(plain))
+        return described
     hints = get_type_hints(_routine(bare))
     properties: dict[str, Json] = {}
     defs: Json = {}
@@ -162,13 +164,22 @@ def _described(function: Function, bare: Function, name: str) -> Json:
     made["required"] = [one.name for one in parameters.values() if one.default is one.empty]
     if defs:
         made["$defs"] = defs
-    return {"name": name, "description": str(bare.__doc__), "parameters": made}
+    return {"name": name, "description": _doc(bare), "parameters": made}
 
 
-def _routine(function: Function) -> Any:
+def _bare(function: Function) -> Any:
+    """The function as it was written: without what was given beforehand, or wrapped around it."""
+    return inspect.unwrap(function.func if isinstance(function, partial) else function)
+
+
+def _routine(bare: Any) -> Any:
     """What has the signature: of an object that can be called, its method."""
-    plain = inspect.isroutine(function) or inspect.isclass(function) or hasattr(function, "__wrapped__")
-    return function if plain else type(function).__call__
+    return bare if inspect.isroutine(bare) or inspect.isclass(bare) else type(bare).__call__
+
+
+def _doc(bare: Any) -> str:
+    """The docstring; of an object, that of its class, or of its method."""
+    return (bare.__doc__ or getattr(_routine(bare), "__doc__", "") or "").strip()
 
 
 def _default(value: Any) -> Any:
@@ -185,7 +196,7 @@ def rich_types(function: Function) -> dict[str, Any]:
     """By parameter, what describes and checks a type that is not made of Python's plain ones alone."""
     from pydantic import TypeAdapter
 
-    bare = function.func if isinstance(function, partial) else function
+    bare = _bare(function)
     hints = get_type_hints(_routine(bare))
     names = inspect.signature(function).parameters
     return {name: TypeAdapter(hint) for name, hint in hints.items() if name in names and not _is_plain(hint)}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from wire import Clock, WireServer
+from wire.replies import default_reply
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,7 @@ def _server() -> Iterator[WireServer]:
 def server(_server: WireServer, _no_real_keys: None, monkeypatch: pytest.MonkeyPatch) -> WireServer:
     _server.clear()
     _server.forget()
+    _server.always = default_reply
     for name, value in _server.env().items():
         monkeypatch.setenv(name, value)
     return _server

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_tools import GEMINI, GPT, SONNET
+from calling import GEMINI, GPT, SONNET
 from wire import WireServer
 
 from ipycachechat import Chat

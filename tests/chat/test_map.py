@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from dataclasses import replace
 
+import pandas
 import pytest
-from test_tools import GEMINI, GPT, SONNET, calls, look
+from calling import GEMINI, GPT, SONNET, calls, look
 from wire import HttpError, Reply, WireServer, words
+from wire.replies import default_reply
 
 from ipycachechat import AsyncChat, Chat, ChatError
 from ipycachechat.core.errors import BadInput
@@ -36,12 +38,7 @@ def test_many_prompts_write_their_prefix_once_and_all_others_read_it(
 @pytest.mark.parametrize("n", [1, 8, 100])
 def test_so_many_are_asked_at_a_time_and_the_first_alone(server: WireServer, n: int) -> None:
     server.always = lambda call: Reply(("one ", "two"), first_delay=0.02, chunk_delay=0.05)
-    try:
-        Chat(SONNET, PREFIX).map(["q"] * 24, n=n, progress=False)
-    finally:
-        from wire.replies import default_reply
-
-        server.always = default_reply
+    Chat(SONNET, PREFIX).map(["q"] * 24, n=n, progress=False)
     spans = [(request.started, request.ended or 0.0) for request in server.requests]
     most = max(sum(start <= at < end for start, end in spans) for at, _ in spans)
     assert most <= n and (most > 1 or n == 1)
@@ -50,8 +47,10 @@ def test_so_many_are_asked_at_a_time_and_the_first_alone(server: WireServer, n: 
 
 
 def test_a_failure_is_a_value_and_the_next_one_leads(server: WireServer) -> None:
+    server.always = lambda call: replace(default_reply(call), first_delay=0.1)
     server.script(Reply(fault=HttpError(529)))
-    found = Chat(SONNET, PREFIX).map(["a", "", "b", "c"], progress=False, n=2)
+    found = Chat(SONNET, PREFIX).map(["a", "", "b", "c"], progress=False, n=4)
+    assert sum(bool(request.bill and request.bill.written) for request in server.requests) == 1
     first, empty, *rest = found
     assert isinstance(first, ChatError) and isinstance(empty, BadInput)
     assert [one.text for one in rest] == ["Reply 1: you said b", "Reply 1: you said c"]  # type: ignore[union-attr]
@@ -67,24 +66,39 @@ def test_nothing_to_ask_gives_nothing_and_no_number_is_refused(server: WireServe
 @pytest.mark.parametrize("model", [SONNET, GEMINI, GPT])
 def test_each_prompt_may_call_tools(server: WireServer, model: str) -> None:
     server.always = lambda call: Reply("done") if call.answers else calls(("look", {"q": call.said}))
-    try:
-        found = Chat(model, PREFIX, tools=[look]).map(["a", "b", "c"], progress=False)
-    finally:
-        from wire.replies import default_reply
-
-        server.always = default_reply
+    found = Chat(model, PREFIX, tools=[look]).map(["a", "b", "c"], progress=False)
     assert [one.text for one in found] == ["done"] * 3  # type: ignore[union-attr]
     assert len(server.requests) == 6
 
 
 def test_the_column_of_a_dataframe_will_do(server: WireServer) -> None:
-    class Column:
-        """As a column is: iterable, with no length that means anything here."""
+    frame = pandas.DataFrame({"q": ["a", None, "b"]})
+    chat = Chat(SONNET)
+    first, missing, last = chat.map(frame.q, progress=False)
+    assert (first.text, last.text) == ("Reply 1: you said a", "Reply 1: you said b")  # type: ignore[union-attr]
+    assert isinstance(missing, BadInput) and len(server.requests) == 2
+    for wrong in (frame, "abc", {"a": 1}, 5):
+        with pytest.raises(BadInput):
+            chat.map(wrong, progress=False)  # type: ignore[arg-type]
 
-        def __iter__(self) -> Any:
-            return iter(["a", "b"])
 
-    assert len(Chat(SONNET).map(Column(), progress=False)) == 2
+@pytest.mark.parametrize("first", [Reply("done", thinking="well"), calls(("look", {"q": "a"}))])
+def test_a_thought_or_a_call_is_a_beginning_too(server: WireServer, first: Reply) -> None:
+    """What comes long after it is not waited for."""
+    server.script(replace(first, text=("w ",) * 2 if first.thinking else "", chunk_delay=0.4))
+    Chat(SONNET, PREFIX, tools=[look], think="low").map(["a", "b"], progress=False)
+    lead, other = server.requests[:2]
+    assert lead.ended is not None and other.started < lead.ended or first.tool_calls
+
+
+def test_what_it_cost_is_what_all_of_them_cost(server: WireServer) -> None:
+    chat = Chat(SONNET, PREFIX)
+    chat.map(["a", "b", "c"], progress=False)
+    assert chat.usage.paid == pytest.approx(chat.dialogue.engine.ledger.paid) and chat.usage.paid > 0
+    assert chat.usage.saved == pytest.approx(chat.dialogue.engine.ledger.saved)
+    unknown = Chat("openai/mine-own", PREFIX)
+    unknown.map(["a", "b"], progress=False)
+    assert unknown.usage.unknown_cost == 2
 
 
 def test_it_can_be_awaited_and_shows_how_far_it_is(

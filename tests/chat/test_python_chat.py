@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
-from test_tools import GEMINI, GPT, SONNET, calls, fetch, look
+from calling import GEMINI, GPT, SONNET, calls, fetch, look
 from wire import Drop, HttpError, Reply, WireServer, words
 
 from ipycachechat import AsyncChat, Chat, ChatError, register_model
@@ -123,7 +126,7 @@ import json, sys
 from ipycachechat import Chat
 saved = json.load(open(sys.argv[1]))
 sys.path.insert(0, "tests/chat")
-from test_tools import look, fetch
+from calling import look, fetch
 chat = Chat(saved["model"], saved["system"], tools=[look, fetch], hist=saved["hist"], think=saved["think"])
 chat("go on")
 assert json.dumps(chat.hist[: len(saved["hist"])]) == json.dumps(saved["hist"])
@@ -426,3 +429,143 @@ def test_setting_the_history_can_be_undone(server: WireServer) -> None:
     assert len(chat.hist) == 2
     assert chat.undo() and len(chat.hist) == 4
     assert not chat.undo()
+
+
+# Several at once
+
+
+@pytest.mark.parametrize("model", [SONNET, GEMINI, GPT])
+def test_chats_in_many_threads_do_not_disturb_each_other(server: WireServer, model: str) -> None:
+    wrong: list[object] = []
+
+    def talk(n: int) -> None:
+        chat = Chat(model)
+        for turn in range(4):
+            try:
+                assert chat(f"{n}.{turn}").text == f"Reply {turn + 1}: you said {n}.{turn}"
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=talk, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def test_two_streams_can_be_read_by_turns(server: WireServer) -> None:
+    one, other = Chat(SONNET), Chat(SONNET)
+    pairs = list(zip(one("a", stream=True), other("b", stream=True), strict=True))
+    assert [response.text for response in pairs[-1]] == ["Reply 1: you said a", "Reply 1: you said b"]
+
+
+def test_a_chat_beside_an_async_one(server: WireServer) -> None:
+    async def both() -> list[str]:
+        stream = await AsyncChat(SONNET)("a", stream=True)
+        texts = [Chat(SONNET)("b").text async for _ in stream]
+        return texts
+
+    assert {*asyncio.run(both())} == {"Reply 1: you said b"}
+
+
+def test_one_stream_at_a_time(server: WireServer) -> None:
+    chat = Chat(SONNET, tools=[look])
+    server.script(calls(("look", {"q": "a"}), text="so"), Reply("done"))
+    stream = chat("first", stream=True)
+    next(stream)
+    with pytest.raises(BadInput, match="still open"):
+        chat("second")
+    assert list(stream)[-1].text == "done"
+    assert chat("second").text.startswith("Reply 2")
+
+
+def test_a_loop_is_there_while_there_are_chats(server: WireServer) -> None:
+    def there() -> int:
+        return sum(thread.name == "ipycachechat" for thread in threading.enumerate())
+
+    gc.collect()
+    before = there()
+    chats = [Chat(SONNET) for _ in range(5)]
+    for chat in chats:
+        chat("hi")
+    assert there() == max(before, 1)
+    fork = chats[0].fork()
+    del chats, chat
+    gc.collect()
+    assert fork("still there?").text
+    del fork
+    gc.collect()
+    assert there() == before
+
+
+# What is shown and foreseen
+
+
+def test_whatever_is_handed_out_is_safe_to_show(server: WireServer) -> None:
+    server.script(Reply(tuple("<script>x</script> and so on".split(" ")), chunk_delay=0.05))
+    chat = Chat(SONNET)
+    for n, _ in enumerate(chat("hi", stream=True)):
+        if n > 1:
+            break
+    assert chat.last is not None
+    assert "<script" not in str(chat.last._repr_mimebundle_()["text/html"])
+
+
+def test_the_plan_knows_of_the_settings(server: WireServer) -> None:
+    chat = Chat(SONNET, system=words(3000), cache=False)
+    expected = chat.plan("hi").expected
+    assert expected.written == 0
+    assert chat.plan("hi", cache=True).expected.written > 2000
+    assert "tokens in" in repr(chat.plan(pandas.DataFrame({"a": [1]})))
+    assert Chat(SONNET, hist=["a", "b", "c"]).plan().expected.input > 0
+    assert not server.requests
+
+
+def test_thinking_with_tools_is_another_cache_at_openai(server: WireServer) -> None:
+    chat = Chat(GPT, system=words(3000), tools=[look])
+    chat("hi")
+    chat("and?", think="low")
+    chat("so?")
+    for request, booked in zip(server.requests, chat.dialogue.engine.booked, strict=True):
+        assert request.bill is not None and (booked.expected.read > 0) == (request.bill.read > 0)
+
+
+def test_a_new_history_keeps_the_turns_that_are_the_same(server: WireServer) -> None:
+    chat = Chat(SONNET, tools=[look])
+    server.script(calls(("look", {"q": "a"})), Reply("done"))
+    chat("hi")
+    chat("and?")
+    chat.hist = chat.hist[:4]
+    (turn,) = chat.dialogue.history.now.turns
+    assert turn.model == SONNET and turn.usage.input
+    chat.tools = None
+    chat("or?")
+    assert [tool["name"] for tool in server.requests[-1].body["tools"]] == ["look"]
+    assert "not available" not in str(server.requests[-1].body["tools"])
+
+
+def test_an_empty_result_is_no_empty_message(server: WireServer) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    hist: list[Any] = [
+        "hi",
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": ""},
+        "done",
+    ]
+    assert Chat(SONNET, hist=hist)("and?").text
+    twice = {**hist[1], "tool_calls": [call, call]}
+    with pytest.raises(BadInput, match="same id"):
+        Chat(SONNET, hist=["hi", twice, hist[2], hist[2]])
+
+
+def test_what_a_tool_does_to_its_chat_is_not_undone(server: WireServer) -> None:
+    def forget(q: str) -> str:
+        "Forget."
+        chat.hist = []
+        return "forgotten"
+
+    server.script(calls(("forget", {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, hist=["old", "yes"], tools=[forget])
+    chat("hi")
+    assert [message["content"] for message in chat.hist if message["role"] == "user"] == ["hi"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import pytest
+from calling import GEMINI, GPT, SONNET, look
 from pydantic import BaseModel, Field
-from test_tools import GEMINI, GPT, SONNET, look
 from wire import Reply, WireServer, words
 
 from ipycachechat import AsyncChat, Chat
@@ -101,3 +102,34 @@ def test_what_is_no_schema_is_refused(server: WireServer, schema: Any) -> None:
 def test_it_can_be_awaited(server: WireServer) -> None:
     server.script(Reply('{"n": 2}'))
     assert asyncio.run(AsyncChat(SONNET).structured("Tell me", later)) == 3  # type: ignore[comparison-overlap]
+
+
+def test_a_question_that_waits_is_answered_and_stays(server: WireServer) -> None:
+    server.script(Reply("Paris!"), Reply('{"name": "Paris", "people": 5}\nHope that helps!'))
+    chat = Chat(SONNET, hist=["hi", "Hello", "The largest city?"])
+    assert chat.structured(None, City).name == "Paris"
+    assert [message["role"] for message in chat.hist] == ["user", "assistant"] * 3
+    assert chat.hist[2]["content"].startswith("The largest city?")
+
+
+def test_the_last_of_several_values_in_fences_counts(server: WireServer) -> None:
+    server.script(
+        Reply(
+            'First\n```json\n{"name": "Oslo", "people": 1}\n```\nno:\n```\n{"name": "Rome", "people": 2}\n```'
+        )
+    )
+    assert Chat(SONNET).structured("Tell me", City).name == "Rome"
+
+
+def test_a_function_runs_on_the_callers_thread_and_may_fail_as_it_likes(server: WireServer) -> None:
+    def where(n: int) -> object:
+        if n:
+            raise SystemExit(n)
+        return threading.current_thread()
+
+    server.script(Reply('{"n": 0}'), Reply('{"n": 1}'))
+    chat = Chat(SONNET)
+    assert chat.structured("Tell me", where) is threading.current_thread()
+    with pytest.raises(SystemExit):
+        chat.structured("Tell me", where)
+    assert chat("and?").text

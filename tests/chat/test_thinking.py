@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from test_tools import GEMINI, GPT, SONNET, calls, exact, look
+from calling import GEMINI, GPT, SONNET, calls, exact, look
 from wire import Bill, Reply, WireServer, words
 
 from ipycachechat import Chat

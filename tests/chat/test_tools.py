@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import threading
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import pytest
-from wire import Reply, WireServer, count, words
+from calling import GEMINI, GPT, SONNET, calls, exact, fetch, look
+from pydantic import BaseModel
+from wire import HttpError, Reply, WireServer, words
 from wire.replies import ToolCall
 
 from ipycachechat import AsyncChat, Chat
 from ipycachechat.core.conversation import State
-from ipycachechat.core.errors import BadInput, ContextTooLong
-from ipycachechat.dialogue import Dialogue
-
-SONNET, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"
-
-
-def look(
-    q: str,  # what to look for
-    most: int = 3,  # results at most
-) -> str:
-    "Look something up."
-    return f"{q}: {words(40)}"
-
-
-async def fetch(
-    n: int,  # which one
-) -> dict[str, int]:
-    "Fetch one of them."
-    await asyncio.sleep(0.05)
-    return {"n": n}
-
-
-def calls(*given: tuple[str, Any], text: str = "") -> Reply:
-    return Reply(text, tool_calls=tuple(ToolCall(name, arguments) for name, arguments in given))
-
-
-def exact(chat: Chat | AsyncChat, server: WireServer) -> None:
-    """Let the chat's engine count with the server's own tokenizer, on its clock."""
-
-    def sized(text: str) -> int:
-        import json
-
-        if not text.startswith('{"type":"function"'):
-            return count(text)
-        given = json.loads(text)["function"]
-        bare = {"name": given["name"], "input_schema": given["parameters"], "type": "custom"}
-        return count(json.dumps({**bare, "description": given["description"]}, separators=(",", ":")))
-
-    chat.dialogue = Dialogue(chat.dialogue.history.now, clock=lambda: server.clock.now, count=sized)
+from ipycachechat.core.errors import BadInput, ChatError, ContextTooLong
 
 
 def test_the_model_is_told_of_signature_and_comments(server: WireServer) -> None:
@@ -381,3 +350,271 @@ def test_too_long_a_conversation_names_its_largest_turns(narrow: WireServer) -> 
     assert "Largest: turn 2 (≈" in raised.value.todo and "this one (≈" in raised.value.todo
     assert "fork" in raised.value.todo and len(str(raised.value).splitlines()) == 2
     assert len(chat.hist) == 4
+
+
+# Functions of every kind
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Inner:
+    z: int
+
+
+@dataclass
+class Outer:
+    inner: Inner
+
+
+class Model(BaseModel):
+    data: int
+
+
+class Thing:
+    def method(self, q: str) -> str:
+        "A method."
+        return f"method {q}"
+
+    def __call__(self, q: str) -> str:
+        "An object."
+        return f"object {q}"
+
+
+def choice(q: Literal["a", "b"]) -> str:
+    "Choose."
+    return q
+
+
+def rich(
+    x: Model,  # a model
+    o: Outer,
+    c: Colour = Colour.RED,
+    day: date | None = None,
+    many: list[Inner] | None = None,
+) -> str:
+    "Take all kinds."
+    return repr((x, o, c, day, many))
+
+
+def add(a: int, b: int) -> int:
+    "Add."
+    return a + b
+
+
+@lru_cache
+def cached(q: str) -> str:
+    "Remember."
+    return f"cached {q}"
+
+
+def three(n: int) -> Iterator[int]:
+    "Count."
+    yield from range(n)
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "arguments", "told"),
+    [
+        (choice, "choice", {"q": "a"}, "a"),
+        (choice, "choice", {"q": "z"}, "Error: The arguments do not fit: q: 'z' is not one of ['a', 'b']"),
+        (
+            rich,
+            "rich",
+            {"x": {"data": 1}, "o": {"inner": {"z": 2}}, "c": "red", "day": "2026-01-02", "many": [{"z": 3}]},
+            "(Model(data=1), Outer(inner=Inner(z=2)), <Colour.RED: 'red'>, datetime.date(2026, 1, 2), [Inner(z=3)])",
+        ),
+        (
+            rich,
+            "rich",
+            {"x": {"data": 1}, "o": {"inner": {"z": "k"}}},
+            "Error: The arguments do not fit: o.inner.z",
+        ),
+        (Thing().method, "method", {"q": "a"}, "method a"),
+        (Thing(), "Thing", {"q": "a"}, "object a"),
+        (partial(add, b=3), "add", {"a": 1}, "4"),
+        (cached, "cached", {"q": "a"}, "cached a"),
+        (three, "three", {"n": 3}, "[0, 1, 2]"),
+    ],
+)
+def test_functions_of_every_kind(
+    server: WireServer, tool: Any, name: str, arguments: dict[str, Any], told: str
+) -> None:
+    server.script(calls((name, arguments)), Reply("done"))
+    chat = Chat(SONNET, tools=[tool])
+    assert chat("hi").text == "done"
+    assert chat.hist[2]["content"].startswith(told)
+
+
+def test_parameters_that_cannot_be_named_are_refused() -> None:
+    def many(*q: str) -> str:
+        "Take many."
+        return ""
+
+    def first(q: str, /) -> str:
+        "Take the first."
+        return q
+
+    for function in (many, first):
+        with pytest.raises(BadInput, match="cannot give by name"):
+            Chat(SONNET, tools=[function])
+    with pytest.raises(BadInput, match="no JSON schema"):
+        Chat(SONNET, tools=[{"name": "x", "parameters": {"type": "objct"}}])
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+async def leaves_too(q: str) -> str:
+    "Leave."
+    raise SystemExit(3)
+
+
+async def cancelled(q: str) -> str:
+    "Be cancelled by somebody else."
+    raise asyncio.CancelledError
+
+
+def unspeakable(q: str) -> str:
+    "Fail."
+    raise Unspeakable
+
+
+def returned(q: str) -> Exception:
+    "Return one."
+    return ValueError("data")
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (leaves_too, "Error: SystemExit: 3"),
+        (cancelled, "Error: CancelledError"),
+        (unspeakable, "Error: Unspeakable"),
+        (returned, "ValueError: data"),
+    ],
+)
+def test_nothing_that_a_tool_does_ends_the_chat(server: WireServer, tool: Any, told: str) -> None:
+    server.script(calls((tool.__name__, {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, tools=[tool])
+    assert chat("hi").text == "done" and chat.hist[2]["content"] == told
+    assert chat("and?").text and chat.usage.requests == 3
+
+
+def test_stopped_in_the_first_step_what_was_said_and_done_stays(server: WireServer) -> None:
+    def stop(q: str) -> str:
+        "Stop."
+        raise KeyboardInterrupt
+
+    server.script(calls(("look", {"q": "a"}), ("stop", {"q": "b"}), text="Let me look."))
+    chat = Chat(SONNET, tools=[look, stop])
+    with pytest.raises(KeyboardInterrupt):
+        chat("hi")
+    user, answer, result = chat.hist
+    assert answer["content"] == "Let me look." and [
+        call["function"]["name"] for call in answer["tool_calls"]
+    ] == ["look"]
+    assert result["content"] == look("a") and chat.usage.requests == 1
+    assert chat("go on").text
+
+
+def test_async_tools_are_stopped_with_the_turn(server: WireServer) -> None:
+    ended: list[bool] = []
+
+    async def long(q: str) -> str:
+        "Take long."
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+        return q
+
+    async def stop() -> None:
+        server.script(calls(("long", {"q": "a"})))
+        task = asyncio.create_task(AsyncChat(SONNET, tools=[long])("hi"))
+        while not server.requests or server.requests[0].ended is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.1)
+
+    asyncio.run(stop())
+    assert ended == [True]
+
+
+def test_async_tools_run_on_the_event_loop_of_who_awaits(server: WireServer) -> None:
+    loops: list[Any] = []
+
+    async def where(q: str) -> str:
+        "Say where."
+        loops.append(asyncio.get_running_loop())
+        return q
+
+    async def ask() -> Any:
+        server.script(calls(("where", {"q": "a"})), Reply("done"))
+        await AsyncChat(SONNET, tools=[where])("hi")
+        return asyncio.get_running_loop()
+
+    assert asyncio.run(ask()) is loops[0]
+
+
+def test_calls_with_one_id_get_ids_of_their_own(server: WireServer) -> None:
+    same = Reply(tool_calls=(ToolCall("look", {"q": "a"}, "call_1"), ToolCall("look", {"q": "b"}, "call_1")))
+    server.script(same, same, Reply("done"))
+    chat = Chat("openai/gpt-5.5", tools=[look])
+    chat("hi")
+    ids = [message["tool_call_id"] for message in chat.hist if message["role"] == "tool"]
+    assert len({*ids}) == 4
+    assert chat("and?", model=SONNET).text
+
+
+def test_a_name_that_the_model_made_up_costs_no_cache_and_can_be_sent_back(server: WireServer) -> None:
+    chat = Chat(SONNET, system=words(2000), tools=[look])
+    server.script(calls(("functions.look up!", {"q": "a"})), Reply("done"))
+    chat("hi")
+    chat("and?")
+    assert [tool["name"] for tool in server.requests[-1].body["tools"]] == ["look"]
+    assert "functions_look_up_" in str(server.requests[-1].body["messages"])
+    bill, before = server.requests[-1].bill, server.requests[-2].bill
+    assert bill and before and bill.read == before.prompt
+
+
+def test_too_long_results_of_earlier_turns_are_shortened_too(server: WireServer, narrow: WireServer) -> None:
+    def much(q: str) -> str:
+        "Say much."
+        return words(2600)
+
+    narrow.script(calls(("much", {"q": "a"})), Reply("done"))
+    chat = Chat(SONNET, tools=[much])
+    chat("hi")
+    assert chat(words(500)).text.startswith("Reply 2")
+    assert "characters left out" in chat.hist[2]["content"] and len(chat.hist) == 6
+
+
+def test_the_advice_of_an_error_stays_after_some_steps(server: WireServer) -> None:
+    server.script(
+        calls(("look", {"q": "a"})), Reply(fault=HttpError(429, "Slow down", headers={"retry-after": "7"}))
+    )
+    with pytest.raises(ChatError) as raised:
+        Chat(SONNET, tools=[look])("hi")
+    assert "Wait 7 s" in raised.value.todo and "kept" in raised.value.todo
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_who_cannot_call_is_given_no_tools(server: WireServer) -> None:
+    from ipycachechat import register_model
+
+    record = {"litellm_provider": "openai", "mode": "chat", "supports_vision": True}
+    register_model({"openai/sees-only": record})
+    with pytest.raises(BadInput, match="cannot call tools"):
+        Chat("openai/sees-only", tools=[look])("hi")
+    register_model(
+        {"openai/priced-only": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-6}}
+    )
+    assert Chat("openai/priced-only", tools=[look])("hi").text  # what is not told is unknown
