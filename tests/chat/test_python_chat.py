@@ -399,7 +399,7 @@ def test_leaving_a_stream_early_stops_the_answer_and_keeps_what_came(server: Wir
         stream = await chat("hi", stream=True)
         async for _ in stream:
             break
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         return chat
 
     other = asyncio.run(leave())
