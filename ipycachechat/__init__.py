@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipycachechat.chat import AsyncChat, Chat, register_model
+    from ipycachechat.core import errors
     from ipycachechat.core.errors import ChatError
     from ipycachechat.kernel_chat import get_chat
 
 __version__ = "0.1.0"
-__all__ = ["AsyncChat", "Chat", "ChatError", "get_chat", "register_model"]
+__all__ = ["AsyncChat", "Chat", "ChatError", "errors", "get_chat", "register_model"]
 
 # Where each name is, so that `%load_ext` imports none of it.
 _PLACES = {
     "AsyncChat": "chat",
     "Chat": "chat",
     "ChatError": "core.errors",
+    "errors": "core.errors",
     "get_chat": "kernel_chat",
     "register_model": "chat",
 }
@@ -30,7 +32,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    module = import_module(f"{__name__}.{_PLACES[name]}")
+    return module if name == "errors" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

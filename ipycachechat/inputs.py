@@ -20,7 +20,17 @@ def system_text(text: Any) -> str:
     return text
 
 
-RESERVED = ("stream", "messages", "n", "num_retries", "max_retries", "mock_response", "hist", "client")
+RESERVED = (
+    "stream",
+    "messages",
+    "n",
+    "num_retries",
+    "max_retries",
+    "mock_response",
+    "hist",
+    "client",
+    "base_url",
+)
 
 
 def check(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:

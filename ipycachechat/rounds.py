@@ -104,7 +104,7 @@ class Rounds:
         self.booked: list[Booked] = []
         self.definitions = definitions(ask, past)
         self.exchange: Exchange | None = None
-        """The last request."""
+        """The request under way, or the one that did not come to its end."""
         self.past, self.shortened = past, False
         self._engine, self._to, self._ask, self._tell = engine, aimed(to, ask, past), ask, tell
         self._prepared: Prepared | None = None

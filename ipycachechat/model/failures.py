@@ -78,7 +78,7 @@ def translate(
     if began:
         return Dropped(
             f"The connection to {model} ended in the middle of the answer",
-            "What arrived is kept, marked as interrupted. Run the cell again to ask again.",
+            "What arrived is kept, marked as interrupted. Ask again.",
         )
     if status in (401, 403) or "AuthenticationError" in text or _NO_KEY.search(text):
         if missing_keys:
@@ -88,12 +88,12 @@ def translate(
             )
         return KeyRejected(
             f"{model}: the key was not accepted ({words})",
-            f"Check the key for {provider} in the environment, then run the cell again.",
+            f"Check the key for {provider} in the environment, then ask again.",
         )
     if "ContextWindowExceeded" in text or (status in (400, 413, 500, None) and _TOO_LONG.search(text)):
         return ContextTooLong(
             f"{model}: the conversation is longer than the model takes ({words})",
-            "Take turns away (%chat undo, %chat reset) or choose a larger model (%chat model NAME).",
+            "Take turns away (undo, reset), go on from earlier (fork), or choose a larger model.",
         )
     if "LLM Provider NOT provided" in text:
         return UnknownModel(
@@ -108,15 +108,15 @@ def translate(
     if status == 429:
         after = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
         wait = f"Wait {after} s" if after else "Wait a little"
-        return RateLimited(f"{model}: too many requests ({words})", f"{wait}, then run the cell again.")
+        return RateLimited(f"{model}: too many requests ({words})", f"{wait}, then ask again.")
     if _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text:
         return Unreachable(
             f"{model}: no connection to {provider}",
-            "Check the network (and proxy or base URL, if set), then run the cell again.",
+            "Check the network (and proxy or base URL, if set), then ask again.",
         )
     if isinstance(status, int) and 400 <= status < 500:
         return RequestRefused(
             f"{model}: the request was refused ({words})",
-            "Nothing was added to the conversation. Change what the message names and run again.",
+            "Nothing was added to the conversation. Change what the message names and ask again.",
         )
-    return Overloaded(f"{model}: the provider failed ({words})", "Wait a little, then run the cell again.")
+    return Overloaded(f"{model}: the provider failed ({words})", "Wait a little, then ask again.")

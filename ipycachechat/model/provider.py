@@ -198,14 +198,14 @@ class Exchange:
         if not self._finished:
             raise Dropped(
                 f"The connection to {self.target.model} ended in the middle of the answer",
-                "What arrived is kept, marked as interrupted. Run the cell again to ask again."
+                "What arrived is kept, marked as interrupted. Ask again."
                 if self.text.strip()
-                else "The conversation is as it was. Run the cell again to ask again.",
+                else "The conversation is as it was. Ask again.",
             )
         if not self.text.strip() and not self.message.calls:
             raise EmptyAnswer(
                 f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
-                "The conversation is as it was. Change the prompt, or give it more --max-tokens.",
+                "The conversation is as it was. Change the prompt, or allow a longer answer (max-tokens).",
             )
 
     @property

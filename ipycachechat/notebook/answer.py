@@ -20,7 +20,7 @@ _PLAIN = 'style="white-space:pre-wrap;margin:0.3em 0 0.3em 1.2em;max-height:20em
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Text:
     """A part of the answer."""
 
     text: str
@@ -41,7 +41,7 @@ class Call:
     result: Message | None = None
 
 
-Segment = Said | Thinking | Call
+Segment = Text | Thinking | Call
 
 
 def segments(replies: Iterable[Message]) -> list[Segment]:
@@ -54,7 +54,7 @@ def segments(replies: Iterable[Message]) -> list[Segment]:
             continue
         thought = "\n\n".join(one.text for one in reply.thoughts if one.text)
         found += [Thinking(thought)] if thought.strip() else []
-        found += [Said(reply.text)] if reply.text.strip() else []
+        found += [Text(reply.text)] if reply.text.strip() else []
         found += [Call(call, results.get(call.id)) for call in reply.calls]
     return found
 
@@ -77,7 +77,7 @@ def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
 def to_text(shown: Iterable[Segment]) -> str:
     """The answer as it came; a line for each call."""
     told = (
-        one.text if isinstance(one, Said) else line(one) for one in shown if not isinstance(one, Thinking)
+        one.text if isinstance(one, Text) else line(one) for one in shown if not isinstance(one, Thinking)
     )
     return markdown.clean("\n\n".join(told))
 
@@ -119,7 +119,7 @@ def _whole(one: Call) -> str:
 
 def _html(one: Segment) -> str:
     match one:
-        case Said(text):
+        case Text(text):
             return markdown.body(text)
         case Thinking(text):
             return _fold("thinking", markdown.clean(text))
@@ -135,7 +135,7 @@ def _fold(heading: str, text: str) -> str:
 def _source(one: Segment) -> str:
     """As markdown; what is folded is quoted code, so that nothing in it is read as markdown."""
     match one:
-        case Said(text):
+        case Text(text):
             return text
         case Thinking(text):
             return _quoted("thinking", text)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
 from ipycachechat.notebook import answer, badge, markdown
-from ipycachechat.notebook.answer import Call, Said, Segment, Thinking
+from ipycachechat.notebook.answer import Call, Segment, Text, Thinking
 
 # Drawn again when a tenth of a second has passed and enough is new, so that a long answer is not sent over
 # and over: what is sent in all stays below 1 / NEW times the answer. What waits longest is drawn in any case.
@@ -53,7 +53,7 @@ class Growing:
             case Piece(text, thought):
                 self.size += len(text) + len(thought)
                 begun = bool(thought) and self._grow(Thinking, thought)
-                return (bool(text) and self._grow(Said, text)) or begun
+                return (bool(text) and self._grow(Text, text)) or begun
             case Called(call):
                 self.segments.append(Call(call))
             case Returned(call, result):
@@ -61,7 +61,7 @@ class Growing:
                 self.segments[place] = Call(call, result)
         return True
 
-    def _grow(self, kind: type[Said] | type[Thinking], text: str) -> bool:
+    def _grow(self, kind: type[Text] | type[Thinking], text: str) -> bool:
         last = self.segments[-1] if self.segments else None
         if isinstance(last, kind):
             self.segments[-1] = kind(last.text + text)
