@@ -24,15 +24,23 @@ class _Running:
     def __init__(self) -> None:
         self.holders = 0
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="ipycachechat", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="ipycachechat", daemon=True)
         self.thread.start()
 
-    def end(self) -> None:
-        """Cancel what runs (litellm leaves workers waiting), and end the thread."""
-        asyncio.run_coroutine_threadsafe(_end_others(), self.loop).result(timeout=ENDING)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(timeout=ENDING)
-        self.loop.close()
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    async def end(self) -> None:
+        """Cancel what runs (litellm leaves workers waiting), then end the thread."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
+        self.loop.stop()
 
 
 class _Place:
@@ -51,14 +59,19 @@ class _Place:
             return self._running
 
     def let_go(self, running: _Running) -> None:
-        """End the loop with the last that held it."""
+        """End the loop with the last that held it; soon, and not here: garbage is collected on any thread."""
+        if running.thread.is_alive() and not running.loop.is_closed():
+            running.loop.call_soon_threadsafe(self._count_down, running)
+
+    def _count_down(self, running: _Running) -> None:
+        """On the loop itself."""
         with self._lock:
             running.holders -= 1
-            last = not running.holders
-            if last and self._running is running:
+            if running.holders:
+                return
+            if self._running is running:
                 self._running = None
-        if last and running.thread.is_alive():
-            running.end()
+        self._ending = running.loop.create_task(running.end())
 
 
 _PLACE = _Place()
@@ -98,19 +111,14 @@ class BackgroundLoop:
             wait(mine, timeout=ENDING)
             # A future is done when it is cancelled, its task not before the loop has come round to it.
             asyncio.run_coroutine_threadsafe(_settle(), self._running.loop).result(timeout=ENDING)
+        running = self._running
         self._release()
         self._running = self._release = None
+        if running.holders <= 1:
+            running.thread.join(timeout=ENDING)
 
 
 async def _settle() -> None:
     """Let cancelled tasks come to their end."""
     for _ in range(3):
         await asyncio.sleep(0)
-
-
-async def _end_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
