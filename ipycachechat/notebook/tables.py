@@ -136,6 +136,10 @@ def _rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             flush()
             found.append(_row(row))
         else:
+            if waiting and (waiting[-1].turn < 0) != (
+                row.turn < 0
+            ):  # tools and system prompt belong to no turn
+                flush()
             waiting.append(row)
     flush()
     return found
@@ -148,6 +152,8 @@ def _row(row: Row) -> tuple[str, ...]:
 
 
 def _span(rows: Sequence[Row]) -> str:
+    if rows[0].turn < 0:
+        return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
     first, last = rows[0].turn + 1, rows[-1].turn + 1
     return f"turn {first}" if first == last else f"turns {first} to {last}"
 

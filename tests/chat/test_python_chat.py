@@ -573,3 +573,11 @@ def test_what_a_tool_does_to_its_chat_is_not_undone(server: WireServer) -> None:
     chat = Chat(SONNET, hist=["old", "yes"], tools=[forget])
     chat("hi")
     assert [message["content"] for message in chat.hist if message["role"] == "user"] == ["hi"]
+
+
+def test_the_plan_tells_tools_from_turns(server: WireServer) -> None:
+    chat = Chat(SONNET, "Be brief.", tools=[look, fetch], hist=["a", "b", "c", "d"])
+    lines = repr(chat.plan("next")).splitlines()
+    assert any(line.startswith("turns 1 to 2 (") for line in lines) and not any(
+        "turns 0" in line for line in lines
+    )
