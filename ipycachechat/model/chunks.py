@@ -29,8 +29,8 @@ class Chunks:
         if text:
             self._runs[last + 1] = [text]
 
-    def response(self, usage: Usage) -> Response | None:
-        """The whole answer, with no usage if none was told; None if litellm can make nothing of it."""
+    def response(self, usage: Usage, *, told: bool) -> Response | None:
+        """The whole answer; None if litellm can make nothing of it. `told`: whether the provider told any usage."""
         import litellm
 
         from ipycachechat.model.response import Response
@@ -39,8 +39,7 @@ class Chunks:
         for place, texts in self._runs.items():
             chunks[place] = chunks[place].model_copy(deep=True)
             chunks[place].choices[0].delta.content = "".join(texts)
-        told = any(getattr(chunk, "usage", None) for chunk in chunks)
-        if not told:  # litellm would count the tokens itself, with a tokenizer that it downloads
+        if not told:  # litellm would count the tokens itself
             chunks.append(chunks[-1].model_copy(deep=True))
             chunks[-1].usage = litellm.Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
             chunks[-1].choices = []

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 ENDING = 10.0
 """Seconds that cancelled work may take."""
+ROUNDS = 4
+"""Of cancelling: what closes a connection makes a task for it."""
 
 
 class _Running:
@@ -35,11 +37,13 @@ class _Running:
 
     async def end(self) -> None:
         """Cancel what runs (litellm leaves workers waiting), then end the thread."""
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self.loop.shutdown_asyncgens()
+        for _ in range(ROUNDS):
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self.loop.shutdown_asyncgens()
+            await asyncio.sleep(0)
         self.loop.stop()
 
 

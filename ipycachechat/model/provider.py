@@ -230,7 +230,7 @@ class Exchange:
     @cached_property
     def response(self) -> Response | None:
         """The whole answer as litellm's ModelResponse, as far as it came; None if nothing did."""
-        return self._kept.response(self.usage) if self.begun else None
+        return self._kept.response(self.usage, told=bool(self._told)) if self.begun else None
 
     @property
     def message(self) -> Message:
@@ -252,12 +252,20 @@ class Exchange:
     @property
     def usage(self) -> Usage:
         """The tokens as far as they are known; of an answer that broke off, those of its beginning."""
+        told = self._told
+        if not told:
+            return NOTHING_REPORTED
         if self._usage is not None:
             return usage(self._usage, self.target.rules, self._hour)
-        for chunk in getattr(self._stream, "chunks", None) or ():
-            if raw := getattr(chunk, "usage", None):
-                return usage(raw, self.target.rules, self._hour, finished=False)
-        return NOTHING_REPORTED
+        return usage(told, self.target.rules, self._hour, finished=False)
+
+    @property
+    def _told(self) -> Any:
+        """The first usage that the provider itself told; where it tells none, litellm makes up one at the end."""
+        chunks = getattr(self._stream, "chunks", None)
+        if chunks is None:
+            return self._usage
+        return next((raw for chunk in chunks if (raw := getattr(chunk, "usage", None))), None)
 
     @property
     def _key(self) -> str:

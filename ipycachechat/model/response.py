@@ -19,7 +19,8 @@ class Response(ModelResponse):  # type: ignore[misc] # litellm's has no types fo
         """The same response; what is known of the cache stands in its usage whoever the provider is."""
         made = cls(**dict(built))
         made._hidden_params = built._hidden_params
-        told = getattr(made, "usage", None)
+        told = getattr(built, "usage", None)
+        made.usage = told  # which the constructor leaves out if there is none
         if told is not None:
             for name, tokens in (("read", usage.read), ("creation", usage.written)):
                 if tokens is not None:

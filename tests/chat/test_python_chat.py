@@ -581,3 +581,11 @@ def test_the_plan_tells_tools_from_turns(server: WireServer) -> None:
     assert any(line.startswith("turns 1 to 2 (") for line in lines) and not any(
         "turns 0" in line for line in lines
     )
+
+
+def test_usage_that_nobody_told_is_unknown(server: WireServer) -> None:
+    """Litellm makes up one where a stream has none."""
+    server.script(Reply("hi there", report_usage=False))
+    chat = Chat("openai/gpt-5.5")
+    assert chat("hello").usage is None
+    assert chat.usage.unknown_tokens == chat.usage.unknown_cost == 1 and chat.usage.tokens.output == 0

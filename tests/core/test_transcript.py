@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipycachechat.core import transcript
@@ -48,6 +48,11 @@ def turns(draw: st.DrawFn) -> Turn:
     return Turn(draw(contents), tuple(replies))
 
 
+# Building turns is slow on a machine that does something else beside.
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+@unhurried
 @given(st.lists(turns(), max_size=3))
 def test_what_is_written_is_read_again(told: list[Turn]) -> None:
     written = json.loads(json.dumps(transcript.written(Conversation("", tuple(told)))))
@@ -55,6 +60,7 @@ def test_what_is_written_is_read_again(told: list[Turn]) -> None:
     assert [turn.messages for turn in read] == [turn.messages for turn in told]
 
 
+@unhurried
 @given(turns(), st.sampled_from(["", "claude", "gemini", "openai"]), st.booleans(), st.booleans())
 def test_a_model_is_shown_its_own_seals_and_the_files_it_takes(
     turn: Turn, signer: str, forgets: bool, earlier: bool
