@@ -9,7 +9,7 @@ from typing import Any
 from ipycachechat.core.conversation import ToolCall
 from ipycachechat.core.errors import BadInput
 from ipycachechat.model.tools import Tools, tools
-from ipycachechat.notebook.answer import Call, heading
+from ipycachechat.notebook.answer import arguments
 
 
 class KernelTools:
@@ -86,5 +86,8 @@ class KernelTools:
 
 
 def asked(call: ToolCall) -> bool:
-    """Whether the person lets the call be made."""
-    return input(f"{heading(Call(call))}  Call it? [y/N] ").strip().lower() in ("y", "yes")
+    """Whether the person lets the call be made, having seen all of it."""
+    whole = (
+        f"{call.name}({arguments(call, len(call.arguments) * 8)})"  # as Python writes it a text may be longer
+    )
+    return input(f"{whole}  Call it? [y/N] ").strip().lower() in ("y", "yes")

@@ -89,7 +89,7 @@ def line(one: Call) -> str:
 
 def heading(one: Call) -> str:
     """A call with its arguments, and what it gave, as far as they fit in a line."""
-    told = f"{one.call.name}({_arguments(one.call, HEADING)})"
+    told = f"{one.call.name}({arguments(one.call, HEADING)})"
     if one.result is None:
         return told
     text = " ".join(one.result.text.split())
@@ -97,8 +97,8 @@ def heading(one: Call) -> str:
     return f"{told} → {_short(' '.join(filter(None, [text, files])), HEADING)}"
 
 
-def _arguments(call: ToolCall, most: int) -> str:
-    """As in Python: q='x', n=3."""
+def arguments(call: ToolCall, most: int) -> str:
+    """As in Python: q='x', n=3; cut to `most` characters."""
     try:
         given = json.loads(call.arguments or "{}")
         told = ", ".join(f"{name}={value!r}" for name, value in given.items())
@@ -114,7 +114,7 @@ def _short(text: str, most: int) -> str:
 def _whole(one: Call) -> str:
     """A call with its result, as far as it is shown."""
     result = middle_cut(one.result.text, LONGEST) if one.result else "…"
-    return f"{one.call.name}({_arguments(one.call, LONGEST)})\n\n{result}"
+    return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
 
 
 def _html(one: Segment) -> str:

@@ -100,10 +100,11 @@ def test_what_is_no_tool_is_told_and_nothing_changes(kernel: Kernel, line: str, 
 @pytest.mark.parametrize(("answer", "outcome"), [("y", "found x"), ("", "did not allow")])
 def test_each_call_can_be_asked_about(wire: WireServer, kernel: Kernel, answer: str, outcome: str) -> None:
     assert kernel.run("%chat tools look --ask").printed == "tools: look (each call is asked about)\n"
-    wire.script(call("look", q="x"), Reply("done"))
+    long = "x" * 300 + "\x1b[2K and the end"
+    wire.script(call("look", q=long), Reply("done"))
     request = kernel.start("%%chat\nhi")
     asked = kernel.client.get_stdin_msg(timeout=20)
-    assert "look(q='x')" in asked["content"]["prompt"]
+    assert f"look(q={long!r})" in asked["content"]["prompt"]  # all of it
     kernel.client.input(answer)
     ran = kernel.finish(request)
     assert outcome in ran.answer and ran.answer.endswith("done")
