@@ -75,13 +75,19 @@ def wire(message: Message) -> Json:
         sent |= {"tool_call_id": message.call_id, "content": sent["content"] or ""}
     if message.calls:
         sent["tool_calls"] = [_call(call) for call in message.calls]
-    if blocks := [_thinking(thought) for thought in message.thoughts if thought.by == "claude"]:
+    if message.thoughts:
+        sent |= _sealed(message.thoughts)
+    return sent
+
+
+def _sealed(thoughts: Sequence[Thought]) -> Json:
+    """Thoughts in the fields of whoever sealed them."""
+    sent: Json = {}
+    if blocks := [_thinking(thought) for thought in thoughts if thought.by == "claude"]:
         sent["thinking_blocks"] = blocks
-    if items := [json.loads(thought.hidden) for thought in message.thoughts if thought.by == "openai"]:
+    if items := [json.loads(thought.hidden) for thought in thoughts if thought.by == "openai"]:
         sent["reasoning_items"] = items
-    if seals := [
-        thought.signature for thought in message.thoughts if thought.by == "gemini" and thought.signature
-    ]:
+    if seals := [thought.signature for thought in thoughts if thought.by == "gemini" and thought.signature]:
         sent["provider_specific_fields"] = {"thought_signatures": seals}
     return sent
 

@@ -46,7 +46,7 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
     for n in range(RUNS):
         now = 1000.0 + 20 * n
         begun = time.perf_counter()
-        sent = said(past, f"question {n}")
+        sent = said(past, Turn(f"question {n}", ()))
         start = time.perf_counter()
         prepared = memory.prepare(sent, Settings(), 1024, now)
         memory.foresee(prepared)
@@ -58,7 +58,7 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
         memory, _ = memory.billed(prepared, bill)
         billed = time.perf_counter()
         edited = replace(past, turns=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
-        changed = said(edited, "question")
+        changed = said(edited, Turn("question", ()))
         before = time.perf_counter()
         memory.foresee(memory.prepare(changed, Settings(), 1024, now + 1))
         after = time.perf_counter()
@@ -77,7 +77,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for turns in SIZES:
         *spans, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
-        sent = said(conversation(turns), "question")
+        sent = said(conversation(turns), Turn("question", ()))
         start = time.perf_counter()
         chain(sent, count=count)
         anew = (time.perf_counter() - start) * 1000
