@@ -119,12 +119,12 @@ class BaseChat:
     def hist(self, messages: Iterable[Any]) -> None:
         now = self.dialogue.history.now
         told = transcript.conversation(messages_of(messages))
-        turns = list(told.turns)
+        placed = list(told.turns)
         for place, (was, one) in enumerate(zip(now.turns, told.turns, strict=False)):
             if was.messages != one.messages:
                 break
-            turns[place] = was  # with its cell, its usage and its pin
-        changed = replace(now, system=told.system or now.system, turns=tuple(turns))
+            placed[place] = was  # with its cell, its usage and its pin
+        changed = replace(now, system=told.system or now.system, placed=tuple(placed))
         self.dialogue.history = self.dialogue.history.change(changed)
 
     @property

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import replace
 
 from ipycachechat import doctor, warm
 from ipycachechat.core import request
-from ipycachechat.core.conversation import Conversation, History, State, Turn, files_of
+from ipycachechat.core.cache import Outcome
+from ipycachechat.core.conversation import Conversation, State, Turn, files_of
 from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, THINK
 from ipycachechat.core.errors import BadInput, ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Progress, Sending
 from ipycachechat.core.forecast import Forecast
+from ipycachechat.core.history import History
+from ipycachechat.core.placing import attach, before, detach, put, replaced
 from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
+from ipycachechat.keeping import Keeper, Partial
 from ipycachechat.model.local import LocalServers
 from ipycachechat.model.provider import Target, local_target, target
 from ipycachechat.rounds import Ask, Rounds, aimed, settings
@@ -27,6 +31,7 @@ from ipycachechat.warm import KeepWarm, Sleep
 
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
 """The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
+NOTHING = Outcome(0, 0, 0, 0, exact=True)
 PLACEHOLDER = "."
 """The smallest prompt: a request has to end with one."""
 
@@ -45,7 +50,9 @@ class Dialogue:
         count: Count | None = None,
         pace: Pace = SCRIPT,
     ) -> None:
-        self.history = History((conversation,))
+        self.keeper: Keeper | None = None
+        """Who writes down every change, if somebody does."""
+        self.history = History.of(conversation)
         self.engine = engine or Engine(clock=clock, count=count, pace=pace)
         self.answered: list[Done] = []
         """Every answer, with what was expected of its requests and what they were billed, in order."""
@@ -56,6 +63,17 @@ class Dialogue:
         self._servers = servers or LocalServers()
         self._sleep = sleep
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @property
+    def history(self) -> History:
+        """All versions of the conversation."""
+        return self._history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._history = history
+        if self.keeper is not None:
+            self.keeper.changed(history)
 
     @property
     def ledger(self) -> Ledger:
@@ -90,10 +108,12 @@ class Dialogue:
         rounds: Rounds | None = None
         error: ChatError | None = None
         fault: BaseException | None = None
+        partial = Partial(self.keeper, ask.place, tell)
         try:
             to = await self._target(ask, tell)
             check(ask, to)
-            rounds = Rounds(self.engine, to, self._past(ask), ask, tell)
+            rounds = Rounds(self.engine, to, self._past(ask), ask, partial.heard)
+            partial.of(rounds)
             await rounds.run()
         except ChatError as failure:
             error = failure
@@ -101,6 +121,7 @@ class Dialogue:
             BaseException
         ) as failure:  # cancelled, or a mistake of ours: what was paid and came is kept all the same
             fault = failure
+        partial.end()
         done = self._finish(ask, rounds, error, fault)
         if done.turn:
             self.answered.append(done)
@@ -126,12 +147,12 @@ class Dialogue:
 
     def _past(self, ask: Ask) -> Conversation:
         """What the prompt follows."""
-        past = self.history.now.before(ask.cell)
-        return replace(past, turns=past.turns[:-1]) if ask.waits else past
+        past = before(self.history.now, ask.place)
+        return replace(past, placed=past.turns[:-1]) if ask.waits else past
 
     def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
         past = self._past(ask)
-        return request.said(past, Turn(ask.prompt, (), cell=ask.cell), shown, ask.system)
+        return request.said(past, Turn(ask.prompt, (), cell=ask.place.cell), shown, ask.system)
 
     def _turns(self, ask: Ask) -> int:
         return len(self._past(ask).turns)
@@ -155,7 +176,7 @@ class Dialogue:
 
     async def keep_warm(self, ask: Ask, seconds: float) -> None:
         """Refresh what is warm shortly before it expires, for so long or as long as it is worth it."""
-        to = target(ask.model, MOST_TOKENS, ask.api_base, ask.api_key)
+        to = target(ask.model, MOST_TOKENS, ask.api_base, ask.api_key, self.engine.who)
         self.kept = KeepWarm(
             self.engine,
             to,
@@ -171,12 +192,15 @@ class Dialogue:
 
     async def examine(self, model: str, tell: Callable[[Event], None]) -> list[doctor.Check]:
         """Hold the rules for a model against what it bills; all of it counts in the ledger."""
+        self.engine.check_open()
         to = await self._target(Ask("", model), tell)
         found: list[doctor.Check] = []
         rules = doctor.probes(to.rules, to.minimum)
         tell(Progress(f"checking: {rules[0].rule}"))
         async for check in doctor.examine(to, self._sleep):
-            self.engine.ledger = self.engine.ledger.add(check.usage, check.bill)
+            self.engine.count(
+                Booked(model, self.engine.clock(), NOTHING, check.usage, check.bill, kept=True), to
+            )
             found.append(check)
             if len(found) < len(rules):
                 tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
@@ -185,11 +209,12 @@ class Dialogue:
     def pin(self, number: int | None) -> None:
         """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
         now = self.history.now
-        turns = [
-            replace(turn, pinned=number is not None and (turn.pinned or n == number))
-            for n, turn in enumerate(now.turns, 1)
+        chosen = now.turns[number - 1] if number and number <= len(now.turns) else None
+        pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.placed]
+        placed = [
+            t if t.pinned == pin else replace(t, pinned=pin) for t, pin in zip(now.placed, pins, strict=True)
         ]
-        self.history = self.history.change(replace(now, turns=tuple(turns)))
+        self.history = self.history.change(replace(now, placed=tuple(placed)))
 
     def _resting(self, ask: Ask, to: Target) -> list[Said]:
         """The conversation with a last message that only stands for the next one."""
@@ -203,7 +228,7 @@ class Dialogue:
         model = ask.model
         if model == LOCAL or model.startswith(f"{LOCAL}:"):
             return local_target(model, await self._servers.address(model, tell), LOCAL_TOKENS)
-        return target(model, MOST_TOKENS, ask.api_base, ask.api_key)
+        return target(model, MOST_TOKENS, ask.api_base, ask.api_key, self.engine.who)
 
     def _finish(
         self, ask: Ask, rounds: Rounds | None, error: ChatError | None, fault: BaseException | None
@@ -211,7 +236,7 @@ class Dialogue:
         """Add the turn, unless nothing came of it that could be kept."""
         if rounds is None:
             return Done(None, error=error)
-        for one in rounds.booked:
+        for one in (booked for booked in rounds.booked if not booked.replayed):
             self.spent = self.spent.add(one.usage, one.bill)
         if fault is not None or isinstance(error, Dropped):
             rounds.interrupted()
@@ -222,9 +247,10 @@ class Dialogue:
                 error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
             )
         turn = rounds.finished(State.INTERRUPTED if error or fault else rounds.ending)
-        number = self._turns(ask) + 1
+        number, old = self._turns(ask) + 1, self.history.now
         self.history = self.history.change(self._with(ask, rounds, turn))
-        last = rounds.booked[-1]
+        last, now = rounds.booked[-1], self.history.now
+        stale = tuple(sorted(later for later in now.stale if later > number))
         return Done(
             turn,
             rounds.bill,
@@ -234,29 +260,65 @@ class Dialogue:
             rounds.reason,
             last.promised,
             last.warm_until,
-            sum(later.stale for later in self.history.now.turns[number:]),
+            replaced(old, ask.place) > 0,
+            stale,
+            self._lost(ask, rounds.to, old) if len(now.turns) > number else 0,
+            self._left(old),
             len(rounds.booked),
             rounds.response,
         )
 
+    def _lost(self, ask: Ask, to: Target, old: Conversation) -> int:
+        """Tokens that the next prompt would have read behind the `old` conversation, and will not behind this."""
+
+        def read(conversation: Conversation) -> int:
+            said = request.said(conversation, Turn(PLACEHOLDER, ()), to.eyes)
+            along = settings(ask, conversation, to)
+            return self.engine.prepare(to, said, along, ask.ttl).plan.expected.read
+
+        return max(0, read(old) - read(self.history.now))
+
+    def _left(self, old: Conversation) -> tuple[Turn, ...]:
+        """Turns that have been detached since the last answer before this one."""
+        since = max((turn.at for turn in old.placed), default=0.0)
+        return tuple(t for t in self.history.now.placed if t.detached is not None and t.detached > since)
+
     def _with(self, ask: Ask, rounds: Rounds, turn: Turn) -> Conversation:
         """The conversation with a turn added; results of tools in its past may have been shortened on the way."""
         now = self.history.now
+        placed = now.placed
         if ask.waits:
-            now = replace(now, turns=now.turns[:-1])
-        if rounds.shortened:
-            now = replace(now, turns=(*rounds.past.turns, *now.turns[len(rounds.past.turns) :]))
-        return replace(now, tools=rounds.definitions).add(turn)
+            placed = tuple(one for one in placed if one is not now.turns[-1])
+        pairs = zip(rounds.given.turns, rounds.past.turns, strict=True)
+        if shorter := {id(long): short for long, short in pairs if long is not short}:
+            placed = tuple(shorter.get(id(one), one) for one in placed)
+        return put(replace(now, placed=placed, tools=rounds.definitions), turn, ask.place)
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""
-        before = self.history
-        self.history = before.undo()
-        return self.history is not before
+        return self._went(self.history.undo())
+
+    def redo(self) -> bool:
+        """Forward to the version that was undone last; False where there is none."""
+        return self._went(self.history.redo())
+
+    def _went(self, to: History) -> bool:
+        moved = to is not self.history
+        if moved:
+            self.history = to
+        return moved
+
+    def detach(self, cells: Collection[str], now: float) -> None:
+        """Leave the turns of these cells out of every request; they keep their places."""
+        self.history = self.history.change(detach(self.history.now, cells, now))
+
+    def attach(self, cells: Collection[str]) -> None:
+        """Have the turns of these cells back."""
+        self.history = self.history.change(attach(self.history.now, cells))
 
     def reset(self) -> None:
         """No turns, the same system prompt; can be undone."""
-        self.history = self.history.change(replace(self.history.now, turns=()))
+        self.history = self.history.change(replace(self.history.now, placed=()))
 
     def set_system(self, text: str) -> None:
         """Another system prompt from now on; can be undone."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from ipycachechat.core import request
 from ipycachechat.core.cache import CacheState, Outcome
+from ipycachechat.core.errors import BadInput
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.miss import Before
@@ -20,7 +21,8 @@ from ipycachechat.core.prefix import Count, Said, Settings
 from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
 from ipycachechat.model import tokens
-from ipycachechat.model.provider import Exchange, Target
+from ipycachechat.model.provider import PROCESS, Exchange, Target
+from ipycachechat.replies import Replies
 
 TEXTS = 1 << 16
 """Texts whose tokens are remembered."""
@@ -42,6 +44,8 @@ class Booked:
     """Whether the rules say what should have been read."""
     kept: bool = False
     """Whether it was sent for the cache alone."""
+    replayed: bool = False
+    """Whether it was not sent at all, since its reply was at hand."""
 
 
 class Engine:
@@ -67,13 +71,21 @@ class Engine:
         self._count = lru_cache(TEXTS)(count or tokens.count)
         self._pace = pace
         self._memories: dict[tuple[str, ...], Memory] = {}
+        self._recalled: dict[tuple[str, ...], Memory] = {}
         self._latest: Target | None = None
         self.asked = 0
         """Requests that a person made, keepalives not among them."""
+        self.who = PROCESS
+        self.replies: Replies | None = None
+        """Replies that are at hand, if some are."""
+        self.told: Callable[[Booked, Target, Memory], None] | None = None
+        """Hears of every request that was billed, and of what is remembered of it."""
         self._open: set[Exchange] = set()
 
     def memory(self, to: Target) -> Memory:
         """What has been sent to this model."""
+        if recalled := self._recalled.pop(to.scope, None):
+            self._memories[to.scope] = replace(recalled, by=to.rules, count=self._count)
         state = CacheState(exact=self._exact)
         fresh = Memory(to.rules, state, pace=self._pace, count=self._count)
         return self._memories.get(to.scope, fresh)
@@ -93,6 +105,8 @@ class Engine:
         `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
         """
         memory = self.memory(to)
+        if memory.state.entries and not memory.chain.prefixes:
+            memory = self._memories[to.scope] = memory.resumed(said, settings)
         return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
 
     def begun(self, to: Target, prepared: Prepared) -> None:
@@ -100,7 +114,8 @@ class Engine:
         self._memories[to.scope] = self.memory(to).begun(prepared)
 
     def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
-        """The request itself, with the plan's checkpoints if the model is told of them."""
+        """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput."""
+        self.check_open()
         messages = request.messages(prepared.chain.said)
         messages = request.mark(messages, prepared.chain, sent_marks(prepared, to.rules), to.rules)
         expected = prepared.plan.expected
@@ -111,6 +126,14 @@ class Engine:
         exchange = Exchange(to, messages, max_tokens, hour, options)
         self._open.add(exchange)
         return exchange
+
+    def check_open(self) -> None:
+        """Raises BadInput where nobody is to be asked."""
+        if self.replies is not None and self.replies.strict:
+            raise BadInput(
+                f"Nobody is to be asked: only what {self.replies.path.name} holds is replayed (--strict)",
+                "%chat replies off ends that.",
+            )
 
     def foresee(self, to: Target, prepared: Prepared) -> Reason | None:
         """Why less will be read than could be, if the plan comes true."""
@@ -124,7 +147,6 @@ class Engine:
         booked = Booked(to.model, prepared.at, prepared.plan.expected, used, bill, kept=keep)
         if not exchange.begun and used == NOTHING_REPORTED:
             return booked
-        self.ledger = self.ledger.add(used, bill)
         reason = None
         if keep:
             memory = self.memory(to).refreshed(prepared, used)
@@ -138,7 +160,19 @@ class Engine:
         until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
         booked = replace(booked, reason=reason, warm_until=until, promised=promised)
         self.booked.append(booked)
+        self.count(booked, to)
         return booked
+
+    def count(self, booked: Booked, to: Target) -> None:
+        """Add a request to what all of them cost."""
+        self.ledger = self.ledger.add(booked.usage, booked.bill)
+        if self.told is not None:
+            self.told(booked, to, self.memory(to))
+
+    def recall(self, scope: tuple[str, ...], memory: Memory) -> None:
+        """Take over what an earlier kernel remembered of one model."""
+        if scope not in self._memories:
+            self._recalled[scope] = memory
 
     def forecast(
         self,
@@ -165,6 +199,11 @@ class Engine:
             rows(prepared, self.memory(to).state),
             self.foresee(to, prepared) if self._latest else None,
         )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything is known of what a provider holds."""
+        return bool(self._memories or self._recalled)
 
     @property
     def foretold(self) -> tuple[int, int] | None:

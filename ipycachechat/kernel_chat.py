@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.chat import Chat
 from ipycachechat.core.errors import BadInput
+from ipycachechat.core.placing import END
 from ipycachechat.model.tools import Tools
 from ipycachechat.notebook import front
 from ipycachechat.rounds import Ask
@@ -61,7 +62,7 @@ class KernelChat(Chat):
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
         ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell
         allow = kernel_magics().tools.allow(front.somebody_is_there(shell))
-        return replace(ask, cell=None if ask.waits else front.cell(shell), allow=allow)
+        return replace(ask, place=END if ask.waits else kernel_magics().place(), allow=allow)
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""

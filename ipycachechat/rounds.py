@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core import request, shorten
 from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Cell, Content, Conversation, Message, State, ToolCall, Turn
+from ipycachechat.core.conversation import Content, Conversation, Message, State, ToolCall, Turn, pasts
 from ipycachechat.core.defaults import MOST_STEPS, REWRITE, THINK
 from ipycachechat.core.errors import BadInput, ContextTooLong, EmptyAnswer
 from ipycachechat.core.events import Called, Do, Event, Piece, Returned, Sending
 from ipycachechat.core.forecast import rows
+from ipycachechat.core.placing import END, Place
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.reason import Reason
@@ -25,7 +26,9 @@ from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model import tools as toolbox
 from ipycachechat.model.provider import Exchange, Target
+from ipycachechat.model.served import Served
 from ipycachechat.model.tools import Failed, Tools
+from ipycachechat.replies import key
 
 if TYPE_CHECKING:
     from ipycachechat.model.response import Response
@@ -40,7 +43,7 @@ class Ask:
 
     prompt: Content
     model: str
-    cell: Cell | None = None
+    place: Place = END
     system: str | None = None
     """For this turn alone, in place of the conversation's."""
     max_tokens: int = 0
@@ -105,13 +108,16 @@ class Rounds:
         self.definitions = definitions(ask, past)
         self.exchange: Exchange | None = None
         """The request under way, or the one that did not come to its end."""
-        self.past, self.shortened = past, False
-        self._engine, self._to, self._ask, self._tell = engine, aimed(to, ask, past), ask, tell
+        self.past = self.given = past
+        """What came before; the past may have had the results of tools shortened since it was given."""
+        self.at = engine.clock()
+        self.to = aimed(to, ask, past)
+        self._engine, self._ask, self._tell = engine, ask, tell
         self._prepared: Prepared | None = None
         self._calling: tuple[Message, list[Message | None]] | None = None
         """The answer whose tools are being called, and their results so far."""
         self._told_begun = False
-        self._last: Exchange | None = None
+        self._last: Exchange | Served | None = None
 
     async def run(self) -> None:
         """Until the model has answered. Raises ChatError; whatever has come so far is in `replies`."""
@@ -128,30 +134,42 @@ class Rounds:
             self.replies += [reply, *results]
 
     def interrupted(self) -> None:
-        """Keep what there is of an answer that did not come to its end; a call without a result is none."""
+        """Keep what there is of an answer that did not come to its end."""
+        self.replies, self._calling = self._so_far, None
+
+    @property
+    def _so_far(self) -> list[Message]:
+        """The replies, with what there is of the last one; a call without a result is none."""
         if self._calling is not None:
             reply, results = self._calling
-            done = [
-                (call, result)
-                for call, result in zip(reply.calls, results, strict=True)
-                if result is not None
-            ]
+            done = [(call, one) for call, one in zip(reply.calls, results, strict=True) if one is not None]
             if done or reply.text.strip():
                 kept = replace(reply, calls=tuple(call for call, _ in done))
-                self.replies += [kept, *(result for _, result in done)]
-            self._calling = None
+                return [*self.replies, kept, *(result for _, result in done)]
         elif self.exchange is not None and self.exchange.text.strip():
-            self.replies.append(Message("assistant", self.exchange.text))
+            return [*self.replies, Message("assistant", self.exchange.text)]
+        return self.replies
 
     @property
     def turn(self) -> Turn:
-        """As far as it has come."""
-        return Turn(self._ask.prompt, tuple(self.replies), cell=self._ask.cell)
+        """As far as it has come, with no answer that is under way."""
+        return Turn(self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell)
 
     def finished(self, state: State) -> Turn:
         """The turn as it stays."""
-        ask = self._ask
-        return replace(self.turn, model=ask.model, usage=self.usage, state=state, system=ask.system)
+        replayed = all(one.replayed for one in self.booked)
+        return replace(self._known, usage=self.usage, cost=self.bill, state=state, replayed=replayed)
+
+    @property
+    def partial(self) -> Turn | None:
+        """The turn as it would stay if it ended now; None while nothing has come."""
+        replies = tuple(self._so_far)
+        return replace(self._known, replies=replies, state=State.INTERRUPTED) if replies else None
+
+    @property
+    def _known(self) -> Turn:
+        *_, past = pasts(self.past.turns)
+        return replace(self.turn, model=self._ask.model, system=self._ask.system, at=self.at, past=past)
 
     @property
     def ending(self) -> State:
@@ -209,13 +227,13 @@ class Rounds:
         if shorter := shorten.shortened(self.replies):
             self.replies = shorter
         elif turns := shorten.shortened_turns(self.past.turns):
-            self.past, self.shortened = replace(self.past, turns=turns), True
+            self.past = replace(self.past, placed=turns)
         else:
             return False
         return True
 
     async def _send(self, *, closing: bool) -> Message:
-        ask, to, engine = self._ask, self._to, self._engine
+        ask, to, engine = self._ask, self.to, self._engine
         said = self.said
         branch = ask.branch and not self.replies
         # At the very end of a loop: calls are forbidden, at the price of what that changes in the cache.
@@ -224,6 +242,9 @@ class Rounds:
         prepared = engine.prepare(to, said, options, ask.ttl, keep=branch, cache=ask.cache)
         self._prepared, self._told_begun = prepared, False
         self._tell(self._foreseen(prepared))
+        name = key(to.model, prepared.chain, ask.max_tokens) if engine.replies is not None else ""
+        if engine.replies is not None and (known := engine.replies.find(name)):
+            return await self._served(Served(to, *known), prepared)
         exchange = engine.exchange(to, prepared, ask.max_tokens or to.most_tokens)
         self.exchange = exchange
         try:
@@ -231,7 +252,21 @@ class Rounds:
         finally:
             self.booked.append(engine.book(prepared, exchange))
         self.exchange, self._last = None, exchange
+        if engine.replies is not None:
+            engine.replies.add(name, to.model, prepared.chain, exchange.message, exchange.finish)
         return self._distinct(exchange.message)
+
+    async def _served(self, served: Served, prepared: Prepared) -> Message:
+        """A reply that is at hand."""
+        await served.run(self._tell)
+        nothing = Outcome(0, 0, 0, 0, exact=True)
+        free = Cost(0.0, 0.0)
+        booked = Booked(
+            self.to.model, prepared.at, nothing, served.usage, free, promised=False, replayed=True
+        )
+        self.booked.append(booked)
+        self._last = served
+        return self._distinct(served.message)
 
     def _distinct(self, reply: Message) -> Message:
         """The reply with ids of calls that nothing before it has: some servers begin anew with each answer."""
@@ -250,19 +285,19 @@ class Rounds:
     @property
     def said(self) -> list[Said]:
         """All that the next request would say."""
-        return request.said(self.past, self.turn, self._to.eyes, self._ask.system)
+        return request.said(self.past, self.turn, self.to.eyes, self._ask.system)
 
     def _arrived(self, piece: Piece) -> None:
         exchange, prepared = self.exchange, self._prepared
         if not self._told_begun and exchange is not None and prepared is not None and exchange.begun:
             self._told_begun = True
-            self._engine.begun(self._to, prepared)
+            self._engine.begun(self.to, prepared)
         self._tell(piece)
 
     def _foreseen(self, prepared: Prepared) -> Sending:
         """What is expected, and a warning if it means to pay for much once more."""
         expected = prepared.plan.expected
-        reason = self._engine.foresee(self._to, prepared)
+        reason = self._engine.foresee(self.to, prepared)
         much = reason is not None and (reason.tokens or 0) > REWRITE
         warning = reason.told("are paid") if reason and much else ""
         return Sending(self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning)
@@ -348,7 +383,7 @@ class Rounds:
         """The error with the largest turns named."""
         if self._prepared is None:
             return error
-        sizes = [(row.turn, row.tokens) for row in rows(self._prepared, self._engine.memory(self._to).state)]
+        sizes = [(row.turn, row.tokens) for row in rows(self._prepared, self._engine.memory(self.to).state)]
         largest = shorten.largest(sizes, len(self.past.turns))
         return ContextTooLong(
             error.what,

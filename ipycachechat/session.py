@@ -6,19 +6,23 @@ import atexit
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ipycachechat.core.events import Done, Event
-from ipycachechat.core.plan import NOTEBOOK
-from ipycachechat.dialogue import Dialogue
-from ipycachechat.model import litellm_import
-from ipycachechat.model.loop import BackgroundLoop
-from ipycachechat.notebook import cell, front, markdown
+from ipycachechat.notebook import front
 from ipycachechat.notebook.idle import IdleWork
 from ipycachechat.notebook.live import LiveBadges
 from ipycachechat.notebook.questions import keep_question_marks
-from ipycachechat.notebook.screen import NotebookScreen, Screen, TerminalScreen
-from ipycachechat.rounds import Ask
+
+if TYPE_CHECKING:
+    from ipycachechat.core.conversation import Cell, Turn
+    from ipycachechat.core.events import Done, Event
+    from ipycachechat.dialogue import Dialogue
+    from ipycachechat.model.loop import BackgroundLoop
+    from ipycachechat.notebook.saved import Saved
+    from ipycachechat.notebook.screen import Outputs, Screen
+    from ipycachechat.recorder import Recorder
+    from ipycachechat.rounds import Ask
 
 # The conversation waits here while the extension is reloaded.
 PARKED = "ipycachechat"
@@ -30,14 +34,27 @@ class Session:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.dialogue = shell.meta.pop(PARKED, None) or Dialogue(pace=NOTEBOOK)
-        self.loop = BackgroundLoop()
+        self.notebook = front.notebook(shell)
+        self.name = str(self.notebook or Path.cwd())
+        """Under which the conversation is kept."""
+        self.where: Callable[[], Path | None] = lambda: None
+        """The file in which it is kept, if it is."""
+        self.settings: Callable[[], dict[str, Any]] = dict
+        """Those that are kept with it."""
+        self._dialogue: Dialogue | None = None
+        self._recorder: Recorder | None = None
+        self._loop: BackgroundLoop | None = None
+        self._outputs: dict[tuple[Cell | None, float], Outputs] = {}
+        """Where each turn's answer stands, by its cell and the time at which it was asked."""
+        self._looked = 0.0
+        """When the notebook had been saved that was looked at last."""
         self._badges = LiveBadges()
         self._warming: Future[None] | None = None
-        self._idle = IdleWork(_heavy(), litellm_import.warm_up)
+        self._idle = IdleWork(_heavy(), _warm_up)
         self._events: list[tuple[str, Callable[..., None]]] = [
             ("pre_run_cell", self._badges.freeze),
             ("pre_run_cell", self._idle.pause),
+            ("pre_run_cell", self._notice),
             ("post_run_cell", self._idle.arm),
         ]
         for name, callback in self._events:
@@ -46,13 +63,58 @@ class Session:
         atexit.register(self._at_exit)
 
     @property
+    def dialogue(self) -> Dialogue:
+        """The conversation, made or taken up again when it is first asked for."""
+        if self._dialogue is None:
+            from ipycachechat.core.plan import NOTEBOOK
+            from ipycachechat.dialogue import Dialogue
+            from ipycachechat.recorder import Recorder
+
+            dialogue, self._recorder = self.shell.meta.pop(PARKED, None) or (
+                Dialogue(pace=NOTEBOOK),
+                Recorder(self.name),
+            )
+            self._recorder.work(self.where, self.settings)
+            if dialogue.keeper is None:
+                dialogue.engine.who = self._recorder.identity()
+                dialogue.keeper, dialogue.engine.told = self._recorder, self._recorder.billed
+            self._dialogue = dialogue
+        return self._dialogue
+
+    @property
+    def recorder(self) -> Recorder:
+        """What writes the conversation down."""
+        assert self.dialogue is not None and self._recorder is not None
+        return self._recorder
+
+    @property
+    def loop(self) -> BackgroundLoop:
+        """That of the network."""
+        if self._loop is None:
+            from ipycachechat.model.loop import BackgroundLoop
+
+            self._loop = BackgroundLoop()
+        return self._loop
+
+    @property
     def now(self) -> float:
         """Seconds of the clock by which the cache's lifetimes run."""
         return self.dialogue.engine.clock()
 
-    def ask(self, ask: Ask) -> Done:
-        """Send a prompt from the running cell, show what comes, and keep it."""
-        screen = self._screen()
+    @property
+    def begun(self) -> bool:
+        """Whether there is a conversation in this kernel."""
+        return self._dialogue is not None or PARKED in self.shell.meta
+
+    def ask(self, ask: Ask, again: Turn | None = None) -> Done:
+        """Send a prompt from the running cell, show what comes, and keep it.
+
+        `again`: the turn whose outputs are to show it, if they are known.
+        """
+        from ipycachechat.notebook import cell
+
+        outputs = self._outputs.get((again.cell, again.at)) if again is not None else None
+        screen = self._screen(outputs)
 
         def start(tell: Callable[[Event], None]) -> Future[Done]:
             sending = self.dialogue.sending(ask)
@@ -61,10 +123,26 @@ class Session:
                 pass
             return self.loop.submit(self.dialogue.send(ask, tell))
 
-        return cell.run(start, screen)
+        try:
+            done = cell.run(start, screen)
+        finally:
+            self.tell_problem()
+        if done.turn is not None and screen.outputs is not None:
+            self._outputs[done.turn.cell, done.turn.at] = screen.outputs
+        return done
+
+    def knows_outputs(self, turn: Turn) -> bool:
+        """Whether a turn's own outputs can be drawn anew."""
+        return (turn.cell, turn.at) in self._outputs
+
+    def tell_problem(self) -> None:
+        """Say what is wrong with the file in which the conversation is kept, once."""
+        if self._recorder is not None and (problem := self._recorder.problem):
+            print(problem)  # noqa: T201
 
     def wait(self, work: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T:
         """Run something that shows no more than how far it is. Raises what it raises; the stop button cancels it."""
+        from ipycachechat.notebook import cell
 
         def start(tell: Callable[[Event], None]) -> Future[T]:
             for _ in _heavy():
@@ -73,17 +151,88 @@ class Session:
 
         return cell.wait(start, self._screen())
 
-    def _screen(self) -> Screen:
+    def _screen(self, outputs: Outputs | None = None) -> Screen:
+        from ipycachechat.notebook.screen import NotebookScreen, TerminalScreen
+
         if not front.draws(self.shell):
             return TerminalScreen()
         live = front.somebody_is_there(self.shell)
-        return NotebookScreen(lambda done: self._badges.show(done, live=live))
+        return NotebookScreen(lambda done, name: self._badges.show(done, name, live=live), outputs)
 
     def keep_warm(self, ask: Ask, seconds: float) -> None:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
         if self._warming is not None:
             self._warming.cancel()
         self._warming = self.loop.submit(self.dialogue.keep_warm(ask, seconds)) if seconds else None
+
+    def saved(self) -> Saved:
+        """The notebook as it was saved. Raises BadInput where nobody says which it is."""
+        from ipycachechat.core.errors import BadInput
+        from ipycachechat.notebook import saved
+
+        if self.notebook is None:
+            raise BadInput(
+                "This kernel is not told which notebook it belongs to",
+                "JupyterLab, Notebook and VS Code tell it; a terminal has no notebook.",
+            )
+        return saved.read(self.notebook)
+
+    def _notice(self, *_: object) -> None:
+        """A cell starts: the front end reports what was deleted, the saved notebook what is there all the same."""
+        if self._dialogue is None:
+            return
+        if gone := front.deleted(self.shell):
+            self._dialogue.detach(gone, self.now)
+        self._bring_back()
+
+    def _bring_back(self) -> None:
+        """Attach the turns whose cells the notebook, saved since they were reported as deleted, still holds."""
+        away = [t for t in self.dialogue.history.now.placed if t.detached is not None and t.cell is not None]
+        if not away or self.notebook is None:
+            return
+        from ipycachechat.core.errors import BadInput
+        from ipycachechat.notebook import saved
+
+        try:
+            at = self.notebook.stat().st_mtime
+            if at == self._looked or not any(at > (turn.detached or 0) for turn in away):
+                return
+            there = {*saved.read(self.notebook).cells}
+        except (OSError, BadInput):  # it is being written, or was moved: the next cell looks again
+            return
+        self._looked = at
+        back = {t.cell.id for t in away if t.cell and t.cell.id in there and at > (t.detached or 0)}
+        self.dialogue.attach(back)
+
+    def resume(self, notebook: str) -> tuple[dict[str, Any], float]:
+        """Take up what an earlier kernel left of this notebook, or of another; what this one has said stays a branch.
+
+        The settings that held, and until when something is warm (0: nothing). Raises BadInput.
+        """
+        dialogue, kept = self.dialogue, self.recorder.resume(notebook)
+        dialogue.engine.who = self.recorder.identity()
+        until = 0.0
+        for scope, memory in kept.memories:
+            if scope[0] != "llama.cpp":  # it ended with its kernel
+                dialogue.engine.recall(scope, memory)
+                until = max([until, *(entry.expires for entry in memory.state.entries.values())])
+        dialogue.history = dialogue.history.join(kept.history)
+        return kept.settings, until
+
+    def found(self) -> str:
+        """What an earlier kernel left of this notebook, in one line; "" if nothing."""
+        path = self.where()
+        if path is None or self.begun:
+            return ""
+        import sqlite3
+
+        from ipycachechat import store
+
+        try:
+            found = store.newest(path, self.name)
+        except (sqlite3.Error, OSError) as error:
+            return f"what is kept cannot be read ({error})"
+        return found.told if found else ""
 
     def close(self) -> None:
         """Leave nothing behind but the conversation, which a reload takes up again."""
@@ -92,21 +241,32 @@ class Session:
         self.shell.input_transformers_cleanup.remove(keep_question_marks)
         atexit.unregister(self._at_exit)
         self._at_exit()
-        self.shell.meta[PARKED] = self.dialogue
+        if self._dialogue is not None:
+            self.recorder.rest()
+            self.shell.meta[PARKED] = self._dialogue, self._recorder
 
     def _at_exit(self) -> None:
         self._idle.stop()
         self._badges.freeze()
-        if self.loop.running:
-            self.loop.submit(self.dialogue.stop()).result(timeout=10)
-            self.loop.stop()
+        if self._loop is not None and self._loop.running:
+            self._loop.submit(self.dialogue.stop()).result(timeout=10)
+            self._loop.stop()
 
 
 def _heavy() -> Iterator[str]:
     """Import what `%load_ext` has no time for, in portions: in idle time, else under the placeholder."""
+    from ipycachechat.model import litellm_import
+    from ipycachechat.notebook import markdown
+
     yield from litellm_import.portions()
     markdown.to_html("")
     yield "markdown"
+
+
+async def _warm_up() -> None:
+    from ipycachechat.model import litellm_import
+
+    await litellm_import.warm_up()
 
 
 def read_dotenv() -> None:

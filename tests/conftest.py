@@ -22,6 +22,14 @@ if IN_CI:
     settings.load_profile("ci")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the conversations of the person who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_real_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the keys or base URLs of the person who runs it."""

@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,11 @@ class Ran:
             if kind == "display_data" or (kind == "update_display_data" and name in shown):
                 shown[name] = content["data"]
         return list(shown.values())
+
+    @property
+    def text(self) -> str:
+        """All that stands below the cell, as text."""
+        return self.printed + "\n".join(data["text/plain"] for data in self.outputs)
 
     @property
     def answer(self) -> str:
@@ -101,6 +106,7 @@ class Kernel:
             "IPYTHONDIR": self.folder.name,
             "PYTHONPATH": str(PROJECT),
             "JPY_PARENT_PID": str(os.getpid()),
+            "XDG_DATA_HOME": self.folder.name,
         }
         for name, value in self._env.items():
             env.pop(name, None)
@@ -128,8 +134,16 @@ class Kernel:
     def pid(self) -> int:
         return int(self.manager.provisioner.pid)  # type: ignore[union-attr]
 
-    def start(self, code: str, cell: str = "", *, somebody: bool = True) -> str:
-        """Send a cell and come back at once: the request's id. `somebody`: whether a person could answer."""
+    def restart(self) -> None:
+        """A new process in its place, as the front end's button makes one."""
+        self.manager.restart_kernel(now=True)
+        self.client.wait_for_ready(timeout=60)
+
+    def start(self, code: str, cell: str = "", *, somebody: bool = True, deleted: Sequence[str] = ()) -> str:
+        """Send a cell and come back at once: the request's id.
+
+        `somebody`: whether a person could answer. `deleted`: cells that the front end reports as deleted.
+        """
         content = {
             "code": code,
             "silent": False,
@@ -140,7 +154,7 @@ class Kernel:
         }
         message = self.client.session.msg("execute_request", content)
         if cell:
-            message["metadata"] = {"cellId": cell}
+            message["metadata"] = {"cellId": cell, "deletedCells": list(deleted)}
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
@@ -163,9 +177,9 @@ class Kernel:
             ran.reply = self.client.get_shell_msg(timeout=LONGEST)
         return ran
 
-    def run(self, code: str, cell: str = "", *, somebody: bool = True) -> Ran:
+    def run(self, code: str, cell: str = "", *, somebody: bool = True, deleted: Sequence[str] = ()) -> Ran:
         """Run a cell to its end."""
-        return self.finish(self.start(code, cell, somebody=somebody))
+        return self.finish(self.start(code, cell, somebody=somebody, deleted=deleted))
 
     def value(self, expression: str) -> Any:
         """The value of an expression in the kernel, by way of JSON."""

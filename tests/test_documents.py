@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ipycachechat.magics import COMMANDS, HELP
+from ipycachechat.commands import COMMANDS, HELP
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -23,4 +23,4 @@ def test_the_costs_in_the_readme_are_those_that_were_measured() -> None:
 def test_every_subcommand_is_in_the_help_and_in_the_readme() -> None:
     for name in COMMANDS:
         assert f"%chat {name}" in HELP
-        assert f"`%chat {name}" in README
+        assert f"`%chat {name}" in README, name

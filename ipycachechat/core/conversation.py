@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
+from hashlib import blake2b
 from typing import Literal
 
-from ipycachechat.core.usage import NOTHING_REPORTED, Usage
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
 Signer = Literal["", "claude", "gemini", "openai"]
@@ -35,7 +38,7 @@ class Thought:
     """What the provider has encrypted, in place of the text; OpenAI's item in JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
     """What is sent that is no text: its media type, and its bytes in base64, or the address where they are."""
 
@@ -54,6 +57,11 @@ class File:
             if first in ("image", "audio", "video")
             else {"application/pdf": "PDF"}.get(self.media, self.media)
         )
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of its bytes or address; made once, since a picture is long."""
+        return blake2b(self.data.encode(), digest_size=16).digest()
 
     @property
     def is_address(self) -> bool:
@@ -150,15 +158,24 @@ class Turn:
     cell: Cell | None = None
     system: str | None = None
     """The system prompt of this turn alone, None where the conversation's was sent."""
-    stale: bool = False
-    """Whether the past that this turn answered has since changed."""
     pinned: bool = False
     """Whether a checkpoint is to stay after this turn."""
+    cost: Cost = Cost()
+    at: float = 0.0
+    """When it was asked, in seconds of the clock; 0: unknown."""
+    past: bytes = b""
+    """What was said in the turns that it followed, as `pasts` has it; empty: unknown."""
+    detached: float | None = None
+    """When its cell was reported as deleted: since then it is in no request."""
+    replayed: bool = False
+    """Whether the replies come from a file, so that nothing was sent for them."""
     messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
     """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
 
     plain: bool = field(init=False, compare=False, repr=False)
     """Whether every model can be shown all of it."""
+
+    _said: bytes = field(init=False, compare=False, repr=False, default=b"")
 
     def __post_init__(self) -> None:
         messages = (Message("user", self.prompt), *self.replies)
@@ -176,63 +193,59 @@ class Turn:
         said = [reply.text for reply in self.replies if reply.role == "assistant"]
         return said[-1] if said else ""
 
+    @property
+    def said(self) -> bytes:
+        """A digest of the question and of all that the model said; results of tools may be shortened later on."""
+        if not self._said:
+            digest = blake2b(digest_size=16)
+            for message in self.messages:
+                if message.role != "tool":
+                    for part in message.parts:
+                        digest.update(
+                            part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part.digest
+                        )
+                        digest.update(b"\0")
+                    for call in message.calls:
+                        digest.update(f"{call.name}\0{call.arguments}\0".encode("utf-8", "surrogatepass"))
+                    digest.update(b"\1")
+            object.__setattr__(self, "_said", digest.digest())
+        return self._said
+
+
+def pasts(turns: Iterable[Turn]) -> Iterator[bytes]:
+    """For each turn, and for one that would follow them, a digest of what was said before it."""
+    past = bytes(16)
+    yield past
+    for turn in turns:
+        past = blake2b(past + turn.said, digest_size=16).digest()
+        yield past
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """An ordered list of turns, a system prompt, and the tools that the model may call."""
 
     system: str = ""
-    turns: tuple[Turn, ...] = ()
+    placed: tuple[Turn, ...] = ()
+    """Every turn in its place, those that are detached among them."""
     tools: tuple[str, ...] = ()
     """Their definitions, in JSON."""
-
-    def before(self, cell: Cell | None) -> Conversation:
-        """The conversation that a prompt from this cell continues: the turns before the cell's place."""
-        return replace(self, turns=self.turns[: self._place(cell)])
-
-    def add(self, turn: Turn) -> Conversation:
-        """With the turn in its cell's place, which replaces what an earlier run of the cell had there.
-
-        Later turns stay, marked stale, since they answered another past.
-        """
-        place = self._place(turn.cell)
-        if any(t.pinned and _same_cell(t, turn.cell) for t in self.turns[place:]):
-            turn = replace(turn, pinned=True)
-        later = [replace(t, stale=True) for t in self.turns[place:] if not _same_cell(t, turn.cell)]
-        return replace(self, turns=(*self.turns[:place], turn, *later))
-
-    def _place(self, cell: Cell | None) -> int:
-        """Where a turn of this cell goes: after the same run's turns, else where the cell's first one is."""
-        same_run = [n for n, turn in enumerate(self.turns) if _same_run(turn, cell)]
-        if same_run:
-            return same_run[-1] + 1
-        same_cell = [n for n, turn in enumerate(self.turns) if _same_cell(turn, cell)]
-        return same_cell[0] if same_cell else len(self.turns)
-
-
-def _same_cell(turn: Turn, cell: Cell | None) -> bool:
-    return turn.cell is not None and cell is not None and turn.cell.id == cell.id
-
-
-def _same_run(turn: Turn, cell: Cell | None) -> bool:
-    return turn.cell is not None and turn.cell == cell
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The versions of a conversation; the last is the one that counts."""
-
-    versions: tuple[Conversation, ...] = field(default=(Conversation(),))
+    _turns: tuple[Turn, ...] | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
-    def now(self) -> Conversation:
-        """The current version."""
-        return self.versions[-1]
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns that are sent, in order."""
+        if self._turns is None:
+            away = any(turn.detached is not None for turn in self.placed)
+            live = tuple(turn for turn in self.placed if turn.detached is None) if away else self.placed
+            object.__setattr__(self, "_turns", live)
+        return self._turns or ()
 
-    def change(self, to: Conversation) -> History:
-        """With a new version, unless nothing changed."""
-        return self if to == self.now else History((*self.versions, to))
-
-    def undo(self) -> History:
-        """Without the last version; the same where there is none before it."""
-        return History(self.versions[:-1]) if len(self.versions) > 1 else self
+    @property
+    def stale(self) -> frozenset[int]:
+        """The turns (from 1) whose answer was given to a past that has since changed."""
+        return frozenset(
+            number
+            for number, (turn, past) in enumerate(zip(self.turns, pasts(self.turns), strict=False), 1)
+            if turn.past and turn.past != past
+        )

@@ -85,8 +85,14 @@ class Done:
     """Whether the provider promises anything of its cache, so that something can be said to be missed."""
     warm_until: float | None = None
     """In seconds of the clock; None: unknown."""
-    stale: int = 0
-    """How many later turns answered an older version."""
+    replaced: bool = False
+    """Whether it took the place of another."""
+    stale: tuple[int, ...] = ()
+    """Later turns, by number, that answered an older version."""
+    lost: int = 0
+    """Tokens that were warm behind the turn and will have to be sent anew."""
+    left: tuple[Turn, ...] = ()
+    """Turns that have been detached since the last answer."""
     requests: int = 1
     """How many there were on the way to the answer."""
     response: object = None

@@ -58,6 +58,15 @@ class Memory:
         planned = plan(links, by, minimum, self.state, now, pace, fork, ttl, tail)
         return Prepared(links, planned, minimum, now, self.state, unaided)
 
+    def resumed(self, said: Sequence[Said], settings: Settings) -> Memory:
+        """A memory that was kept over a restart, with the last request as far as this one begins with it."""
+        links = chain(said, settings, count=self.count)
+        marked = max((entry.at for entry in self.state.ever(links)), default=-1)
+        if marked < 0:
+            return self
+        last = chain(said[: links.prefixes[marked].message + 1], settings, count=self.count)
+        return replace(self, chain=last, marked=marked, longest=Before(last, marked))
+
     def begun(self, prepared: Prepared) -> Memory:
         """The memory once the response to a request has begun: what it wrote can be read by others."""
         state = sent(prepared.chain, prepared.plan.marks, self.state, self.by, prepared.minimum, prepared.at)

@@ -29,9 +29,20 @@ if TYPE_CHECKING:
     from ipycachechat.model.response import Response
 
 Json = dict[str, Any]
-# Of this process: a fingerprint tells nothing about a key, and one kernel's requests go to one machine.
-SECRET = secrets.token_bytes(32)
-KERNEL = f"ipycachechat-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks. A conversation that is taken up again asks as before, or nothing of it would be found warm."""
+
+    name: str = field(default_factory=lambda: f"ipycachechat-{secrets.token_hex(8)}")
+    """Under which OpenAI sends all requests to one machine."""
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """By which fingerprints are made of keys, so that they tell nothing about them."""
+
+
+PROCESS = Identity()
+"""Of this process, which asks as one unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Target:
     """Whether it can call tools; None: unknown."""
 
 
-def target(model: str, limit: int, api_base: str = "", api_key: str = "") -> Target:
+def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: Identity = PROCESS) -> Target:
     """Look a model up, at an address and with a key if given. Raises UnknownModel."""
     import litellm
 
@@ -88,8 +99,8 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "") -> Tar
         price,
         prices.most_tokens(record, limit),
         int(record.get("prompt_cache_min_tokens") or by.least(name) or 0),
-        scope(provider, name, *own.values()),
-        _carrying(by.cache_key) | own,
+        scope(provider, name, *own.values(), secret=who.secret),
+        _carrying(by.cache_key, who.name) | own,
         Eyes(by.signer, by.forgetful(name), prices.takes(record)),
         prices.can(record, "supports_reasoning"),
         prices.can(record, "supports_function_calling"),
@@ -106,10 +117,10 @@ def _priced(by: Rules, rates: Rates) -> Rules:
     return replace(by, reads=reads, writes=tuple(writes))
 
 
-def _carrying(cache_key: str) -> Json:
-    """The parameter of litellm's that carries this kernel's key, if any does."""
+def _carrying(cache_key: str, name: str) -> Json:
+    """The parameter of litellm's that carries the name of who asks, if any does."""
     parameter, _, inner = cache_key.partition(".")
-    return {parameter: {inner: KERNEL} if inner else KERNEL} if parameter else {}
+    return {parameter: {inner: name} if inner else name} if parameter else {}
 
 
 # Environment variables that name an address or a key, by how they begin; where not as the provider's name does.
@@ -119,7 +130,7 @@ PLACES = "KEY|TOKEN|BASE|URL|ENDPOINT|REGION|LOCATION|PROJECT|PROFILE|ROLE|ORGAN
 PASSING = re.compile("AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
 
 
-def scope(provider: str, name: str, *given: str) -> tuple[str, ...]:
+def scope(provider: str, name: str, *given: str, secret: bytes = PROCESS.secret) -> tuple[str, ...]:
     """What shares a cache: the provider's address and key are what was given, and its environment variables say."""
     family = provider.partition("_")[0]
     begins = CLOUDS.get(family, (family.upper(),))
@@ -127,7 +138,7 @@ def scope(provider: str, name: str, *given: str) -> tuple[str, ...]:
     if "AWS_SESSION_TOKEN" in os.environ:
         own = [(n, v) for n, v in own if not PASSING.fullmatch(n)]
     settings = "\0".join([*given, *(f"{n}={value}" for n, value in own)])
-    return provider, name, hmac.new(SECRET, settings.encode("utf-8", "replace"), "sha256").hexdigest()
+    return provider, name, hmac.new(secret, settings.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 def local_target(model: str, address: Address, limit: int) -> Target:

@@ -6,10 +6,12 @@ Made of tags and attributes that an untrusted notebook keeps: class, title, inli
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.words import count, money, share
+from ipycachechat.notebook import markdown
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
@@ -30,6 +32,8 @@ def clock(seconds: float) -> str:
 def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
     """What the badge tells, in order: name and value."""
     usage, bill = turn.usage, done.bill
+    if turn.replayed:
+        return [("model", turn.model), ("replayed", "nothing sent"), ("cost", "free")]
     written = count(usage.written) if usage.bills_writes else "not billed"
     free = bill.paid == 0 and usage.input != 0
     return [
@@ -57,10 +61,43 @@ def notes(done: Done) -> list[str]:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
     if done.reason is not None:
         told.append(done.reason.sentence)
+    if done.turn.replayed:
+        told.append("the reply comes from the replies file (%chat replies)")
     if done.stale:
-        later = "1 later turn" if done.stale == 1 else f"{done.stale} later turns"
-        told.append(f"turn {done.number} has changed: {later} answered an older version")
+        how = "replaced" if done.replaced else "placed as"
+        told.append(
+            f"{how} turn {done.number}; {_later(done.stale)} answered an older version{_again(done.lost)}"
+        )
+    elif done.replaced:
+        told.append(f"replaced turn {done.number}")
+    told += [
+        f"left out, since its cell was deleted: “{short(turn.question)}”. It comes back when the cell runs, "
+        "or once the notebook is saved with it"
+        for turn in done.left
+    ]
     return told
+
+
+def _later(numbers: Sequence[int]) -> str:
+    """Turns by number, as in "turns 4 to 6"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    told = ", ".join(" to ".join(map(str, run)) for run in runs)
+    return f"turn{'s' * (len(numbers) > 1)} {told}"
+
+
+def _again(tokens: int) -> str:
+    return f"; ≈{tokens:,} tokens behind it are no longer read from the cache" if tokens else ""
+
+
+def short(text: str, longest: int = 60) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(markdown.clean(text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def to_text(done: Done) -> str:
@@ -103,6 +140,7 @@ def _sentence(name: str, value: str) -> str:
     return {
         "model": value,
         "read": f"{value.replace('(unknown)', '').strip()} read",
+        "replayed": f"replayed, {value}",
         "cost": value if value != "unknown" else "cost unknown",
         "saved": f"saved {value}",
         "warm until": f"warm until {value}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,19 @@ def cell(shell: Any) -> Cell | None:
     parent = _parent(shell)
     name = parent.get("metadata", {}).get("cellId")
     return Cell(str(name), str(parent.get("header", {}).get("msg_id", ""))) if name else None
+
+
+def deleted(shell: Any) -> frozenset[str]:
+    """The cells that the front end reports as deleted, by id: a hint, since one that was cut and pasted is, too."""
+    metadata = _parent(shell).get("metadata", {})
+    found = metadata.get("deletedCells") or ()
+    return frozenset(str(one) for one in found) - {str(metadata.get("cellId"))}
+
+
+def notebook(shell: Any) -> Path | None:
+    """Where the notebook of this kernel is saved; None if nobody says so."""
+    name = os.environ.get("JPY_SESSION_NAME") or shell.user_ns.get("__vsc_ipynb_file__") or ""
+    return Path(str(name)).absolute() if str(name).endswith(".ipynb") else None
 
 
 def somebody_is_there(shell: Any) -> bool:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
-from ipycachechat.core.events import Done
-from ipycachechat.notebook import badge
+if TYPE_CHECKING:
+    from ipycachechat.core.events import Done
 
 ALIVE = 10.0  # seconds
 
@@ -23,13 +22,23 @@ class LiveBadges:
     def __init__(self) -> None:
         self._alive: dict[str, tuple[Any, dict[str, str]]] = {}
         self._timers: list[asyncio.TimerHandle] = []
+        self._names: set[str] = set()
+        """The ids of all badges that were ever shown."""
 
-    def show(self, done: Done, *, live: bool) -> None:
-        """Display a badge: a widget with its static form beside it, or only that where nobody is there."""
-        from IPython.display import display
+    def show(self, done: Done, name: str, *, live: bool) -> None:
+        """Display a badge under an id: a widget with its static form beside it, or only that where nobody is there.
+
+        One that stands under this id already is replaced, in its own place.
+        """
+        from IPython.display import display, update_display
+
+        from ipycachechat.notebook import badge
 
         static = {"text/html": badge.to_html(done), "text/plain": badge.to_text(done)}
-        name = uuid4().hex
+        if name in self._names:
+            update_display(static, raw=True, display_id=name)
+            return
+        self._names.add(name)
         data: dict[str, Any] = dict(static)
         if live:
             from ipywidgets import HTML

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Protocol
 from uuid import uuid4
@@ -23,8 +24,20 @@ NEW = 0.03  # of the text
 More = Piece | Called | Returned
 
 
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """An answer's output and its badge's, by the ids under which a front end knows them while its page is open."""
+
+    answer: str = field(default_factory=lambda: uuid4().hex)
+    badge: str = field(default_factory=lambda: uuid4().hex)
+
+
 class Screen(Protocol):
     """What the person sees of one prompt, in this order."""
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """Where it stands, if that can be drawn anew later on."""
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
         """Nothing has arrived yet, or nothing since the tools have returned."""
@@ -73,10 +86,12 @@ class Growing:
 class NotebookScreen:
     """One output for the answer, redrawn in place, and one for the badge."""
 
-    def __init__(self, show_badge: Callable[[Done], None]) -> None:
+    def __init__(self, show_badge: Callable[[Done, str], None], outputs: Outputs | None = None) -> None:
+        """`show_badge`: displays it, or updates the one of that id. `outputs`: those of an earlier answer."""
         self._show_badge = show_badge
-        self._id = uuid4().hex
-        self._shown = False
+        self.outputs: Outputs = outputs or Outputs()
+        self._again = outputs is not None
+        self._shown = self._again
         self._answer = Growing()
         self._drawn, self._drawn_at = 0, 0.0
 
@@ -109,8 +124,8 @@ class NotebookScreen:
     def done(self, done: Done) -> None:
         if done.turn is not None:
             self._draw(answer.bundle(answer.segments(done.turn.replies)))
-            self._show_badge(done)
-        elif self._shown:
+            self._show_badge(done, self.outputs.badge)
+        elif self._shown and not self._again:
             self._draw({"text/html": "", "text/plain": ""})
 
     def _frame(self) -> None:
@@ -121,16 +136,17 @@ class NotebookScreen:
         from IPython.display import display, update_display
 
         if self._shown:
-            update_display(data, raw=True, display_id=self._id)
+            update_display(data, raw=True, display_id=self.outputs.answer)
         else:
             self._shown = True
-            display(data, raw=True, display_id=self._id)
+            display(data, raw=True, display_id=self.outputs.answer)
 
 
 class TerminalScreen:
     """The answer as plain text, as it comes, a line for each call, and the badge as a line."""
 
     def __init__(self) -> None:
+        self.outputs: Outputs | None = None
         self._told = ""
         self._text = ""
         self._printed = 0

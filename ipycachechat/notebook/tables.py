@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ipycachechat.core.cache import Outcome
+from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row
+from ipycachechat.core.history import History
 from ipycachechat.core.reason import ADVICE, Cause, Reason
 from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.core.words import count, money
 from ipycachechat.notebook import markdown
-from ipycachechat.notebook.badge import clock
+from ipycachechat.notebook.badge import clock, short
 
 NOBODY_KNOWS = (
     "nobody can tell whether more could have been read: this provider promises nothing of its cache"
@@ -38,7 +40,7 @@ def plan(forecast: Forecast) -> str:
     if forecast.rows:
         lines += [
             "",
-            *_columns(("block", "cell", "tokens", "checkpoint", "warm until"), _rows(forecast.rows)),
+            *columns(("block", "cell", "tokens", "checkpoint", "warm until"), _rows(forecast.rows)),
         ]
     return "\n".join(lines)
 
@@ -75,7 +77,7 @@ def why(done: Done | None) -> str:
     table = [_counts("billed", done.turn.usage)]
     if done.expected is not None:
         table.insert(0, _counts("expected", done.expected))
-    lines += _columns(heads, table)
+    lines += columns(heads, table)
     reason = done.reason
     if reason is None:
         known = done.turn.usage.read is not None and done.promised
@@ -100,7 +102,7 @@ def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
         (rule, promise, count(used.read), _written(used), count(used.fresh), told[agrees])
         for rule, promise, used, agrees in rows
     ]
-    return "\n".join([*_columns(("rule", "promised", "read", "written", "fresh", ""), found), end])
+    return "\n".join([*columns(("rule", "promised", "read", "written", "fresh", ""), found), end])
 
 
 def _written(used: Usage) -> str:
@@ -201,7 +203,51 @@ def _excerpt(text: str, at: int) -> str:
     return f"{'…' * (start > 0)}{shown}{'…' * (start + ABOUT < len(text))}" if text else "(nothing)"
 
 
-def _columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def branches(history: History) -> list[str]:
+    """The branches as a small tree: each below the one that it was forked from."""
+    lines: list[str] = []
+
+    def add(parent: str, indent: str) -> None:
+        of_it = [branch for branch in history.branches if branch.parent == parent]
+        for n, branch in enumerate(of_it, 1):
+            last = n == len(of_it)
+            corner = ("└─ " if last else "├─ ") if parent else ""
+            turns = len(history.at(branch).turns)
+            since = len(history.versions[branch.since].conversation.turns)
+            told = f"{turns} turn{'s' * (turns != 1)}" + f", forked after turn {since}" * bool(parent)
+            here = "  ← here" if branch.name == history.current else ""
+            lines.append(f"{indent}{corner}{branch.name}: {told}{here}")
+            add(branch.name, indent + ("   " if last else "│  ") * bool(parent))
+
+    add("", "")
+    return lines
+
+
+def changes(before: Conversation, after: Conversation) -> list[str]:
+    """What becomes of each turn that does not stay as it is."""
+    was = {_id(turn): n for n, turn in enumerate(before.turns, 1)}
+    now = {_id(turn): n for n, turn in enumerate(after.turns, 1)}
+    lines = []
+    for turn in after.placed:
+        old, new = was.get(_id(turn)), now.get(_id(turn))
+        if old == new:
+            continue
+        if new is None:
+            told = f"turn {old} is left out, since its cell is gone"
+        elif old is None:
+            told = f"turn {new} is back"
+        else:
+            told = f"turn {old} becomes turn {new}"
+        lines.append(f"  {told}: {short(turn.question)}")
+    return lines
+
+
+def _id(turn: Turn) -> tuple[object, ...]:
+    """By what a turn is known again when it has been moved or detached."""
+    return turn.cell, turn.at, turn.said
+
+
+def columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Aligned; numbers to the right."""
     table = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(row[n]) for row in table) for n in range(len(heads))]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.core.conversation import Cell, Conversation, History, Message, Turn
+from ipycachechat.core.conversation import Cell, Conversation, Message, Turn, pasts
+from ipycachechat.core.history import History
+from ipycachechat.core.placing import Place, Rerun, before, put
 
 
 def turn(cell: str | None, run: int = 0, prompt: str = "") -> Turn:
@@ -14,13 +18,20 @@ def turn(cell: str | None, run: int = 0, prompt: str = "") -> Turn:
 
 
 def prompts(conversation: Conversation) -> list[str]:
-    return [turn.prompt + "*" * turn.stale for turn in conversation.turns]
+    return [turn.question + "*" * (n in conversation.stale) for n, turn in enumerate(conversation.turns, 1)]
+
+
+def add(conversation: Conversation, one: Turn, rerun: Rerun = "replace") -> Conversation:
+    """As an answer does: the turn knows what it followed."""
+    place = Place(one.cell, rerun)
+    *_, past = pasts(before(conversation, place).turns)
+    return put(conversation, replace(one, past=past), place)
 
 
 def told(*turns: Turn) -> Conversation:
     conversation = Conversation()
     for each in turns:
-        conversation = conversation.add(each)
+        conversation = add(conversation, each)
     return conversation
 
 
@@ -52,10 +63,10 @@ def test_without_a_cell_every_turn_is_appended() -> None:
 
 def test_a_prompt_sees_only_the_turns_before_its_cell() -> None:
     conversation = told(turn("a"), turn("b"), turn("c"))
-    assert prompts(conversation.before(Cell("b", "new"))) == ["a0"]
-    assert prompts(conversation.before(Cell("d", "new"))) == ["a0", "b0", "c0"]
-    assert prompts(conversation.before(Cell("b", "b0"))) == ["a0", "b0"]
-    assert prompts(conversation.before(None)) == ["a0", "b0", "c0"]
+    assert prompts(before(conversation, Place(Cell("b", "new")))) == ["a0"]
+    assert prompts(before(conversation, Place(Cell("d", "new")))) == ["a0", "b0", "c0"]
+    assert prompts(before(conversation, Place(Cell("b", "b0")))) == ["a0", "b0"]
+    assert prompts(before(conversation, Place(None))) == ["a0", "b0", "c0"]
 
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=12))
@@ -64,7 +75,7 @@ def test_running_all_twice_in_a_row_gives_the_same_conversation(cells: list[str]
     once = told(*(turn(cell, 0, cell) for cell in notebook))
     twice = once
     for cell in notebook:
-        twice = twice.add(turn(cell, 1, cell))
+        twice = add(twice, turn(cell, 1, cell))
     assert prompts(twice) == prompts(once)
 
 
@@ -80,8 +91,8 @@ def test_no_cell_ever_has_turns_of_two_runs(runs: list[tuple[str, int]]) -> None
 
 def test_undo_goes_back_one_version_and_stops_at_the_first() -> None:
     one, two = told(turn("a")), told(turn("a"), turn("b"))
-    history = History((one,)).change(two)
+    history = History.of(one).change(two)
     assert history.now == two
     assert history.undo().now == one
-    assert history.undo().undo() == History((one,))
+    assert history.undo().undo().now == one
     assert history.change(two) is history

@@ -11,6 +11,7 @@ from wire import Bill, Reply, WireServer, count
 
 from ipycachechat.core.conversation import Cell
 from ipycachechat.core.events import Done
+from ipycachechat.core.placing import Place
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.core.reason import Cause
 from ipycachechat.dialogue import Dialogue
@@ -47,7 +48,7 @@ class Talk:
 
     def next(self, prompt: str = "", cell: str = "") -> Ask:
         where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None
-        return Ask(prompt, self.model, where, ttl=self.ttl)
+        return Ask(prompt, self.model, Place(where), ttl=self.ttl)
 
     def ask(self, prompt: str, cell: str = "", answer: str | tuple[str, ...] = "yes, that is so") -> Done:
         self.server.script(Reply(answer))

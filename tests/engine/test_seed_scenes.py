@@ -5,7 +5,8 @@ from __future__ import annotations
 from talks import Talk
 from wire import words
 
-from ipycachechat.core.conversation import Conversation, History, Message, Turn
+from ipycachechat.core.conversation import Conversation, Message, Turn
+from ipycachechat.core.history import History
 
 GEMINI = "gemini/gemini-2.5-flash"
 
@@ -15,7 +16,7 @@ def with_history(talk: Talk) -> None:
         Turn(words(3000), (Message("assistant", "It's 42"),)),
         Turn("hi", (Message("assistant", "Hello"),)),
     )
-    talk.chat.history = History((Conversation("", turns),))
+    talk.chat.history = History.of(Conversation("", turns))
 
 
 def test_anthropic_writes_up_to_the_last_user_message_and_the_next_call_reads_it(talk: Talk) -> None:

@@ -1,0 +1,77 @@
+"""The subcommands of `%chat`, each one function, imported when it is typed, in a module by what it is for."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from ipycachechat.magics import ChatMagics
+
+HELP = """\
+%%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--think low|medium|high|off] [--out NAME] [--append] [--here]
+    Ask the model the cell's text, after all earlier turns. {{ expression }} is replaced by its value.
+    A cell that is run again replaces its turn; --append: asks at the end instead, and the earlier turn stays;
+    --here: its turn goes where the cell stands in the saved notebook.
+%chat                  where we stand: model, turns, tokens, cost, until when the cache is warm
+
+%chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys)
+%chat system [TEXT]    the system prompt, or another from now on ("" for none)
+%chat tools [F G …]    the functions that the model may call, or others from now on; off: none; --ask: ask before each
+%chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
+
+%chat history          the turns: cell, state, tokens, cost, warm or not; a click unfolds one
+%chat plan [TEXT]      what this prompt (else: the next one) will read, write and cost, and the prefix behind it
+%chat why [N]          what turn N (else: the last) was expected to read, what it did read, and why less
+%chat usage [--all]    what this kernel was billed; --all: by notebook, model and day, over all kernels
+
+%chat undo             back to before the last change
+%chat redo             forward to what was undone last
+%chat reset            begin anew (%chat undo brings the turns back)
+%chat fork NAME        go on from here on a branch of that name
+%chat switch [NAME]    go on with another branch; no name: the branches
+%chat pin [N|off]      keep a checkpoint after turn N (else: the last), a long document say; off: after none
+%chat sync             put the turns in the order of the saved notebook, without those whose cell is gone
+%chat replay           ask the stale turns again, in order, into their own cells
+
+%chat save FILE        .json (which %chat load takes back), .md or .html
+%chat load FILE        go on with a saved conversation
+%chat resume [NAME]    take up what is kept of this notebook (else: of the one of that name) from an earlier kernel
+%chat replies [FILE]   record every reply in a file, and serve it when the same is asked again; off: no longer;
+                       --strict: ask nobody for what it does not hold
+
+%chat warm [30m|off]   write the conversation to the cache now; 30m: keep it warm for so long, while that is cheaper
+%chat doctor [MODEL]   hold the rules for a model against its bills, with a few small requests (asks first)
+%chat help             this
+Settings: %config ChatMagics. Keys: in the environment only."""
+
+WHERE = {
+    "setup": "model system tools ttl",
+    "look": "history plan why usage",
+    "change": "undo redo reset fork switch pin sync replay",
+    "keep": "save load resume replies",
+    "do": "warm doctor help",
+}
+COMMANDS = {name: module for module, names in WHERE.items() for name in names.split()}
+ALONE = ("history", "undo", "redo", "reset", "sync", "replay", "help")
+"""Those that take nothing after them."""
+
+
+def run(magics: ChatMagics, line: str) -> Any:
+    """What stands after `%chat`. Raises BadInput."""
+    name, rest = (*line.split(None, 1), "", "")[:2]
+    if not name:
+        name, module = "status", "look"
+    elif name in COMMANDS:
+        module = COMMANDS[name]
+    else:
+        near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+        todo = f"Did you mean: %chat {near[0]}" if near else "See %chat help, or %%chat?"
+        raise BadInput(f"%chat {name}: there is no such command", todo)
+    rest = rest.strip()
+    if rest and name in ALONE:
+        raise BadInput(f"%chat {name} takes nothing after it", "See %chat help, or %%chat?")
+    return getattr(import_module(f"{__name__}.{module}"), name)(magics, rest)

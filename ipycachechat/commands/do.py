@@ -1,0 +1,60 @@
+"""Do: keep the cache warm, check the rules, help."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ipycachechat.commands import HELP
+from ipycachechat.commands.words import say, unquoted, wrong
+from ipycachechat.core.words import money
+from ipycachechat.notebook import front, tables
+
+if TYPE_CHECKING:
+    from ipycachechat.magics import ChatMagics
+
+LONGEST = 24 * 3600
+
+
+def warm(magics: ChatMagics, time: str) -> None:
+    """Write the conversation to the cache now; with a time, keep it warm for so long."""
+    session, ask = magics.session, magics.next("")
+    if time == "off":
+        session.keep_warm(ask, 0)
+        return say("no longer kept warm")
+    seconds = _seconds(time) if time else 0.0
+    booked = session.wait(lambda tell: session.dialogue.warm(ask, tell))
+    say(tables.warmed(booked.usage, booked.bill, booked.warm_until))
+    if seconds and booked.warm_until is not None and booked.warm_until > session.now + seconds:
+        say(f"it stays warm for {time} by itself")
+    elif seconds:
+        session.keep_warm(ask, seconds)
+        say(f"kept warm for {time}, while that is cheaper (%chat: how it goes; %chat warm off)")
+
+
+def doctor(magics: ChatMagics, name: str) -> None:
+    """Hold the rules for a model against its bills; says what it costs, and asks."""
+    model, session = unquoted(name) or magics.model_in_use(), magics.session
+    requests, tokens, dollars = session.wait(lambda tell: session.dialogue.examination(model, tell))
+    price = "unknown" if dollars is None else f"at most {money(dollars)}"
+    if not front.somebody_is_there(magics.shell):
+        wrong(f"%chat doctor would send {requests} requests to {model}, and nobody is there to be asked")
+    question = f"{requests} requests of {tokens:,} tokens in all to {model}, price {price}. Send them? [y/N] "
+    if input(question).strip().lower() not in ("y", "yes"):
+        return say("nothing was sent")
+    found = session.wait(lambda tell: session.dialogue.examine(model, tell))
+    say(tables.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))
+
+
+def help(magics: ChatMagics, _: str) -> None:
+    """What there is."""
+    say(HELP)
+
+
+def _seconds(time: str) -> float:
+    """Of "90s", "30m" or "2h"; a bare number is minutes."""
+    found = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", time.replace(" ", ""))
+    seconds = int(found[1]) * {"s": 1, "h": 3600}.get(found[2] or "", 60) if found else 0
+    if not 0 < seconds <= LONGEST:
+        wrong(f"%chat warm {time}: this is no time; write it as 30m or 2h, a day at most")
+    return float(seconds)

@@ -1,0 +1,80 @@
+"""Look, and change nothing: where we stand, the turns, what will be sent, what it cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipycachechat.commands.words import chosen, say, turns, wrong
+from ipycachechat.core.errors import ChatError
+from ipycachechat.core.words import totals
+from ipycachechat.notebook import tables
+
+if TYPE_CHECKING:
+    from ipycachechat.magics import ChatMagics
+    from ipycachechat.spending import Spending
+
+
+def status(magics: ChatMagics, _: str) -> None:
+    """Where we stand."""
+    session = magics.session
+    dialogue = session.dialogue
+    history, now = dialogue.history, dialogue.history.now
+    away = len(now.placed) - len(now.turns)
+    more = [f"{len(now.stale)} stale"] * bool(now.stale) + [f"{away} detached"] * bool(away)
+    told = f"{magics.model_in_use()}, {turns(len(now.turns))}" + f" ({', '.join(more)})" * bool(more)
+    say(told + f", on the branch {history.current}" * (len(history.branches) > 1))
+    say(*totals(dialogue.ledger))
+    done = dialogue.answer()
+    if done is not None:
+        say(tables.foretold(done.warm_until, session.now, dialogue.engine.foretold))
+    if kept := dialogue.kept:
+        say(tables.kept(kept.refreshed, kept.until, kept.ended))
+
+
+def history(magics: ChatMagics, _: str) -> None:
+    """The turns, each with what it cost and whether it is warm; a click unfolds one."""
+    from IPython.display import display
+
+    from ipycachechat.notebook import rows
+
+    session = magics.session
+    dialogue = session.dialogue
+    if not dialogue.history.now.placed:
+        return say("no turns yet")
+    warm: dict[int, float] = {}
+    if dialogue.engine.remembers:
+        try:
+            forecast = session.wait(lambda tell: dialogue.plan(magics.next(""), tell))
+            warm = rows.warm(forecast.rows)
+        except ChatError:  # a model that is not there, say: the turns are there all the same
+            pass
+    told = rows.rows(dialogue.history.now, warm, known=dialogue.engine.remembers)
+    display({"text/html": rows.to_html(told), "text/plain": rows.to_text(told)}, raw=True)
+
+
+def plan(magics: ChatMagics, text: str) -> None:
+    """What this prompt, else the next one, will read, write and cost."""
+    session, ask = magics.session, magics.next(magics.filled(text))
+    say(tables.plan(session.wait(lambda tell: session.dialogue.plan(ask, tell))))
+
+
+def why(magics: ChatMagics, which: str) -> None:
+    """What a turn was expected to read, what it did read, and why less."""
+    dialogue = magics.session.dialogue
+    number = chosen(magics, "why", which) if which else 0
+    done = dialogue.answer(number)
+    if done is None and dialogue.history.now.turns:
+        return say("that turn was answered in an earlier kernel: what was expected of it is not kept")
+    say(tables.why(done))
+
+
+def usage(magics: ChatMagics, which: str) -> Spending | None:
+    """What this kernel was billed; with `--all` all kernels, by notebook, model and day."""
+    if which not in ("", "--all"):
+        wrong(f"%chat usage {which}: there is only --all")
+    if not which:
+        say(*totals(magics.session.dialogue.ledger))
+        return None
+    from ipycachechat.spending import Spending
+
+    return Spending(magics.session.recorder.spending())

@@ -1,0 +1,196 @@
+"""Turns and conversations as JSON values that say all of them, and back; files of an older form are brought up to date.
+
+The form is told apart by its number, `SCHEMA`. Form 0 is what `Chat.hist` gives: a list of messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ipycachechat.core import transcript
+from ipycachechat.core.conversation import (
+    Cell,
+    Content,
+    Conversation,
+    File,
+    Message,
+    State,
+    Thought,
+    ToolCall,
+    Turn,
+)
+from ipycachechat.core.errors import BadInput
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
+
+Json = dict[str, Any]
+SCHEMA = 1
+KIND = "ipycachechat conversation"
+Stow = Callable[[str], str]
+"""What is written in place of a file's data, and what stands behind it when it is read."""
+
+USAGE = ("input", "read", "written", "written_1h", "output", "thinking", "bills_writes")
+
+
+def _same(data: str) -> str:
+    return data
+
+
+def written(conversation: Conversation) -> Json:
+    """All of a conversation."""
+    told = {"kind": KIND, "schema": SCHEMA, "system": conversation.system, "tools": list(conversation.tools)}
+    return told | {"turns": [turn(one) for one in conversation.placed]}
+
+
+def read(told: Any) -> Conversation:
+    """The conversation again, whichever form it was written in. Raises BadInput; then nothing is half read."""
+    schema = 0 if isinstance(told, list) else told.get("schema") if isinstance(told, Mapping) else None
+    if schema != 0 and (not isinstance(told, Mapping) or told.get("kind") != KIND):
+        raise BadInput(
+            "This is no saved conversation", "Give a .json file that %chat save or Chat.hist has made."
+        )
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BadInput(
+            f"This conversation was saved by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
+            "Update ipycachechat, and load it again.",
+        )
+    try:
+        if schema == 0:
+            return transcript.conversation([transcript.message(one) for one in told])
+        return Conversation(
+            _text(told["system"]),
+            tuple(turn_of(one) for one in told["turns"]),
+            tuple(map(_text, told["tools"])),
+        )
+    except BadInput:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise broken(error) from None
+
+
+def broken(error: Exception) -> BadInput:
+    """What a file that is not whole is told to be."""
+    what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
+    return BadInput(
+        f"The saved conversation is broken: {what}", "Nothing was changed. Take another copy of it."
+    )
+
+
+def turn(one: Turn, stow: Stow = _same) -> Json:
+    """A turn; what has its usual value is left out."""
+    told: Json = {
+        "messages": [message(said, stow) for said in one.messages],
+        "model": one.model,
+        "state": one.state.value,
+    }
+    if one.usage != NOTHING_REPORTED:
+        told["usage"] = {name: getattr(one.usage, name) for name in USAGE}
+    if one.cost != Cost():
+        told["cost"] = {"paid": one.cost.paid, "saved": one.cost.saved}
+    if one.cell is not None:
+        told["cell"] = {"id": one.cell.id, "run": one.cell.run}
+    more = {
+        "system": one.system,
+        "pinned": one.pinned or None,
+        "at": one.at or None,
+        "detached": one.detached,
+    }
+    more |= {"past": one.past.hex() or None, "replayed": one.replayed or None}
+    return told | {name: value for name, value in more.items() if value is not None}
+
+
+def turn_of(told: Any, fetch: Stow = _same) -> Turn:
+    """The turn again. Raises what a wrong form raises: KeyError, TypeError, ValueError."""
+    first, *rest = [message_of(said, fetch) for said in told["messages"]]
+    if first.role != "user":
+        raise ValueError("a turn begins with a prompt")
+    cell, cost, usage = told.get("cell"), told.get("cost"), told.get("usage")
+    at, detached = told.get("at", 0.0), told.get("detached")
+    return Turn(
+        first.content,
+        tuple(rest),
+        _text(told["model"]),
+        Usage(**{name: _number(usage[name]) for name in USAGE}) if usage else NOTHING_REPORTED,
+        State(told["state"]),
+        Cell(_text(cell["id"]), _text(cell["run"])) if cell else None,
+        None if told.get("system") is None else _text(told["system"]),
+        bool(told.get("pinned")),
+        Cost(_number(cost["paid"]), _number(cost["saved"])) if cost else Cost(),
+        float(at),
+        bytes.fromhex(told.get("past", "")),
+        None if detached is None else float(detached),
+        bool(told.get("replayed")),
+    )
+
+
+def message(one: Message, stow: Stow = _same) -> Json:
+    """A message."""
+    told: Json = {"role": one.role, "content": _content(one.content, stow)}
+    if one.calls:
+        told["calls"] = [
+            {"id": call.id, "name": call.name, "arguments": call.arguments}
+            | ({"signature": call.signature} if call.signature else {})
+            for call in one.calls
+        ]
+    if one.call_id:
+        told["call_id"] = one.call_id
+    if one.thoughts:
+        told["thoughts"] = [
+            {"by": thought.by, "text": thought.text}
+            | {name: value for name in ("signature", "hidden") if (value := getattr(thought, name))}
+            for thought in one.thoughts
+        ]
+    return told
+
+
+def message_of(told: Any, fetch: Stow = _same) -> Message:
+    """The message again. Raises what a wrong form raises."""
+    role = told["role"]
+    if role not in ("user", "assistant", "tool"):
+        raise ValueError(f"a message has the role {role!r}")
+    calls = [
+        ToolCall(*map(_text, (c["id"], c["name"], c["arguments"], c.get("signature", ""))))
+        for c in told.get("calls", ())
+    ]
+    thoughts = [
+        Thought(t["by"], *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", ""))))
+        for t in told.get("thoughts", ())
+    ]
+    call_id = _text(told.get("call_id", ""))
+    return Message(role, _content_of(told["content"], fetch), tuple(calls), call_id, tuple(thoughts))
+
+
+def _content(content: Content, stow: Stow) -> Any:
+    if isinstance(content, str):
+        return content
+    return [
+        part
+        if isinstance(part, str)
+        else {"media": part.media, "data": stow(part.data), "name": part.name, "detail": part.detail}
+        for part in content
+    ]
+
+
+def _content_of(told: Any, fetch: Stow) -> Content:
+    if not isinstance(told, list):
+        return _text(told)
+    return tuple(
+        part
+        if isinstance(part, str)
+        else File(
+            _text(part["media"]), fetch(_text(part["data"])), _text(part["name"]), _text(part["detail"])
+        )
+        for part in told
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a text was expected, not {value!r}"[:120])
+    return value
+
+
+def _number(value: Any) -> Any:
+    if value is not None and not isinstance(value, int | float):
+        raise ValueError(f"a number was expected, not {value!r}"[:120])
+    return value

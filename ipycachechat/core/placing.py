@@ -1,0 +1,142 @@
+"""Where in the conversation a prompt goes, by the cell that asks it; and what the notebook tells of its cells.
+
+Nothing is thrown away by what a notebook reports: a turn whose cell is said to be gone keeps its place, detached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ipycachechat.core.conversation import Cell, Conversation, Turn
+
+Rerun = Literal["replace", "rewind", "append"]
+"""What a cell that is run again does with its turn: replaces it, goes back to before it, or lets it be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a prompt goes."""
+
+    cell: Cell | None = None
+    """The cell that asks; None: the end."""
+    rerun: Rerun = "replace"
+    order: tuple[str, ...] = ()
+    """The cells of the notebook, if it is they that tell the place."""
+    again: Turn | None = None
+    """The very turn that is asked again."""
+
+
+END = Place()
+
+
+def before(conversation: Conversation, place: Place) -> Conversation:
+    """The conversation that a prompt continues there: the turns before its place."""
+    at, gone = _spot(conversation.placed, place)
+    kept = [t for n, t in enumerate(conversation.placed[:at]) if n not in gone and t.detached is None]
+    return replace(conversation, placed=tuple(kept))
+
+
+def put(conversation: Conversation, turn: Turn, place: Place) -> Conversation:
+    """With the turn in its place, and without those it replaces. Later turns stay, unless the rule is to rewind."""
+    placed = conversation.placed
+    at, gone = _spot(placed, place)
+    own = [n for n in gone if place.again is not None or _same_cell(placed[n], place.cell)]
+    if any(placed[n].pinned for n in own):
+        turn = replace(turn, pinned=True)
+    if place.rerun == "append":  # a cell shows one answer, and owns the turn of that
+        placed = tuple(replace(t, cell=None) if _other_run(t, place.cell) else t for t in placed)
+    earlier = [t for n, t in enumerate(placed[:at]) if n not in gone]
+    later = [t for n, t in enumerate(placed[at:], at) if n not in gone]
+    return replace(conversation, placed=(*earlier, turn, *later))
+
+
+def replaced(conversation: Conversation, place: Place) -> int:
+    """How many turns a prompt replaces there; those that a rewind takes back are not replaced."""
+    _, gone = _spot(conversation.placed, place)
+    return sum(place.again is not None or _same_cell(conversation.placed[n], place.cell) for n in gone)
+
+
+def _spot(placed: Sequence[Turn], place: Place) -> tuple[int, Collection[int]]:
+    """The index at which a turn goes, and those of the turns that go away for it."""
+    if place.again is not None:
+        at = next((n for n, turn in enumerate(placed) if turn is place.again), None)
+        return (len(placed), ()) if at is None else (at, (at,))
+    same_run = [n for n, turn in enumerate(placed) if turn.cell is not None and turn.cell == place.cell]
+    own = [n for n, turn in enumerate(placed) if _other_run(turn, place.cell)]
+    if same_run:  # a loop asks many times in one run
+        at = same_run[-1] + 1
+    elif place.rerun == "append":
+        return len(placed), ()
+    elif place.order and place.cell is not None:
+        return _by_order(placed, place.cell, place.order), own
+    else:
+        at = own[0] if own else len(placed)
+    return at, range(at, len(placed)) if place.rerun == "rewind" else own
+
+
+def _by_order(placed: Sequence[Turn], cell: Cell, order: Sequence[str]) -> int:
+    """After the turns of the nearest cell above that has any, else before those of the nearest below."""
+    where = {turn.cell.id: n for n, turn in enumerate(placed) if turn.cell}
+    here = order.index(cell.id) if cell.id in order else len(order)
+    for above in reversed(order[:here]):
+        if above in where:
+            return where[above] + 1
+    first = {turn.cell.id: n for n, turn in reversed([*enumerate(placed)]) if turn.cell}
+    return next((first[below] for below in order[here + 1 :] if below in first), len(placed))
+
+
+def detach(conversation: Conversation, cells: Collection[str], now: float) -> Conversation:
+    """With the turns of these cells kept in their places and out of every request."""
+    return replace(
+        conversation,
+        placed=tuple(
+            replace(turn, detached=now) if turn.detached is None and _is_of(turn, cells) else turn
+            for turn in conversation.placed
+        ),
+    )
+
+
+def attach(conversation: Conversation, cells: Collection[str]) -> Conversation:
+    """With the turns of these cells sent again."""
+    return replace(
+        conversation,
+        placed=tuple(
+            replace(turn, detached=None) if turn.detached is not None and _is_of(turn, cells) else turn
+            for turn in conversation.placed
+        ),
+    )
+
+
+def _is_of(turn: Turn, cells: Collection[str]) -> bool:
+    return turn.cell is not None and turn.cell.id in cells
+
+
+def by_notebook(conversation: Conversation, order: Sequence[str], saved: float, now: float) -> Conversation:
+    """With the turns in the order of a notebook's cells, as it was saved at that time.
+
+    A turn of no cell, or of one that the notebook does not hold, stays behind the turn that it follows. The latter is
+    detached, unless it is newer than the notebook. One whose cell the notebook, saved since, still holds, comes back.
+    """
+    there = {cell: n for n, cell in enumerate(order)}
+    groups: list[tuple[int, list[Turn]]] = [(-1, [])]
+    for turn in conversation.placed:
+        at = there.get(turn.cell.id) if turn.cell else None
+        if at is not None:
+            back = turn.detached is not None and saved > turn.detached
+            groups.append((at, [replace(turn, detached=None) if back else turn]))
+        else:
+            gone = turn.cell is not None and turn.detached is None and turn.at < saved
+            groups[-1][1].append(replace(turn, detached=now) if gone else turn)
+    groups.sort(key=lambda group: group[0])
+    return replace(conversation, placed=tuple(turn for _, group in groups for turn in group))
+
+
+def _same_cell(turn: Turn, cell: Cell | None) -> bool:
+    return turn.cell is not None and cell is not None and turn.cell.id == cell.id
+
+
+def _other_run(turn: Turn, cell: Cell | None) -> bool:
+    """Whether an earlier run of the cell left this turn."""
+    return _same_cell(turn, cell) and turn.cell != cell

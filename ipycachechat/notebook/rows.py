@@ -1,0 +1,103 @@
+"""What `%chat history` shows: a row for each turn, which a click unfolds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ipycachechat.core.conversation import Conversation, Turn
+from ipycachechat.core.forecast import Row
+from ipycachechat.core.words import count, money
+from ipycachechat.notebook import answer, markdown
+from ipycachechat.notebook.badge import clock, short
+from ipycachechat.notebook.tables import columns
+
+HEADS = ("", "cell", "state", "input", "read", "answered", "cost", "cache", "question")
+_LEFT = (0, 1, 2, 7, 8)
+_CELL = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_GRID = (
+    "display:grid;grid-template-columns:2.5em 6em 10em 5.5em 5.5em 5.5em 6em 10em minmax(12em,1fr);gap:0.6em"
+)
+_BOX = "font:12px/1.6 system-ui,sans-serif"
+_PROMPT = "white-space:pre-wrap;font-weight:600;margin:0.4em 0"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """A turn as it is told."""
+
+    turn: Turn
+    cells: tuple[str, ...]
+    """As the heads name them."""
+
+
+def warm(blocks: Sequence[Row]) -> dict[int, float]:
+    """For each turn (from 1) until when it is warm, by the blocks of the next request: with any that comes after it."""
+    found: dict[int, float] = {}
+    until = 0.0
+    for block in reversed(blocks):
+        until = max(until, block.warm_until or 0.0)
+        if block.turn >= 0 and until:
+            found.setdefault(block.turn + 1, until)
+    return found
+
+
+def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) -> list[TurnRow]:
+    """All turns in their places. `known`: whether anything is known of the cache."""
+    found, number, stale = [], 0, conversation.stale
+    for turn in conversation.placed:
+        live = turn.detached is None
+        number += live
+        states = [turn.state.value] + ["stale"] * (live and number in stale) + ["pinned"] * turn.pinned
+        states += ["detached"] * (not live) + ["replayed"] * turn.replayed
+        cache = (
+            f"warm until {clock(warm[number])}"
+            if live and number in warm
+            else "not warm"
+            if known
+            else "unknown"
+        )
+        usage = turn.usage
+        found.append(
+            TurnRow(
+                turn,
+                (
+                    f"{number}" if live else "–",
+                    turn.cell.id[:8] if turn.cell else "",
+                    ", ".join(states),
+                    *(count(tokens) for tokens in (usage.input, usage.read, usage.output)),
+                    money(turn.cost.paid),
+                    cache if live else "left out",
+                    short(turn.question),
+                ),
+            )
+        )
+    return found
+
+
+def to_text(told: Sequence[TurnRow]) -> str:
+    """A line for each."""
+    return "\n".join(columns(HEADS, (row.cells for row in told)))
+
+
+def to_html(told: Sequence[TurnRow]) -> str:
+    """A line for each, that opens to the question and the answer; static, so that it stays when the kernel is gone."""
+    head = f'<div style="{_GRID};font-weight:600">{_line(HEADS)}</div>'
+    lines = [
+        f'<details><summary style="cursor:pointer;{_GRID}">{_line(row.cells)}</summary>'
+        f'<div style="margin:0 0 0.8em 3.1em"><div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
+        f"{answer.to_html(answer.segments(row.turn.replies), style=False)}</div></details>"
+        for row in told
+    ]
+    box = f'class="ipycachechat-history mathjax_ignore tex2jax_ignore" style="{_BOX};overflow-x:auto"'
+    return f"<div {box}>{head}{''.join(lines)}</div>"
+
+
+def _line(cells: Sequence[str]) -> str:
+    told = []
+    for n, cell in enumerate(cells):
+        side = "left" if n in _LEFT else "right"
+        text = escape(cell)
+        told.append(f'<span style="{_CELL};text-align:{side}" title="{text}">{text}</span>')
+    return "".join(told)

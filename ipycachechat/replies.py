@@ -1,0 +1,101 @@
+"""Replies in a file, each under the request that it answered: the same request is served from there, and costs nothing.
+
+The file is JSON, an entry for each reply, in the order in which they came; it says what was asked, so that a change of
+it can be read. Nothing of a key or an address goes into it.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from ipycachechat import files
+from ipycachechat.core import archive, request
+from ipycachechat.core.conversation import Message
+from ipycachechat.core.errors import BadInput
+from ipycachechat.core.prefix import Chain
+
+KIND, SCHEMA = "ipycachechat replies", 1
+Json = dict[str, Any]
+
+
+class Replies:
+    """The replies of one file. `strict`: nobody is asked for those that it does not hold."""
+
+    def __init__(self, path: Path, *, strict: bool = False) -> None:
+        """Raises BadInput if there is a file that cannot be read; a strict one has to be there."""
+        self.path, self.strict = path, strict
+        if strict and not path.exists():
+            raise BadInput(
+                f"There is no file {path}", "Record it first: %chat replies FILE, without --strict."
+            )
+        self._replies = self._read()
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    @property
+    def model(self) -> str:
+        """The model that gave the last of them; "" if there is none."""
+        return str([*self._replies.values()][-1]["model"]) if self._replies else ""
+
+    def find(self, key: str) -> tuple[Message, str] | None:
+        """A reply, and why it ended. Raises BadInput if it is not there and nobody is to be asked."""
+        if key in self._replies:
+            told = self._replies[key]
+            return archive.message_of(told["reply"]), str(told["finish"])
+        if self.strict:
+            raise BadInput(
+                f"{self.path.name} holds no reply to this request, and nobody else is to be asked (--strict)",
+                "Record it: %chat replies FILE, without --strict, then run the cell again.",
+            )
+        return None
+
+    def add(self, key: str, model: str, chain: Chain, reply: Message, finish: str) -> None:
+        """Keep a reply. Raises BadInput if the file cannot be written."""
+        asked = chain.said[-1].message
+        told = {
+            "model": model,
+            "after": len(chain.said) - 1,
+            "asked": {"role": asked.role, "text": asked.text},
+            "reply": archive.message(reply),
+            "finish": finish,
+        }
+        self._replies = self._read() | self._replies | {key: told}
+        whole = {"kind": KIND, "schema": SCHEMA, "replies": self._replies}
+        files.write(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+
+    def _read(self) -> dict[str, Json]:
+        try:
+            told = json.loads(self.path.read_text("utf-8"))
+            if told["kind"] != KIND:
+                raise KeyError("kind")
+            schema, found = told["schema"], dict(told["replies"])
+            if schema <= SCHEMA:
+                for one in found.values():
+                    archive.message_of(one["reply"])
+                    str(one["model"] + one["finish"])
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise BadInput(f"{self.path} cannot be read: {error.strerror}", "Choose another file.") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise BadInput(
+                f"{self.path} is no file of replies, or is broken", "Choose another file."
+            ) from None
+        if schema > SCHEMA:
+            raise BadInput(
+                f"{self.path} was written by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
+                "Update ipycachechat.",
+            )
+        return found
+
+
+def key(model: str, chain: Chain, max_tokens: int) -> str:
+    """A request's name: of all that the reply may depend on, which checkpoints are not."""
+    settings = chain.settings
+    whole = [model, max_tokens, request.messages(chain.said), settings.tools, settings.options]
+    told = json.dumps(whole, ensure_ascii=True, sort_keys=True)
+    return blake2b(told.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,84 @@
+"""What was paid over time, as a table, and as a dataframe where pandas is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.core.errors import BadInput
+from ipycachechat.core.words import count, money
+from ipycachechat.notebook.tables import columns
+
+if TYPE_CHECKING:
+    from ipycachechat.store import Spent
+
+HEADS = (
+    "day",
+    "notebook",
+    "model",
+    "requests",
+    "input",
+    "read",
+    "written",
+    "fresh",
+    "answered",
+    "cost",
+    "saved",
+)
+
+
+class Spending:
+    """Rows by day, notebook and model, the newest day first. Sums of which a part is unknown read "at least"."""
+
+    def __init__(self, rows: Sequence[Spent]) -> None:
+        self.rows = tuple(rows)
+
+    def dataframe(self) -> Any:
+        """The rows with plain numbers, None where they are unknown. Raises BadInput without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise BadInput("There is no pandas here", "pip install pandas") from None
+        names = "requests input read written fresh output paid saved unknown".split()
+        return pandas.DataFrame(
+            [{n: getattr(row, n) for n in ("day", "notebook", "model", *names)} for row in self.rows],
+            columns=["day", "notebook", "model", *names],
+        )
+
+    def _cells(self) -> Iterator[tuple[str, ...]]:
+        for row in self.rows:
+            least = "≥" if row.unknown else ""
+            tokens = (row.input, row.read, row.written, row.fresh, row.output)
+            told = [f"{least * (n is not None)}{count(n)}" for n in tokens]
+            paid = [f"{least * (dollars is not None)}{money(dollars)}" for dollars in (row.paid, row.saved)]
+            yield row.day, Path(row.notebook).name, row.model, f"{row.requests:,}", *told, *paid
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "nothing has been paid yet"
+        return "\n".join([*columns(HEADS, self._cells()), self._end])
+
+    @property
+    def _end(self) -> str:
+        known = [row.paid for row in self.rows if row.paid is not None]
+        least = "at least " if any(row.unknown for row in self.rows) else ""
+        return (
+            f"in all {least}{money(sum(known))}; as a dataframe: spent = %chat usage --all; spent.dataframe()"
+        )
+
+    def _repr_html_(self) -> str:
+        if not self.rows:
+            return escape(repr(self))
+        head = "".join(f"<th>{name}</th>" for name in HEADS)
+        lines = [
+            "".join(
+                f'<td style="text-align:{"left" if n < 3 else "right"}">{escape(cell)}</td>'
+                for n, cell in enumerate(cells)
+            )
+            for cells in self._cells()
+        ]
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<div class="mathjax_ignore tex2jax_ignore">{table}<div>{escape(self._end)}</div></div>'

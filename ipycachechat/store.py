@@ -1,0 +1,409 @@
+"""What outlives the kernel: conversations with all their versions, unfinished answers, what is warm, what was paid.
+
+One SQLite file for all notebooks and kernels of a user. Each kernel writes to a conversation of its own, so that none
+has to wait for another for longer than one small transaction takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from ipycachechat.core import archive
+from ipycachechat.core.cache import CacheState, Entry
+from ipycachechat.core.conversation import Cell, Conversation, Turn
+from ipycachechat.core.errors import BadInput
+from ipycachechat.core.history import Branch, History, Version
+from ipycachechat.core.memory import Memory
+from ipycachechat.core.placing import Place, put
+from ipycachechat.core.plan import Pace
+from ipycachechat.core.rules import rules
+
+PATIENCE = 10.0
+"""Seconds that a transaction waits for those of other kernels."""
+LONG = 1000
+"""Characters of a file's data from which it is kept apart, once for all turns that have it."""
+
+# One script for each form of the file; a file of an older form is given those that it lacks.
+STEPS = (
+    """
+    CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+    CREATE TABLE conversations(
+        id INTEGER PRIMARY KEY, notebook TEXT, name TEXT, began REAL, changed REAL,
+        branch TEXT, turns INTEGER, settings TEXT);
+    CREATE INDEX newest ON conversations(notebook, changed);
+    CREATE TABLE turns(digest BLOB PRIMARY KEY, said TEXT) WITHOUT ROWID;
+    CREATE TABLE files(digest TEXT PRIMARY KEY, data TEXT) WITHOUT ROWID;
+    CREATE TABLE versions(
+        conversation INTEGER, number INTEGER, parent INTEGER, system TEXT, tools TEXT,
+        start INTEGER, removed INTEGER, inserted BLOB, PRIMARY KEY(conversation, number)) WITHOUT ROWID;
+    CREATE TABLE branches(
+        conversation INTEGER, place INTEGER, name TEXT, tip INTEGER, at INTEGER, parent TEXT, since INTEGER,
+        PRIMARY KEY(conversation, place)) WITHOUT ROWID;
+    CREATE TABLE growing(conversation INTEGER PRIMARY KEY, turn TEXT, place TEXT);
+    CREATE TABLE warm(conversation INTEGER, scope TEXT, state TEXT, PRIMARY KEY(conversation, scope)) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE requests(
+        at REAL, notebook TEXT, model TEXT, input INTEGER, read INTEGER, written INTEGER, written_1h INTEGER,
+        output INTEGER, thinking INTEGER, paid REAL, saved REAL);
+    """,
+)
+DIGEST = 16  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A conversation that is kept."""
+
+    id: int
+    turns: int
+    changed: float
+    """In seconds of the clock."""
+    growing: bool
+    """Whether an answer was under way when it was left."""
+
+    @property
+    def told(self) -> str:
+        """What was found, in one line."""
+        turns = f"{self.turns} turn{'s' * (self.turns != 1)}"
+        cut = ", the beginning of an answer" if self.growing else ""
+        today = time.strftime("%x") == time.strftime("%x", time.localtime(self.changed))
+        at = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", time.localtime(self.changed))
+        return f"kept of this notebook: {turns}{cut}, last at {at} (%chat resume)"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All that is kept of a conversation."""
+
+    history: History
+    name: str
+    settings: dict[str, Any]
+    memories: tuple[tuple[tuple[str, ...], Memory], ...]
+    written: int
+    """How many of the versions the file has; one more is there if an answer was under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Requests of one notebook to one model on one day (local time) added up; tokens and dollars None: unknown."""
+
+    notebook: str
+    model: str
+    day: str
+    requests: int
+    input: int | None
+    read: int | None
+    written: int | None
+    output: int | None
+    paid: float | None
+    saved: float | None
+    unknown: int
+    """Requests of which some number is unknown, so that the others are "at least"."""
+
+    @property
+    def fresh(self) -> int | None:
+        """Input tokens neither read nor written."""
+        if self.input is None or self.read is None or self.written is None:
+            return None
+        return self.input - self.read - self.written
+
+
+class Store:
+    """The file. Raises sqlite3.Error or OSError where it cannot be used, BadInput if it is of a newer form."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Made by us, so that nobody else may read it at any moment; what SQLite puts beside it takes its mode over.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._update()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _update(self) -> None:
+        """Bring the file to the newest form."""
+        if self._form() == len(STEPS):
+            return
+        with self._writing() as db:
+            form = self._form()  # another kernel may have been first
+            if form > len(STEPS):
+                raise BadInput(
+                    f"{self.path} was written by a newer ipycachechat (form {form}; this one knows {len(STEPS)})",
+                    'Update ipycachechat, or choose another file: %config ChatMagics.store = "PATH"',
+                )
+            for step in STEPS[form:]:
+                for statement in step.split(";"):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version={len(STEPS)}")
+            db.execute("INSERT OR IGNORE INTO meta VALUES('secret', ?)", (secrets.token_bytes(32),))
+
+    def _form(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, all or nothing."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()
+
+    @property
+    def secret(self) -> bytes:
+        """By which fingerprints of keys are made, the same in every kernel."""
+        return bytes(self._all("SELECT value FROM meta WHERE name='secret'")[0][0])
+
+    def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def begin(self, notebook: str, name: str, now: float) -> int:
+        """A new conversation's number."""
+        with self._writing() as db:
+            row = db.execute(
+                "INSERT INTO conversations(notebook, name, began, changed, turns, settings)"
+                " VALUES(?, ?, ?, ?, 0, '{}')",
+                (notebook, name, now, now),
+            )
+            return int(row.lastrowid or 0)
+
+    def copy(self, found: int, notebook: str, now: float) -> int:
+        """A new conversation's number, which begins as another one is; that one's kernel may still be there."""
+        with self._writing() as db:
+            row = db.execute(
+                "INSERT INTO conversations(notebook, name, began, changed, branch, turns, settings)"
+                " SELECT ?, name, began, ?, branch, turns, settings FROM conversations WHERE id=?",
+                (notebook, now, found),
+            )
+            for table in ("versions", "branches", "warm"):
+                columns = [column[1] for column in db.execute(f"PRAGMA table_info({table})")][1:]
+                db.execute(
+                    f"INSERT INTO {table} SELECT ?, {', '.join(columns)} FROM {table} WHERE conversation=?",
+                    (row.lastrowid, found),
+                )
+            return int(row.lastrowid or 0)
+
+    def changed(
+        self, conversation: int, history: History, since: int, settings: dict[str, Any], now: float
+    ) -> None:
+        """Keep the versions from number `since` on, and where the branches are."""
+        with self._writing() as db:
+            for number, version in enumerate(history.versions[since:], since):
+                parent = (
+                    history.versions[version.parent].conversation if version.parent >= 0 else Conversation()
+                )
+                start, removed, inserted = _difference(parent.placed, version.conversation.placed)
+                digests = b"".join([self._turn(db, turn) for turn in inserted])
+                told = version.conversation
+                head = (conversation, number, version.parent, told.system, json.dumps(told.tools))
+                row = (*head, start, removed, digests)
+                db.execute("INSERT INTO versions VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
+            db.executemany(
+                "INSERT OR REPLACE INTO branches VALUES(?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (conversation, n, one.name, one.tip, one.at, one.parent, one.since)
+                    for n, one in enumerate(history.branches)
+                ],
+            )
+            db.execute("DELETE FROM growing WHERE conversation=?", (conversation,))
+            db.execute(
+                "UPDATE conversations SET changed=?, branch=?, turns=?, settings=? WHERE id=?",
+                (now, history.current, len(history.now.turns), json.dumps(settings), conversation),
+            )
+
+    def growing(self, conversation: int, turn: Turn, place: Place, now: float) -> None:
+        """Keep an unfinished turn, as far as it has come, until the next change."""
+        where: dict[str, Any] = {"rerun": place.rerun, "order": place.order}
+        if place.cell is not None:
+            where["cell"] = [place.cell.id, place.cell.run]
+        with self._writing() as db:
+            told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))
+            row = (conversation, told, json.dumps(where))
+            db.execute("INSERT OR REPLACE INTO growing VALUES(?, ?, ?)", row)
+            db.execute("UPDATE conversations SET changed=? WHERE id=?", (now, conversation))
+
+    def warm(self, conversation: int, scope: Sequence[str], memory: Memory) -> None:
+        """Keep what one model's provider should still hold."""
+        with self._writing() as db:
+            row = (conversation, json.dumps(scope), json.dumps(_remembered(memory)))
+            db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
+
+    def billed(self, notebook: str, model: str, at: float, usage: Any, bill: Any) -> None:
+        """Keep what a request was billed."""
+        counts = (usage.input, usage.read, usage.written, usage.written_1h, usage.output, usage.thinking)
+        with self._writing() as db:
+            db.execute(
+                "INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (at, notebook, model, *counts, bill.paid, bill.saved),
+            )
+
+    def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
+        told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))
+        digest = blake2b(told.encode(), digest_size=DIGEST).digest()
+        db.execute("INSERT OR IGNORE INTO turns VALUES(?, ?)", (digest, told))
+        return digest
+
+    @staticmethod
+    def _file(db: sqlite3.Connection, data: str) -> str:
+        """What stands in the turn for a file's data: itself, or where it is."""
+        if len(data) < LONG:
+            return f"={data}"
+        digest = blake2b(data.encode(), digest_size=DIGEST).hexdigest()
+        db.execute("INSERT OR IGNORE INTO files VALUES(?, ?)", (digest, data))
+        return digest
+
+    def newest(self, notebook: str) -> Found | None:
+        """The conversation of a notebook that was changed last, if there is anything in it."""
+        return _newest(self._db, notebook)
+
+    def notebooks(self) -> list[str]:
+        """All of which something is kept, the newest first."""
+        rows = self._all("SELECT notebook FROM conversations GROUP BY notebook ORDER BY max(changed) DESC")
+        return [str(row[0]) for row in rows]
+
+    def load(self, conversation: int) -> Kept:
+        """All that is kept of a conversation. Raises BadInput if it is not whole."""
+        try:
+            return self._load(conversation)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise archive.broken(error) from None
+
+    def _load(self, conversation: int) -> Kept:
+        (name, current, settings), *_ = self._all(
+            "SELECT name, branch, settings FROM conversations WHERE id=?", conversation
+        )
+        rows = self._all(
+            "SELECT parent, system, tools, start, removed, inserted FROM versions WHERE conversation=? ORDER BY number",
+            conversation,
+        )
+        needed = {row[5][n : n + DIGEST] for row in rows for n in range(0, len(row[5]), DIGEST)}
+        turns = {digest: archive.turn_of(json.loads(told), self._data) for digest, told in self._some(needed)}
+        versions: list[Version] = []
+        for parent, system, tools, start, removed, inserted in rows:
+            before = versions[parent].conversation.placed if parent >= 0 else ()
+            new = [turns[inserted[n : n + DIGEST]] for n in range(0, len(inserted), DIGEST)]
+            placed = (*before[:start], *new, *before[start + removed :])
+            versions.append(Version(Conversation(system, placed, tuple(json.loads(tools))), parent))
+        branches = [
+            Branch(*row)
+            for row in self._all(
+                "SELECT name, tip, at, parent, since FROM branches WHERE conversation=? ORDER BY place",
+                conversation,
+            )
+        ]
+        history = History(tuple(versions), tuple(branches), current) if versions else History()
+        for told, where in self._all("SELECT turn, place FROM growing WHERE conversation=?", conversation):
+            turn, place = archive.turn_of(json.loads(told), self._data), json.loads(where)
+            cell = Cell(*place["cell"]) if "cell" in place else None
+            there = Place(cell, place["rerun"], tuple(place["order"]))
+            history = history.change(put(history.now, turn, there))
+        memories = [
+            (tuple(json.loads(scope)), _recalled(scope, json.loads(state)))
+            for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
+        ]
+        return Kept(history, name, json.loads(settings), tuple(memories), len(versions))
+
+    def _some(self, digests: set[bytes]) -> Iterator[tuple[bytes, str]]:
+        some = list(digests)
+        for n in range(0, len(some), 500):
+            part = some[n : n + 500]
+            marks = ", ".join("?" * len(part))
+            yield from self._all(f"SELECT digest, said FROM turns WHERE digest IN ({marks})", *part)
+
+    def _data(self, told: str) -> str:
+        if told.startswith("="):
+            return told[1:]
+        found = self._all("SELECT data FROM files WHERE digest=?", told)
+        return str(found[0][0])
+
+    def spending(self) -> list[Spent]:
+        """What was paid, by notebook, model and day, the newest day first."""
+        rows = self._all(
+            "SELECT notebook, model, date(at, 'unixepoch', 'localtime') AS day, count(*), sum(input), sum(read),"
+            " sum(written), sum(output), sum(paid), sum(saved), sum(input IS NULL OR read IS NULL OR written IS NULL"
+            " OR output IS NULL OR paid IS NULL) FROM requests GROUP BY notebook, model, day ORDER BY day DESC, 1, 2"
+        )
+        return [Spent(*row) for row in rows]
+
+
+def newest(path: Path, notebook: str) -> Found | None:
+    """The conversation of a notebook that was changed last; no file is made, and none is waited for."""
+    if not path.is_file():
+        return None
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
+    try:
+        return _newest(db, notebook)
+    finally:
+        db.close()
+
+
+def _newest(db: sqlite3.Connection, notebook: str) -> Found | None:
+    row = db.execute(
+        "SELECT id, turns, changed, EXISTS(SELECT 1 FROM growing WHERE conversation=id) AS grew FROM conversations"
+        " WHERE notebook=? AND (turns OR grew) ORDER BY changed DESC LIMIT 1",
+        (notebook,),
+    ).fetchone()
+    return Found(row[0], row[1], row[2], bool(row[3])) if row else None
+
+
+def _difference(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[int, int, Sequence[Turn]]:
+    """Where the two part, how many turns are taken out there, and those that are put in."""
+    least, start, end = min(len(before), len(after)), 0, 0
+    while start < least and before[start] is after[start]:
+        start += 1
+    while end < least - start and before[-1 - end] is after[-1 - end]:
+        end += 1
+    return start, len(before) - start - end, after[start : len(after) - end]
+
+
+def _remembered(memory: Memory) -> dict[str, Any]:
+    """What is kept of a memory: the entries, alike ones together, what is known of sizes, and the pauses."""
+    alike: dict[Entry, list[str]] = {}
+    for digest, entry in memory.state.entries.items():
+        alike.setdefault(entry, []).append(digest.hex())
+    return {
+        "entries": [[e.ttl, e.used, e.expires, e.at, "".join(digests)] for e, digests in alike.items()],
+        "known": {digest.hex(): tokens for digest, tokens in memory.state.known.items()},
+        "ratio": memory.state.ratio,
+        "exact": memory.state.exact,
+        "pace": [memory.pace.pauses, memory.pace.lapses, memory.pace.last, memory.pace.believed],
+    }
+
+
+def _recalled(scope: str, told: dict[str, Any]) -> Memory:
+    """The memory again; its rules are looked up anew by who asks next."""
+    entries: dict[bytes, Entry] = {}
+    for ttl, used, expires, at, digests in told["entries"]:
+        one, all_of_them = Entry(ttl, used, expires, at), bytes.fromhex(digests)
+        entries |= {all_of_them[n : n + DIGEST]: one for n in range(0, len(all_of_them), DIGEST)}
+    known = {bytes.fromhex(digest): tokens for digest, tokens in told["known"].items()}
+    state = CacheState(entries, known, told["ratio"], told["exact"])
+    provider, name, *_ = json.loads(scope)
+    return Memory(rules(provider, name), state, pace=Pace(*told["pace"]))
