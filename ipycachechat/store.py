@@ -242,7 +242,7 @@ class Store:
         """Keep an unfinished turn, as far as it has come, until the next change."""
         where: dict[str, Any] = {"rerun": place.rerun, "order": place.order}
         if place.cell is not None:
-            where["cell"] = [place.cell.id, place.cell.run]
+            where["cell"] = [place.cell.id, place.cell.run, place.cell.page]
         with self._writing() as db:
             told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))
             row = (conversation, told, json.dumps(where))

@@ -88,7 +88,7 @@ def turn(one: Turn, stow: Stow = _same) -> Json:
     if one.cost != Cost():
         told["cost"] = {"paid": one.cost.paid, "saved": one.cost.saved}
     if one.cell is not None:
-        told["cell"] = {"id": one.cell.id, "run": one.cell.run}
+        told["cell"] = {"id": one.cell.id, "run": one.cell.run, "page": one.cell.page}
     more = {
         "system": one.system,
         "pinned": one.pinned or None,
@@ -112,7 +112,7 @@ def turn_of(told: Any, fetch: Stow = _same) -> Turn:
         _text(told["model"]),
         Usage(**{name: _number(usage[name]) for name in USAGE}) if usage else NOTHING_REPORTED,
         State(told["state"]),
-        Cell(_text(cell["id"]), _text(cell["run"])) if cell else None,
+        Cell(*map(_text, (cell["id"], cell["run"], cell.get("page", "")))) if cell else None,
         None if told.get("system") is None else _text(told["system"]),
         bool(told.get("pinned")),
         Cost(_number(cost["paid"]), _number(cost["saved"])) if cost else Cost(),

@@ -134,6 +134,8 @@ class Cell:
 
     id: str
     run: str
+    page: str = ""
+    """Of which of the kernel's open notebooks, where the front end tells."""
 
 
 class State(Enum):

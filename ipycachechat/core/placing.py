@@ -117,9 +117,11 @@ def by_notebook(conversation: Conversation, order: Sequence[str], saved: float, 
     """With the turns in the order of a notebook's cells, as it was saved at that time.
 
     A turn of no cell, or of one that the notebook does not hold, stays behind the turn that it follows. The latter is
-    detached, unless it is newer than the notebook. One whose cell the notebook, saved since, still holds, comes back.
+    detached, unless it is newer than the notebook, or of another notebook on the same kernel. One whose cell the
+    notebook, saved since, still holds, comes back.
     """
     there = {cell: n for n, cell in enumerate(order)}
+    pages = {turn.cell.page for turn in conversation.placed if turn.cell and turn.cell.id in there}
     groups: list[tuple[int, list[Turn]]] = [(-1, [])]
     for turn in conversation.placed:
         at = there.get(turn.cell.id) if turn.cell else None
@@ -127,7 +129,8 @@ def by_notebook(conversation: Conversation, order: Sequence[str], saved: float, 
             back = turn.detached is not None and saved > turn.detached
             groups.append((at, [replace(turn, detached=None) if back else turn]))
         else:
-            gone = turn.cell is not None and turn.detached is None and turn.at < saved
+            elsewhere = turn.cell is not None and bool(pages) and turn.cell.page not in pages
+            gone = turn.cell is not None and not elsewhere and turn.at < saved and turn.detached is None
             groups[-1][1].append(replace(turn, detached=now) if gone else turn)
     groups.sort(key=lambda group: group[0])
     return replace(conversation, placed=tuple(turn for _, group in groups for turn in group))

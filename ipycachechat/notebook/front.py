@@ -14,8 +14,8 @@ from ipycachechat.core.conversation import Cell
 def cell(shell: Any) -> Cell | None:
     """The notebook cell that is running; None where the front end names none."""
     parent = _parent(shell)
-    name = parent.get("metadata", {}).get("cellId")
-    return Cell(str(name), str(parent.get("header", {}).get("msg_id", ""))) if name else None
+    name, header = parent.get("metadata", {}).get("cellId"), parent.get("header", {})
+    return Cell(str(name), str(header.get("msg_id", "")), str(header.get("session", ""))) if name else None
 
 
 def deleted(shell: Any) -> frozenset[str]:
