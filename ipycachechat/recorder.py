@@ -16,9 +16,14 @@ from ipycachechat.core.placing import Place
 
 if TYPE_CHECKING:
     from ipycachechat.core.memory import Memory
+    from ipycachechat.dialogue import Dialogue
     from ipycachechat.engine import Booked
     from ipycachechat.model.provider import Identity, Target
     from ipycachechat.store import Kept, Spent, Store
+
+
+LATER = 30.0
+"""Seconds after which a file that could not be used is tried again; what it lacks is then written."""
 
 
 class Recorder:
@@ -28,8 +33,9 @@ class Recorder:
         """`notebook`: under which name to find it again."""
         self._notebook = notebook
         self._store: Store | None = None
-        self._failed: Path | None = None
-        self._problem = ""
+        self._again = 0.0
+        """Before this the file is not tried again, in seconds of the monotonic clock."""
+        self._problem, self._told = "", False
         self._name = ""
         self._conversation: int | None = None
         self._written = 0
@@ -56,14 +62,26 @@ class Recorder:
 
     @contextmanager
     def _store_of(self) -> Iterator[Store | None]:
-        """The store, None where there is none or it cannot be used."""
-        path = self._where()
+        """The store, None where there is none or it cannot be used; it is tried again after a while."""
+        path, store = self._where(), None
+        if path is not None and time.monotonic() >= self._again:
+            try:
+                store = self._opened(path)
+            except (sqlite3.Error, OSError, BadInput) as error:
+                self._fail(path, error)
         try:
-            yield None if path is None or path == self._failed else self._opened(path)
-        except (sqlite3.Error, OSError, BadInput) as error:
-            self._failed = path
+            yield store
+        except (sqlite3.Error, OSError) as error:
+            self._fail(path, error)
+        else:
+            self._told = self._told and store is None
+
+    def _fail(self, path: Path | None, error: Exception) -> None:
+        self._again = time.monotonic() + LATER
+        if not self._told:
             why = error.what if isinstance(error, BadInput) else f"{path}: {error}"
-            self._problem = f"ipycachechat: the conversation goes on, but is no longer kept ({why})"
+            self._problem = f"ipycachechat: the conversation goes on, but is not kept ({why})"
+        self._told = True
 
     def _opened(self, path: Path) -> Store:
         if self._store is None or self._store.path != path:
@@ -73,7 +91,27 @@ class Recorder:
             self._store = Store(path)
         return self._store
 
-    def identity(self) -> Identity:
+    def follow(self, dialogue: Dialogue) -> None:
+        """Hear of all that happens in a conversation, which asks under a name of its own."""
+        dialogue.engine.who = self._identity()
+        dialogue.keeper, dialogue.engine.told = self, self.billed
+
+    def take_up(self, dialogue: Dialogue, notebook: str = "") -> tuple[dict[str, Any], float]:
+        """Have a conversation go on where an earlier kernel left this notebook's, or another's.
+
+        What this one has said by now stays, as a branch. The settings that held, and until when something is warm
+        (0: nothing). Raises BadInput.
+        """
+        kept, until = self._resume(notebook), 0.0
+        dialogue.engine.who = self._identity()
+        for scope, memory in kept.memories:
+            if scope[0] != "llama.cpp":  # it ended with its kernel
+                dialogue.engine.recall(scope, memory)
+                until = max([until, *(entry.expires for entry in memory.state.entries.values())])
+        dialogue.history = dialogue.history.join(kept.history)
+        return kept.settings, until
+
+    def _identity(self) -> Identity:
         """Who asks in this conversation."""
         from ipycachechat.model.provider import Identity
 
@@ -110,25 +148,25 @@ class Recorder:
             self._conversation = store.begin(self._notebook, self._name, time.time())
         return self._conversation
 
-    def resume(self, notebook: str = "") -> Kept:
-        """The newest conversation of this notebook, or of another, to be gone on with. Raises BadInput."""
+    def _resume(self, notebook: str) -> Kept:
         path, kept = self._where(), None
         if path is None:
             raise BadInput(
                 "Nothing is kept", "%config ChatMagics.keep = True keeps what is asked from now on."
             )
+        self._again, self._told = 0.0, False
         with self._store_of() as store:
             if store is not None:
-                names = [name for name in store.notebooks() if not notebook or notebook in name]
+                there = store.notebooks()
+                names = [name for name in there if not notebook or notebook in name]
                 found = store.newest(self._notebook if not notebook else names[0] if names else notebook)
                 if found is None or found.id == self._conversation:
-                    raise BadInput(*_nothing(notebook, store.notebooks(), again=found is not None))
+                    raise BadInput(*_nothing(notebook, there, again=found is not None))
                 kept = store.load(found.id)
                 self._conversation = store.copy(found.id, self._notebook, time.time())
                 self._written, self._name = kept.written, kept.name
         if kept is None:
-            told = self.problem.partition("(")[2].removesuffix(")") or f"{path} could not be used before"
-            raise BadInput(f"The store cannot be read: {told}", "Nothing was changed.")
+            raise BadInput(self.problem.removeprefix("ipycachechat: "), "Nothing was changed.")
         return kept
 
     def spending(self) -> list[Spent]:

@@ -76,8 +76,7 @@ class Session:
             )
             self._recorder.work(self.where, self.settings)
             if dialogue.keeper is None:
-                dialogue.engine.who = self._recorder.identity()
-                dialogue.keeper, dialogue.engine.told = self._recorder, self._recorder.billed
+                self._recorder.follow(dialogue)
             self._dialogue = dialogue
         return self._dialogue
 
@@ -209,15 +208,7 @@ class Session:
 
         The settings that held, and until when something is warm (0: nothing). Raises BadInput.
         """
-        dialogue, kept = self.dialogue, self.recorder.resume(notebook)
-        dialogue.engine.who = self.recorder.identity()
-        until = 0.0
-        for scope, memory in kept.memories:
-            if scope[0] != "llama.cpp":  # it ended with its kernel
-                dialogue.engine.recall(scope, memory)
-                until = max([until, *(entry.expires for entry in memory.state.entries.values())])
-        dialogue.history = dialogue.history.join(kept.history)
-        return kept.settings, until
+        return self.recorder.take_up(self.dialogue, notebook)
 
     def found(self) -> str:
         """What an earlier kernel left of this notebook, in one line; "" if nothing."""

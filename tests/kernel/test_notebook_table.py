@@ -1,4 +1,4 @@
-"""What people do to a notebook, what then goes over the wire, and what the badge says: the table of docs/notebook.md."""
+"""What is done to a notebook, what then goes over the wire, what the badge says: the table of docs/notebook.md."""
 
 from __future__ import annotations
 

@@ -1,0 +1,228 @@
+"""Whatever is done in whatever order: what goes over the wire is what a plain list of turns says."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass, field, replace
+from itertools import count as counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from talks import SONNET, agree, nothing
+from wire import Clock, Reply, WireServer, count
+
+from ipycachechat.core.conversation import Cell
+from ipycachechat.core.placing import Place, Rerun, by_notebook
+from ipycachechat.core.plan import NOTEBOOK
+from ipycachechat.dialogue import Dialogue
+from ipycachechat.model.litellm_import import portions
+from ipycachechat.recorder import Recorder
+from ipycachechat.rounds import Ask
+
+CELLS = "ABCDE"
+
+
+@dataclass
+class Line:
+    """A turn as the plain model has it."""
+
+    cell: str
+    run: int
+    asked: str
+    answer: str
+    away: bool = False
+
+
+@dataclass
+class Plain:
+    """A conversation as lists of lines: for each branch the versions, and which one counts."""
+
+    branches: dict[str, tuple[list[list[Line]], int]] = field(default_factory=lambda: {"main": ([[]], 0)})
+    on: str = "main"
+
+    @property
+    def now(self) -> list[Line]:
+        versions, at = self.branches[self.on]
+        return versions[at]
+
+    def change(self, lines: list[Line]) -> None:
+        if lines != self.now:
+            versions, at = self.branches[self.on]
+            self.branches[self.on] = ([*versions[: at + 1], lines], at + 1)
+
+    def move(self, by: int) -> None:
+        versions, at = self.branches[self.on]
+        self.branches[self.on] = (versions, min(max(at + by, 0), len(versions) - 1))
+
+    def ask(self, cell: str, run: int, rerun: Rerun) -> tuple[list[Line], list[Line]]:
+        """The lines before the place of a new one, and those after it."""
+        now = self.now
+        same_run = [n for n, line in enumerate(now) if cell and (line.cell, line.run) == (cell, run)]
+        others = [n for n, line in enumerate(now) if cell and line.cell == cell and line.run != run]
+        if same_run:
+            at = same_run[-1] + 1
+            return now[:at], [] if rerun == "rewind" else now[at:]
+        if rerun == "append" or not others:
+            released = [replace(line, cell="", run=0) if n in others else line for n, line in enumerate(now)]
+            return released, []
+        at = others[0]
+        later = [] if rerun == "rewind" else [line for line in now[at:] if line.cell != cell]
+        return now[:at], later
+
+
+class Notebook(RuleBasedStateMachine):
+    """Runs, edits, deletions, undos, branches and restarts, in the engine and in the plain model."""
+
+    server: WireServer
+    loop: asyncio.AbstractEventLoop
+
+    @initialize()
+    def begin(self) -> None:
+        self.server.clear()
+        self.server.forget()
+        self.folder = tempfile.TemporaryDirectory()
+        self.plain, self.numbers = Plain(), counter(1)
+        self.start()
+
+    def start(self) -> None:
+        """A kernel: nothing is known to it but what is in the store."""
+        self.dialogue = Dialogue(clock=lambda: self.server.clock.now, count=count, pace=NOTEBOOK)
+        self.recorder = Recorder("book.ipynb")
+        self.recorder.work(lambda: Path(self.folder.name) / "chats.db", dict)
+        self.recorder.follow(self.dialogue)
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+    def send(self, cell: str, run: int, rerun: Rerun, long: bool) -> None:
+        number = next(self.numbers)
+        asked, answer = f"question {number}" + " word" * (1500 if long else 0), f"answer {number}"
+        before, after = self.plain.ask(cell, run, rerun)
+        self.server.script(Reply(answer))
+        place = Place(Cell(cell, str(run)) if cell else None, rerun)
+        done = self.loop.run_until_complete(self.dialogue.send(Ask(asked, SONNET, place), nothing))
+        assert done.error is None, done.error
+        expected = [text for line in before if not line.away for text in (line.asked, line.answer)] + [asked]
+        assert said(self.server) == expected
+        bill = self.server.requests[-1].bill
+        assert bill is not None
+        agree(done, bill)
+        self.plain.change([*before, Line(cell, run, asked, answer), *after])
+
+    @rule(
+        cell=st.sampled_from(CELLS),
+        rerun=st.sampled_from(["replace"] * 4 + ["append", "rewind"]),
+        long=st.booleans(),
+    )
+    def run_a_cell(self, cell: str, rerun: Rerun, long: bool) -> None:
+        self.send(cell, next(self.numbers), rerun, long)
+
+    @rule(cell=st.sampled_from(CELLS), times=st.integers(2, 3))
+    def run_a_loop(self, cell: str, times: int) -> None:
+        run = next(self.numbers)
+        for _ in range(times):
+            self.send(cell, run, "replace", False)
+
+    @rule()
+    def ask_without_a_cell(self) -> None:
+        self.send("", 0, "replace", False)
+
+    @rule(cells=st.sets(st.sampled_from(CELLS), min_size=1, max_size=2))
+    def delete_cells(self, cells: set[str]) -> None:
+        self.dialogue.detach(cells, self.server.clock.now)
+        self.plain.change([replace(line, away=line.away or line.cell in cells) for line in self.plain.now])
+
+    @rule(cells=st.sets(st.sampled_from(CELLS), min_size=1, max_size=2))
+    def find_cells_in_the_saved_notebook(self, cells: set[str]) -> None:
+        self.dialogue.attach(cells)
+        self.plain.change(
+            [replace(line, away=line.away and line.cell not in cells) for line in self.plain.now]
+        )
+
+    @rule(order=st.permutations(CELLS), gone=st.sets(st.sampled_from(CELLS), max_size=2))
+    def sync(self, order: list[str], gone: set[str]) -> None:
+        left = [cell for cell in order if cell not in gone]
+        self.server.clock.advance(1)
+        now = self.server.clock.now
+        history = self.dialogue.history
+        self.dialogue.history = history.change(by_notebook(history.now, left, now, now))
+        groups: list[tuple[int, list[Line]]] = [(-1, [])]
+        for line in self.plain.now:
+            if line.cell in left:
+                groups.append((left.index(line.cell), [Line(line.cell, line.run, line.asked, line.answer)]))
+            else:
+                away = line.away or line.cell != ""
+                groups[-1][1].append(Line(line.cell, line.run, line.asked, line.answer, away))
+        groups.sort(key=lambda group: group[0])
+        self.plain.change([line for _, lines in groups for line in lines])
+
+    @rule()
+    def undo(self) -> None:
+        self.dialogue.undo()
+        self.plain.move(-1)
+
+    @rule()
+    def redo(self) -> None:
+        self.dialogue.redo()
+        self.plain.move(1)
+
+    @rule()
+    def reset(self) -> None:
+        self.dialogue.reset()
+        self.plain.change([])
+
+    @rule(name=st.sampled_from(["idea", "other", "third"]))
+    def fork_or_switch(self, name: str) -> None:
+        history = self.dialogue.history
+        if name in self.plain.branches:
+            self.dialogue.history = history.switch(name)
+        else:
+            self.dialogue.history = history.fork(name)
+            versions, at = self.plain.branches[self.plain.on]
+            self.plain.branches[name] = (versions[: at + 1], at)
+        self.plain.on = name
+
+    @rule(seconds=st.sampled_from([1, 200, 400]))
+    def wait(self, seconds: int) -> None:
+        self.server.clock.advance(seconds)
+
+    @precondition(lambda self: self.plain.now)
+    @rule()
+    def restart_and_resume(self) -> None:
+        self.start()
+        self.recorder.take_up(self.dialogue)
+
+    @invariant()
+    def the_turns_are_the_same(self) -> None:
+        if hasattr(self, "plain"):
+            told = [(t.question, t.answer, t.detached is not None) for t in self.dialogue.history.now.placed]
+            assert told == [(line.asked, line.answer, line.away) for line in self.plain.now]
+            assert not self.recorder.problem
+
+
+def said(server: WireServer) -> list[str]:
+    """The texts of the last request's messages, in order."""
+    return [
+        message["content"] if isinstance(message["content"], str) else message["content"][0]["text"]
+        for message in server.requests[-1].messages
+    ]
+
+
+def test_what_goes_over_the_wire_is_what_a_plain_list_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in portions():
+        pass
+    with WireServer(clock=Clock(1_000_000.0)) as server:
+        for name, value in server.env().items():
+            monkeypatch.setenv(name, value)
+        Notebook.server, Notebook.loop = server, asyncio.new_event_loop()
+        Notebook.TestCase.settings = settings(
+            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        case = Notebook.TestCase()
+        case.runTest()
+        Notebook.loop.close()
