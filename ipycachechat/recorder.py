@@ -13,6 +13,7 @@ from ipycachechat.core.conversation import Turn
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.history import History
 from ipycachechat.core.placing import Place
+from ipycachechat.found import printable
 
 if TYPE_CHECKING:
     from ipycachechat.core.memory import Memory
@@ -31,10 +32,11 @@ class Recorder:
 
     def __init__(self, notebook: str) -> None:
         """`notebook`: under which name to find it again."""
-        self._notebook = notebook
+        self._notebook = printable(notebook)
         self._store: Store | None = None
+        self._failed: Path | None = None
         self._again = 0.0
-        """Before this the file is not tried again, in seconds of the monotonic clock."""
+        """Before this the file that failed is not tried again, in seconds of the monotonic clock."""
         self._problem, self._told = "", False
         self._name = ""
         self._conversation: int | None = None
@@ -64,20 +66,22 @@ class Recorder:
     def _store_of(self) -> Iterator[Store | None]:
         """The store, None where there is none or it cannot be used; it is tried again after a while."""
         path, store = self._where(), None
-        if path is not None and time.monotonic() >= self._again:
+        if path is not None and (path != self._failed or time.monotonic() >= self._again):
             try:
                 store = self._opened(path)
             except (sqlite3.Error, OSError, BadInput) as error:
                 self._fail(path, error)
         try:
             yield store
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:  # SQLite takes no lone surrogates
             self._fail(path, error)
         else:
             self._told = self._told and store is None
 
     def _fail(self, path: Path | None, error: Exception) -> None:
-        self._again = time.monotonic() + LATER
+        if path != self._failed:
+            self._told = False
+        self._failed, self._again = path, time.monotonic() + LATER
         if not self._told:
             why = error.what if isinstance(error, BadInput) else f"{path}: {error}"
             self._problem = f"ipycachechat: the conversation goes on, but is not kept ({why})"
@@ -159,12 +163,13 @@ class Recorder:
             if store is not None:
                 there = store.notebooks()
                 names = [name for name in there if not notebook or notebook in name]
-                found = store.newest(self._notebook if not notebook else names[0] if names else notebook)
-                if found is None or found.id == self._conversation:
-                    raise BadInput(*_nothing(notebook, there, again=found is not None))
-                kept = store.load(found.id)
-                self._conversation = store.copy(found.id, self._notebook, time.time())
-                self._written, self._name = kept.written, kept.name
+                mine = {*store.sources(self._conversation)} if self._conversation is not None else set()
+                whose = self._notebook if not notebook else names[0] if names else notebook
+                found = store.newest(whose, mine)
+                if found is None:
+                    raise BadInput(*_nothing(notebook, there, again=bool(mine)))
+                number, kept = store.take_up(found.id, self._notebook, time.time())
+                self._conversation, self._written, self._name = number, kept.written, kept.name
         if kept is None:
             raise BadInput(self.problem.removeprefix("ipycachechat: "), "Nothing was changed.")
         return kept
@@ -179,10 +184,7 @@ class Recorder:
 
 def _nothing(notebook: str, there: list[str], *, again: bool) -> tuple[str, str]:
     if again:
-        return (
-            "This conversation is the newest one that is kept of this notebook",
-            "There is nothing to take up.",
-        )
+        return "Nothing else is kept of this notebook", "This conversation goes on as it is."
     what = f"Nothing is kept of {notebook!r}" if notebook else "Nothing is kept of this notebook"
     listed = ", ".join(there[:5])
     return (

@@ -217,10 +217,10 @@ class Session:
             return ""
         import sqlite3
 
-        from ipycachechat import store
+        from ipycachechat import found as kept
 
         try:
-            found = store.newest(path, self.name)
+            found = kept.look(path, self.name)
         except (sqlite3.Error, OSError) as error:
             return f"what is kept cannot be read ({error})"
         return found.told if found else ""

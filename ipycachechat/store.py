@@ -11,8 +11,7 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -28,6 +27,7 @@ from ipycachechat.core.memory import Memory
 from ipycachechat.core.placing import Place, put
 from ipycachechat.core.plan import Pace
 from ipycachechat.core.rules import rules
+from ipycachechat.found import Found, newest
 
 PATIENCE = 10.0
 """Seconds that a transaction waits for those of other kernels."""
@@ -40,7 +40,7 @@ STEPS = (
     CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
     CREATE TABLE conversations(
         id INTEGER PRIMARY KEY, notebook TEXT, name TEXT, began REAL, changed REAL,
-        branch TEXT, turns INTEGER, settings TEXT);
+        branch TEXT, turns INTEGER, settings TEXT, source INTEGER);
     CREATE INDEX newest ON conversations(notebook, changed);
     CREATE TABLE turns(digest BLOB PRIMARY KEY, said TEXT) WITHOUT ROWID;
     CREATE TABLE files(digest TEXT PRIMARY KEY, data TEXT) WITHOUT ROWID;
@@ -60,27 +60,6 @@ STEPS = (
     """,
 )
 DIGEST = 16  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A conversation that is kept."""
-
-    id: int
-    turns: int
-    changed: float
-    """In seconds of the clock."""
-    growing: bool
-    """Whether an answer was under way when it was left."""
-
-    @property
-    def told(self) -> str:
-        """What was found, in one line."""
-        turns = f"{self.turns} turn{'s' * (self.turns != 1)}"
-        cut = ", the beginning of an answer" if self.growing else ""
-        today = time.strftime("%x") == time.strftime("%x", time.localtime(self.changed))
-        at = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", time.localtime(self.changed))
-        return f"kept of this notebook: {turns}{cut}, last at {at} (%chat resume)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +107,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Made by us, so that nobody else may read it at any moment; what SQLite puts beside it takes its mode over.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -165,10 +144,11 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # where the disk is full, SQLite has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -194,21 +174,34 @@ class Store:
             )
             return int(row.lastrowid or 0)
 
+    def take_up(self, found: int, notebook: str, now: float) -> tuple[int, Kept]:
+        """All that is kept of a conversation, and the number of a new one that begins so.
+
+        At once, since that one's kernel may still be there. Raises BadInput if it is not whole.
+        """
+        with self._writing() as db:
+            kept = self.load(found)
+            return self._copied(db, found, notebook, now), kept
+
     def copy(self, found: int, notebook: str, now: float) -> int:
         """A new conversation's number, which begins as another one is; that one's kernel may still be there."""
         with self._writing() as db:
-            row = db.execute(
-                "INSERT INTO conversations(notebook, name, began, changed, branch, turns, settings)"
-                " SELECT ?, name, began, ?, branch, turns, settings FROM conversations WHERE id=?",
-                (notebook, now, found),
+            return self._copied(db, found, notebook, now)
+
+    @staticmethod
+    def _copied(db: sqlite3.Connection, found: int, notebook: str, now: float) -> int:
+        row = db.execute(
+            "INSERT INTO conversations(notebook, name, began, changed, branch, turns, settings, source)"
+            " SELECT ?, name, began, ?, branch, turns, settings, id FROM conversations WHERE id=?",
+            (notebook, now, found),
+        )
+        for table in ("versions", "branches", "warm"):
+            columns = [column[1] for column in db.execute(f"PRAGMA table_info({table})")][1:]
+            db.execute(
+                f"INSERT INTO {table} SELECT ?, {', '.join(columns)} FROM {table} WHERE conversation=?",
+                (row.lastrowid, found),
             )
-            for table in ("versions", "branches", "warm"):
-                columns = [column[1] for column in db.execute(f"PRAGMA table_info({table})")][1:]
-                db.execute(
-                    f"INSERT INTO {table} SELECT ?, {', '.join(columns)} FROM {table} WHERE conversation=?",
-                    (row.lastrowid, found),
-                )
-            return int(row.lastrowid or 0)
+        return int(row.lastrowid or 0)
 
     def changed(
         self, conversation: int, history: History, since: int, settings: dict[str, Any], now: float
@@ -222,7 +215,7 @@ class Store:
                 start, removed, inserted = _difference(parent.placed, version.conversation.placed)
                 digests = b"".join([self._turn(db, turn) for turn in inserted])
                 told = version.conversation
-                head = (conversation, number, version.parent, told.system, json.dumps(told.tools))
+                head = (conversation, number, version.parent, json.dumps(told.system), json.dumps(told.tools))
                 row = (*head, start, removed, digests)
                 db.execute("INSERT INTO versions VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
             db.executemany(
@@ -241,6 +234,8 @@ class Store:
     def growing(self, conversation: int, turn: Turn, place: Place, now: float) -> None:
         """Keep an unfinished turn, as far as it has come, until the next change."""
         where: dict[str, Any] = {"rerun": place.rerun, "order": place.order}
+        if place.again is not None:
+            where["again"] = [place.again.at, place.again.said.hex()]
         if place.cell is not None:
             where["cell"] = [place.cell.id, place.cell.run, place.cell.page]
         with self._writing() as db:
@@ -279,9 +274,18 @@ class Store:
         db.execute("INSERT OR IGNORE INTO files VALUES(?, ?)", (digest, data))
         return digest
 
-    def newest(self, notebook: str) -> Found | None:
-        """The conversation of a notebook that was changed last, if there is anything in it."""
-        return _newest(self._db, notebook)
+    def newest(self, notebook: str, besides: Collection[int] = ()) -> Found | None:
+        """The conversation of a notebook that was changed last and has something in it; none of those `besides`."""
+        with self._lock:
+            return newest(self._db, notebook, besides)
+
+    def sources(self, conversation: int) -> Iterator[int]:
+        """The conversation, and those that it was taken up from, one after the other."""
+        number: int | None = conversation
+        while number is not None:
+            yield number
+            rows = self._all("SELECT source FROM conversations WHERE id=?", number)
+            number = rows[0][0] if rows else None
 
     def notebooks(self) -> list[str]:
         """All of which something is kept, the newest first."""
@@ -310,7 +314,9 @@ class Store:
             before = versions[parent].conversation.placed if parent >= 0 else ()
             new = [turns[inserted[n : n + DIGEST]] for n in range(0, len(inserted), DIGEST)]
             placed = (*before[:start], *new, *before[start + removed :])
-            versions.append(Version(Conversation(system, placed, tuple(json.loads(tools))), parent))
+            versions.append(
+                Version(Conversation(json.loads(system), placed, tuple(json.loads(tools))), parent)
+            )
         branches = [
             Branch(*row)
             for row in self._all(
@@ -320,10 +326,8 @@ class Store:
         ]
         history = History(tuple(versions), tuple(branches), current) if versions else History()
         for told, where in self._all("SELECT turn, place FROM growing WHERE conversation=?", conversation):
-            turn, place = archive.turn_of(json.loads(told), self._data), json.loads(where)
-            cell = Cell(*place["cell"]) if "cell" in place else None
-            there = Place(cell, place["rerun"], tuple(place["order"]))
-            history = history.change(put(history.now, turn, there))
+            turn = archive.turn_of(json.loads(told), self._data)
+            history = history.change(put(history.now, turn, _place(json.loads(where), turn, history.now)))
         memories = [
             (tuple(json.loads(scope)), _recalled(scope, json.loads(state)))
             for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
@@ -353,26 +357,6 @@ class Store:
         return [Spent(*row) for row in rows]
 
 
-def newest(path: Path, notebook: str) -> Found | None:
-    """The conversation of a notebook that was changed last; no file is made, and none is waited for."""
-    if not path.is_file():
-        return None
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
-    try:
-        return _newest(db, notebook)
-    finally:
-        db.close()
-
-
-def _newest(db: sqlite3.Connection, notebook: str) -> Found | None:
-    row = db.execute(
-        "SELECT id, turns, changed, EXISTS(SELECT 1 FROM growing WHERE conversation=id) AS grew FROM conversations"
-        " WHERE notebook=? AND (turns OR grew) ORDER BY changed DESC LIMIT 1",
-        (notebook,),
-    ).fetchone()
-    return Found(row[0], row[1], row[2], bool(row[3])) if row else None
-
-
 def _difference(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[int, int, Sequence[Turn]]:
     """Where the two part, how many turns are taken out there, and those that are put in."""
     least, start, end = min(len(before), len(after)), 0, 0
@@ -381,6 +365,18 @@ def _difference(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[int, int
     while end < least - start and before[-1 - end] is after[-1 - end]:
         end += 1
     return start, len(before) - start - end, after[start : len(after) - end]
+
+
+def _place(told: dict[str, Any], turn: Turn, now: Conversation) -> Place:
+    """The place of an unfinished turn: that of the turn which is asked again, if one is."""
+    cell = Cell(*told["cell"]) if "cell" in told else None
+    again = next((one for one in now.placed if [one.at, one.said.hex()] == told.get("again")), None)
+    last = now.turns[-1] if now.turns else None
+    if (
+        last is not None and not last.replies and last.prompt == turn.prompt
+    ):  # a question that waited for its answer
+        again = last
+    return Place(cell, told["rerun"], tuple(told["order"]), again)
 
 
 def _remembered(memory: Memory) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ipycachechat.core.rules import SECONDS
-
 # A provider's current middle model, in the order in which keys are looked for.
 MODELS = {
     "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-5",
@@ -22,6 +20,8 @@ THINK = "reasoning_effort"
 """Litellm's option for it."""
 EFFORTS = ("low", "medium", "high")
 """How much a model may think before it answers."""
+SECONDS = {"5m": 300, "1h": 3600}
+"""Lifetimes of a cache that one can ask for, by their names on the wire."""
 TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}
 """How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
 REWRITE = 10_000

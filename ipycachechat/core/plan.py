@@ -16,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ipycachechat.core.cache import CacheState, Mark, Outcome, outcome
+from ipycachechat.core.defaults import SECONDS
 from ipycachechat.core.prefix import Chain
-from ipycachechat.core.rules import SECONDS, Rules
+from ipycachechat.core.rules import Rules
 
 # What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
 # longer than five minutes and shorter than an hour.

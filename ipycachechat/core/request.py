@@ -8,8 +8,9 @@ from typing import Any
 
 from ipycachechat.core.cache import Mark
 from ipycachechat.core.conversation import Conversation, File, Message, Part, Thought, ToolCall, Turn
+from ipycachechat.core.defaults import SECONDS
 from ipycachechat.core.prefix import FILE_TOKENS, Chain, Said, Settings, guess
-from ipycachechat.core.rules import SECONDS, Rules, Tier
+from ipycachechat.core.rules import Rules, Tier
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.shown import messages as messages_of
 

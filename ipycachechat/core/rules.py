@@ -16,7 +16,6 @@ from ipycachechat.core.conversation import Signer
 Asked = Literal["explicit", "implicit", "automatic", "unknown"]
 Tier = Literal["tools", "system", "messages"]
 Marker = Literal["", "cache_control", "prompt_cache_breakpoint"]
-SECONDS: dict[str, int] = {"5m": 300, "1h": 3600}
 
 
 @dataclass(frozen=True, slots=True)

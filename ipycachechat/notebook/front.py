@@ -6,14 +6,17 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ipycachechat.core.conversation import Cell
+if TYPE_CHECKING:
+    from ipycachechat.core.conversation import Cell
 
 
 def cell(shell: Any) -> Cell | None:
     """The notebook cell that is running; None where the front end names none."""
     parent = _parent(shell)
+    from ipycachechat.core.conversation import Cell  # not while the extension loads
+
     name, header = parent.get("metadata", {}).get("cellId"), parent.get("header", {})
     return Cell(str(name), str(header.get("msg_id", "")), str(header.get("session", ""))) if name else None
 
