@@ -17,7 +17,7 @@ from ipycachechat.core.errors import BadInput, ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Progress, Sending
 from ipycachechat.core.forecast import Forecast
 from ipycachechat.core.history import History
-from ipycachechat.core.placing import attach, before, detach, put, replaced
+from ipycachechat.core.placing import Place, attach, before, detach, put, replaced
 from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.shown import Eyes
@@ -108,7 +108,7 @@ class Dialogue:
         rounds: Rounds | None = None
         error: ChatError | None = None
         fault: BaseException | None = None
-        partial = Partial(self.keeper, ask.place, tell)
+        partial = Partial(self.keeper, self._place(ask), tell)
         try:
             to = await self._target(ask, tell)
             check(ask, to)
@@ -147,8 +147,11 @@ class Dialogue:
 
     def _past(self, ask: Ask) -> Conversation:
         """What the prompt follows."""
-        past = before(self.history.now, ask.place)
-        return replace(past, placed=past.turns[:-1]) if ask.waits else past
+        return before(self.history.now, self._place(ask))
+
+    def _place(self, ask: Ask) -> Place:
+        """Where its turn goes: a question that waits for its answer stands there already."""
+        return Place(again=self.history.now.turns[-1]) if ask.waits else ask.place
 
     def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
         past = self._past(ask)
@@ -287,12 +290,10 @@ class Dialogue:
         """The conversation with a turn added; results of tools in its past may have been shortened on the way."""
         now = self.history.now
         placed = now.placed
-        if ask.waits:
-            placed = tuple(one for one in placed if one is not now.turns[-1])
         pairs = zip(rounds.given.turns, rounds.past.turns, strict=True)
         if shorter := {id(long): short for long, short in pairs if long is not short}:
             placed = tuple(shorter.get(id(one), one) for one in placed)
-        return put(replace(now, placed=placed, tools=rounds.definitions), turn, ask.place)
+        return put(replace(now, placed=placed, tools=rounds.definitions), turn, self._place(ask))
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""

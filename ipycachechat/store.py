@@ -327,7 +327,7 @@ class Store:
         history = History(tuple(versions), tuple(branches), current) if versions else History()
         for told, where in self._all("SELECT turn, place FROM growing WHERE conversation=?", conversation):
             turn = archive.turn_of(json.loads(told), self._data)
-            history = history.change(put(history.now, turn, _place(json.loads(where), turn, history.now)))
+            history = history.change(put(history.now, turn, _place(json.loads(where), history.now)))
         memories = [
             (tuple(json.loads(scope)), _recalled(scope, json.loads(state)))
             for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
@@ -367,15 +367,10 @@ def _difference(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[int, int
     return start, len(before) - start - end, after[start : len(after) - end]
 
 
-def _place(told: dict[str, Any], turn: Turn, now: Conversation) -> Place:
+def _place(told: dict[str, Any], now: Conversation) -> Place:
     """The place of an unfinished turn: that of the turn which is asked again, if one is."""
     cell = Cell(*told["cell"]) if "cell" in told else None
     again = next((one for one in now.placed if [one.at, one.said.hex()] == told.get("again")), None)
-    last = now.turns[-1] if now.turns else None
-    if (
-        last is not None and not last.replies and last.prompt == turn.prompt
-    ):  # a question that waited for its answer
-        again = last
     return Place(cell, told["rerun"], tuple(told["order"]), again)
 
 

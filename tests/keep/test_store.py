@@ -376,13 +376,6 @@ def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was
     assert kept(path).now.turns == (turn(9), turn(2))
 
 
-def test_the_beginning_of_an_answer_takes_the_place_of_the_question_that_waited_for_it(path: Path) -> None:
-    one = recorder(path)
-    one.changed(of(turn(1), replace(turn(2), replies=())))
-    one.growing(turn(2), END)
-    assert kept(path).now.turns == (turn(1), turn(2))
-
-
 def test_what_is_warm_is_known_again(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
