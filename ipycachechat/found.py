@@ -48,7 +48,8 @@ def newest(db: sqlite3.Connection, notebook: str, besides: Collection[int] = ())
     """The conversation of a notebook that was changed last and has something in it; none of those `besides`."""
     rows = db.execute(
         "SELECT id, turns, changed, EXISTS(SELECT 1 FROM growing WHERE conversation=id) AS grew FROM conversations"
-        " WHERE notebook=? AND (turns OR grew) ORDER BY changed DESC LIMIT ?",
+        " WHERE notebook=? AND (grew OR EXISTS(SELECT 1 FROM versions WHERE conversation=id))"
+        " ORDER BY changed DESC LIMIT ?",
         (printable(notebook), len(besides) + 1),
     )
     found = (Found(number, turns, changed, bool(grew)) for number, turns, changed, grew in rows)

@@ -40,6 +40,8 @@ class Recorder:
         self._problem, self._told = "", False
         self._name = ""
         self._conversation: int | None = None
+        self._left: set[int] = set()
+        """Those that it has written to before, and whose turns it has."""
         self._written = 0
         """Versions that are kept already."""
         self.rest()
@@ -163,11 +165,14 @@ class Recorder:
             if store is not None:
                 there = store.notebooks()
                 names = [name for name in there if not notebook or notebook in name]
-                mine = {*store.sources(self._conversation)} if self._conversation is not None else set()
+                mine = {*self._left}
+                if self._conversation is not None:
+                    mine |= {*store.sources(self._conversation)}
                 whose = self._notebook if not notebook else names[0] if names else notebook
                 found = store.newest(whose, mine)
                 if found is None:
                     raise BadInput(*_nothing(notebook, there, again=bool(mine)))
+                self._left = mine
                 number, kept = store.take_up(found.id, self._notebook, time.time())
                 self._conversation, self._written, self._name = number, kept.written, kept.name
         if kept is None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,12 +111,24 @@ class Store:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._log_ahead()
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._update()
         except BaseException:
             self._db.close()
             raise
+
+    def _log_ahead(self) -> None:
+        """Have readers and writers not wait for each other. For this change SQLite itself waits for nobody."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError:  # another kernel makes the file at this moment
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _update(self) -> None:
         """Bring the file to the newest form."""
