@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ipycachechat.model.loop import BackgroundLoop
     from ipycachechat.notebook.saved import Saved
     from ipycachechat.notebook.screen import Outputs, Screen
+    from ipycachechat.presence import Presence
     from ipycachechat.recorder import Recorder
     from ipycachechat.rounds import Ask
 
@@ -46,8 +48,9 @@ class Session:
         self._loop: BackgroundLoop | None = None
         self._outputs: dict[tuple[Cell | None, float], Outputs] = {}
         """Where each turn's answer stands, by its cell and the time at which it was asked."""
-        self._looked = 0.0
-        """When the notebook had been saved that was looked at last."""
+        self._presence: Presence | None = None
+        self._started = 0.0
+        """When the last cell did."""
         self._badges = LiveBadges()
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), _warm_up)
@@ -177,31 +180,15 @@ class Session:
         return saved.read(self.notebook)
 
     def _notice(self, *_: object) -> None:
-        """A cell starts: the front end reports what was deleted, the saved notebook what is there all the same."""
+        """A cell starts, and the front end reports which others have been deleted."""
+        since, self._started = self._started, time.time()
         if self._dialogue is None:
             return
-        if gone := front.deleted(self.shell):
-            self._dialogue.detach(gone, self.now)
-        self._bring_back()
+        if self._presence is None:
+            from ipycachechat.presence import Presence
 
-    def _bring_back(self) -> None:
-        """Attach the turns whose cells the notebook, saved since they were reported as deleted, still holds."""
-        away = [t for t in self.dialogue.history.now.placed if t.detached is not None and t.cell is not None]
-        if not away or self.notebook is None:
-            return
-        from ipycachechat.core.errors import BadInput
-        from ipycachechat.notebook import saved
-
-        try:
-            at = self.notebook.stat().st_mtime
-            if at == self._looked or not any(at > (turn.detached or 0) for turn in away):
-                return
-            there = {*saved.read(self.notebook).cells}
-        except (OSError, BadInput):  # it is being written, or was moved: the next cell looks again
-            return
-        self._looked = at
-        back = {t.cell.id for t in away if t.cell and t.cell.id in there and at > (t.detached or 0)}
-        self.dialogue.attach(back)
+            self._presence = Presence(self.notebook)
+        self._presence.notice(self._dialogue, front.deleted(self.shell), since)
 
     def resume(self, notebook: str) -> tuple[dict[str, Any], float]:
         """Take up what an earlier kernel left of this notebook, or of another; what this one has said stays a branch.

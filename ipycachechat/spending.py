@@ -71,14 +71,18 @@ class Spending:
     def _repr_html_(self) -> str:
         if not self.rows:
             return escape(repr(self))
-        head = "".join(f"<th>{name}</th>" for name in HEADS)
-        lines = [
-            "".join(
-                f'<td style="text-align:{"left" if n < 3 else "right"}">{escape(cell)}</td>'
-                for n, cell in enumerate(cells)
+        sides = ["left" if n < 3 else "right" for n in range(len(HEADS))]
+
+        def line(kind: str, cells: Sequence[str]) -> str:
+            style = "white-space:nowrap;text-align"
+            return "".join(
+                f'<{kind} style="{style}:{side}">{escape(cell)}</{kind}>'
+                for side, cell in zip(sides, cells, strict=True)
             )
-            for cells in self._cells()
-        ]
+
+        head = line("th", HEADS)
+        lines = [line("td", cells) for cells in self._cells()]
         body = "".join(f"<tr>{line}</tr>" for line in lines)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f'<div style="overflow-x:auto">{table}</div>'
         return f'<div class="mathjax_ignore tex2jax_ignore">{table}<div>{escape(self._end)}</div></div>'

@@ -5,7 +5,7 @@ Nothing is thrown away by what a notebook reports: a turn whose cell is said to 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -107,6 +107,24 @@ def attach(conversation: Conversation, cells: Collection[str]) -> Conversation:
             for turn in conversation.placed
         ),
     )
+
+
+def moved(conversation: Conversation, cells: Collection[str], order: Sequence[str]) -> frozenset[str]:
+    """Those of these cells that stand below another cell in the notebook than their turns do in the conversation."""
+    asked = dict.fromkeys(turn.cell.id for turn in conversation.turns if turn.cell)
+    was, now = _above(asked, cells), _above([cell for cell in order if cell in asked], cells)
+    return frozenset(cell for cell in now if now[cell] != was[cell])
+
+
+def _above(names: Iterable[str], cells: Collection[str]) -> dict[str, str]:
+    """For each of these cells the nearest of the others above it; "": none."""
+    found, last = {}, ""
+    for name in names:
+        if name in cells:
+            found[name] = last
+        else:
+            last = name
+    return found
 
 
 def _is_of(turn: Turn, cells: Collection[str]) -> bool:

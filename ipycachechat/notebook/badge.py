@@ -130,7 +130,9 @@ def to_html(done: Done) -> str:
     ]
     line = [Span(*bar, style=_BAR)] if bar else []
     table = Table(*rows, style="font-size:1em;margin:0.3em 0 0.3em 1.2em")
-    summary = Summary(*line, Span(" · ".join(shown)), style="cursor:pointer")
+    summary = Summary(
+        *line, Span(" · ".join(shown)), style="cursor:pointer;padding-left:1.2em;text-indent:-1.2em"
+    )
     more = [Div(note, style="margin-left:1.2em") for note in notes(done)]
     return str(to_xml(Div(Details(summary, table), *more, cls=_CLASS, style=_LINE), indent=False)).strip()
 

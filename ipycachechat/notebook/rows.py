@@ -15,9 +15,12 @@ from ipycachechat.notebook.tables import columns
 
 HEADS = ("", "cell", "state", "input", "read", "answered", "cost", "cache", "question")
 _LEFT = (0, 1, 2, 7, 8)
+_ORDER = (0, 8, 2, 7, 6, 3, 4, 5, 1)
+"""As a page shows them: what is cut off where it is narrow is what is asked for least."""
 _CELL = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 _GRID = (
-    "display:grid;grid-template-columns:2.5em 6em 10em 5.5em 5.5em 5.5em 6em 10em minmax(12em,1fr);gap:0.6em"
+    "display:inline-grid;vertical-align:top;width:calc(100% - 1.6em);gap:0.9em;grid-template-columns:"
+    "1.5em minmax(12em,1fr) 10.5em 9em 5.5em 4.5em 4.5em 5.5em 6em"
 )
 _BOX = "font:12px/1.6 system-ui,sans-serif"
 _PROMPT = "white-space:pre-wrap;font-weight:600;margin:0.4em 0"
@@ -83,10 +86,11 @@ def to_text(told: Sequence[TurnRow]) -> str:
 
 def to_html(told: Sequence[TurnRow]) -> str:
     """A line for each, that opens to the question and the answer; static, so that it stays when the kernel is gone."""
-    head = f'<div style="{_GRID};font-weight:600">{_line(HEADS)}</div>'
+    heading = f"{_GRID};width:calc(100% - 0.5em);font-weight:600"
+    head = f'<div style="padding-left:1.1em"><div style="{heading}">{_line(HEADS)}</div></div>'
     lines = [
-        f'<details><summary style="cursor:pointer;{_GRID}">{_line(row.cells)}</summary>'
-        f'<div style="margin:0 0 0.8em 3.1em"><div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
+        f'<details><summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'
+        f'<div style="margin:0 0 0.8em 3.6em"><div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
         f"{answer.to_html(answer.segments(row.turn.replies), style=False)}</div></details>"
         for row in told
     ]
@@ -96,8 +100,8 @@ def to_html(told: Sequence[TurnRow]) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     told = []
-    for n, cell in enumerate(cells):
+    for n in _ORDER:
         side = "left" if n in _LEFT else "right"
-        text = escape(cell)
+        text = escape(cells[n])
         told.append(f'<span style="{_CELL};text-align:{side}" title="{text}">{text}</span>')
     return "".join(told)

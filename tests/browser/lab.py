@@ -23,7 +23,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -158,6 +159,48 @@ class Lab:
             [number, source],
         )
 
+    def fill(self, sources: Sequence[str]) -> None:
+        """Put new code cells in place of all that the notebook has, and save it; its kernel goes on."""
+        self.page.evaluate(
+            """cells => {
+              const shared = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
+              shared.transact(() => {
+                shared.deleteCellRange(0, shared.cells.length);
+                shared.insertCells(0, cells);
+              });
+            }""",
+            [{"cell_type": "code", "id": secrets.token_hex(8), "source": source} for source in sources],
+        )
+        self.page.wait_for_function(
+            "n => document.querySelectorAll('.jp-Notebook .jp-InputPrompt').length === n", arg=len(sources)
+        )
+        self.save()
+
+    def press(self, number: int, *keys: str) -> None:
+        """Click a cell's prompt, so that it is selected in command mode, press keys, and wait for what they do."""
+        with self._ended():
+            self.cell(number).locator(".jp-InputPrompt").first.click()
+            for key in keys:
+                self.page.keyboard.press(key)
+
+    def menu(self, *names: str, confirm: bool = False, timeout: float = 120) -> None:
+        """Choose an entry of the menu bar, confirm the dialog that it opens, if any, and wait for what it does."""
+        with self._ended(timeout):
+            self.page.locator(".lm-MenuBar-itemLabel").get_by_text(names[0], exact=True).click()
+            for name in names[1:]:
+                self.page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+            if confirm:
+                self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.wait_idle(timeout)
+
+    def cells(self) -> dict[str, str]:
+        """The sources of all cells by their ids, in order."""
+        found = self.page.evaluate(
+            """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
+              cell => [cell.model.id, cell.model.sharedModel.getSource()])"""
+        )
+        return {str(name): str(source) for name, source in found}
+
     def cell(self, number: int) -> Locator:
         """The whole of one cell: input and outputs."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
@@ -236,6 +279,32 @@ class Lab:
         """The addresses asked for that are not the server's own."""
         own = (self.origin, self.origin.replace("http", "ws", 1), "data:", "blob:", "about:")
         return [address for address in self.requests if not address.startswith(own)]
+
+    @contextmanager
+    def _ended(self, timeout: float = 120) -> Iterator[None]:
+        """Wait for the end of all of JupyterLab's commands that are started meanwhile, by whatever."""
+        self.page.evaluate(
+            """() => {
+              const { commands } = window.jupyterapp;
+              const results = [];
+              const note = (_, { result }) => results.push(result);
+              commands.commandExecuted.connect(note);
+              window.labEnd = async () => {
+                await Promise.all(results);
+                commands.commandExecuted.disconnect(note);
+                return true;
+              };
+            }"""
+        )
+        yield
+        done = self.page.evaluate(
+            """async timeout => await Promise.race([
+              window.labEnd(), new Promise(late => setTimeout(() => late(false), timeout * 1000)),
+            ])""",
+            timeout,
+        )
+        if not done:
+            raise TimeoutError(f"what was started did not end in {timeout} s")
 
     def _until_splash_is_gone(self) -> None:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")

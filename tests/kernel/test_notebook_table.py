@@ -139,6 +139,14 @@ def cut_pasted_and_saved(book: Notebook) -> None:
     book.chat("e", "e")
 
 
+def cut_pasted_saved_and_next(book: Notebook) -> None:
+    book.three()
+    source = book.delete("a")
+    book.cells["a"] = source
+    book.save()
+    book.chat("d", "d")
+
+
 def copied(book: Notebook) -> None:
     book.three()
     book.cells["copy"] = book.cells["a"]
@@ -289,6 +297,7 @@ TABLE = [
     Row("drags a cell, saves, `%chat sync`", "the turns in the notebook's order", NOTHING, dragged_and_synced, "a c b d"),
     Row("cuts a cell and pastes it elsewhere", "without its turn, since it is reported as deleted", "left out, and what brings it back", cut_and_pasted, "b c d", "left out, since its cell was deleted: “a”"),
     Row("then saves", "with its turn, in its old place (`%chat sync` moves it)", NOTHING, cut_pasted_and_saved, "a b c d e"),
+    Row("cuts a cell, pastes it elsewhere, and saves before another runs", "with its turn, in its old place", NOTHING, cut_pasted_saved_and_next, "a b c d"),
     Row("copies a cell and runs the copy", "all turns, and its prompt: a copy is a cell of its own", NOTHING, copied, "a b c a"),
     Row("deletes a cell", "without its turn", "left out, and what brings it back", deleted, "a c d", "left out, since its cell was deleted: “b”"),
     Row("then saves", "without its turn", NOTHING, deleted_and_saved, "a c d e"),
