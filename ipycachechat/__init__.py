@@ -65,7 +65,7 @@ def load_ipython_extension(shell: Any) -> None:
     instead = f"; it stands in for the %%chat of {_origin(owners)}" if any(owners.values()) else ""
     print(f"ipycachechat: {magics.model_in_use()} (%chat help){instead}")  # noqa: T201
     if found := session.found():
-        print(f"ipycachechat: {found}")  # noqa: T201
+        print(found)  # noqa: T201
 
 
 def unload_ipython_extension(shell: Any) -> None:

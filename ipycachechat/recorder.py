@@ -171,7 +171,7 @@ class Recorder:
                 whose = self._notebook if not notebook else names[0] if names else notebook
                 found = store.newest(whose, mine)
                 if found is None:
-                    raise BadInput(*_nothing(notebook, there, again=bool(mine)))
+                    raise BadInput(*_nothing(notebook, there, again=bool(mine) and not notebook))
                 self._left = mine
                 number, kept = store.take_up(found.id, self._notebook, time.time())
                 self._conversation, self._written, self._name = number, kept.written, kept.name

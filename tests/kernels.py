@@ -51,7 +51,9 @@ class Ran:
         for number, message in enumerate(self.messages):
             kind, content = message["header"]["msg_type"], message["content"]
             name = content.get("transient", {}).get("display_id") or str(number)
-            if kind == "display_data" or (kind == "update_display_data" and name in shown):
+            if kind in ("display_data", "execute_result") or (
+                kind == "update_display_data" and name in shown
+            ):
                 shown[name] = content["data"]
         return list(shown.values())
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipycachechat.commands.words import chosen, say, short, turns, unquoted, wrong
 from ipycachechat.core.placing import Place, by_notebook
+from ipycachechat.core.words import money, share
 from ipycachechat.notebook import badge, tables
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def replay(magics: ChatMagics, _: str) -> None:
         done = session.ask(ask, turn)
         asked += 1
         if known:
-            say(f"turn {last}: {short(turn.question)} → {short(done.turn.answer if done.turn else '')}")
-            say(f"   {badge.to_text(done)}")
+            answer = short(done.turn.answer if done.turn else "", 40)
+            paid = f"{share(done.turn.usage.share_read)} read, {money(done.bill.paid)}" if done.turn else ""
+            say(f"turn {last}: {short(turn.question, 40)} → {answer} ({paid})")
     say(f"{turns(asked)} asked again" if asked else "no turn is stale")

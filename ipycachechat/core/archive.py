@@ -5,8 +5,9 @@ The form is told apart by its number, `SCHEMA`. Form 0 is what `Chat.hist` gives
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ipycachechat.core import transcript
 from ipycachechat.core.conversation import (
@@ -15,6 +16,7 @@ from ipycachechat.core.conversation import (
     Conversation,
     File,
     Message,
+    Signer,
     State,
     Thought,
     ToolCall,
@@ -57,15 +59,26 @@ def read(told: Any) -> Conversation:
     try:
         if schema == 0:
             return transcript.conversation([transcript.message(one) for one in told])
-        return Conversation(
-            _text(told["system"]),
-            tuple(turn_of(one) for one in told["turns"]),
-            tuple(map(_text, told["tools"])),
-        )
-    except BadInput:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        placed = tuple(turn_of(one) for one in told["turns"])
+        for number, one in enumerate(placed, 1):
+            _check(one, f"turn {number} of the file")
+        return Conversation(_text(told["system"]), placed, tuple(_definition(one) for one in told["tools"]))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise broken(error) from None
+
+
+def _check(one: Turn, name: str) -> None:
+    """Raises BadInput, or ValueError, for what no provider would take."""
+    if not one.question.strip() and not one.messages[0].files:
+        raise ValueError(f"the prompt of {name} is empty")
+    transcript.check_calls(one, name)
+
+
+def _definition(tool: Any) -> str:
+    """A tool's definition, if it is one."""
+    if not isinstance(json.loads(_text(tool)), dict):
+        raise ValueError("a tool's definition is no object")
+    return _text(tool)
 
 
 def broken(error: Exception) -> BadInput:
@@ -153,7 +166,7 @@ def message_of(told: Any, fetch: Stow = _same) -> Message:
         for c in told.get("calls", ())
     ]
     thoughts = [
-        Thought(t["by"], *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", ""))))
+        Thought(_signer(t["by"]), *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", ""))))
         for t in told.get("thoughts", ())
     ]
     call_id = _text(told.get("call_id", ""))
@@ -182,6 +195,12 @@ def _content_of(told: Any, fetch: Stow) -> Content:
         )
         for part in told
     )
+
+
+def _signer(value: Any) -> Any:
+    if value not in get_args(Signer):
+        raise ValueError(f"nobody is known as {value!r}"[:120])
+    return value
 
 
 def _text(value: Any) -> str:

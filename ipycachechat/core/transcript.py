@@ -82,12 +82,12 @@ def turns(messages: Sequence[Message]) -> list[Turn]:
             found[-1].append(message)
     made = [Turn(first.content, tuple(rest)) for first, *rest in found]
     for number, turn in enumerate(made, 1):
-        _check_calls(turn, number)
+        check_calls(turn, f"turn {number} of hist")
     return made
 
 
-def _check_calls(turn: Turn, number: int) -> None:
-    """Every call is answered right after it, and nothing else is."""
+def check_calls(turn: Turn, name: str) -> None:
+    """Every call is answered right after it, and nothing else is. Raises BadInput, in which the turn has this name."""
     missing: list[str] = []
     for message in (*turn.replies, None):
         if message is not None and message.role == "tool" and message.call_id in missing:
@@ -95,18 +95,18 @@ def _check_calls(turn: Turn, number: int) -> None:
             continue
         if message is not None and message.role == "tool":
             raise BadInput(
-                f"In turn {number} of hist a tool's result answers no call: {message.call_id!r}",
+                f"In {name} a tool's result answers no call: {message.call_id!r}",
                 "Put each result after the answer that called for it, with its `tool_call_id`.",
             )
         if missing:
             raise BadInput(
-                f"In turn {number} of hist these calls have no result: {', '.join(missing)}",
+                f"In {name} these calls have no result: {', '.join(missing)}",
                 "Add a message with the role `tool` for each, or take the calls out.",
             )
         missing = [call.id for call in message.calls] if message is not None else []
         if len({*missing}) < len(missing) or "" in missing:
             raise BadInput(
-                f"In turn {number} of hist two calls of one message have the same id, or one has none",
+                f"In {name} two calls of one message have the same id, or one has none",
                 "Give each call an id of its own, and its result the same.",
             )
 
