@@ -14,7 +14,7 @@ from wire import Bill, Reply, WireServer
 from wire import ToolCall as Call
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5", "openai/gpt-5.5"
-LONG = "Be brief. " * 1200
+LONG = "Be brief. " * 2000
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_after_a_restart_the_prefix_is_the_same_to_the_byte_and_is_read(wire: Wi
         after = wire.requests[-1]
         assert unmarked(after.messages)[: len(before.messages)] == unmarked(before.messages)
         assert after.bill and before.bill and before.bill.prompt > 1024
-        assert after.bill.read >= before.bill.read + before.bill.written > 0
+        assert after.bill.read >= 0.9 * before.bill.prompt
         assert ran.numbers()["read"] == after.bill.read
         assert "≈" not in ran.badge and "first request" not in ran.badge
         assert "removed" not in ran.badge and "paid again" not in ran.badge

@@ -1,0 +1,79 @@
+"""Versions and branches: nothing that was ever there is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipycachechat.core.conversation import Conversation, Message, Turn
+from ipycachechat.core.errors import BadInput
+from ipycachechat.core.history import History
+
+
+def of(*prompts: str) -> Conversation:
+    return Conversation("", tuple(Turn(prompt, (Message("assistant", "yes"),)) for prompt in prompts))
+
+
+def prompts(history: History) -> str:
+    return "".join(turn.question for turn in history.now.turns)
+
+
+def versions(*texts: str) -> History:
+    """A history with a version for each text, a turn for each letter of it."""
+    history = History()
+    for text in texts:
+        history = history.change(of(*text))
+    return history
+
+
+def test_undo_and_redo_walk_through_all_versions_and_stop_at_both_ends() -> None:
+    history = versions("a", "ab", "abc")
+    back = [prompts(history := history.undo()) for _ in range(4)]
+    forth = [prompts(history := history.redo()) for _ in range(4)]
+    assert (back, forth) == (["ab", "a", "", ""], ["a", "ab", "abc", "abc"])
+
+
+def test_a_change_after_an_undo_is_what_redo_then_leads_to() -> None:
+    history = versions("a", "ab").undo().change(of("a", "x"))
+    assert prompts(history) == "ax"
+    assert prompts(history.redo()) == "ax"
+    assert prompts(history.undo().redo()) == "ax"
+    assert "ab" in {
+        "".join(turn.question for turn in version.conversation.turns) for version in history.versions
+    }
+
+
+def test_a_branch_goes_on_by_itself_and_is_left_where_it_was() -> None:
+    history = versions("a").fork("idea").change(of("a", "i")).switch("main").change(of("a", "b"))
+    assert prompts(history) == "ab"
+    assert prompts(history.switch("idea")) == "ai"
+    assert prompts(history.switch("idea").undo().undo()) == ""
+    assert prompts(history.switch("idea").undo().switch("main")) == "ab"
+
+
+def test_nothing_of_an_undone_past_can_be_redone_on_a_new_branch() -> None:
+    history = versions("a", "ab").undo().fork("idea")
+    assert history.redo() is history
+    assert prompts(history.switch("main").redo()) == "ab"
+
+
+@pytest.mark.parametrize("name", ["", " ", "two words", "main", "a\nb", "\x1b[31m"])
+def test_a_branch_has_a_name_of_one_word_that_no_other_has(name: str) -> None:
+    with pytest.raises(BadInput):
+        History().fork(name)
+
+
+def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -> None:
+    here = versions("x").fork("idea").change(of("x", "i"))
+    there = versions("a", "ab").fork("idea").change(of("a", "b", "c")).switch("main").undo()
+    both = here.join(there)
+    assert prompts(both) == "a" and prompts(both.redo()) == "ab"
+    assert [branch.name for branch in both.branches] == ["main", "idea", "main-2", "idea-2"]
+    assert prompts(both.switch("idea")) == "abc"
+    assert prompts(both.switch("main-2")) == "x" and prompts(both.switch("idea-2")) == "xi"
+    assert prompts(both.switch("idea-2").undo().undo()) == ""
+    assert both.named("idea-2").parent == "main-2"
+    assert prompts(both.switch("main-2").change(of("x", "y"))) == "xy"
+
+
+def test_a_history_in_which_nothing_was_said_leaves_no_branch() -> None:
+    assert History().join(versions("a")) == versions("a")
