@@ -30,7 +30,7 @@ from ipycachechat.core.plan import Pace
 from ipycachechat.core.rules import rules
 from ipycachechat.found import Found, newest
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds that a transaction waits for those of other kernels."""
 LONG = 1000
 """Characters of a file's data from which it is kept apart, once for all turns that have it."""
