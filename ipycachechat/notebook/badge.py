@@ -61,8 +61,6 @@ def notes(done: Done) -> list[str]:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
     if done.reason is not None:
         told.append(done.reason.sentence)
-    if done.turn.replayed:
-        told.append("the reply comes from the replies file (%chat replies)")
     if done.stale:
         how = "replaced" if done.replaced else "placed as"
         told.append(
