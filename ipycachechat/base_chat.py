@@ -167,6 +167,10 @@ class BaseChat:
         names = "model tools ns cache ttl temp max_tokens think api_base api_key max_steps".split()
         return {name: getattr(self, name) for name in names}
 
+    def _model_in_use(self) -> str:
+        """Where none is named."""
+        return defaults.model(os.environ)
+
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
         """The prompt with what holds for this call. Raises BadInput."""
         own = self._settings()
@@ -185,7 +189,7 @@ class BaseChat:
         waits = bool(turns) and not turns[-1].replies
         return Ask(
             prompt_of(prompt) if prompt is not None else self._waiting(),
-            str(own["model"] or "").strip() or defaults.model(os.environ),
+            str(own["model"] or "").strip() or self._model_in_use(),
             system=None if system is None else system_text(system),
             max_tokens=int(own["max_tokens"] or 0),
             ttl=defaults.TTLS[own["ttl"]],

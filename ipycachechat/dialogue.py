@@ -17,14 +17,14 @@ from ipycachechat.core.errors import BadInput, ChatError, Dropped
 from ipycachechat.core.events import Done, Event, Progress, Sending
 from ipycachechat.core.forecast import Forecast
 from ipycachechat.core.history import History
-from ipycachechat.core.placing import Place, attach, before, detach, put, replaced
+from ipycachechat.core.placing import Place, before, put, replaced
 from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.keeping import Keeper, Partial
-from ipycachechat.model.local import LocalServers
+from ipycachechat.model.local import Address, LocalServers
 from ipycachechat.model.provider import Target, local_target, target
 from ipycachechat.rounds import Ask, Rounds, aimed, settings
 from ipycachechat.warm import KeepWarm, Sleep
@@ -32,6 +32,7 @@ from ipycachechat.warm import KeepWarm, Sleep
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
 """The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
 NOTHING = Outcome(0, 0, 0, 0, exact=True)
+NOWHERE = Address("", "", "", 2 * LOCAL_TOKENS)
 PLACEHOLDER = "."
 """The smallest prompt: a request has to end with one."""
 
@@ -105,6 +106,8 @@ class Dialogue:
             INSIDE.reset(inside)
 
     async def _send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
+        if ask.place.cell is not None:  # which runs, so that it is there
+            self.attach({ask.place.cell.id})
         rounds: Rounds | None = None
         error: ChatError | None = None
         fault: BaseException | None = None
@@ -230,7 +233,10 @@ class Dialogue:
     async def _target(self, ask: Ask, tell: Callable[[Event], None]) -> Target:
         model = ask.model
         if model == LOCAL or model.startswith(f"{LOCAL}:"):
-            return local_target(model, await self._servers.address(model, tell), LOCAL_TOKENS)
+            replies = self.engine.replies
+            nobody = replies is not None and replies.strict  # who is not asked need not be there
+            address = NOWHERE if nobody else await self._servers.address(model, tell)
+            return local_target(model, address, LOCAL_TOKENS)
         return target(model, MOST_TOKENS, ask.api_base, ask.api_key, self.engine.who)
 
     def _finish(
@@ -310,12 +316,12 @@ class Dialogue:
         return moved
 
     def detach(self, cells: Collection[str], now: float) -> None:
-        """Leave the turns of these cells out of every request; they keep their places."""
-        self.history = self.history.change(detach(self.history.now, cells, now))
+        """Leave the turns of these cells out of every request, on all branches; they keep their places."""
+        self._went(self.history.lost(cells, now))
 
     def attach(self, cells: Collection[str]) -> None:
         """Have the turns of these cells back."""
-        self.history = self.history.change(attach(self.history.now, cells))
+        self._went(self.history.found(cells))
 
     def reset(self) -> None:
         """No turns, the same system prompt; can be undone."""

@@ -59,6 +59,9 @@ class KernelChat(Chat):
         names = kernel_magics().tools
         return names.now() if given == (list(names.names) or None) else super()._toolbox(given, ns)
 
+    def _model_in_use(self) -> str:
+        return kernel_magics().model_in_use()
+
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
         ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell
         allow = kernel_magics().tools.allow(front.somebody_is_there(shell))

@@ -6,6 +6,7 @@ import inspect
 import keyword
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Enum, Int, Unicode
+from traitlets import Bool, Enum, Int, TraitError, Unicode
 
 from ipycachechat import commands
 from ipycachechat.core import defaults
@@ -209,12 +210,16 @@ class ChatMagics(Magics):
         """Have the settings of an earlier kernel hold again; the functions among its tools that are not defined yet."""
         if (model := settings.get("model")) and model != self.model_in_use():
             self.model = model
-        self.ttl = settings.get("ttl", self.ttl)
-        self.think = settings.get("think", self.think)
-        names = settings.get("tools", [])
-        missing = [name for name in names if name.partition(".")[0] not in self._names]
-        if names and not missing:
-            self.tools.set(" ".join(names))
+        for name in ("ttl", "think"):
+            with suppress(TraitError):  # of another version, that knew others
+                setattr(self, name, settings.get(name, getattr(self, name)))
+        names = [str(name) for name in settings.get("tools", [])]
+        missing = []
+        for name in names:
+            try:
+                self.tools.set(" ".join([*self.tools.names, name]))
+            except BadInput:  # not defined yet, or another thing by now
+                missing.append(name)
         return missing
 
     def holding(self) -> dict[str, Any]:

@@ -27,6 +27,10 @@ LATER = 30.0
 """Seconds after which a file that could not be used is tried again; what it lacks is then written."""
 
 
+# ValueError: a path that is none; also UnicodeEncodeError, since SQLite takes no lone surrogates.
+UNUSABLE = (sqlite3.Error, OSError, ValueError, RuntimeError)
+
+
 class Recorder:
     """Hears of every change, of every piece of an unfinished answer, and of every bill."""
 
@@ -44,6 +48,10 @@ class Recorder:
         """Those that it has written to before, and whose turns it has."""
         self._written = 0
         """Versions that are kept already."""
+        self._bills: list[Booked] = []
+        """Those that are still to be written."""
+        self.resumed = ""
+        """The notebook whose conversation was taken up, "" if none was."""
         self.rest()
 
     def work(self, where: Callable[[], Path | None], settings: Callable[[], dict[str, Any]]) -> None:
@@ -67,15 +75,17 @@ class Recorder:
     @contextmanager
     def _store_of(self) -> Iterator[Store | None]:
         """The store, None where there is none or it cannot be used; it is tried again after a while."""
-        path, store = self._where(), None
-        if path is not None and (path != self._failed or time.monotonic() >= self._again):
-            try:
+        path: Path | None = None
+        store: Store | None = None
+        try:
+            path = self._where()
+            if path is not None and (path != self._failed or time.monotonic() >= self._again):
                 store = self._opened(path)
-            except (sqlite3.Error, OSError, BadInput) as error:
-                self._fail(path, error)
+        except (*UNUSABLE, BadInput) as error:
+            self._fail(path, error)
         try:
             yield store
-        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:  # SQLite takes no lone surrogates
+        except UNUSABLE as error:
             self._fail(path, error)
         else:
             self._told = self._told and store is None
@@ -90,7 +100,7 @@ class Recorder:
         self._told = True
 
     def _opened(self, path: Path) -> Store:
-        if self._store is None or self._store.path != path:
+        if self._store is None or self._store.path != path or not path.exists():
             from ipycachechat.store import Store
 
             self._conversation, self._written = None, 0
@@ -135,6 +145,7 @@ class Recorder:
                 number = self._begun(store)
                 store.changed(number, history, self._written, self._settings(), time.time())
                 self._written = len(history.versions)
+                self._write_bills(store)
 
     def growing(self, turn: Turn, place: Place) -> None:
         """Keep an unfinished turn as far as it has come."""
@@ -143,11 +154,19 @@ class Recorder:
                 store.growing(self._begun(store), turn, place, time.time())
 
     def billed(self, booked: Booked, to: Target, memory: Memory) -> None:
-        """Keep a bill, and what the provider holds by now."""
+        """Keep a bill, now or as soon as it can be, and what the provider holds by now."""
+        self._bills.append(booked)
         with self._store_of() as store:
             if store is not None:
-                store.billed(self._notebook, booked.model, booked.at, booked.usage, booked.bill)
+                self._write_bills(store)
                 store.warm(self._begun(store), to.scope, memory)
+            elif self._where() is None:
+                self._bills.clear()
+
+    def _write_bills(self, store: Store) -> None:
+        if self._bills:
+            store.billed(self._notebook, self._bills)
+            self._bills.clear()
 
     def _begun(self, store: Store) -> int:
         if self._conversation is None:
@@ -155,44 +174,56 @@ class Recorder:
         return self._conversation
 
     def _resume(self, notebook: str) -> Kept:
-        path, kept = self._where(), None
-        if path is None:
-            raise BadInput(
-                "Nothing is kept", "%config ChatMagics.keep = True keeps what is asked from now on."
-            )
+        kept: Kept | None = None
         self._again, self._told = 0.0, False
         with self._store_of() as store:
             if store is not None:
-                there = store.notebooks()
-                names = [name for name in there if not notebook or notebook in name]
                 mine = {*self._left}
                 if self._conversation is not None:
                     mine |= {*store.sources(self._conversation)}
-                whose = self._notebook if not notebook else names[0] if names else notebook
+                whose = _named(notebook, store.notebooks()) if notebook else self._notebook
                 found = store.newest(whose, mine)
                 if found is None:
-                    raise BadInput(*_nothing(notebook, there, again=bool(mine) and not notebook))
-                self._left = mine
+                    raise BadInput(*_nothing(notebook, store.notebooks(), whose))
                 number, kept = store.take_up(found.id, self._notebook, time.time())
+                self._left, self.resumed = mine, whose
                 self._conversation, self._written, self._name = number, kept.written, kept.name
         if kept is None:
-            raise BadInput(self.problem.removeprefix("ipycachechat: "), "Nothing was changed.")
+            raise BadInput(self._why_not, "Nothing was changed.")
         return kept
+
+    @property
+    def _why_not(self) -> str:
+        """Why there is no store."""
+        return (
+            self.problem.removeprefix("ipycachechat: ") or "Nothing is kept (%config ChatMagics.keep = True)"
+        )
 
     def spending(self) -> list[Spent]:
         """What was paid by notebook, model and day. Raises BadInput where nothing is kept."""
+        self._again, self._told = 0.0, False
         with self._store_of() as store:
             if store is not None:
+                self._write_bills(store)
                 return store.spending()
-        raise BadInput(self.problem or "Nothing is kept", "See %config ChatMagics.keep and ChatMagics.store.")
+        raise BadInput(self._why_not, "See %config ChatMagics.keep and ChatMagics.store.")
 
 
-def _nothing(notebook: str, there: list[str], *, again: bool) -> tuple[str, str]:
-    if again:
-        return "Nothing else is kept of this notebook", "This conversation goes on as it is."
-    what = f"Nothing is kept of {notebook!r}" if notebook else "Nothing is kept of this notebook"
+def _named(notebook: str, there: list[str]) -> str:
+    """The notebook that is meant: of this path, else of this name, else with it in its path; the newest first."""
+    tests: tuple[Callable[[str], bool], ...] = (
+        lambda path: path == notebook,
+        lambda path: notebook in (Path(path).name, Path(path).stem),
+        lambda path: notebook in path,
+    )
+    return next((path for test in tests for path in there if test(path)), notebook)
+
+
+def _nothing(notebook: str, there: list[str], whose: str) -> tuple[str, str]:
+    name = repr(notebook) if notebook else "this notebook"
+    what = f"Nothing {'else ' if whose in there else ''}is kept of {name}"
     listed = ", ".join(there[:5])
     return (
         what,
-        f"%chat resume NAME takes up another's: {listed}" if there else "Every chat cell is, from now on.",
+        f"%chat resume NAME takes up another's: {listed}" if there else "Chat cells are, from now on.",
     )

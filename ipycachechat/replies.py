@@ -6,7 +6,10 @@ it can be read. Nothing of a key or an address goes into it.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,15 @@ Json = dict[str, Any]
 class Replies:
     """The replies of one file. `strict`: nobody is asked for those that it does not hold."""
 
-    def __init__(self, path: Path, *, strict: bool = False) -> None:
-        """Raises BadInput if there is a file that cannot be read; a strict one has to be there."""
-        self.path, self.strict = path, strict
+    def __init__(self, path: Path, model: str = "", *, strict: bool = False) -> None:
+        """`model`: the one in use. Raises BadInput for a file that cannot be read; a strict one has to be there."""
+        self.path, self.strict, self.model = path, strict, model
+        """`model`: the one that was in use when the file was begun."""
+        self._problem = ""
+        self._asked: dict[str, asyncio.Event] = {}
+        """Requests that are being answered."""
+        if not path.absolute().parent.is_dir():
+            raise BadInput(f"There is no folder {path.absolute().parent}", "Make it, or choose another file.")
         if strict and not path.exists():
             raise BadInput(
                 f"There is no file {path}", "Record it first: %chat replies FILE, without --strict."
@@ -37,9 +46,21 @@ class Replies:
         return len(self._replies)
 
     @property
-    def model(self) -> str:
-        """The model that gave the last of them; "" if there is none."""
-        return str([*self._replies.values()][-1]["model"]) if self._replies else ""
+    def problem(self) -> str:
+        """Why a reply could not be written, since somebody asked last; "" if all were."""
+        told, self._problem = self._problem, ""
+        return told
+
+    @asynccontextmanager
+    async def answering(self, key: str) -> AsyncIterator[None]:
+        """While a request is answered; the same one, asked meanwhile, waits, and finds its reply."""
+        while key in self._asked:
+            await self._asked[key].wait()
+        self._asked[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._asked.pop(key).set()
 
     def find(self, key: str) -> tuple[Message, str] | None:
         """A reply, and why it ended. Raises BadInput if it is not there and nobody is to be asked."""
@@ -54,7 +75,7 @@ class Replies:
         return None
 
     def add(self, key: str, model: str, chain: Chain, reply: Message, finish: str) -> None:
-        """Keep a reply. Raises BadInput if the file cannot be written."""
+        """Keep a reply; what is wrong with the file is told as the `problem`."""
         asked = chain.said[-1].message
         told = {
             "model": model,
@@ -63,9 +84,13 @@ class Replies:
             "reply": archive.message(reply),
             "finish": finish,
         }
-        self._replies = self._read() | self._replies | {key: told}
-        whole = {"kind": KIND, "schema": SCHEMA, "replies": self._replies}
-        files.write(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+        self._replies[key] = told
+        try:
+            self._replies = self._read() | self._replies
+            whole = {"kind": KIND, "schema": SCHEMA, "model": self.model, "replies": self._replies}
+            files.write(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+        except BadInput as error:
+            self._problem = f"ipycachechat: the reply was not recorded ({error.what})"
 
     def _read(self) -> dict[str, Json]:
         try:
@@ -73,6 +98,7 @@ class Replies:
             if told["kind"] != KIND:
                 raise KeyError("kind")
             schema, found = told["schema"], dict(told["replies"])
+            self.model = str(told.get("model") or self.model)
             if schema <= SCHEMA:
                 for one in found.values():
                     archive.message_of(one["reply"])

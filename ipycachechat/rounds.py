@@ -242,18 +242,28 @@ class Rounds:
         prepared = engine.prepare(to, said, options, ask.ttl, keep=branch, cache=ask.cache)
         self._prepared, self._told_begun = prepared, False
         self._tell(self._foreseen(prepared))
-        name = key(to.model, prepared.chain, ask.max_tokens) if engine.replies is not None else ""
-        if engine.replies is not None and (known := engine.replies.find(name)):
-            return await self._served(Served(to, *known), prepared)
-        exchange = engine.exchange(to, prepared, ask.max_tokens or to.most_tokens)
+        replies = engine.replies
+        if replies is None:
+            return await self._exchanged(prepared)
+        name = key(to.model, prepared.chain, ask.max_tokens)
+        async with replies.answering(name):
+            if known := replies.find(name):
+                return await self._served(Served(to, *known), prepared)
+            reply = await self._exchanged(prepared)
+            if self._last is not None:
+                replies.add(name, to.model, prepared.chain, self._last.message, self._last.finish)
+            return reply
+
+    async def _exchanged(self, prepared: Prepared) -> Message:
+        """The reply of the model."""
+        to, engine = self.to, self._engine
+        exchange = engine.exchange(to, prepared, self._ask.max_tokens or to.most_tokens)
         self.exchange = exchange
         try:
             await exchange.run(self._arrived)
         finally:
             self.booked.append(engine.book(prepared, exchange))
         self.exchange, self._last = None, exchange
-        if engine.replies is not None:
-            engine.replies.add(name, to.model, prepared.chain, exchange.message, exchange.finish)
         return self._distinct(exchange.message)
 
     async def _served(self, served: Served, prepared: Prepared) -> Message:

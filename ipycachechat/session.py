@@ -105,7 +105,7 @@ class Session:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a conversation in this kernel."""
+        """Whether there is a conversation in this kernel, parked or not."""
         return self._dialogue is not None or PARKED in self.shell.meta
 
     def ask(self, ask: Ask, again: Turn | None = None) -> Done:
@@ -138,9 +138,12 @@ class Session:
         return (turn.cell, turn.at) in self._outputs
 
     def tell_problem(self) -> None:
-        """Say what is wrong with the file in which the conversation is kept, once."""
-        if self._recorder is not None and (problem := self._recorder.problem):
-            print(problem)  # noqa: T201
+        """Say what is wrong with the files in which the conversation and the replies are kept, once."""
+        if self._dialogue is None:
+            return
+        for kept in (self.recorder, self._dialogue.engine.replies):
+            if kept is not None and (problem := kept.problem):
+                print(problem)  # noqa: T201
 
     def wait(self, work: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T:
         """Run something that shows no more than how far it is. Raises what it raises; the stop button cancels it."""
@@ -182,13 +185,13 @@ class Session:
     def _notice(self, *_: object) -> None:
         """A cell starts, and the front end reports which others have been deleted."""
         since, self._started = self._started, time.time()
-        if self._dialogue is None:
+        if not self.begun:
             return
         if self._presence is None:
             from ipycachechat.presence import Presence
 
             self._presence = Presence(self.notebook)
-        self._presence.notice(self._dialogue, front.deleted(self.shell), since)
+        self._presence.notice(self.dialogue, front.deleted(self.shell), since)
 
     def resume(self, notebook: str) -> tuple[dict[str, Any], float]:
         """Take up what an earlier kernel left of this notebook, or of another; what this one has said stays a branch.
@@ -199,16 +202,16 @@ class Session:
 
     def found(self) -> str:
         """What an earlier kernel left of this notebook, in one line; "" if nothing."""
-        path = self.where()
-        if path is None or self.begun:
-            return ""
         import sqlite3
 
         from ipycachechat import found as kept
 
         try:
+            path = self.where()
+            if path is None or self.begun:
+                return ""
             found = kept.look(path, self.name)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
             return f"what is kept cannot be read ({error})"
         return found.told if found else ""
 

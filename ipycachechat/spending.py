@@ -41,7 +41,7 @@ class Spending:
             import pandas
         except ImportError:
             raise BadInput("There is no pandas here", "pip install pandas") from None
-        names = "requests input read written fresh output paid saved unknown".split()
+        names = "requests input read written fresh output paid saved unknown_tokens unknown_cost".split()
         return pandas.DataFrame(
             [{n: getattr(row, n) for n in ("day", "notebook", "model", *names)} for row in self.rows],
             columns=["day", "notebook", "model", *names],
@@ -49,10 +49,12 @@ class Spending:
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
         for row in self.rows:
-            least = "≥" if row.unknown else ""
+            least, least_paid = "≥" * bool(row.unknown_tokens), "≥" * bool(row.unknown_cost)
             tokens = (row.input, row.read, row.written, row.fresh, row.output)
             told = [f"{least * (n is not None)}{count(n)}" for n in tokens]
-            paid = [f"{least * (dollars is not None)}{money(dollars)}" for dollars in (row.paid, row.saved)]
+            paid = [
+                f"{least_paid * (dollars is not None)}{money(dollars)}" for dollars in (row.paid, row.saved)
+            ]
             yield row.day, Path(row.notebook).name, row.model, f"{row.requests:,}", *told, *paid
 
     def __repr__(self) -> str:
@@ -63,7 +65,7 @@ class Spending:
     @property
     def _end(self) -> str:
         known = [row.paid for row in self.rows if row.paid is not None]
-        least = "at least " if any(row.unknown for row in self.rows) else ""
+        least = "at least " if any(row.unknown_cost for row in self.rows) else ""
         return (
             f"in all {least}{money(sum(known))}; as a dataframe: spent = %chat usage --all; spent.dataframe()"
         )

@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -28,10 +28,11 @@ from ipycachechat.core.memory import Memory
 from ipycachechat.core.placing import Place, put
 from ipycachechat.core.plan import Pace
 from ipycachechat.core.rules import rules
+from ipycachechat.engine import Booked
 from ipycachechat.found import Found, newest
 
-PATIENCE = 5.0
-"""Seconds that a transaction waits for those of other kernels."""
+PATIENCE = 2.0
+"""Seconds that a transaction waits for those of other kernels, which take milliseconds. The network waits with it."""
 LONG = 1000
 """Characters of a file's data from which it is kept apart, once for all turns that have it."""
 
@@ -41,7 +42,8 @@ STEPS = (
     CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
     CREATE TABLE conversations(
         id INTEGER PRIMARY KEY, notebook TEXT, name TEXT, began REAL, changed REAL,
-        branch TEXT, turns INTEGER, settings TEXT, source INTEGER);
+        branch TEXT, turns INTEGER, settings TEXT, source INTEGER,
+        away TEXT);
     CREATE INDEX newest ON conversations(notebook, changed);
     CREATE TABLE turns(digest BLOB PRIMARY KEY, said TEXT) WITHOUT ROWID;
     CREATE TABLE files(digest TEXT PRIMARY KEY, data TEXT) WITHOUT ROWID;
@@ -86,18 +88,13 @@ class Spent:
     input: int | None
     read: int | None
     written: int | None
+    fresh: int | None
     output: int | None
     paid: float | None
     saved: float | None
-    unknown: int
-    """Requests of which some number is unknown, so that the others are "at least"."""
-
-    @property
-    def fresh(self) -> int | None:
-        """Input tokens neither read nor written."""
-        if self.input is None or self.read is None or self.written is None:
-            return None
-        return self.input - self.read - self.written
+    unknown_tokens: int
+    """Requests of which some count is unknown, so that the others are "at least"."""
+    unknown_cost: int
 
 
 class Store:
@@ -204,8 +201,8 @@ class Store:
     @staticmethod
     def _copied(db: sqlite3.Connection, found: int, notebook: str, now: float) -> int:
         row = db.execute(
-            "INSERT INTO conversations(notebook, name, began, changed, branch, turns, settings, source)"
-            " SELECT ?, name, began, ?, branch, turns, settings, id FROM conversations WHERE id=?",
+            "INSERT INTO conversations(notebook, name, began, changed, branch, turns, settings, source, away)"
+            " SELECT ?, name, began, ?, branch, turns, settings, id, away FROM conversations WHERE id=?",
             (notebook, now, found),
         )
         for table in ("versions", "branches", "warm"):
@@ -239,9 +236,10 @@ class Store:
                 ],
             )
             db.execute("DELETE FROM growing WHERE conversation=?", (conversation,))
+            away = json.dumps(history.away)
             db.execute(
-                "UPDATE conversations SET changed=?, branch=?, turns=?, settings=? WHERE id=?",
-                (now, history.current, len(history.now.turns), json.dumps(settings), conversation),
+                "UPDATE conversations SET changed=?, branch=?, turns=?, settings=?, away=? WHERE id=?",
+                (now, history.current, len(history.now.turns), json.dumps(settings), away, conversation),
             )
 
     def growing(self, conversation: int, turn: Turn, place: Place, now: float) -> None:
@@ -263,14 +261,14 @@ class Store:
             row = (conversation, json.dumps(scope), json.dumps(_remembered(memory)))
             db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
 
-    def billed(self, notebook: str, model: str, at: float, usage: Any, bill: Any) -> None:
-        """Keep what a request was billed."""
-        counts = (usage.input, usage.read, usage.written, usage.written_1h, usage.output, usage.thinking)
+    def billed(self, notebook: str, requests: Iterable[Booked]) -> None:
+        """Keep what requests were billed."""
         with self._writing() as db:
-            db.execute(
-                "INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (at, notebook, model, *counts, bill.paid, bill.saved),
-            )
+            for one in requests:
+                used, bill = one.usage, one.bill
+                counts = (used.input, used.read, used.written, used.written_1h, used.output, used.thinking)
+                row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved)
+                db.execute("INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
         told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))
@@ -313,8 +311,8 @@ class Store:
             raise archive.broken(error) from None
 
     def _load(self, conversation: int) -> Kept:
-        (name, current, settings), *_ = self._all(
-            "SELECT name, branch, settings FROM conversations WHERE id=?", conversation
+        (name, current, settings, away), *_ = self._all(
+            "SELECT name, branch, settings, away FROM conversations WHERE id=?", conversation
         )
         rows = self._all(
             "SELECT parent, system, tools, start, removed, inserted FROM versions WHERE conversation=? ORDER BY number",
@@ -337,7 +335,8 @@ class Store:
                 conversation,
             )
         ]
-        history = History(tuple(versions), tuple(branches), current) if versions else History()
+        gone = tuple((str(cell), float(at)) for cell, at in json.loads(away or "[]"))
+        history = History(tuple(versions), tuple(branches), current, gone) if versions else History()
         for told, where in self._all("SELECT turn, place FROM growing WHERE conversation=?", conversation):
             turn = archive.turn_of(json.loads(told), self._data)
             history = history.change(put(history.now, turn, _place(json.loads(where), history.now)))
@@ -364,8 +363,9 @@ class Store:
         """What was paid, by notebook, model and day, the newest day first."""
         rows = self._all(
             "SELECT notebook, model, date(at, 'unixepoch', 'localtime') AS day, count(*), sum(input), sum(read),"
-            " sum(written), sum(output), sum(paid), sum(saved), sum(input IS NULL OR read IS NULL OR written IS NULL"
-            " OR output IS NULL OR paid IS NULL) FROM requests GROUP BY notebook, model, day ORDER BY day DESC, 1, 2"
+            " sum(written), sum(input - read - written), sum(output), sum(paid), sum(saved),"
+            " sum(input IS NULL OR read IS NULL OR written IS NULL OR output IS NULL), sum(paid IS NULL)"
+            " FROM requests GROUP BY notebook, model, day ORDER BY day DESC, 1, 2"
         )
         return [Spent(*row) for row in rows]
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ipycachechat.commands.words import chosen, say, short, turns, unquoted, wrong
-from ipycachechat.core.placing import Place, by_notebook
+from ipycachechat.core.errors import Interrupted
+from ipycachechat.core.placing import Place
 from ipycachechat.core.words import money, share
 from ipycachechat.notebook import badge, tables
 
@@ -74,8 +75,8 @@ def sync(magics: ChatMagics, _: str) -> None:
     """Put the turns in the order of the saved notebook's cells, without those whose cell is gone."""
     session = magics.session
     dialogue, saved = session.dialogue, session.saved()
-    before = dialogue.history.now
-    after = by_notebook(before, saved.cells, saved.at, session.now)
+    before, history = dialogue.history.now, dialogue.history.synced(saved.cells, saved.at, session.now)
+    after = history.now
     say(f"as the notebook was saved at {badge.clock(saved.at)}:")
     if after == before:
         return say("the conversation has its order already")
@@ -85,7 +86,7 @@ def sync(magics: ChatMagics, _: str) -> None:
         say(
             f"{turns(len(newer))} of cells that are newer than that stay where they are: save, and sync again"
         )
-    dialogue.history = dialogue.history.change(after)
+    dialogue.history = history
     say("done (%chat undo takes it back)")
 
 
@@ -106,7 +107,12 @@ def replay(magics: ChatMagics, _: str) -> None:
         known = session.knows_outputs(turn)
         if not known:
             say(f"turn {last}: {short(turn.question)}")
-        done = session.ask(ask, turn)
+        before = dialogue.history.now
+        try:
+            done = session.ask(ask, turn)
+        except Interrupted as error:  # half an answer would stand where a whole one was
+            dialogue.history = dialogue.history.change(before)
+            raise Interrupted(error.what, f"Turn {last} is as it was. %chat replay goes on.") from None
         asked += 1
         if known:
             answer = short(done.turn.answer if done.turn else "", 40)

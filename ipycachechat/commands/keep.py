@@ -50,11 +50,19 @@ def resume(magics: ChatMagics, name: str) -> None:
     from ipycachechat.notebook.badge import clock
 
     session = magics.session
+    recorder = session.recorder
+    if not name and recorder.resumed:
+        return say("taken up already (%chat resume NAME: another notebook's)")
+    before = session.dialogue.history
     settings, warm = session.resume(unquoted(name))
     missing = magics.restore(settings)
     now = session.dialogue.history.now
     until = f"; warm until {clock(warm)}" if warm > session.now else "; nothing is warm any more"
-    say(f"resumed: {turns(len(now.turns))}, model {magics.model_in_use()}{until if warm else ''}")
+    whose = f" of {recorder.resumed}" if name else ""
+    say(f"resumed{whose}: {turns(len(now.turns))}, model {magics.model_in_use()}{until if warm else ''}")
+    if before.now.placed:
+        branch = session.dialogue.history.branches[-len(before.branches)].name
+        say(f"what was asked here before is the branch {branch} (%chat switch)")
     if missing:
         say(f"the model could call {', '.join(missing)}: define them, then %chat tools {' '.join(missing)}")
 
@@ -71,7 +79,7 @@ def replies(magics: ChatMagics, line: str) -> None:
         engine.replies = None
         return say("replies are neither recorded nor replayed")
     if name:
-        engine.replies = Replies(file("replies", name), strict=strict)
+        engine.replies = Replies(file("replies", name), magics.model_in_use(), strict=strict)
     elif strict:
         wrong("%chat replies --strict: which file?", "%chat replies FILE --strict")
     found = engine.replies

@@ -48,4 +48,7 @@ def file(command: str, name: str) -> Path:
     """The file that was named."""
     if not name:
         wrong(f"%chat {command}: which file?", f"%chat {command} FILE")
-    return Path(unquoted(name)).expanduser()
+    try:
+        return Path(unquoted(name)).expanduser()
+    except RuntimeError as error:  # no such user
+        wrong(f"%chat {command} {name}: {error}", "Write the whole path.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, get_args
 
 from ipycachechat.core import transcript
@@ -51,19 +52,26 @@ def read(told: Any) -> Conversation:
         raise BadInput(
             "This is no saved conversation", "Give a .json file that %chat save or Chat.hist has made."
         )
-    if isinstance(schema, int) and schema > SCHEMA:
+    if not isinstance(schema, int):
+        raise broken(ValueError("its form has no number"))
+    if schema > SCHEMA:
         raise BadInput(
             f"This conversation was saved by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
             "Update ipycachechat, and load it again.",
         )
     try:
         if schema == 0:
-            return transcript.conversation([transcript.message(one) for one in told])
+            found = transcript.conversation([transcript.message(one) for one in told])
+            for number, one in enumerate(found.placed, 1):
+                _check(one, f"turn {number} of the file")
+            return found
+        if not isinstance(told["turns"], list):
+            raise ValueError("the turns are no list")
         placed = tuple(turn_of(one) for one in told["turns"])
         for number, one in enumerate(placed, 1):
             _check(one, f"turn {number} of the file")
         return Conversation(_text(told["system"]), placed, tuple(_definition(one) for one in told["tools"]))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise broken(error) from None
 
 
@@ -71,6 +79,8 @@ def _check(one: Turn, name: str) -> None:
     """Raises BadInput, or ValueError, for what no provider would take."""
     if not one.question.strip() and not one.messages[0].files:
         raise ValueError(f"the prompt of {name} is empty")
+    if not one.replies or any(message.role == "user" for message in one.replies):
+        raise ValueError(f"{name} is not one question and its answer")
     transcript.check_calls(one, name)
 
 
@@ -129,9 +139,9 @@ def turn_of(told: Any, fetch: Stow = _same) -> Turn:
         None if told.get("system") is None else _text(told["system"]),
         bool(told.get("pinned")),
         Cost(_number(cost["paid"]), _number(cost["saved"])) if cost else Cost(),
-        float(at),
+        float(_number(at)),
         bytes.fromhex(told.get("past", "")),
-        None if detached is None else float(detached),
+        None if detached is None else float(_number(detached)),
         bool(told.get("replayed")),
     )
 
@@ -210,6 +220,6 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    if value is not None and not isinstance(value, int | float):
+    if value is not None and not (isinstance(value, int | float) and isfinite(value)):
         raise ValueError(f"a number was expected, not {value!r}"[:120])
     return value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from ipycachechat.core.conversation import Conversation
+from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.errors import BadInput
+from ipycachechat.core.placing import attach, by_notebook
 
 MAIN = "main"
 
@@ -39,6 +40,9 @@ class History:
     versions: tuple[Version, ...] = (Version(),)
     branches: tuple[Branch, ...] = (Branch(),)
     current: str = MAIN
+    away: tuple[tuple[str, float], ...] = ()
+    """Cells that were reported as deleted, and when: a fact of the notebook, which no undo and no branch changes."""
+    _now: Conversation | None = field(init=False, compare=False, repr=False, default=None)
 
     @classmethod
     def of(cls, conversation: Conversation) -> History:
@@ -62,20 +66,39 @@ class History:
 
     @property
     def now(self) -> Conversation:
-        """The version that counts."""
-        return self.at(self.branch)
+        """The version that counts, with the turns of cells that are away detached."""
+        if self._now is None:
+            object.__setattr__(self, "_now", self.at(self.branch))
+        assert self._now is not None
+        return self._now
 
     def at(self, branch: Branch) -> Conversation:
-        """The version at which a branch is."""
-        return self.versions[branch.at].conversation
+        """The version at which a branch is, with the turns of cells that are away detached."""
+        found, away = self.versions[branch.at].conversation, dict(self.away)
+        if not any(turn.cell and turn.cell.id in away for turn in found.placed):
+            return found
+        return replace(found, placed=tuple(_without(turn, away) for turn in found.placed))
 
     def change(self, to: Conversation) -> History:
         """With a new version, unless nothing changed."""
         if to == self.now:
             return self
-        number = len(self.versions)
-        versions = (*self.versions, Version(to, self.branch.at))
+        number, away = len(self.versions), dict(self.away)
+        placed = tuple(_with(turn, away) for turn in to.placed)
+        versions = (*self.versions, Version(replace(to, placed=placed), self.branch.at))
         return replace(self, versions=versions)._moved(replace(self.branch, tip=number, at=number))
+
+    def lost(self, cells: Collection[str], now: float) -> History:
+        """With these cells reported as deleted; no version is made."""
+        known = dict(self.away)
+        new = tuple((cell, now) for cell in sorted(cells) if cell not in known)
+        return replace(self, away=(*self.away, *new)) if new else self
+
+    def found(self, cells: Collection[str]) -> History:
+        """With these cells there after all, and their turns too, also those that a version has detached."""
+        left = tuple(one for one in self.away if one[0] not in cells)
+        here = replace(self, away=left) if left != self.away else self
+        return here.change(attach(here.now, cells))
 
     def undo(self) -> History:
         """At the version before; the same where there is none."""
@@ -122,7 +145,14 @@ class History:
                 Branch(names[b.name], b.tip + moved, b.at + moved, names.get(b.parent, ""), b.since + moved)
                 for b in self.branches
             ),
+            away=tuple((dict(self.away) | dict(found.away)).items()),
         )
+
+    def synced(self, order: Sequence[str], saved: float, now: float) -> History:
+        """With the turns in the order of a notebook's cells, as it was saved at that time."""
+        left = tuple(one for one in self.away if one[0] not in order or one[1] >= saved)
+        here = replace(self, away=left)
+        return here.change(by_notebook(here.now, order, saved, now))
 
     def _check(self, name: str) -> None:
         if not name.strip() or len(name.split()) > 1 or not name.isprintable():
@@ -135,6 +165,19 @@ class History:
 
     def _moved(self, branch: Branch) -> History:
         return replace(self, branches=tuple(branch if b.name == branch.name else b for b in self.branches))
+
+
+def _without(turn: Turn, away: Mapping[str, float]) -> Turn:
+    """A turn, detached if its cell is away."""
+    if turn.detached is not None or turn.cell is None or turn.cell.id not in away:
+        return turn
+    return replace(turn, detached=away[turn.cell.id])
+
+
+def _with(turn: Turn, away: Mapping[str, float]) -> Turn:
+    """A turn as its version has it: what is detached only since its cell is away, is not detached there."""
+    only = turn.cell is not None and turn.detached is not None and away.get(turn.cell.id) == turn.detached
+    return replace(turn, detached=None) if only else turn
 
 
 def _names(name: str) -> Iterator[str]:

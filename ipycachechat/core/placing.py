@@ -87,17 +87,6 @@ def _by_order(placed: Sequence[Turn], cell: Cell, order: Sequence[str]) -> int:
     return next((first[below] for below in order[here + 1 :] if below in first), len(placed))
 
 
-def detach(conversation: Conversation, cells: Collection[str], now: float) -> Conversation:
-    """With the turns of these cells kept in their places and out of every request."""
-    return replace(
-        conversation,
-        placed=tuple(
-            replace(turn, detached=now) if turn.detached is None and _is_of(turn, cells) else turn
-            for turn in conversation.placed
-        ),
-    )
-
-
 def attach(conversation: Conversation, cells: Collection[str]) -> Conversation:
     """With the turns of these cells sent again."""
     return replace(

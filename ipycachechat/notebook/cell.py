@@ -44,7 +44,7 @@ def run(start: Start, screen: Screen) -> Done:
         raise
     if done.error is not None:
         raise done.error from None
-    return done
+    return future.result()  # which raises what no event tells: a mistake of ours
 
 
 def wait(start: Callable[[Callable[[Event], None]], Future[T]], screen: Screen) -> T:

@@ -7,6 +7,7 @@ from html import escape
 from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.words import count, money
 from ipycachechat.notebook import answer, markdown
+from ipycachechat.notebook.markdown_source import to_markdown as to_md
 
 _PAGE = "font:15px/1.6 system-ui,sans-serif;max-width:52em;margin:2em auto;padding:0 1em"
 _PROMPT = "white-space:pre-wrap;border-left:3px solid #2b7bba;padding-left:0.8em;margin:1.5em 0 0.8em"
@@ -22,7 +23,7 @@ def to_markdown(conversation: Conversation) -> str:
         source = answer.bundle(answer.segments(turn.replies))["text/markdown"]
         told += [
             f"## {number}. You",
-            _asked(turn),
+            to_md(_asked(turn)),
             f"### {turn.model or 'Answer'}",
             source,
             f"*{_numbers(turn)}*",

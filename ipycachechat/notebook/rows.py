@@ -84,18 +84,29 @@ def to_text(told: Sequence[TurnRow]) -> str:
     return "\n".join(columns(HEADS, (row.cells for row in told)))
 
 
+UNFOLDED = 100
+"""Turns, the last ones, that a click unfolds: a notebook is not to grow by megabytes (%chat save has all of them)."""
+
+
 def to_html(told: Sequence[TurnRow]) -> str:
-    """A line for each, that opens to the question and the answer; static, so that it stays when the kernel is gone."""
+    """A line for each, the last of which open to question and answer; static, so that it stays without a kernel."""
     heading = f"{_GRID};width:calc(100% - 0.5em);font-weight:600"
     head = f'<div style="padding-left:1.1em"><div style="{heading}">{_line(HEADS)}</div></div>'
-    lines = [
-        f'<details><summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'
-        f'<div style="margin:0 0 0.8em 3.6em"><div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
-        f"{answer.to_html(answer.segments(row.turn.replies), style=False)}</div></details>"
-        for row in told
-    ]
+    folded = len(told) - UNFOLDED
+    lines = [_closed(row) if n < folded else _folded(row) for n, row in enumerate(told)]
     box = f'class="ipycachechat-history mathjax_ignore tex2jax_ignore" style="{_BOX};overflow-x:auto"'
     return f"<div {box}>{head}{''.join(lines)}</div>"
+
+
+def _closed(row: TurnRow) -> str:
+    return f'<div style="padding-left:1.1em"><span style="{_GRID}">{_line(row.cells)}</span></div>'
+
+
+def _folded(row: TurnRow) -> str:
+    shown = answer.to_html(answer.segments(row.turn.replies), style=False)
+    asked = f'<div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
+    summary = f'<summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'
+    return f'<details>{summary}<div style="margin:0 0 0.8em 3.6em">{asked}{shown}</div></details>'
 
 
 def _line(cells: Sequence[str]) -> str:

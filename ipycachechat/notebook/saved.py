@@ -22,10 +22,12 @@ def read(path: Path) -> Saved:
     try:
         at = path.stat().st_mtime
         cells = json.loads(path.read_bytes())["cells"]
+        if not isinstance(cells, list):
+            raise TypeError("cells")
         ids = tuple(str(cell["id"]) for cell in cells if cell.get("id"))
     except OSError as error:
         raise BadInput(f"The saved notebook cannot be read: {error}", "Save it, and try again.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadInput(f"{path} is no notebook", "Save the notebook, and try again.") from None
     if cells and not ids:
         raise BadInput(

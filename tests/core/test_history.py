@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ipycachechat.core.conversation import Conversation, Message, Turn
+from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.history import History
 
@@ -77,3 +79,17 @@ def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -
 
 def test_a_history_in_which_nothing_was_said_leaves_no_branch() -> None:
     assert History().join(versions("a")) == versions("a")
+
+
+def test_a_cell_that_is_away_is_so_in_all_versions_and_on_all_branches_and_no_version_is_made() -> None:
+    cells = [Turn(cell, (Message("assistant", "yes"),), cell=Cell(cell, "1")) for cell in "abc"]
+    history = History()
+    for number in (1, 2, 3):
+        history = history.change(Conversation("", tuple(cells[:number])))
+    history = history.fork("idea").lost({"b", "unknown"}, 5.0)
+    assert prompts(history) == "ac" and prompts(history.switch("main")) == "ac"
+    assert prompts(history.undo()) == "a" and prompts(history.undo().redo()) == "ac"
+    changed = history.change(replace(history.now, system="be brief"))
+    assert prompts(changed) == "ac"
+    assert prompts(changed.found({"b"})) == "abc" and changed.found({"b"}).now.system == "be brief"
+    assert len(changed.found({"b"}).versions) == len(changed.versions) == len(history.versions) + 1

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ipycachechat.core.conversation import Cell, Conversation, Message, Turn, pasts
-from ipycachechat.core.placing import Place, attach, before, by_notebook, detach, moved, put
+from ipycachechat.core.history import History
+from ipycachechat.core.placing import Place, attach, before, by_notebook, moved, put
 
 
 def turn(cell: str, run: str = "1", prompt: str = "", at: float = 1.0, page: str = "") -> Turn:
@@ -25,6 +26,10 @@ def told(*turns: Turn) -> Conversation:
 def add(conversation: Conversation, one: Turn, place: Place) -> Conversation:
     *_, past = pasts(before(conversation, place).turns)
     return put(conversation, replace(one, past=past), place)
+
+
+def detach(conversation: Conversation, cells: set[str], now: float) -> Conversation:
+    return History.of(conversation).lost(cells, now).now
 
 
 def shown(conversation: Conversation) -> str:

@@ -19,7 +19,7 @@ from ipycachechat.core.conversation import (
     Turn,
 )
 from ipycachechat.core.history import History
-from ipycachechat.core.placing import Place, attach, detach, put
+from ipycachechat.core.placing import Place, put
 from ipycachechat.core.usage import Cost, Usage
 
 CELLS = ("a", "b", "c", "d")
@@ -109,9 +109,9 @@ def steps(draw: st.DrawFn, history: History) -> History:
             how = draw(st.sampled_from(["removed", "edited", "turned round"]))
             return history.change(_spoilt(now, draw(st.integers(0, 9)), how))
         case "detach":
-            return history.change(detach(now, draw(some), draw(seconds)))
+            return history.lost(draw(some), draw(seconds))
         case "attach":
-            return history.change(attach(now, draw(some)))
+            return history.found(draw(some))
         case "reset":
             return history.change(replace(now, placed=()))
         case _:

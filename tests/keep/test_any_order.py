@@ -16,7 +16,7 @@ from talks import SONNET, agree, nothing
 from wire import Clock, Reply, WireServer, count
 
 from ipycachechat.core.conversation import Cell
-from ipycachechat.core.placing import Place, Rerun, by_notebook
+from ipycachechat.core.placing import Place, Rerun
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.dialogue import Dialogue
 from ipycachechat.model.litellm_import import portions
@@ -43,6 +43,11 @@ class Plain:
 
     branches: dict[str, tuple[list[list[Line]], int]] = field(default_factory=lambda: {"main": ([[]], 0)})
     on: str = "main"
+    gone: set[str] = field(default_factory=set)
+    """Cells that are away, whatever is undone."""
+
+    def away(self, line: Line) -> bool:
+        return line.away or line.cell in self.gone
 
     @property
     def now(self) -> list[Line]:
@@ -101,13 +106,17 @@ class Notebook(RuleBasedStateMachine):
 
     def send(self, cell: str, run: int, rerun: Rerun, long: bool) -> None:
         number = next(self.numbers)
+        if cell:
+            self.there({cell})
         asked, answer = f"question {number}" + " word" * (1500 if long else 0), f"answer {number}"
         before, after = self.plain.ask(cell, run, rerun)
         self.server.script(Reply(answer))
         place = Place(Cell(cell, str(run)) if cell else None, rerun)
         done = self.loop.run_until_complete(self.dialogue.send(Ask(asked, SONNET, place), nothing))
         assert done.error is None, done.error
-        expected = [text for line in before if not line.away for text in (line.asked, line.answer)] + [asked]
+        expected = [
+            text for line in before if not self.plain.away(line) for text in (line.asked, line.answer)
+        ] + [asked]
         assert said(self.server) == expected
         bill = self.server.requests[-1].bill
         assert bill is not None
@@ -135,11 +144,15 @@ class Notebook(RuleBasedStateMachine):
     @rule(cells=st.sets(st.sampled_from(CELLS), min_size=1, max_size=2))
     def delete_cells(self, cells: set[str]) -> None:
         self.dialogue.detach(cells, self.server.clock.now)
-        self.plain.change([replace(line, away=line.away or line.cell in cells) for line in self.plain.now])
+        self.plain.gone |= cells
 
     @rule(cells=st.sets(st.sampled_from(CELLS), min_size=1, max_size=2))
     def find_cells_in_the_saved_notebook(self, cells: set[str]) -> None:
         self.dialogue.attach(cells)
+        self.there(cells)
+
+    def there(self, cells: set[str]) -> None:
+        self.plain.gone -= cells
         self.plain.change(
             [replace(line, away=line.away and line.cell not in cells) for line in self.plain.now]
         )
@@ -149,14 +162,15 @@ class Notebook(RuleBasedStateMachine):
         left = [cell for cell in order if cell not in gone]
         self.server.clock.advance(1)
         now = self.server.clock.now
-        history = self.dialogue.history
-        self.dialogue.history = history.change(by_notebook(history.now, left, now, now))
+        self.dialogue.history = self.dialogue.history.synced(left, now, now)
+        self.plain.gone -= {*left}
         groups: list[tuple[int, list[Line]]] = [(-1, [])]
         for line in self.plain.now:
             if line.cell in left:
-                groups.append((left.index(line.cell), [Line(line.cell, line.run, line.asked, line.answer)]))
+                back = replace(line, away=False)
+                groups.append((left.index(line.cell), [back]))
             else:
-                away = line.away or line.cell != ""
+                away = line.away or (line.cell != "" and line.cell not in self.plain.gone)
                 groups[-1][1].append(Line(line.cell, line.run, line.asked, line.answer, away))
         groups.sort(key=lambda group: group[0])
         self.plain.change([line for _, lines in groups for line in lines])
@@ -201,7 +215,7 @@ class Notebook(RuleBasedStateMachine):
     def the_turns_are_the_same(self) -> None:
         if hasattr(self, "plain"):
             told = [(t.question, t.answer, t.detached is not None) for t in self.dialogue.history.now.placed]
-            assert told == [(line.asked, line.answer, line.away) for line in self.plain.now]
+            assert told == [(line.asked, line.answer, self.plain.away(line)) for line in self.plain.now]
             assert not self.recorder.problem
 
 

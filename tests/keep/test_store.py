@@ -228,7 +228,7 @@ def old_file(path: Path) -> None:
         db.executescript(STEPS[0])
         db.execute("PRAGMA user_version=1")
         db.execute("INSERT INTO meta VALUES('secret', ?)", (b"s" * 32,))
-        db.execute("INSERT INTO conversations VALUES(7, ?, 'me', 1, 2, 'main', 1, '{}', NULL)", (HERE,))
+        db.execute("INSERT INTO conversations VALUES(7, ?, 'me', 1, 2, 'main', 1, '{}', NULL, NULL)", (HERE,))
         told = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],'
         db.execute("INSERT INTO turns VALUES(?, ?)", (b"d" * 16, told + '"model": "m", "state": "complete"}'))
         db.execute("INSERT INTO versions VALUES(7, 0, -1, '\"\"', '[]', 0, 0, x'')")

@@ -49,6 +49,17 @@ def prompts(wire: WireServer) -> list[str]:
 # Out and in.
 
 
+QUESTION, ANSWER = '{"role": "user", "content": "q"}', '{"role": "assistant", "content": "a"}'
+
+
+def saved(*messages: str, at: str = "1") -> str:
+    """A saved conversation of one turn."""
+    turn = f'{{"messages": [{", ".join(messages)}], "model": "m", "state": "complete", "at": {at}}}'
+    return (
+        f'{{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": [{turn}]}}'
+    )
+
+
 def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: WireServer) -> None:
     with Kernel(wire.env()) as one:
         started(one)
@@ -84,6 +95,15 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
             "'turns' is missing",
         ),
         ("[" * 100_000, "broken"),
+        (saved('{"role": "user", "content": " "}', ANSWER), "the prompt of turn 1 of the file is empty"),
+        (saved(QUESTION), "not one question and its answer"),
+        (saved(QUESTION, QUESTION, ANSWER), "not one question and its answer"),
+        (saved(QUESTION, ANSWER, at="1e999"), "a number was expected"),
+        (saved(QUESTION, ANSWER, at="NaN"), "a number was expected"),
+        (saved(QUESTION, ANSWER, at="1" + "0" * 400), "broken"),
+        (saved(QUESTION, ANSWER).replace('"tools": []', '"tools": ["no json"]'), "broken"),
+        (saved(QUESTION, ANSWER).replace('"schema": 1', '"schema": "1"'), "its form has no number"),
+        ('[{"role": "user", "content": "q"}]', "not one question and its answer"),
         (
             '{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": '
             '[{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "",'
@@ -218,7 +238,148 @@ def test_without_a_file_replies_are_asked_for_again(kernel: Kernel, wire: WireSe
     assert len(wire.requests) == 2
 
 
+def test_an_answer_is_kept_also_where_it_cannot_be_recorded(kernel: Kernel, wire: WireServer) -> None:
+    assert "There is no folder" in kernel.run("%chat replies nowhere/r.json").error
+    kernel.run("%chat replies r.json")
+    file(kernel, "r.json").write_text("<<<<<<< HEAD")
+    wire.script(Reply("precious"))
+    ran = kernel.run("%%chat --out x\nq", "q")
+    assert "the reply was not recorded" in ran.printed and not ran.error
+    assert kernel.value("x") == "precious"
+    chat(kernel, "next")
+    assert prompts(wire) == ["q", "next"]
+
+
+def test_the_model_of_the_session_is_that_of_the_replay_whoever_answered_last(
+    wire: WireServer, tmp_path: Path
+) -> None:
+    cells = [
+        "%%chat\na",
+        f"%%chat -m {GPT}\nb",
+        "from ipycachechat import get_chat\nprint(get_chat()('c').text)",
+    ]
+    with Kernel(wire.env() | {"OPENAI_API_KEY": None, "GEMINI_API_KEY": None}) as kernel:
+        started(kernel, "")
+        kernel.run(f"%chat replies {tmp_path / 'r.json'}")
+        kernel.run("import os; os.environ['OPENAI_API_KEY'] = 'test-key'")
+        first = [kernel.run(code, code) for code in cells]
+    sent = len(wire.requests)
+    with Kernel({name: value for name, value in wire.env().items() if "_KEY" not in name}) as kernel:
+        started(kernel, "")
+        kernel.run(f"%chat replies {tmp_path / 'r.json'} --strict")
+        again = [kernel.run(code, code) for code in cells]
+    assert [(ran.answer, ran.printed, ran.error) for ran in again] == [
+        (ran.answer, ran.printed, "") for ran in first
+    ]
+    assert len(wire.requests) == sent == 3
+
+
+def test_the_same_request_asked_many_times_at_once_is_asked_once(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("%chat replies r.json\nfrom ipycachechat import get_chat")
+    wire.script(*[Reply(f"die {n}") for n in range(3)])
+    roll = "[answer.text for answer in get_chat().map(['roll'] * 3, progress=False)]"
+    assert kernel.value(roll) == kernel.value(roll) == ["die 0"] * 3
+    assert len(wire.requests) == 1
+
+
+# What a deletion is not.
+
+
+def test_a_deletion_is_nothing_to_undo_and_holds_on_every_branch(kernel: Kernel, wire: WireServer) -> None:
+    for text in "abc":
+        chat(kernel, text)
+    kernel.run("%chat fork idea")
+    assert "undone: 1 turn " in kernel.run("%chat undo", "u", deleted=["b"]).printed
+    assert "done again: 2 turns" in kernel.run("%chat redo").printed
+    kernel.run("%chat switch main")
+    chat(kernel, "d")
+    assert prompts(wire) == ["a", "c", "d"]
+
+
+def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kernel, wire: WireServer) -> None:
+    for text in "abc":
+        chat(kernel, text)
+    kernel.run("%reload_ext ipycachechat")
+    kernel.run(f"%%chat -m {GPT}\nd", "d", deleted=["a"])
+    assert prompts(wire) == ["b", "c", "d"]
+
+
+def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
+    kernel.run(
+        "from ipycachechat.engine import Engine\ndef boom(*_):\n    raise ValueError('x')\nEngine.exchange = boom"
+    )
+    assert "ValueError" in kernel.run("%%chat\nq", "q").error
+
+
+def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire: WireServer) -> None:
+    for text in "abc":
+        chat(kernel, text)
+    chat(kernel, "A", "a")
+    wire.script(Reply("new b"), Reply(tuple(f"w{n} " for n in range(300)), chunk_delay=0.02))
+    request = kernel.start("%chat replay", "r")
+    kernel.finish(request, until="w20")
+    kernel.interrupt()
+    assert "Turn 3 is as it was" in kernel.finish(request).error
+    history = kernel.run("%chat history").text
+    assert "interrupted" not in history and history.count("stale") == 1
+    assert "1 turn asked again" in kernel.run("%chat replay").printed
+
+
 # An earlier kernel.
+
+
+def test_what_was_asked_before_resuming_is_a_branch_and_a_second_time_changes_nothing(
+    wire: WireServer,
+) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        chat(kernel, "a")
+        kernel.restart()
+        started(kernel)
+        chat(kernel, "b")
+        told = kernel.run("%chat resume").printed
+        assert "resumed: 1 turn" in told and "is the branch main-2" in told
+        chat(kernel, "c")
+        assert prompts(wire) == ["a", "c"]
+        again = kernel.run("%chat resume")
+        assert not again.error and "taken up already" in again.printed
+        kernel.run("%chat switch main-2")
+        chat(kernel, "d")
+        assert prompts(wire) == ["b", "d"]
+
+
+def test_a_notebook_is_meant_by_its_own_name_before_one_that_only_holds_it(
+    wire: WireServer, tmp_path: Path
+) -> None:
+    store = f"%config ChatMagics.store = '{tmp_path / 'chats.db'}'"
+    for name in ("a.ipynb", "data.ipynb"):
+        with Kernel(wire.env() | {"JPY_SESSION_NAME": str(tmp_path / name)}) as kernel:
+            started(kernel)
+            kernel.run(store)
+            chat(kernel, name)
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        kernel.run(store)
+        assert f"resumed of {tmp_path / 'a.ipynb'}: 1 turn" in kernel.run("%chat resume a.ipynb").printed
+        chat(kernel, "next")
+        assert prompts(wire) == ["a.ipynb", "next"]
+
+
+def test_settings_that_are_none_any_more_are_left_out(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        kernel.run("def f() -> int:\n    'One.'\n    return 1\n%chat tools f")
+        chat(kernel, "a")
+        kernel.run(
+            "import sqlite3, os, glob\n"
+            "db = sqlite3.connect(glob.glob(os.environ['XDG_DATA_HOME'] + '/*/chats.db')[0])\n"
+            "db.execute('UPDATE conversations SET settings = replace(settings, ?, ?)', ('auto', '9d')); db.commit()"
+        )
+        kernel.restart()
+        started(kernel)
+        kernel.run("f = 5")
+        told = kernel.run("%chat resume")
+        assert not told.error and "the model could call f: define them" in told.printed
 
 
 @pytest.mark.parametrize("model", [CLAUDE, "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"])
