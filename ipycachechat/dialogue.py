@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
@@ -53,7 +54,8 @@ class Dialogue:
     ) -> None:
         self.keeper: Keeper | None = None
         """Who writes down every change, if somebody does."""
-        self.history = History.of(conversation)
+        self._changing = threading.RLock()
+        self._history = History.of(conversation)
         self.engine = engine or Engine(clock=clock, count=count, pace=pace)
         self.answered: list[Done] = []
         """Every answer, with what was expected of its requests and what they were billed, in order."""
@@ -72,9 +74,20 @@ class Dialogue:
 
     @history.setter
     def history(self, history: History) -> None:
-        self._history = history
-        if self.keeper is not None:
-            self.keeper.changed(history)
+        self.change(lambda _: history)
+
+    def change(self, make: Callable[[History], History]) -> bool:
+        """Make another history of the one that there is, and have it written down; False if it is the same.
+
+        Cells, tools and answers come by several threads: none may change what another has not seen.
+        """
+        with self._changing:
+            new = make(self._history)
+            moved = new is not self._history
+            self._history = new
+            if moved and self.keeper is not None:
+                self.keeper.changed(new)
+        return moved
 
     @property
     def ledger(self) -> Ledger:
@@ -101,7 +114,7 @@ class Dialogue:
         inside = INSIDE.set((*INSIDE.get(), self))
         try:
             async with self._one_at_a_time():
-                return await self._send(ask, tell)
+                return await self._send(self._placed(ask), tell)
         finally:
             INSIDE.reset(inside)
 
@@ -111,7 +124,7 @@ class Dialogue:
         rounds: Rounds | None = None
         error: ChatError | None = None
         fault: BaseException | None = None
-        partial = Partial(self.keeper, self._place(ask), tell)
+        partial = Partial(self.keeper, ask.place, tell)
         try:
             to = await self._target(ask, tell)
             check(ask, to)
@@ -150,11 +163,13 @@ class Dialogue:
 
     def _past(self, ask: Ask) -> Conversation:
         """What the prompt follows."""
-        return before(self.history.now, self._place(ask))
+        return before(self.history.now, self._placed(ask).place)
 
-    def _place(self, ask: Ask) -> Place:
-        """Where its turn goes: a question that waits for its answer stands there already."""
-        return Place(again=self.history.now.turns[-1]) if ask.waits else ask.place
+    def _placed(self, ask: Ask) -> Ask:
+        """The prompt with the place of its turn: a question that waits for its answer stands there already."""
+        if not ask.waits:
+            return ask
+        return replace(ask, waits=False, place=Place(again=self.history.now.turns[-1]))
 
     def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
         past = self._past(ask)
@@ -214,13 +229,16 @@ class Dialogue:
 
     def pin(self, number: int | None) -> None:
         """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
-        now = self.history.now
-        chosen = now.turns[number - 1] if number and number <= len(now.turns) else None
-        pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.placed]
-        placed = [
-            t if t.pinned == pin else replace(t, pinned=pin) for t, pin in zip(now.placed, pins, strict=True)
-        ]
-        self.history = self.history.change(replace(now, placed=tuple(placed)))
+
+        def pinned(history: History) -> History:
+            now = history.now
+            chosen = now.turns[number - 1] if number and number <= len(now.turns) else None
+            pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.placed]
+            pairs = zip(now.placed, pins, strict=True)
+            placed = tuple(turn if turn.pinned == pin else replace(turn, pinned=pin) for turn, pin in pairs)
+            return history.change(replace(now, placed=placed))
+
+        self.change(pinned)
 
     def _resting(self, ask: Ask, to: Target) -> list[Said]:
         """The conversation with a last message that only stands for the next one."""
@@ -250,15 +268,18 @@ class Dialogue:
         if fault is not None or isinstance(error, Dropped):
             rounds.interrupted()
         if not rounds.replies:
+            if self.keeper is not None:
+                self.keeper.dropped()
             return Done(None, rounds.bill, error)
         if error is not None and not isinstance(error, Dropped):  # what the tools did, they did
             error = type(error)(
                 error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
             )
         turn = rounds.finished(State.INTERRUPTED if error or fault else rounds.ending)
-        number, old = self._turns(ask) + 1, self.history.now
-        self.history = self.history.change(self._with(ask, rounds, turn))
-        last, now = rounds.booked[-1], self.history.now
+        with self._changing:
+            number, old = self._turns(ask) + 1, self.history.now
+            self.change(lambda history: history.change(self._with(ask, rounds, turn)))
+            last, now = rounds.booked[-1], self.history.now
         stale = tuple(sorted(later for later in now.stale if later > number))
         return Done(
             turn,
@@ -299,37 +320,31 @@ class Dialogue:
         pairs = zip(rounds.given.turns, rounds.past.turns, strict=True)
         if shorter := {id(long): short for long, short in pairs if long is not short}:
             placed = tuple(shorter.get(id(one), one) for one in placed)
-        return put(replace(now, placed=placed, tools=rounds.definitions), turn, self._place(ask))
+        return put(replace(now, placed=placed, tools=rounds.definitions), turn, ask.place)
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""
-        return self._went(self.history.undo())
+        return self.change(History.undo)
 
     def redo(self) -> bool:
         """Forward to the version that was undone last; False where there is none."""
-        return self._went(self.history.redo())
-
-    def _went(self, to: History) -> bool:
-        moved = to is not self.history
-        if moved:
-            self.history = to
-        return moved
+        return self.change(History.redo)
 
     def detach(self, cells: Collection[str], now: float) -> None:
         """Leave the turns of these cells out of every request, on all branches; they keep their places."""
-        self._went(self.history.lost(cells, now))
+        self.change(lambda history: history.lost(cells, now))
 
     def attach(self, cells: Collection[str]) -> None:
         """Have the turns of these cells back."""
-        self._went(self.history.found(cells))
+        self.change(lambda history: history.found(cells))
 
     def reset(self) -> None:
         """No turns, the same system prompt; can be undone."""
-        self.history = self.history.change(replace(self.history.now, placed=()))
+        self.change(lambda history: history.change(replace(history.now, placed=())))
 
     def set_system(self, text: str) -> None:
         """Another system prompt from now on; can be undone."""
-        self.history = self.history.change(replace(self.history.now, system=text))
+        self.change(lambda history: history.change(replace(history.now, system=text)))
 
 
 def check(ask: Ask, to: Target) -> None:

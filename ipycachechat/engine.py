@@ -72,6 +72,7 @@ class Engine:
         self._pace = pace
         self._memories: dict[tuple[str, ...], Memory] = {}
         self._recalled: dict[tuple[str, ...], Memory] = {}
+        self._resumed: set[tuple[str, ...]] = set()
         self._latest: Target | None = None
         self.asked = 0
         """Requests that a person made, keepalives not among them."""
@@ -86,6 +87,7 @@ class Engine:
         """What has been sent to this model."""
         if recalled := self._recalled.pop(to.scope, None):
             self._memories[to.scope] = replace(recalled, by=to.rules, count=self._count)
+            self._resumed.add(to.scope)
         state = CacheState(exact=self._exact)
         fresh = Memory(to.rules, state, pace=self._pace, count=self._count)
         return self._memories.get(to.scope, fresh)
@@ -105,7 +107,10 @@ class Engine:
         `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
         """
         memory = self.memory(to)
-        if memory.state.entries and not memory.chain.prefixes:
+        if (
+            to.scope in self._resumed
+        ):  # the last request of the earlier kernel is as much of this one as it knows
+            self._resumed.discard(to.scope)
             memory = self._memories[to.scope] = memory.resumed(said, settings)
         return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
 
@@ -171,8 +176,13 @@ class Engine:
 
     def recall(self, scope: tuple[str, ...], memory: Memory) -> None:
         """Take over what an earlier kernel remembered of one model."""
-        if scope not in self._memories:
+        mine = self._memories.get(scope)
+        if mine is None:
             self._recalled[scope] = memory
+        else:  # what this kernel knows is newer
+            entries = {**memory.state.entries, **mine.state.entries}
+            known = {**memory.state.known, **mine.state.known}
+            self._memories[scope] = replace(mine, state=replace(mine.state, entries=entries, known=known))
 
     def forecast(
         self,

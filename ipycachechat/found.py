@@ -39,7 +39,8 @@ def look(path: Path, notebook: str) -> Found | None:
         return None
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
     try:
-        return newest(db, notebook)
+        made = db.execute("SELECT 1 FROM sqlite_master WHERE name='conversations'").fetchone()
+        return newest(db, notebook) if made else None
     finally:
         db.close()
 

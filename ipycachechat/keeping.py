@@ -25,6 +25,9 @@ class Keeper(Protocol):
     def growing(self, turn: Turn, place: Place) -> None:
         """So much has come of an answer that is under way; the next change has all of it."""
 
+    def dropped(self) -> None:
+        """Nothing is to stay of it."""
+
 
 class Partial:
     """Hears what is told of an answer, and has it written down as far as it has come."""

@@ -213,6 +213,7 @@ class ChatMagics(Magics):
         for name in ("ttl", "think"):
             with suppress(TraitError):  # of another version, that knew others
                 setattr(self, name, settings.get(name, getattr(self, name)))
+        self.tools.ask = self.tools.ask or bool(settings.get("ask"))
         names = [str(name) for name in settings.get("tools", [])]
         missing = []
         for name in names:
@@ -229,6 +230,7 @@ class ChatMagics(Magics):
             "ttl": self.ttl,
             "think": self.think,
             "tools": list(self._tools.names) if self._tools else [],
+            "ask": bool(self._tools and self._tools.ask),
         }
 
     def complete(self, _: Any, event: Any) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +40,9 @@ class Recorder:
         """`notebook`: under which name to find it again."""
         self._notebook = printable(notebook)
         self._store: Store | None = None
+        self._abandoned: Store | None = None
+        self._process = os.getpid()
+        self._lock = threading.RLock()
         self._failed: Path | None = None
         self._again = 0.0
         """Before this the file that failed is not tried again, in seconds of the monotonic clock."""
@@ -75,6 +80,10 @@ class Recorder:
     @contextmanager
     def _store_of(self) -> Iterator[Store | None]:
         """The store, None where there is none or it cannot be used; it is tried again after a while."""
+        with self._lock:
+            yield from self._using()
+
+    def _using(self) -> Iterator[Store | None]:
         path: Path | None = None
         store: Store | None = None
         try:
@@ -100,10 +109,15 @@ class Recorder:
         self._told = True
 
     def _opened(self, path: Path) -> Store:
-        if self._store is None or self._store.path != path or not path.exists():
+        same = self._store is not None and self._store.path == path and path.exists()
+        if self._store is None or not same or self._process != os.getpid():
             from ipycachechat.store import Store
 
-            self._conversation, self._written = None, 0
+            if self._process == os.getpid() and self._store is not None:
+                self._store.close()
+            else:
+                self._abandoned = self._store  # a fork's connection is its parent's, and is left alone
+            self._process, self._conversation, self._written = os.getpid(), None, 0
             self._store = Store(path)
         return self._store
 
@@ -118,13 +132,19 @@ class Recorder:
         What this one has said by now stays, as a branch. The settings that held, and until when something is warm
         (0: nothing). Raises BadInput.
         """
-        kept, until = self._resume(notebook), 0.0
+        found: list[Kept] = []
+
+        def join(history: History) -> History:
+            found.append(self._resume(notebook))
+            return history.join(found[0].history)
+
+        dialogue.change(join)
+        (kept,), until = found, 0.0
         dialogue.engine.who = self._identity()
         for scope, memory in kept.memories:
             if scope[0] != "llama.cpp":  # it ended with its kernel
                 dialogue.engine.recall(scope, memory)
                 until = max([until, *(entry.expires for entry in memory.state.entries.values())])
-        dialogue.history = dialogue.history.join(kept.history)
         return kept.settings, until
 
     def _identity(self) -> Identity:
@@ -146,6 +166,12 @@ class Recorder:
                 store.changed(number, history, self._written, self._settings(), time.time())
                 self._written = len(history.versions)
                 self._write_bills(store)
+
+    def dropped(self) -> None:
+        """Nothing is to stay of the unfinished turn."""
+        with self._store_of() as store:
+            if store is not None and self._conversation is not None:
+                store.dropped(self._conversation)
 
     def growing(self, turn: Turn, place: Place) -> None:
         """Keep an unfinished turn as far as it has come."""

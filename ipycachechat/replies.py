@@ -94,7 +94,7 @@ class Replies:
 
     def _read(self) -> dict[str, Json]:
         try:
-            told = json.loads(self.path.read_text("utf-8"))
+            told = json.loads(self.path.read_text("utf-8", "surrogatepass"))
             if told["kind"] != KIND:
                 raise KeyError("kind")
             schema, found = told["schema"], dict(told["replies"])

@@ -6,6 +6,7 @@ has to wait for another for longer than one small transaction takes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -103,8 +104,16 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Made by us, so that nobody else may read it at any moment; what SQLite puts beside it takes its mode over.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Made by us, so that nobody else may read it at any moment; what SQLite puts beside it takes its mode over. A
+        # file that is there is not opened here: to close it would take the locks away from another connection of ours.
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+            if path.stat().st_mode & 0o077:
+                with suppress(OSError):
+                    path.chmod(0o600)
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
@@ -254,6 +263,11 @@ class Store:
             row = (conversation, told, json.dumps(where))
             db.execute("INSERT OR REPLACE INTO growing VALUES(?, ?, ?)", row)
             db.execute("UPDATE conversations SET changed=? WHERE id=?", (now, conversation))
+
+    def dropped(self, conversation: int) -> None:
+        """Keep nothing of an unfinished turn."""
+        with self._writing() as db:
+            db.execute("DELETE FROM growing WHERE conversation=?", (conversation,))
 
     def warm(self, conversation: int, scope: Sequence[str], memory: Memory) -> None:
         """Keep what one model's provider should still hold."""

@@ -12,6 +12,8 @@ from ipycachechat.core.words import money, share
 from ipycachechat.notebook import badge, tables
 
 if TYPE_CHECKING:
+    from ipycachechat.core.conversation import Conversation
+    from ipycachechat.dialogue import Dialogue
     from ipycachechat.magics import ChatMagics
 
 
@@ -43,7 +45,7 @@ def fork(magics: ChatMagics, name: str) -> None:
     if not name:
         wrong("%chat fork: under which name?", "%chat fork NAME")
     before = dialogue.history.current
-    dialogue.history = dialogue.history.fork(unquoted(name))
+    dialogue.change(lambda history: history.fork(unquoted(name)))
     said = f"{turns(len(dialogue.history.now.turns))} so far; %chat switch {before} goes back"
     say(f"on the branch {dialogue.history.current}: {said}")
 
@@ -52,7 +54,7 @@ def switch(magics: ChatMagics, name: str) -> None:
     """Go on with another branch; with no name: the branches."""
     dialogue = magics.session.dialogue
     if name:
-        dialogue.history = dialogue.history.switch(unquoted(name))
+        dialogue.change(lambda history: history.switch(unquoted(name)))
         return say(f"on the branch {dialogue.history.current}: {turns(len(dialogue.history.now.turns))}")
     say(*tables.branches(dialogue.history))
 
@@ -81,7 +83,7 @@ def sync(magics: ChatMagics, _: str) -> None:
     if after == before:
         return say("the conversation has its order already")
     say(*tables.changes(before, after))
-    newer = [t for t in after.turns if t.cell and t.cell.id not in saved.cells]
+    newer = [t for t in after.turns if t.cell and t.cell.id not in saved.cells and t.at >= saved.at]
     if newer:
         say(
             f"{turns(len(newer))} of cells that are newer than that stay where they are: save, and sync again"
@@ -111,7 +113,7 @@ def replay(magics: ChatMagics, _: str) -> None:
         try:
             done = session.ask(ask, turn)
         except Interrupted as error:  # half an answer would stand where a whole one was
-            dialogue.history = dialogue.history.change(before)
+            _back(dialogue, before)
             raise Interrupted(error.what, f"Turn {last} is as it was. %chat replay goes on.") from None
         asked += 1
         if known:
@@ -119,3 +121,7 @@ def replay(magics: ChatMagics, _: str) -> None:
             paid = f"{share(done.turn.usage.share_read)} read, {money(done.bill.paid)}" if done.turn else ""
             say(f"turn {last}: {short(turn.question, 40)} → {answer} ({paid})")
     say(f"{turns(asked)} asked again" if asked else "no turn is stale")
+
+
+def _back(dialogue: Dialogue, to: Conversation) -> None:
+    dialogue.change(lambda history: history.change(to))

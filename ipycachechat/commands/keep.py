@@ -35,13 +35,13 @@ def load(magics: ChatMagics, name: str) -> None:
     """Go on with a saved conversation; the one of before is a version away."""
     path, dialogue = file("load", name), magics.session.dialogue
     try:
-        told = json.loads(path.read_text("utf-8"))
+        told = json.loads(path.read_text("utf-8", "surrogatepass"))
     except OSError as error:
         raise BadInput(f"%chat load: {error}", "Nothing was changed.") from None
     except (ValueError, RecursionError) as error:
         raise archive.broken(error) from None
     found = archive.read(told)
-    dialogue.history = dialogue.history.change(found)
+    dialogue.change(lambda history: history.change(found))
     say(f"loaded: {turns(len(found.turns))} (%chat undo goes back)")
 
 

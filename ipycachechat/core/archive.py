@@ -52,7 +52,7 @@ def read(told: Any) -> Conversation:
         raise BadInput(
             "This is no saved conversation", "Give a .json file that %chat save or Chat.hist has made."
         )
-    if not isinstance(schema, int):
+    if type(schema) is not int or schema < 0:
         raise broken(ValueError("its form has no number"))
     if schema > SCHEMA:
         raise BadInput(
@@ -65,8 +65,8 @@ def read(told: Any) -> Conversation:
             for number, one in enumerate(found.placed, 1):
                 _check(one, f"turn {number} of the file")
             return found
-        if not isinstance(told["turns"], list):
-            raise ValueError("the turns are no list")
+        if not isinstance(told["turns"], list) or not isinstance(told["tools"], list):
+            raise ValueError("the turns, or the tools, are no list")
         placed = tuple(turn_of(one) for one in told["turns"])
         for number, one in enumerate(placed, 1):
             _check(one, f"turn {number} of the file")

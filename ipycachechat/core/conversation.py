@@ -213,6 +213,10 @@ class Turn:
             object.__setattr__(self, "_said", digest.digest())
         return self._said
 
+    def same_as(self, other: Turn) -> bool:
+        """Whether they are one turn, which may have been pinned or detached since."""
+        return self is other or (self.at, self.cell, self.said) == (other.at, other.cell, other.said)
+
 
 def pasts(turns: Iterable[Turn]) -> Iterator[bytes]:
     """For each turn, and for one that would follow them, a digest of what was said before it."""

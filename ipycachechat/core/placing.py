@@ -61,7 +61,7 @@ def replaced(conversation: Conversation, place: Place) -> int:
 def _spot(placed: Sequence[Turn], place: Place) -> tuple[int, Collection[int]]:
     """The index at which a turn goes, and those of the turns that go away for it."""
     if place.again is not None:
-        at = next((n for n, turn in enumerate(placed) if turn is place.again), None)
+        at = next((n for n, turn in enumerate(placed) if turn.same_as(place.again)), None)
         return (len(placed), ()) if at is None else (at, (at,))
     same_run = [n for n, turn in enumerate(placed) if turn.cell is not None and turn.cell == place.cell]
     own = [n for n, turn in enumerate(placed) if _other_run(turn, place.cell)]

@@ -589,3 +589,16 @@ def test_usage_that_nobody_told_is_unknown(server: WireServer) -> None:
     chat = Chat("openai/gpt-5.5")
     assert chat("hello").usage is None
     assert chat.usage.unknown_tokens == chat.usage.unknown_cost == 1 and chat.usage.tokens.output == 0
+
+
+def test_a_question_that_waited_and_was_taken_out_meanwhile_keeps_its_answer(wire: WireServer) -> None:
+    for change in (lambda chat: chat.reset(), lambda chat: setattr(chat, "hist", chat.hist[:-1])):
+        chat = Chat(SONNET, hist=["q1", "a1", "q2"])
+        wire.script(Reply("the answer"))
+        pieces = chat(None, stream=True)
+        next(pieces)
+        change(chat)
+        *_, response = pieces
+        assert response.text == "the answer"
+        assert [message["content"] for message in chat.hist][-2:] == ["q2", "the answer"]
+        assert "q1" not in str(chat.hist) or "a1" in str(chat.hist)

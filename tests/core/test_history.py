@@ -74,6 +74,8 @@ def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -
     assert prompts(both.switch("main-2")) == "x" and prompts(both.switch("idea-2")) == "xi"
     assert prompts(both.switch("idea-2").undo().undo()) == ""
     assert both.named("idea-2").parent == "main-2"
+    since = both.versions[both.named("idea-2").since].conversation
+    assert [turn.question for turn in since.turns] == ["x"]
     assert prompts(both.switch("main-2").change(of("x", "y"))) == "xy"
 
 

@@ -109,6 +109,13 @@ def test_a_detached_turn_keeps_its_place_and_comes_back_to_it() -> None:
     assert shown(add(away, turn("b", "2", "B"), Place(Cell("b", "2")))) == "a B c*"
 
 
+def test_a_turn_that_was_pinned_meanwhile_is_the_same_turn() -> None:
+    loop = told(turn("a"), turn("b"))
+    pinned = replace(loop, placed=(loop.placed[0], replace(loop.placed[1], pinned=True)))
+    place = Place(loop.placed[1].cell, again=loop.placed[1])
+    assert shown(add(pinned, replace(loop.placed[1], prompt="B"), place)) == "a B"
+
+
 def test_a_pin_stays_when_its_cell_runs_again() -> None:
     pinned = replace(ABC, placed=(ABC.placed[0], replace(ABC.placed[1], pinned=True), ABC.placed[2]))
     assert [one.pinned for one in add(pinned, turn("b", "2"), Place(Cell("b", "2"))).placed] == [

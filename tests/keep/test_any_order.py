@@ -35,6 +35,7 @@ class Line:
     asked: str
     answer: str
     away: bool = False
+    pinned: bool = False
 
 
 @dataclass
@@ -121,7 +122,9 @@ class Notebook(RuleBasedStateMachine):
         bill = self.server.requests[-1].bill
         assert bill is not None
         agree(done, bill)
-        self.plain.change([*before, Line(cell, run, asked, answer), *after])
+        gone = [line for line in self.plain.now if line.cell == cell and line.run != run] if cell else []
+        pinned = rerun != "append" and any(line.pinned for line in gone)
+        self.plain.change([*before, Line(cell, run, asked, answer, pinned=pinned), *after])
 
     @rule(
         cell=st.sampled_from(CELLS),
@@ -130,6 +133,36 @@ class Notebook(RuleBasedStateMachine):
     )
     def run_a_cell(self, cell: str, rerun: Rerun, long: bool) -> None:
         self.send(cell, next(self.numbers), rerun, long)
+
+    @precondition(lambda self: any(not self.plain.away(line) for line in self.plain.now))
+    @rule(data=st.data())
+    def ask_a_turn_again(self, data: st.DataObject) -> None:
+        live = [n for n, line in enumerate(self.plain.now) if not self.plain.away(line)]
+        number = data.draw(st.integers(1, len(live)))
+        at, turn = live[number - 1], self.dialogue.history.now.turns[number - 1]
+        line = self.plain.now[at]
+        answer = f"answer {next(self.numbers)}"
+        self.server.script(Reply(answer))
+        place = Place(turn.cell, again=turn)
+        done = self.loop.run_until_complete(self.dialogue.send(Ask(turn.prompt, SONNET, place), nothing))
+        assert done.error is None, done.error
+        before = [one for one in self.plain.now[:at] if not self.plain.away(one)]
+        assert said(self.server) == [text for one in before for text in (one.asked, one.answer)] + [
+            line.asked
+        ]
+        self.plain.change([*self.plain.now[:at], replace(line, answer=answer), *self.plain.now[at + 1 :]])
+
+    @precondition(lambda self: self.plain.now)
+    @rule(cell=st.sampled_from(CELLS), rerun=st.sampled_from(["replace", "rewind"]))
+    def run_a_cell_again(self, cell: str, rerun: Rerun) -> None:
+        if any(line.cell == cell for line in self.plain.now):
+            self.send(cell, next(self.numbers), rerun, False)
+
+    @rule(number=st.integers(1, 5))
+    def pin(self, number: int) -> None:
+        self.dialogue.pin(min(number, len(self.dialogue.history.now.turns)))
+        pins = tuple(turn.pinned for turn in self.dialogue.history.now.placed)
+        self.plain.change([replace(line, pinned=pin) for line, pin in zip(self.plain.now, pins, strict=True)])
 
     @rule(cell=st.sampled_from(CELLS), times=st.integers(2, 3))
     def run_a_loop(self, cell: str, times: int) -> None:
@@ -235,7 +268,7 @@ def test_what_goes_over_the_wire_is_what_a_plain_list_says(monkeypatch: pytest.M
             monkeypatch.setenv(name, value)
         Notebook.server, Notebook.loop = server, asyncio.new_event_loop()
         Notebook.TestCase.settings = settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         )
         case = Notebook.TestCase()
         case.runTest()
