@@ -257,6 +257,32 @@ def test_all_cells_run_again_are_the_same_conversation_and_never_two_copies(
         assert answers(lab, 3) == [f"Answer {first + 2} to Three"]
 
 
+def test_edited_deleted_run_all_and_restarted_in_a_row_the_conversation_is_the_notebook(
+    wire: WireServer, lab: Lab, notebook: Open
+) -> None:
+    notebook("%%chat\nOne", "%%chat\nTwo", "%%chat\nThree")
+    lab.menu("Run", "Run All Cells")
+    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
+
+    lab.type_cell(1, "%%chat\nUno")
+    run(lab, 1)
+    assert asked(wire) == [["Uno"]]
+
+    lab.press(2, "d", "d")
+    assert prompts(lab) == ["Uno", "Three"]
+    lab.menu("Run", "Run All Cells")
+    assert asked(wire) == [["Uno"], ["Uno", "Answer 5 to Uno", "Three"]]
+
+    lab.save()
+    lab.menu("Kernel", "Restart Kernel…", confirm=True)
+    lab.type_cell(0, f"{LOAD}\n%chat resume")
+    run(lab, 0)
+    assert "resumed: 2 turns" in lab.outputs(0).inner_text()
+    run(lab, 2)
+    assert asked(wire) == [["Uno", "Answer 5 to Uno", "Three"]]
+    assert answers(lab, 2) == ["Answer 7 to Three"]
+
+
 def test_a_row_of_the_history_unfolds_also_with_neither_kernel_nor_trust(
     wire: WireServer, lab: Lab, notebook: Open
 ) -> None:
@@ -299,7 +325,7 @@ def test_after_a_restart_the_conversation_goes_on_byte_for_byte_and_warm(
     run(lab, 0)
     hello, found = lab.outputs(0).inner_text().strip().splitlines()
     assert hello.startswith("ipycachechat: anthropic/claude-sonnet-5")
-    assert found.startswith("ipycachechat: kept of this notebook: 2 turns, last at ")
+    assert found.startswith("kept of this notebook: 2 turns, last at ")
 
     run(lab, 4, 5)
     assert "resumed: 2 turns, model anthropic/claude-sonnet-5; warm until " in lab.outputs(4).inner_text()

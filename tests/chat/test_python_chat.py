@@ -591,10 +591,10 @@ def test_usage_that_nobody_told_is_unknown(server: WireServer) -> None:
     assert chat.usage.unknown_tokens == chat.usage.unknown_cost == 1 and chat.usage.tokens.output == 0
 
 
-def test_a_question_that_waited_and_was_taken_out_meanwhile_keeps_its_answer(wire: WireServer) -> None:
+def test_a_question_that_waited_and_was_taken_out_meanwhile_keeps_its_answer(server: WireServer) -> None:
     for change in (lambda chat: chat.reset(), lambda chat: setattr(chat, "hist", chat.hist[:-1])):
         chat = Chat(SONNET, hist=["q1", "a1", "q2"])
-        wire.script(Reply("the answer"))
+        server.script(Reply("the answer"))
         pieces = chat(None, stream=True)
         next(pieces)
         change(chat)

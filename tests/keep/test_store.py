@@ -545,7 +545,8 @@ def bill() -> tuple[Booked, Target, Memory]:
 
 
 def newer(path: Path) -> None:
-    recorder(path).changed(of(turn(1)))
+    with closing(Store(path)) as store:  # who is closed last writes all into the file
+        store.changed(store.begin(HERE, "me", NOW), of(turn(1)), 0, {}, NOW)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version=99")
 
