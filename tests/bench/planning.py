@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
 from ipycachechat.core.memory import Memory
+from ipycachechat.core.placing import Place, put
 from ipycachechat.core.prefix import Settings, chain
 from ipycachechat.core.request import mark, messages, said
 from ipycachechat.core.rules import rules
@@ -57,7 +58,7 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
         bill = Usage(expected.input, expected.read, expected.written, expected.written_1h, 1)
         memory, _ = memory.billed(prepared, bill)
         billed = time.perf_counter()
-        edited = replace(past, turns=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
+        edited = replace(past, placed=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
         changed = said(edited, Turn("question", ()))
         before = time.perf_counter()
         memory.foresee(memory.prepare(changed, Settings(), 1024, now + 1))
@@ -65,8 +66,9 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
         if n:  # the first one hashes everything
             spans = (start - begun, planned - start, made - planned, billed - made, after - before)
             yield tuple(span * 1000 for span in spans)
-        past = past.add(
-            Turn(f"question {n}", (Message("assistant", "abc " * TOKENS),), cell=Cell(f"n{n}", "1"))
+        cell = Cell(f"n{n}", "1")
+        past = put(
+            past, Turn(f"question {n}", (Message("assistant", "abc " * TOKENS),), cell=cell), Place(cell)
         )
 
 
