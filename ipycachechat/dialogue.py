@@ -295,6 +295,9 @@ class Dialogue:
             self._lost(ask, rounds.to, old) if len(now.turns) > number else 0,
             self._left(old),
             len(rounds.booked),
+            rounds.prefix,
+            rounds.timing,
+            last.request_id,
             rounds.response,
         )
 

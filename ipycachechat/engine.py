@@ -19,7 +19,7 @@ from ipycachechat.core.miss import Before
 from ipycachechat.core.plan import SCRIPT, Pace, Prepared, sent_marks
 from ipycachechat.core.prefix import Count, Said, Settings
 from ipycachechat.core.reason import Cause, Reason
-from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage, cost
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Timing, Usage, cost
 from ipycachechat.model import tokens
 from ipycachechat.model.provider import PROCESS, Exchange, Target
 from ipycachechat.replies import Replies
@@ -46,6 +46,9 @@ class Booked:
     """Whether it was sent for the cache alone."""
     replayed: bool = False
     """Whether it was not sent at all, since its reply was at hand."""
+    timing: Timing | None = None
+    request_id: str = ""
+    """The provider's name for it."""
 
 
 class Engine:
@@ -149,7 +152,12 @@ class Engine:
         used, to = exchange.usage, exchange.target
         self._open.discard(exchange)
         bill = cost(used, to.price)
-        booked = Booked(to.model, prepared.at, prepared.plan.expected, used, bill, kept=keep)
+        booked = Booked(
+            *(to.model, prepared.at, prepared.plan.expected, used, bill),
+            kept=keep,
+            timing=exchange.timing,
+            request_id=exchange.request_id,
+        )
         if not exchange.begun and used == NOTHING_REPORTED:
             return booked
         reason = None

@@ -17,12 +17,12 @@ from ipycachechat.core.conversation import Content, Conversation, Message, State
 from ipycachechat.core.defaults import MOST_STEPS, REWRITE, THINK
 from ipycachechat.core.errors import BadInput, ContextTooLong, EmptyAnswer
 from ipycachechat.core.events import Called, Do, Event, Piece, Returned, Sending
-from ipycachechat.core.forecast import rows
+from ipycachechat.core.forecast import Row, condensed, rows
 from ipycachechat.core.placing import END, Place
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.reason import Reason
-from ipycachechat.core.usage import Cost, Usage
+from ipycachechat.core.usage import Cost, Timing, Usage
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model import tools as toolbox
 from ipycachechat.model.provider import Exchange, Target
@@ -197,6 +197,19 @@ class Rounds:
     def expected(self) -> Outcome | None:
         """What all its requests should have been billed."""
         return reduce(add, (one.expected for one in self.booked)) if self.booked else None
+
+    @property
+    def timing(self) -> Timing | None:
+        """Of all its requests that were answered."""
+        told = [one.timing for one in self.booked if one.timing]
+        return reduce(add, told) if told else None
+
+    @property
+    def prefix(self) -> tuple[Row, ...]:
+        """That of the last request, and what of it is warm now, in a few rows."""
+        if self._prepared is None:
+            return ()
+        return condensed(rows(self._prepared, self._engine.memory(self.to).state))
 
     @property
     def reason(self) -> Reason | None:

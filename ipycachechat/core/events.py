@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Message, ToolCall, Turn
 from ipycachechat.core.errors import ChatError
+from ipycachechat.core.forecast import Row
 from ipycachechat.core.reason import Reason
-from ipycachechat.core.usage import Cost
+from ipycachechat.core.usage import Cost, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ class Done:
     """Turns that have been detached since the last answer."""
     requests: int = 1
     """How many there were on the way to the answer."""
+    rows: tuple[Row, ...] = ()
+    """The prefix of the last of them, and what of it is warm now, in a few lines."""
+    timing: Timing | None = None
+    request_id: str = ""
+    """The provider's name for the last of them."""
     response: object = None
     """The last answer as litellm has it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipycachechat.core.cache import CacheState, Outcome
@@ -25,6 +26,17 @@ class Row:
     checkpoint: int | None = None
     """Lifetime in seconds."""
     warm_until: float | None = None
+    blocks: int = 1
+    """How many this row stands for."""
+    cells: int = 1
+    """Of how many cells."""
+
+    @property
+    def label(self) -> str:
+        """Which block it is, or which blocks."""
+        if self.blocks > 1:
+            return f"{self.what} ({self.blocks} blocks)"
+        return f"turn {self.turn + 1}: {self.what}" if self.turn >= 0 else self.what
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +84,47 @@ def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
         )
         before, known = upto, exact
     return tuple(found)
+
+
+def condensed(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """A row for each block with a checkpoint, and for the first and last; the others are put together."""
+    found: list[Row] = []
+    waiting: list[Row] = []
+
+    def flush() -> None:
+        if waiting:
+            found.append(_together(waiting) if len(waiting) > 1 else waiting[0])
+        waiting.clear()
+
+    for n, row in enumerate(rows):
+        # Where whole prefixes live, all rows have the same time.
+        ends = n + 1 < len(rows) and row.warm_until != rows[n + 1].warm_until and row.warm_until
+        if row.checkpoint or ends or n in (0, len(rows) - 1):
+            flush()
+            found.append(row)
+            continue
+        if waiting and (waiting[-1].turn < 0) != (row.turn < 0):  # tools and system prompt belong to no turn
+            flush()
+        waiting.append(row)
+    flush()
+    return tuple(found)
+
+
+def _together(rows: Sequence[Row]) -> Row:
+    cells = list(dict.fromkeys(row.cell for row in rows if row.cell))
+    return Row(
+        _span(rows),
+        rows[0].turn,
+        cells[0] if len(cells) == 1 else "",
+        sum(row.tokens for row in rows),
+        all(row.exact for row in rows),
+        blocks=len(rows),
+        cells=len(cells),
+    )
+
+
+def _span(rows: Sequence[Row]) -> str:
+    if rows[0].turn < 0:
+        return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
+    first, last = rows[0].turn + 1, rows[-1].turn + 1
+    return f"turn {first}" if first == last else f"turns {first} to {last}"

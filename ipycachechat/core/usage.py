@@ -74,6 +74,29 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How fast an answer came, in seconds."""
+
+    first: float
+    """From the request to the first token."""
+    writing: float
+    """From the first token to the last."""
+    tokens: int | None
+    """That arrived meanwhile; thoughts which are not shown are none of them."""
+
+    def __add__(self, other: Timing) -> Timing:
+        """Of two requests one after the other: the first token is that of the first."""
+        known = self.tokens is not None and other.tokens is not None
+        tokens = (self.tokens or 0) + (other.tokens or 0) if known else None
+        return Timing(self.first, self.writing + other.writing, tokens)
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens a second; None where that is unknown."""
+        return self.tokens / self.writing if self.tokens and self.writing > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """A model's rates, and those that hold for the whole request once its input is above a size."""
 

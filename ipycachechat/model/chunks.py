@@ -18,6 +18,12 @@ class Chunks:
         self._runs: dict[int, list[str]] = {}
         """The texts of a run, by the place of its first chunk."""
 
+    @property
+    def id(self) -> str:
+        """The answer's name if the provider gave it one; litellm makes one up where it did not."""
+        name = str(getattr(self._kept[0], "id", "") or "") if self._kept else ""
+        return "" if name.startswith("chatcmpl-") else name
+
     def add(self, chunk: Any) -> None:
         """One more."""
         text = _only_text(chunk)

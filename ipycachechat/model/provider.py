@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from ipycachechat.core.errors import Dropped, EmptyAnswer, UnknownModel
 from ipycachechat.core.events import Piece
 from ipycachechat.core.rules import Rules, rules
 from ipycachechat.core.shown import Eyes
-from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Usage
+from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Timing, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.chunks import Chunks
 from ipycachechat.model.failures import translate
@@ -173,6 +174,9 @@ class Exchange:
         self.begun = False
         """Whether anything of an answer has arrived, so that the prompt is in the cache."""
         self.finish = ""
+        self._started = self._first = self._latest = 0.0
+        """Seconds of a clock that runs evenly: the request, the first token, the latest one."""
+        self._thought = False
         self._messages = messages
         self._max_tokens = max_tokens
         self._hour = hour
@@ -185,6 +189,7 @@ class Exchange:
         import litellm
 
         silent = self._max_tokens == 0
+        self._started = time.monotonic()
         try:
             self._stream = await litellm.acompletion(
                 model=self.target.wire,
@@ -234,7 +239,11 @@ class Exchange:
         self.finish = choice.finish_reason or self.finish
         text = choice.delta.content or ""
         thought = getattr(choice.delta, "reasoning_content", None) or ""
-        self.begun = self.begun or bool(text or thought or choice.delta.tool_calls)
+        if text or thought or choice.delta.tool_calls:
+            self._latest = time.monotonic()
+            self._first = self._first or self._latest
+            self._thought = self._thought or bool(thought)
+            self.begun = True
         self.text += text
         arrived(Piece(text, thought, chunk))
 
@@ -242,6 +251,23 @@ class Exchange:
     def response(self) -> Response | None:
         """The whole answer as litellm's ModelResponse, as far as it came; None if nothing did."""
         return self._kept.response(self.usage, told=bool(self._told)) if self.begun else None
+
+    @property
+    def timing(self) -> Timing | None:
+        """How fast the answer came; None if nothing did."""
+        if not self.begun:
+            return None
+        used = self.usage
+        hidden = 0 if self._thought else used.thinking or 0
+        tokens = None if used.output is None else used.output - hidden
+        return Timing(self._first - self._started, self._latest - self._first, tokens)
+
+    @property
+    def request_id(self) -> str:
+        """The provider's name for the request, as its support asks for it; "" if it tells none."""
+        hidden = getattr(self._stream, "_hidden_params", None) or {}
+        told = (hidden.get("additional_headers") or {}).get("llm_provider-request-id")
+        return str(told or self._kept.id)
 
     @property
     def message(self) -> Message:

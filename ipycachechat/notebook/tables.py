@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.events import Done
-from ipycachechat.core.forecast import Forecast, Row
+from ipycachechat.core.forecast import Forecast, Row, condensed
 from ipycachechat.core.history import History
 from ipycachechat.core.reason import ADVICE, Cause, Reason
 from ipycachechat.core.usage import Cost, Usage
@@ -18,6 +18,8 @@ from ipycachechat.notebook.badge import clock, short
 NOBODY_KNOWS = (
     "nobody can tell whether more could have been read: this provider promises nothing of its cache"
 )
+PREFIX = ("block", "cell", "tokens", "checkpoint", "warm until")
+"""What is told of each block."""
 ABOUT = 60
 """Characters of a text that are shown around a difference."""
 
@@ -40,7 +42,7 @@ def plan(forecast: Forecast) -> str:
     if forecast.rows:
         lines += [
             "",
-            *columns(("block", "cell", "tokens", "checkpoint", "warm until"), _rows(forecast.rows)),
+            *columns(PREFIX, map(_row, condensed(forecast.rows))),
         ]
     return "\n".join(lines)
 
@@ -110,54 +112,10 @@ def _written(used: Usage) -> str:
     return count(used.written) if used.bills_writes else "-"
 
 
-def _rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """A line for each block with a checkpoint, and for the first and last; the others are put together."""
-    found: list[tuple[str, ...]] = []
-    waiting: list[Row] = []
-
-    def flush() -> None:
-        if len(waiting) == 1:
-            found.append(_row(waiting[0]))
-        elif waiting:
-            tokens = sum(row.tokens for row in waiting)
-            cells = {row.cell for row in waiting if row.cell}
-            what = f"{_span(waiting)} ({len(waiting)} blocks)"
-            found.append(
-                (what, f"{len(cells)} cells" if len(cells) > 1 else "".join(cells)[:8], _n(tokens), "", "")
-            )
-        waiting.clear()
-
-    for number, row in enumerate(rows):
-        # Where whole prefixes live, all rows have the same time.
-        until = (
-            row.warm_until
-            if number + 1 < len(rows) and row.warm_until != rows[number + 1].warm_until
-            else None
-        )
-        if row.checkpoint or until or number in (0, len(rows) - 1):
-            flush()
-            found.append(_row(row))
-        else:
-            if waiting and (waiting[-1].turn < 0) != (
-                row.turn < 0
-            ):  # tools and system prompt belong to no turn
-                flush()
-            waiting.append(row)
-    flush()
-    return found
-
-
 def _row(row: Row) -> tuple[str, ...]:
-    what = f"turn {row.turn + 1}: {row.what}" if row.turn >= 0 else row.what
     until = clock(row.warm_until) if row.warm_until is not None else ""
-    return what, row.cell[:8], _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
-
-
-def _span(rows: Sequence[Row]) -> str:
-    if rows[0].turn < 0:
-        return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
-    first, last = rows[0].turn + 1, rows[-1].turn + 1
-    return f"turn {first}" if first == last else f"turns {first} to {last}"
+    cell = f"{row.cells} cells" if row.cells > 1 else row.cell[:8]
+    return row.label, cell, _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
 
 
 def _n(tokens: int, exact: bool = False) -> str:
