@@ -162,7 +162,11 @@ class Session:
         if not front.draws(self.shell):
             return TerminalScreen()
         live = front.somebody_is_there(self.shell)
-        return NotebookScreen(lambda done, name: self._badges.show(done, name, live=live), outputs)
+        return NotebookScreen(
+            lambda done, name: self._badges.show(done, name, live=live),
+            outputs,
+            alone=front.alone(self.shell),
+        )
 
     def keep_warm(self, ask: Ask, seconds: float) -> None:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""

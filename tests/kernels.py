@@ -46,11 +46,13 @@ class Ran:
 
     @property
     def outputs(self) -> list[Json]:
-        """The mime bundles of this cell that stand in the end: updates have replaced what they update."""
+        """The mime bundles of this cell that stand in the end: updates and clearing have replaced what was before."""
         shown: dict[str, Json] = {}
         for number, message in enumerate(self.messages):
             kind, content = message["header"]["msg_type"], message["content"]
             name = content.get("transient", {}).get("display_id") or str(number)
+            if kind == "clear_output":
+                shown.clear()
             if kind in ("display_data", "execute_result") or (
                 kind == "update_display_data" and name in shown
             ):

@@ -44,6 +44,8 @@ class Piece:
     thought: str = ""
     chunk: object = None
     """As litellm gave it."""
+    last: bool = False
+    """Whether the provider has said that this is the end; the bill may still take a while."""
 
 
 @dataclass(frozen=True, slots=True)

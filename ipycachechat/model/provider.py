@@ -245,7 +245,7 @@ class Exchange:
             self._thought = self._thought or bool(thought)
             self.begun = True
         self.text += text
-        arrived(Piece(text, thought, chunk))
+        arrived(Piece(text, thought, chunk, last=bool(choice.finish_reason)))
 
     @cached_property
     def response(self) -> Response | None:

@@ -9,7 +9,7 @@ from html import escape
 
 from ipycachechat.core.conversation import Message, ToolCall
 from ipycachechat.core.shorten import middle_cut
-from ipycachechat.notebook import markdown
+from ipycachechat.notebook import blocks, markdown
 
 LONGEST = 2_000
 """Characters of arguments or of a result that are shown."""
@@ -72,6 +72,14 @@ def bundle(shown: Sequence[Segment]) -> dict[str, str]:
 def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
     """Safe HTML of it all, in one box."""
     return markdown.boxed("".join(map(_html, shown)), style=style)
+
+
+def growing_html(shown: Sequence[Segment]) -> str:
+    """Of an answer that goes on: its end as it is best drawn now, and without the colours that the whole has."""
+    *before, last = shown
+    if isinstance(last, Text):
+        last = Text(blocks.shown(last.text))
+    return to_html([*before, last], style=False)
 
 
 def to_text(shown: Iterable[Segment]) -> str:

@@ -90,7 +90,7 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
             case Do(work):
                 work()
             case Piece() | Called() | Returned():
-                if not isinstance(event, Piece) or event.text or event.thought:
+                if not isinstance(event, Piece) or event.text or event.thought or event.last:
                     arrived = True
                     screen.more(event)
             case Done():

@@ -41,6 +41,11 @@ def somebody_is_there(shell: Any) -> bool:
     return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
 
 
+def alone(shell: Any) -> bool:
+    """Whether the running cell is a chat and nothing else, so that nothing else is shown in it."""
+    return bool(re.match(r"\s*%%chat\b", str(_parent(shell).get("content", {}).get("code", ""))))
+
+
 def draws(shell: Any) -> bool:
     """Whether outputs can be redrawn: not in a terminal, nor in a console that prints one after the other."""
     kernel = getattr(shell, "kernel", None)

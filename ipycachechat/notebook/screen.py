@@ -13,15 +13,13 @@ from uuid import uuid4
 
 from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
 from ipycachechat.notebook import answer, badge, markdown
-from ipycachechat.notebook.answer import Call, Segment, Text, Thinking
+from ipycachechat.notebook.answer import Call
+from ipycachechat.notebook.growing import Growing, More
 
-# Drawn again when a tenth of a second has passed and enough is new, so that a long answer is not sent over
-# and over: what is sent in all stays below 1 / NEW times the answer. What waits longest is drawn in any case.
-SOONEST, LATEST = 0.1, 1.0  # seconds
-NEW = 0.03  # of the text
-
-
-More = Piece | Called | Returned
+# What is not finished is drawn again when a tenth of a second has passed and enough of it is new; what waits longest
+# is drawn in any case, so that a stalled stream shows all that has come.
+SOONEST, LATEST = 0.1, 0.7  # seconds
+NEW = 0.12  # of what is not finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +50,32 @@ class Screen(Protocol):
         """It is over."""
 
 
-class Growing:
-    """What has been told so far of an answer, as the segments that are shown."""
-
-    def __init__(self) -> None:
-        self.segments: list[Segment] = []
-        self.size = 0
-        """Characters of it."""
-
-    def add(self, event: More) -> bool:
-        """Add what is told; True if something begins that was not there before."""
-        match event:
-            case Piece(text, thought):
-                self.size += len(text) + len(thought)
-                begun = bool(thought) and self._grow(Thinking, thought)
-                return (bool(text) and self._grow(Text, text)) or begun
-            case Called(call):
-                self.segments.append(Call(call))
-            case Returned(call, result):
-                place = next(n for n, one in enumerate(self.segments) if one == Call(call))
-                self.segments[place] = Call(call, result)
-        return True
-
-    def _grow(self, kind: type[Text] | type[Thinking], text: str) -> bool:
-        last = self.segments[-1] if self.segments else None
-        if isinstance(last, kind):
-            self.segments[-1] = kind(last.text + text)
-            return not last.text.strip()
-        self.segments.append(kind(text))
-        return bool(text.strip())
-
-
 class NotebookScreen:
-    """One output for the answer, redrawn in place, and one for the badge."""
+    """One output for the answer and one for the badge; while the answer grows, several for its finished parts.
 
-    def __init__(self, show_badge: Callable[[Done, str], None], outputs: Outputs | None = None) -> None:
-        """`show_badge`: displays it, or updates the one of that id. `outputs`: those of an earlier answer."""
+    What is finished is drawn once, so that what is sent, and what the page has to do, grows with what is new. In the
+    end all of it is put into one output, for which the cell is cleared; so this is only done in a cell in which
+    nothing else is shown, and no longer when tools are called, since those may print.
+    """
+
+    def __init__(
+        self,
+        show_badge: Callable[[Done, str], None],
+        outputs: Outputs | None = None,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """`show_badge`: displays it, or updates the one of that id. `outputs`: those of an earlier answer.
+
+        `alone`: whether nothing else is shown in the cell.
+        """
         self._show_badge = show_badge
         self.outputs: Outputs = outputs or Outputs()
         self._again = outputs is not None
         self._shown = self._again
+        self._alone = alone and not self._again
+        self._rest = self.outputs.answer
+        """The id of the output that holds what is not finished."""
         self._answer = Growing()
         self._drawn, self._drawn_at = 0, 0.0
 
@@ -105,12 +89,16 @@ class NotebookScreen:
             f'<div class="ipycachechat-waiting mathjax_ignore" style="opacity:0.7">{bar}{escape(told)}</div>'
         )
         if self._answer.segments:
-            self._draw({"text/html": answer.to_html(self._answer.segments, style=False) + html})
+            self._draw({"text/html": answer.growing_html(self._answer.rest) + html})
         else:
             self._draw({"text/html": html, "text/plain": told})
 
     def more(self, event: More) -> None:
-        if self._answer.add(event):
+        if isinstance(event, Called):
+            self._together()
+        begins = self._answer.add(event)
+        ends = isinstance(event, Piece) and event.last and self._answer.size > self._drawn
+        if begins or ends:
             self._frame()
         else:
             self.tick()
@@ -118,28 +106,44 @@ class NotebookScreen:
     def tick(self) -> None:
         new = self._answer.size - self._drawn
         passed = time.monotonic() - self._drawn_at
-        if new and passed >= (SOONEST if new >= NEW * self._answer.size else LATEST):
+        if new and passed >= SOONEST and (passed >= LATEST or new >= NEW * self._answer.unfinished):
             self._frame()
 
     def done(self, done: Done) -> None:
         if done.turn is not None:
+            self._together()
             self._draw(answer.bundle(answer.segments(done.turn.replies)))
             self._show_badge(done, self.outputs.badge)
         elif self._shown and not self._again:
+            self._together()
             self._draw({"text/html": "", "text/plain": ""})
 
     def _frame(self) -> None:
+        if self._alone and (finished := self._answer.finished()):
+            self._draw({"text/html": answer.growing_html(finished)})
+            self._rest, self._shown = uuid4().hex, False
         self._drawn, self._drawn_at = self._answer.size, time.monotonic()
-        self._draw({"text/html": answer.to_html(self._answer.segments, style=False)})
+        self._draw({"text/html": answer.growing_html(self._answer.rest)})
+
+    def _together(self) -> None:
+        """All in one output again, from now on."""
+        from IPython.display import clear_output
+
+        if self._rest != self.outputs.answer:
+            clear_output(wait=True)
+            self._answer.all_again()
+            self.outputs, self._shown = Outputs(), False
+            self._rest = self.outputs.answer
+        self._alone = False
 
     def _draw(self, data: dict[str, Any]) -> None:
         from IPython.display import display, update_display
 
         if self._shown:
-            update_display(data, raw=True, display_id=self.outputs.answer)
+            update_display(data, raw=True, display_id=self._rest)
         else:
             self._shown = True
-            display(data, raw=True, display_id=self.outputs.answer)
+            display(data, raw=True, display_id=self._rest)
 
 
 class TerminalScreen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernels import Kernel
-from wire import Reply, WireServer
+from wire import Drop, Reply, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
 MOST = 700_000  # bytes on IOPub for an answer of 10 kB in 2,000 chunks
@@ -40,6 +40,79 @@ def test_ten_kilobytes_in_two_thousand_chunks_stay_small(wire: WireServer) -> No
             sizes.append(ran.size)
         print("bytes on IOPub at 150, 400 and 2,000 chunks a second:", sizes)
         assert max(sizes) <= MOST
+
+
+def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(wire: WireServer) -> None:
+    paragraph = "Some *words* with `code` and $a<b$.\n\n```python\nprint(1)\n```\n\n- one\n- two\n\n"
+    text = paragraph * (100_000 // len(paragraph))
+    wire.script(Reply(tuple(text[n : n + 20] for n in range(0, len(text), 20)), rate=1500))
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        ran = kernel.run("%%chat --max-tokens 60000\nhello")
+        assert ran.size <= 2_000_000
+        assert len(ran.of("display_data")) < 50  # JupyterLab folds up what is more
+        assert len(ran.of("clear_output")) == 1
+        assert len(ran.outputs) == 2
+        assert ran.answer.strip() == text.strip() and ran.badge
+
+
+def test_what_a_tool_prints_stays_though_the_answer_was_long(wire: WireServer) -> None:
+    long = "A paragraph of the answer, with some words in it.\n\n" * 100
+    wire.script(
+        Reply(
+            tuple(long[n : n + 50] for n in range(0, len(long), 50)),
+            rate=400,
+            tool_calls=(ToolCall("shout", {}),),
+        ),
+        Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=400),
+    )
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        kernel.run("def shout():\n    'Say something.'\n    print('HEARD')\n\n%chat tools shout")
+        ran = kernel.run("%%chat\nhello")
+        kinds = [message["header"]["msg_type"] for message in ran.messages]
+        assert kinds.count("clear_output") == 1
+        assert kinds.index("clear_output") < kinds.index("stream")
+        assert "HEARD" in ran.printed
+        assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 200
+
+
+def test_what_else_a_cell_shows_is_never_cleared(wire: WireServer) -> None:
+    long = "A paragraph of the answer, with some words in it.\n\n" * 100
+    wire.script(*[Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=400)] * 2)
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        ran = kernel.run("print('before')\nget_ipython().run_cell_magic('chat', '', 'hello')\nprint('after')")
+        assert not ran.of("clear_output")
+        assert ran.printed == "before\nafter\n" and len(ran.outputs) == 2
+
+
+def test_a_long_answer_that_breaks_off_ends_as_one_answer_and_one_badge(wire: WireServer) -> None:
+    long = "A paragraph of the answer, with some words in it.\n\n" * 100
+    pieces = tuple(long[n : n + 50] for n in range(0, len(long), 50))
+    wire.script(Reply(pieces, rate=400, fault=Drop("chunk", after=80)), Reply(pieces, rate=50))
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        ran = kernel.run("%%chat\nhello")
+        assert "connection" in ran.error
+        assert len(ran.outputs) == 2 and "interrupted" in ran.badge
+        assert ran.answer and long.startswith(ran.answer)
+
+
+def test_a_long_answer_that_is_stopped_ends_as_one_answer_and_one_badge(wire: WireServer) -> None:
+    long = "A paragraph of the answer, with some words in it.\n\n" * 400
+    wire.script(Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=50))
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        request = kernel.start("%%chat\nhello")
+        begun = kernel.finish(request, until="A paragraph")
+        meanwhile = kernel.also(2)
+        kernel.interrupt()
+        ran = kernel.finish(request)
+        ran.messages[:0] = [*begun.messages, *meanwhile]
+        assert len(ran.of("display_data")) > 3
+        assert len(ran.outputs) == 2 and "interrupted" in ran.badge
+        assert ran.answer and long.startswith(ran.answer)
 
 
 def test_a_stalled_stream_shows_all_that_has_come(wire: WireServer) -> None:

@@ -1,0 +1,104 @@
+"""Where a growing answer can be cut in two: what stands before the cut is finished and need not be drawn again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ipycachechat.notebook.markdown_source import LONGEST, tangled
+from ipycachechat.notebook.maths import maths_plugin
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+INSIDE = 3_000
+"""Characters: a block that is longer is cut within."""
+_MATHS = ("$$", "\\[", "\\begin{")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place in a text; a fence that is cut is closed before it and opened anew behind it."""
+
+    at: int
+    close: str = ""
+    open: str = ""
+
+
+def cut(source: str, least: int) -> Cut | None:
+    """The last place before which at least so many characters are finished, if there is one."""
+    if len(source) < least or len(source) > LONGEST or tangled(source):
+        return None
+    blocks, starts = _blocks(source)
+    if not blocks:
+        return None
+    last = blocks[-1]
+    begin = starts[_line(last)]
+    if begin >= least:
+        return Cut(begin)
+    if len(source) - begin < max(least, INSIDE):
+        return None
+    return _inside(source, last, starts) if last.type == "fence" else _between_items(source, last, starts)
+
+
+def shown(source: str) -> str:
+    """A growing text as it is drawn: maths that has not come to its end is shown as the code that it is."""
+    if not any(sign in source for sign in _MATHS) or len(source) > LONGEST or tangled(source):
+        return source
+    blocks, starts = _blocks(source)
+    if not blocks or blocks[-1].type != "paragraph_open":
+        return source
+    begin = starts[_line(blocks[-1])]
+    rest = source[begin:]
+    return f"{source[:begin]}`````\n{rest}\n`````" if rest.lstrip().startswith(_MATHS) else source
+
+
+def _inside(source: str, fence: Token, starts: list[int]) -> Cut | None:
+    """Before the last line of a fence, which may be half there, or its end."""
+    opening = _line(fence)
+    line = source.count("\n")
+    if line <= opening + 1 or starts[opening] != source.find(fence.markup, starts[opening]):
+        return None
+    return Cut(starts[line], f"{fence.markup}\n", f"{fence.markup}{fence.info}\n")
+
+
+def _between_items(source: str, block: Token, starts: list[int]) -> Cut | None:
+    """Before the last item of a list."""
+    if block.type not in ("bullet_list_open", "ordered_list_open"):
+        return None
+    tokens = _parser().parse(source)
+    items = [one for one in tokens if one.type == "list_item_open" and one.level == 1]
+    begin = starts[_line(items[-1])]
+    return Cut(begin) if begin > starts[_line(block)] else None
+
+
+def _blocks(source: str) -> tuple[list[Token], list[int]]:
+    """The blocks of the highest level in order, and where each line begins."""
+    tokens = _parser().parse(source)
+    blocks = [one for one in tokens if one.level == 0 and one.nesting >= 0 and one.map]
+    starts = [0]
+    while (end := source.find("\n", starts[-1])) >= 0:
+        starts.append(end + 1)
+    return blocks, starts
+
+
+def _line(block: Token) -> int:
+    """That with which it begins."""
+    assert block.map is not None
+    return block.map[0]
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """For blocks alone; what is in their lines makes no difference here."""
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.footnote import footnote_plugin
+
+    parser = MarkdownIt("commonmark", {"html": False})
+    parser.enable(["table"])
+    footnote_plugin(parser, inline=False)
+    maths_plugin(parser)
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser

@@ -1,0 +1,115 @@
+"""A growing answer: what is finished is drawn once, nothing is lost, and the work grows with what is new."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipycachechat.core.conversation import Message, ToolCall
+from ipycachechat.core.events import Called, Piece, Returned
+from ipycachechat.notebook import blocks
+from ipycachechat.notebook.answer import Segment, Text, Thinking, growing_html
+from ipycachechat.notebook.growing import PART, Growing
+
+PARAGRAPH = "Some words, *some* of them `code`, and $a<b$ for good measure; they go on for a while.\n\n"
+TABLE = "| a | b |\n|---|--:|\n| 1 | 2 |\n| 3 | 4 |\n\n"
+FENCE = "```python\nfor x in range(3):\n    print(x)\n\nprint()\n```\n\n"
+LIST = "- one\n- two\n\n  more of two\n\n  - deep\n- three\n\n"
+MATHS = "$$\n\\sum_{i<n} i\n$$\n\n"
+PIECES = (PARAGRAPH, TABLE, FENCE, LIST, MATHS, "# Heading\n\n", "> quoted\n> more\n\n")
+
+
+def grown(text: str, size: int) -> tuple[list[list[Segment]], Growing]:
+    """All that was taken as finished, while the text came in pieces of this size."""
+    growing, taken = Growing(), []
+    for start in range(0, len(text), size):
+        growing.add(Piece(text[start : start + size]))
+        if finished := growing.finished():
+            taken.append(finished)
+    return taken, growing
+
+
+def texts(segments: list[Segment]) -> str:
+    return "".join(one.text for one in segments if isinstance(one, Text))
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=60), st.integers(1, 80))
+def test_nothing_is_lost_and_no_block_is_cut(pieces: list[str], size: int) -> None:
+    text = "".join(pieces)
+    taken, growing = grown(text, size)
+    assert "".join(map(texts, taken)) + texts(growing.rest) == text
+    whole = [0]
+    for piece in pieces:
+        whole.append(whole[-1] + len(piece))
+    at = 0
+    for finished in taken:
+        at += len(texts(finished))
+        # Two lists or quotations with nothing between them are one block, which may be cut between its items.
+        assert at in whole or text[at:].startswith(("- ", "> ")), text[at - 20 : at + 20]
+
+
+def test_a_long_answer_is_drawn_in_few_parts_and_what_is_redrawn_stays_small() -> None:
+    text = "".join(PIECES) * 300
+    assert len(text) > 70_000
+    taken, growing = grown(text, 40)
+    assert len(taken) < 45
+    assert max(len(texts(one)) for one in taken) < 0.25 * len(text)
+    assert growing.unfinished < 0.2 * len(text)
+
+
+def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
+    code = "".join(f"line({n})\n" for n in range(4_000))
+    taken, growing = grown(f"Look:\n\n```python\n{code}```\n\nThat was it.", 50)
+    assert len(taken) > 5
+    for finished in taken[1:]:
+        text = texts(finished)
+        assert text.startswith("```python\n") and text.endswith("\n```\n")
+    shown = "".join(texts(finished) for finished in taken) + texts(growing.rest)
+    assert [line for line in shown.splitlines() if line.startswith("line")] == code.splitlines()
+
+
+def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
+    items = "".join(f"{n}. this is item number {n} of the list, which is long\n" for n in range(1, 400))
+    taken, _ = grown(items, 50)
+    assert len(taken) > 3
+    assert "".join(map(texts, taken)) == items[: sum(len(texts(one)) for one in taken)]
+    second = growing_html(taken[1])
+    assert f'<ol start="{texts(taken[1]).partition(".")[0]}">' in second
+
+
+def test_thoughts_are_finished_when_the_answer_begins() -> None:
+    growing = Growing()
+    growing.add(Piece(thought="hm " * PART))
+    assert growing.finished() == []
+    growing.add(Piece("So"))
+    assert [type(one) for one in growing.finished()] == [Thinking]
+    assert growing.rest == [Text("So")]
+
+
+def test_all_counts_as_one_again() -> None:
+    _, growing = grown("".join(PIECES) * 20, 40)
+    growing.all_again()
+    call = ToolCall("1", "look", "{}")
+    growing.add(Called(call))
+    growing.add(Returned(call, Message("tool", "seen", call_id="1")))
+    assert texts(growing.rest) == "".join(PIECES) * 20
+    assert growing.rest == growing.segments
+
+
+@pytest.mark.parametrize(
+    ("source", "begin"),
+    [("Then\n\n$$\n\\sum_i a_i * b_i", 6), ("\\[ x_1 * y_1 * z", 0), ("\\begin{align}\na &= b_*", 0)],
+)
+def test_half_a_formula_is_shown_as_it_came(source: str, begin: int) -> None:
+    html = growing_html([Text(source)])
+    assert "<em>" not in html and "<pre" in html
+    assert blocks.shown(source).startswith(source[:begin])
+    assert source[begin:] in blocks.shown(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["It costs $5 and", "$$x$$\n\nand more", "```\n$$\n```\n\nso", "", "$$ a $$"]
+)
+def test_what_is_whole_or_no_formula_is_left_alone(source: str) -> None:
+    assert blocks.shown(source) == source
