@@ -9,7 +9,8 @@ from ipycachechat.commands.words import chosen, say, short, turns, unquoted, wro
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.placing import Place
 from ipycachechat.core.words import money, share
-from ipycachechat.notebook import badge, tables
+from ipycachechat.notebook import tables
+from ipycachechat.notebook.words import clock
 
 if TYPE_CHECKING:
     from ipycachechat.core.conversation import Conversation
@@ -79,7 +80,7 @@ def sync(magics: ChatMagics, _: str) -> None:
     dialogue, saved = session.dialogue, session.saved()
     before, history = dialogue.history.now, dialogue.history.synced(saved.cells, saved.at, session.now)
     after = history.now
-    say(f"as the notebook was saved at {badge.clock(saved.at)}:")
+    say(f"as the notebook was saved at {clock(saved.at)}:")
     if after == before:
         return say("the conversation has its order already")
     say(*tables.changes(before, after))

@@ -47,7 +47,7 @@ def load(magics: ChatMagics, name: str) -> None:
 
 def resume(magics: ChatMagics, name: str) -> None:
     """Take up what is kept of this notebook from an earlier kernel."""
-    from ipycachechat.notebook.badge import clock
+    from ipycachechat.notebook.words import clock
 
     session = magics.session
     recorder = session.recorder

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ipycachechat.core.errors import BadInput
-from ipycachechat.notebook.badge import short
+from ipycachechat.notebook.words import short
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics

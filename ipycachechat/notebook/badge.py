@@ -5,13 +5,13 @@ Made of tags and attributes that an untrusted notebook keeps: class, title, inli
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.words import count, money, share
-from ipycachechat.notebook import markdown
+from ipycachechat.notebook import details
+from ipycachechat.notebook.words import clock, short
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
@@ -22,11 +22,6 @@ _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow
 
 
 FREE = "nothing to pay"
-
-
-def clock(seconds: float) -> str:
-    """The time of day, as in "14:05"."""
-    return time.strftime("%H:%M", time.localtime(seconds))
 
 
 def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
@@ -56,7 +51,7 @@ def notes(done: Done) -> list[str]:
     if done.turn is None:
         return told
     if done.turn.state is State.INTERRUPTED:
-        told.append("interrupted: kept as far as it came")
+        told.append(f"interrupted ({done.error.what if done.error else 'stopped'}): kept as far as it came")
     if done.turn.state is State.CUT_OFF:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
     if done.reason is not None:
@@ -92,12 +87,6 @@ def _again(tokens: int) -> str:
     return f"; ≈{tokens:,} tokens behind it are no longer read from the cache" if tokens else ""
 
 
-def short(text: str, longest: int = 60) -> str:
-    """The beginning of a text, in one line."""
-    line = " ".join(markdown.clean(text).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
 def to_text(done: Done) -> str:
     """The badge in one line, for terminals."""
     if done.turn is None:
@@ -109,16 +98,13 @@ def to_text(done: Done) -> str:
 
 def to_html(done: Done) -> str:
     """The badge as static HTML that needs no script and no style sheet."""
-    from fastcore.xml import Details, Div, Span, Summary, Table, Td, Tr, to_xml
+    from fastcore.xml import Details, Div, NotStr, Span, Summary, to_xml
 
     if done.turn is None:
         return ""
     told = facts(done.turn, done)
     shown = [
         _sentence(name, value) for name, value in told if name not in ("input", "requests") and value != FREE
-    ]
-    rows = [
-        Tr(Td(name, style="text-align:left"), Td(value, style="text-align:right")) for name, value in told
     ]
     usage = done.turn.usage
     bar = [
@@ -127,12 +113,12 @@ def to_html(done: Done) -> str:
         if usage.input and (tokens := getattr(usage, name))
     ]
     line = [Span(*bar, style=_BAR)] if bar else []
-    table = Table(*rows, style="font-size:1em;margin:0.3em 0 0.3em 1.2em")
+    opened = NotStr(details.to_html(done.turn, done, told))
     summary = Summary(
         *line, Span(" · ".join(shown)), style="cursor:pointer;padding-left:1.2em;text-indent:-1.2em"
     )
     more = [Div(note, style="margin-left:1.2em") for note in notes(done)]
-    return str(to_xml(Div(Details(summary, table), *more, cls=_CLASS, style=_LINE), indent=False)).strip()
+    return str(to_xml(Div(Details(summary, opened), *more, cls=_CLASS, style=_LINE), indent=False)).strip()
 
 
 def _sentence(name: str, value: str) -> str:

@@ -8,7 +8,7 @@ from ipycachechat.notebook.answer import Call, Segment, Text, Thinking
 
 # A part is worth an output of its own when it is so long, and long for the answer: JupyterLab folds up all outputs
 # after the 50th.
-PART, OF_ALL = 600, 0.1  # characters, of the answer
+PART, OF_ALL = 700, 0.07  # characters, of the answer
 
 More = Piece | Called | Returned
 

@@ -10,8 +10,8 @@ from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.forecast import Row
 from ipycachechat.core.words import count, money
 from ipycachechat.notebook import answer, markdown
-from ipycachechat.notebook.badge import clock, short
 from ipycachechat.notebook.tables import columns
+from ipycachechat.notebook.words import clock, short
 
 HEADS = ("", "cell", "state", "input", "read", "answered", "cost", "cache", "question")
 _LEFT = (0, 1, 2, 7, 8)

@@ -16,10 +16,11 @@ from ipycachechat.notebook import answer, badge, markdown
 from ipycachechat.notebook.answer import Call
 from ipycachechat.notebook.growing import Growing, More
 
-# What is not finished is drawn again when a tenth of a second has passed and enough of it is new; what waits longest
-# is drawn in any case, so that a stalled stream shows all that has come.
-SOONEST, LATEST = 0.1, 0.7  # seconds
-NEW = 0.12  # of what is not finished
+# What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a quarter, and more
+# as the answer grows, up to all of it, so that 100 kB take no more than 2 MB. What waits longest is drawn in any
+# case, so that a stalled stream shows all that has come.
+SOONEST, LATEST = 0.1, 0.8  # seconds
+NEW, MORE = 0.25, 40_000  # of what is not finished; characters of the answer for all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class NotebookScreen:
     def tick(self) -> None:
         new = self._answer.size - self._drawn
         passed = time.monotonic() - self._drawn_at
-        if new and passed >= SOONEST and (passed >= LATEST or new >= NEW * self._answer.unfinished):
+        share = min(1.0, NEW + self._answer.size / MORE)
+        if new and passed >= SOONEST and (passed >= LATEST or new >= share * self._answer.unfinished):
             self._frame()
 
     def done(self, done: Done) -> None:

@@ -13,7 +13,7 @@ from ipycachechat.core.reason import ADVICE, Cause, Reason
 from ipycachechat.core.usage import Cost, Usage
 from ipycachechat.core.words import count, money
 from ipycachechat.notebook import markdown
-from ipycachechat.notebook.badge import clock, short
+from ipycachechat.notebook.words import clock, short
 
 NOBODY_KNOWS = (
     "nobody can tell whether more could have been read: this provider promises nothing of its cache"
@@ -42,7 +42,7 @@ def plan(forecast: Forecast) -> str:
     if forecast.rows:
         lines += [
             "",
-            *columns(PREFIX, map(_row, condensed(forecast.rows))),
+            *columns(PREFIX, map(row, condensed(forecast.rows))),
         ]
     return "\n".join(lines)
 
@@ -112,10 +112,11 @@ def _written(used: Usage) -> str:
     return count(used.written) if used.bills_writes else "-"
 
 
-def _row(row: Row) -> tuple[str, ...]:
-    until = clock(row.warm_until) if row.warm_until is not None else ""
-    cell = f"{row.cells} cells" if row.cells > 1 else row.cell[:8]
-    return row.label, cell, _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
+def row(one: Row) -> tuple[str, ...]:
+    """What is told of a block, or of several together."""
+    until = clock(one.warm_until) if one.warm_until is not None else ""
+    cell = f"{one.cells} cells" if one.cells > 1 else one.cell[:8]
+    return one.label, cell, _n(one.tokens, one.exact), _lifetime(one.checkpoint), until
 
 
 def _n(tokens: int, exact: bool = False) -> str:

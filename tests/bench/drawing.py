@@ -110,7 +110,10 @@ def draw(answer: str, size: int = 4, rate: int = RATE) -> Drawn:
     """Stream it into a cell and look at the page meanwhile."""
     with WireServer() as wire, tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        write_notebook(path / "a.ipynb", ["%load_ext ipycachechat", "%%chat --max-tokens 60000\nhello", "%%chat\nwarm up"])
+        write_notebook(
+            path / "a.ipynb",
+            ["%load_ext ipycachechat", "%%chat --max-tokens 60000\nhello", "%%chat\nwarm up"],
+        )
         sizes: list[int] = []
         with Lab(path, env=wire.env()) as lab:
             lab.page.on("websocket", lambda ws: ws.on("framereceived", lambda data: sizes.append(len(data))))
