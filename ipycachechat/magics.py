@@ -64,6 +64,11 @@ class ChatMagics(Magics):
         config=True
     )
     store = Unicode("", help="The file for it; empty: chats.db in the user's data folder.").tag(config=True)
+    images = Enum(
+        ["link", "load"],
+        "link",
+        help="Images that an answer names: as links, or loaded, which tells their server that they were looked at.",
+    ).tag(config=True)
     dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     def __init__(self, shell: Any, session: Session) -> None:
@@ -72,6 +77,7 @@ class ChatMagics(Magics):
         self.session = session
         self._tools: KernelTools | None = None
         session.where, session.settings = self.store_file, self.holding
+        session.images = lambda: bool(self.images == "load")
         self.observe(lambda change: session.dialogue.set_system(change["new"]), "system")
         if self.system and not session.begun:
             session.dialogue.set_system(self.system)

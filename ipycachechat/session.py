@@ -43,6 +43,8 @@ class Session:
         """The file in which it is kept, if it is."""
         self.settings: Callable[[], dict[str, Any]] = dict
         """Those that are kept with it."""
+        self.images: Callable[[], bool] = lambda: False
+        """Whether answers load the images that they name."""
         self._dialogue: Dialogue | None = None
         self._recorder: Recorder | None = None
         self._loop: BackgroundLoop | None = None
@@ -166,6 +168,7 @@ class Session:
             lambda done, name: self._badges.show(done, name, live=live),
             outputs,
             alone=front.alone(self.shell),
+            images=self.images(),
         )
 
     def keep_warm(self, ask: Ask, seconds: float) -> None:

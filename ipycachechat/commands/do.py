@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ipycachechat.commands import HELP
 from ipycachechat.commands.words import say, unquoted, wrong
 from ipycachechat.core.words import money
-from ipycachechat.notebook import front, tables
+from ipycachechat.notebook import answer, front, tables
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
@@ -44,6 +44,20 @@ def doctor(magics: ChatMagics, name: str) -> None:
         return say("nothing was sent")
     found = session.wait(lambda tell: session.dialogue.examine(model, tell))
     say(tables.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))
+
+
+def insert(magics: ChatMagics, which: str) -> None:
+    """Put a block of the last answer's Python code in a new cell below."""
+    dialogue = magics.session.dialogue
+    done, turns = dialogue.answer(), dialogue.history.now.turns
+    turn = done.turn if done and done.turn else turns[-1] if turns else None
+    found = answer.python(answer.segments(turn.replies)) if turn else []
+    if not found:
+        wrong(f"%chat insert {which}: the last answer has no Python code")
+    if not (which or "1").isdecimal() or not 1 <= int(which or 1) <= len(found):
+        there = "is one block" if len(found) == 1 else f"are {len(found)} blocks"
+        wrong(f"%chat insert {which}: there {there} of Python code in the last answer")
+    magics.session.shell.set_next_input(found[int(which or 1) - 1].rstrip())
 
 
 def help(magics: ChatMagics, _: str) -> None:

@@ -16,6 +16,7 @@ LONGEST = 2_000
 HEADING = 80
 """Characters of a call in its heading."""
 _FOLD = 'style="margin:0.3em 0;opacity:0.85"'
+_OFFER = 'style="font:12px/1.6 system-ui,sans-serif;opacity:0.7"'
 _PLAIN = 'style="white-space:pre-wrap;margin:0.3em 0 0.3em 1.2em;max-height:20em;overflow:auto"'
 
 
@@ -59,11 +60,16 @@ def segments(replies: Iterable[Message]) -> list[Segment]:
     return found
 
 
-def bundle(shown: Sequence[Segment]) -> dict[str, str]:
-    """The mime bundle: our HTML, the markdown for converters, and plain text."""
+def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = False) -> dict[str, str]:
+    """The mime bundle: our HTML, the markdown for converters, and plain text.
+
+    `images`: whether those in the network are loaded, rather than linked to. `offer`: whether a line says how Python
+    code is put in a cell.
+    """
     source = "\n\n".join(_source(one) for one in shown)
+    offered = _offer(len(python(shown))) if offer else ""
     return {
-        "text/html": to_html(shown),
+        "text/html": markdown.boxed("".join(_html(one, images) for one in shown) + offered),
         "text/markdown": markdown.to_markdown(markdown.clean(source)),
         "text/plain": to_text(shown),
     }
@@ -72,6 +78,21 @@ def bundle(shown: Sequence[Segment]) -> dict[str, str]:
 def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
     """Safe HTML of it all, in one box."""
     return markdown.boxed("".join(map(_html, shown)), style=style)
+
+
+def python(shown: Iterable[Segment]) -> list[str]:
+    """The answer's code blocks that a cell can run."""
+    return [
+        code for one in shown if isinstance(one, Text) for code in blocks.python(markdown.clean(one.text))
+    ]
+
+
+def _offer(count: int) -> str:
+    """How to put so many blocks of code in cells."""
+    if not count:
+        return ""
+    which = "%chat insert" if count == 1 else f"%chat insert 1 … {count}"
+    return f"<div {_OFFER}>{which}: the Python code in a new cell</div>"
 
 
 def growing_html(shown: Sequence[Segment]) -> str:
@@ -125,10 +146,10 @@ def _whole(one: Call) -> str:
     return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
 
 
-def _html(one: Segment) -> str:
+def _html(one: Segment, images: bool = False) -> str:
     match one:
         case Text(text):
-            return markdown.body(text)
+            return markdown.body(text, images=images)
         case Thinking(text):
             return _fold("thinking", markdown.clean(text))
         case Call():

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INSIDE = 3_000
 """Characters: a block that is longer is cut within."""
+PYTHON = ("python", "py", "python3", "ipython")
+"""Languages whose code a cell can run."""
 _MATHS = ("$$", "\\[", "\\begin{")
 
 
@@ -53,6 +55,14 @@ def shown(source: str) -> str:
     begin = starts[_line(blocks[-1])]
     rest = source[begin:]
     return f"{source[:begin]}`````\n{rest}\n`````" if rest.lstrip().startswith(_MATHS) else source
+
+
+def python(source: str) -> list[str]:
+    """The code of all fences that say they hold Python, in order."""
+    if ("```" not in source and "~~~" not in source) or len(source) > LONGEST or tangled(source):
+        return []
+    fences = [token for token in _parser().parse(source) if token.type == "fence"]
+    return [one.content for one in fences if (one.info.split() or [""])[0].strip("{}.").lower() in PYTHON]
 
 
 def _inside(source: str, fence: Token, starts: list[int]) -> Cut | None:

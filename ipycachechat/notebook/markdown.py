@@ -42,6 +42,7 @@ _TERMINAL = re.compile(
     "|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _LINK = re.compile(r"https?://[^/?#]|mailto:[^/]|#", re.IGNORECASE)
+_WEB = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 # MathJax typesets only what our parser knows to be maths ("$5 and $10" is not), and paint containment keeps
 # it, and piled-up accents, inside of the answer's box. Version 2 (nbconvert) looks for tex2jax_….
@@ -80,14 +81,14 @@ def boxed(html: str, *, style: bool = True) -> str:
     return f"{_OPEN}{html}{STYLE if style else ''}</div>"
 
 
-def body(source: str) -> str:
-    """Safe HTML of this markdown, to be put in the box."""
+def body(source: str, *, images: bool = False) -> str:
+    """Safe HTML of this markdown, to be put in the box. `images`: whether they are loaded, rather than linked to."""
     source = clean(source)
     plain = f"<pre>{escape(source)}</pre>"
     if len(source) > LONGEST or tangled(source):
         return plain
     parser = _parser()
-    env: dict[str, object] = {"until": time.perf_counter() + COLOURING}
+    env: dict[str, object] = {"until": time.perf_counter() + COLOURING, "images": images}
     try:
         tokens = parser.parse(source, env)
     except RecursionError:
@@ -169,7 +170,9 @@ def _safe_links(state: StateCore) -> None:
                 alt = _alt(token.children or ())
                 text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
                 where = Token("text", "", 0, content=f" ({_where(address)})")
-                if inside or not _acceptable(address):
+                if state.env.get("images") and _WEB.match(address):
+                    children.append(_image(address, alt))
+                elif inside or not _acceptable(address):
                     children += (text, where)
                 else:
                     children += (_link_open(address), text, Token("link_close", "a", -1), where)
@@ -187,6 +190,15 @@ def _link_open(address: str) -> Token:
         return Token("text", "", 0, content="[")
     out = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
     return Token("link_open", "a", 1, attrs={"href": address, **out})
+
+
+def _image(address: str, alt: str) -> Token:
+    """One that is loaded, from a server that is not told from where it is asked."""
+    from markdown_it.token import Token
+
+    attrs: dict[str, str | int | float] = {"src": address, "alt": "", "referrerpolicy": "no-referrer"}
+    text = Token("text", "", 0, content=alt)  # from which the renderer makes the alt
+    return Token("image", "img", 0, attrs={**attrs, "style": "max-width:100%"}, content=alt, children=[text])
 
 
 def _where(address: str) -> str:

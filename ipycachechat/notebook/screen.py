@@ -16,11 +16,11 @@ from ipycachechat.notebook import answer, badge, markdown
 from ipycachechat.notebook.answer import Call
 from ipycachechat.notebook.growing import Growing, More
 
-# What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a quarter, and more
+# What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a tenth, and more
 # as the answer grows, up to all of it, so that 100 kB take no more than 2 MB. What waits longest is drawn in any
 # case, so that a stalled stream shows all that has come.
 SOONEST, LATEST = 0.1, 0.8  # seconds
-NEW, MORE = 0.25, 40_000  # of what is not finished; characters of the answer for all of it
+NEW, MORE = 0.1, 40_000  # of what is not finished; characters of the answer for all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,17 @@ class NotebookScreen:
         outputs: Outputs | None = None,
         *,
         alone: bool = False,
+        images: bool = False,
     ) -> None:
         """`show_badge`: displays it, or updates the one of that id. `outputs`: those of an earlier answer.
 
-        `alone`: whether nothing else is shown in the cell.
+        `alone`: whether nothing else is shown in the cell. `images`: whether those in the network are loaded, once
+        the answer is whole.
         """
         self._show_badge = show_badge
         self.outputs: Outputs = outputs or Outputs()
         self._again = outputs is not None
+        self._images = images
         self._shown = self._again
         self._alone = alone and not self._again
         self._rest = self.outputs.answer
@@ -114,7 +117,8 @@ class NotebookScreen:
     def done(self, done: Done) -> None:
         if done.turn is not None:
             self._together()
-            self._draw(answer.bundle(answer.segments(done.turn.replies)))
+            shown = answer.segments(done.turn.replies)
+            self._draw(answer.bundle(shown, images=self._images, offer=True))
             self._show_badge(done, self.outputs.badge)
         elif self._shown and not self._again:
             self._together()

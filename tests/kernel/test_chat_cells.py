@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -265,3 +266,44 @@ def test_subcommands_models_and_options_complete(kernel: Kernel) -> None:
         payload = kernel.run(name).reply["content"]["payload"]
         assert "Ask a model the cell's text" in payload[0]["data"]["text/plain"]
         assert "--max-tokens" in payload[0]["data"]["text/plain"]
+
+
+def test_python_code_of_the_answer_goes_into_a_new_cell(kernel: Kernel, wire: WireServer) -> None:
+    wire.script(Reply("First:\n\n```python\na = 1\n```\n\nthen\n\n```python\nb = 2\nprint(b)\n```"))
+    assert "no Python code" in kernel.run("%chat insert").error
+    kernel.run("%%chat\nhello")
+    for line, code in (("%chat insert", "a = 1"), ("%chat insert 2", "b = 2\nprint(b)")):
+        payload = kernel.run(line).reply["content"]["payload"]
+        assert [(one["source"], one["text"]) for one in payload] == [("set_next_input", code)]
+    for line in ("%chat insert 3", "%chat insert 0", "%chat insert x"):
+        assert "2 blocks" in kernel.run(line).error
+
+
+def test_images_are_loaded_only_where_that_is_set(kernel: Kernel, wire: WireServer) -> None:
+    wire.script(*[Reply("![a plot](http://127.0.0.1:9/plot.png)")] * 2)
+    assert "<img" not in kernel.run("%%chat\nhello").outputs[0]["text/html"]
+    kernel.run("%config ChatMagics.images = 'load'")
+    assert 'src="http://127.0.0.1:9/plot.png"' in kernel.run("%%chat\nhello").outputs[0]["text/html"]
+
+
+def test_the_badge_opens_to_the_bill_the_times_and_the_prefix(kernel: Kernel, wire: WireServer) -> None:
+    wire.script(*[Reply(("Hello ", "there"), chunk_delay=0.05)] * 2)
+    kernel.run("%%chat\n" + "a long document, line by line\n" * 400)
+    ran = kernel.run("%%chat\nAnd?")
+    bill = wire.requests[-1].bill
+    html = next(data["text/html"] for data in ran.outputs if "ipycachechat-badge" in data["text/html"])
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", html)]
+    found = {row[0]: row[1:] for row in rows}
+    assert found["read"] == [f"{bill.read:,}"] * 2 or found["read"] == [f"≈{bill.read:,}", f"{bill.read:,}"]
+    assert found["written"][1] == f"{bill.written:,}" and found["fresh"][1] == f"{bill.fresh:,}"
+    assert found["input"][1] == f"{bill.prompt:,}"
+    assert float(found["first token"][0].split()[1]) > 0
+    assert found["then"][0].endswith("tokens a second")
+    assert found["request"] == ["req_000000000000000000000002"]
+    blocks = rows[rows.index(["block", "cell", "tokens", "checkpoint", "warm until"]) + 1 :]
+    prefix = [row for row in blocks if len(row) == 5]
+    assert prefix[0][0] == "turn 1: prompt" and prefix[-1][0] == "turn 2: prompt"
+    assert any(row[3] for row in prefix) and any(row[4] for row in prefix)
+    tokens = sum(int(row[2].lstrip("≈").replace(",", "")) for row in prefix)
+    assert abs(tokens - bill.prompt) <= 0.02 * bill.prompt
+    assert len(html) + len(ran.badge) < 4_000

@@ -8,7 +8,17 @@ import pytest
 from hostile import corpus
 
 from ipycachechat.core.conversation import File, Message, Thought, ToolCall
-from ipycachechat.notebook.answer import Call, Text, Thinking, bundle, heading, segments, to_html, to_text
+from ipycachechat.notebook.answer import (
+    Call,
+    Text,
+    Thinking,
+    bundle,
+    heading,
+    python,
+    segments,
+    to_html,
+    to_text,
+)
 
 CALL = ToolCall("1", "look", '{"q": "x", "n": 3}')
 
@@ -41,3 +51,47 @@ def test_a_heading_is_short_and_tells_of_files() -> None:
         == "look(q='x', n=3) → plot.png"
     )
     assert heading(Call(ToolCall("1", "look", "no json"))) == "look(no json)"
+
+
+CODE = (
+    "Look:\n\n```python\na = 1\n```\n\n1. then\n\n   ```py\n   b = 2\n   ```\n\n```sh\nls\n```\n\n```\nx\n```"
+)
+
+
+def test_python_code_is_found_wherever_it_stands() -> None:
+    assert python([Thinking("```python\nno\n```"), Text(CODE)]) == ["a = 1\n", "b = 2\n"]
+
+
+def test_python_code_is_offered_for_new_cells_once_the_answer_is_whole() -> None:
+    assert "%chat insert 1 … 2" in bundle([Text(CODE)], offer=True)["text/html"]
+    assert "%chat insert:" in bundle([Text("```python\nx\n```")], offer=True)["text/html"]
+    for shown in (bundle([Text(CODE)]), bundle([Text("```sh\nls\n```")], offer=True)):
+        assert "%chat insert" not in shown["text/html"]
+    assert "%chat insert" not in bundle([Text(CODE)], offer=True)["text/markdown"]
+
+
+IMAGES = (
+    '![a"b<c](http://h/a.png "t") [![y](https://h/b.png)](javascript:1) '
+    "![z](data:image/png;base64,AA) ![w](/rel.png)"
+)
+
+
+def test_images_are_links_unless_they_are_to_be_loaded() -> None:
+    assert "<img" not in bundle([Text(IMAGES)])["text/html"]
+    html = bundle([Text(IMAGES)], images=True)["text/html"]
+    tags = re.findall(r"<img[^>]*>", html)
+    assert [re.findall(r'src="([^"]*)"', tag) for tag in tags] == [["http://h/a.png"], ["https://h/b.png"]]
+    assert 'alt="a&quot;b&lt;c"' in tags[0]
+    for tag in tags:
+        assert set(re.findall(r"([a-z]+)=\"", tag)) == {"src", "alt", "referrerpolicy", "style"}
+    assert "data:image" in html and "javascript:1" in html  # as text
+
+
+@pytest.mark.parametrize("hostile", [text for _, text in corpus("http://127.0.0.1:9/hit")])
+def test_loaded_images_bring_no_other_attribute(hostile: str) -> None:
+    html = bundle([Text(hostile)], images=True)["text/html"]
+    for tag in re.findall(r"<img[^>]*>", html):
+        assert re.fullmatch(
+            r'<img src="https?://[^"<>]*" alt="[^"<>]*" referrerpolicy="no-referrer" style="max-width:100%" />',
+            tag,
+        )
