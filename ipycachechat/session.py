@@ -159,10 +159,11 @@ class Session:
         return cell.wait(start, self._screen())
 
     def _screen(self, outputs: Outputs | None = None) -> Screen:
-        from ipycachechat.notebook.screen import NotebookScreen, TerminalScreen
+        from ipycachechat.notebook import terminal
+        from ipycachechat.notebook.screen import NotebookScreen
 
         if not front.draws(self.shell):
-            return TerminalScreen()
+            return terminal.screen()
         live = front.somebody_is_there(self.shell)
         return NotebookScreen(
             lambda done, name: self._badges.show(done, name, live=live),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import pytest
-from wire import Reply, WireServer
+from wire import Reply, ToolCall, WireServer
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -39,3 +40,39 @@ def test_chat_in_the_terminal(wire: WireServer) -> None:
     shell.expect(pexpect.EOF)
     shell.close()
     assert shell.exitstatus == 0
+
+
+def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> None:
+    long = "A paragraph that goes on for a while, to be cut.\n\n" * 40
+    hostile = "\x1b]0;owned\x07<b>tag</b> [red]brackets[/red]"
+    wire.script(
+        Reply(("Some **bold** text\n\n", hostile), tool_calls=(ToolCall("shout", {}),)),
+        Reply((*[long[n : n + 40] for n in range(0, len(long), 40)], "The *very* end."), rate=400),
+    )
+    env = os.environ | wire.env() | {"TERM": "xterm-256color", "PYTHONPATH": os.getcwd(), "NO_COLOR": ""}
+    shell = pexpect.spawn(
+        sys.executable,
+        ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
+        env=env,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(50, 200),
+    )
+    shell.expect("In ")
+    shell.sendline("%load_ext ipycachechat")
+    shell.expect("help")
+    shell.sendline("shout = lambda: print('HEARD')")
+    shell.sendline("%chat tools shout")
+    shell.expect("shout")
+    shell.sendline("get_ipython().run_cell_magic('chat', '', 'hello')")
+    shell.expect(r"anthropic/claude-sonnet-5 · .* saved .*\]")
+    seen = shell.before
+    assert "\x1b[1mbold" in seen
+    assert "<b>tag</b> [red]brackets[/red]" in seen and "owned" not in seen
+    assert "HEARD" in seen and "[shout() → " in seen
+    # What is drawn anew is taken away again; the rest stands there once.
+    kept = re.sub(r"(?s)(\x1b\[2K\x1b\[1A|\x1b\[1A\x1b\[2K)", "", seen)
+    assert "very" in kept and "end." in kept
+    assert shell.expect([r"\x1b\[\?25l", "In "]) == 1  # the cursor is there again
+    shell.sendline("exit")
+    shell.expect(pexpect.EOF)

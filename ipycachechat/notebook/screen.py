@@ -1,9 +1,7 @@
-"""Where an answer appears: in a notebook's output, or as text in a terminal."""
+"""Where an answer appears; here in a notebook's output, in terminal.py as text."""
 
 from __future__ import annotations
 
-import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,9 +9,8 @@ from html import escape
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
-from ipycachechat.notebook import answer, badge, markdown
-from ipycachechat.notebook.answer import Call
+from ipycachechat.core.events import Called, Done, Piece, Progress, Sending
+from ipycachechat.notebook import answer
 from ipycachechat.notebook.growing import Growing, More
 
 # What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a tenth, and more
@@ -150,57 +147,6 @@ class NotebookScreen:
         else:
             self._shown = True
             display(data, raw=True, display_id=self._rest)
-
-
-class TerminalScreen:
-    """The answer as plain text, as it comes, a line for each call, and the badge as a line."""
-
-    def __init__(self) -> None:
-        self.outputs: Outputs | None = None
-        self._told = ""
-        self._text = ""
-        self._printed = 0
-
-    def waiting(self, on: Sending | Progress, seconds: float) -> None:
-        told = on.what if isinstance(on, Progress) else ""
-        if told and told != self._told:
-            self._told = told
-            print(f"[{told}…]", flush=True)  # noqa: T201
-
-    def more(self, event: More) -> None:
-        match event:
-            case Piece(text, thought):
-                if thought and self._told != "thinking":
-                    self._told = "thinking"
-                    print("[thinking…]", flush=True)  # noqa: T201
-                self._add(text)
-            case Returned(call, result):
-                gap = "\n\n" if self._text.strip() else ""
-                self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
-
-    def _add(self, text: str) -> None:
-        self._text += text
-        # A control sequence may be cut in two by the stream: what may be the beginning of one waits.
-        whole = re.sub(r"(\r|[\x1b\x90-\x9f][^\n]{0,80})\Z", "", self._text)
-        self._print(markdown.clean(whole))
-
-    def tick(self) -> None:
-        pass
-
-    def done(self, done: Done) -> None:
-        self._print(markdown.clean(self._text))
-        if self._printed:
-            self._write("\n")
-        if done.turn is not None:
-            self._write(f"[{badge.to_text(done)}]\n")
-
-    def _print(self, clean: str) -> None:
-        self._write(clean[self._printed :])
-        self._printed = max(self._printed, len(clean))
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
 
 def waiting_text(on: Sending | Progress, seconds: float) -> str:

@@ -1,0 +1,168 @@
+"""An answer in a terminal: rich's markdown if rich is there and the terminal shows it, else plain text as it comes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
+from ipycachechat.notebook import answer, badge, markdown
+from ipycachechat.notebook.answer import Call, Segment, Text
+from ipycachechat.notebook.growing import Growing, More
+from ipycachechat.notebook.screen import SOONEST, Outputs, Screen, waiting_text
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+
+def screen() -> Screen:
+    """The one for this terminal."""
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        try:
+            from rich.console import Console
+        except ImportError:
+            return PlainScreen()
+        return RichScreen(Console())
+    return PlainScreen()
+
+
+class PlainScreen:
+    """The answer as plain text, as it comes, a line for each call, and the badge as a line."""
+
+    def __init__(self) -> None:
+        self.outputs: Outputs | None = None
+        self._told = ""
+        self._text = ""
+        self._printed = 0
+
+    def waiting(self, on: Sending | Progress, seconds: float) -> None:
+        told = on.what if isinstance(on, Progress) else ""
+        if told and told != self._told:
+            self._told = told
+            print(f"[{told}…]", flush=True)  # noqa: T201
+
+    def more(self, event: More) -> None:
+        match event:
+            case Piece(text, thought):
+                if thought and self._told != "thinking":
+                    self._told = "thinking"
+                    print("[thinking…]", flush=True)  # noqa: T201
+                self._add(text)
+            case Returned(call, result):
+                gap = "\n\n" if self._text.strip() else ""
+                self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
+
+    def _add(self, text: str) -> None:
+        self._text += text
+        # A control sequence may be cut in two by the stream: what may be the beginning of one waits.
+        whole = re.sub(r"(\r|[\x1b\x90-\x9f][^\n]{0,80})\Z", "", self._text)
+        self._print(markdown.clean(whole))
+
+    def tick(self) -> None:
+        pass
+
+    def done(self, done: Done) -> None:
+        self._print(markdown.clean(self._text))
+        if self._printed:
+            self._write("\n")
+        if done.turn is not None:
+            self._write(f"[{badge.to_text(done)}]\n")
+
+    def _print(self, clean: str) -> None:
+        self._write(clean[self._printed :])
+        self._printed = max(self._printed, len(clean))
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+class RichScreen:
+    """Finished blocks are printed once; below them the rest is drawn anew as it grows."""
+
+    def __init__(self, console: Console) -> None:
+        self.outputs: Outputs | None = None
+        self._console = console
+        self._answer = Growing()
+        self._live: Live | None = None
+        self._drawn_at = 0.0
+
+    def waiting(self, on: Sending | Progress, seconds: float) -> None:
+        if not self._answer.segments:
+            self._draw(_line(waiting_text(on, seconds)))
+
+    def more(self, event: More) -> None:
+        match event:
+            case Called():  # which may print, or ask
+                self._print()
+            case Piece():
+                self._answer.add(event)
+                self.tick()
+            case Returned(call, result):
+                self._console.print(_line(answer.line(Call(call, result))))
+
+    def tick(self) -> None:
+        if not self._answer.rest or time.monotonic() - self._drawn_at < SOONEST:
+            return
+        self._drawn_at = time.monotonic()
+        if finished := self._answer.finished():
+            self._console.print(_rendered(finished))
+        self._draw(_rendered(self._answer.rest))
+
+    def done(self, done: Done) -> None:
+        self._print()
+        if done.turn is not None:
+            self._console.print(_line(f"[{badge.to_text(done)}]"))
+
+    def _draw(self, shown: RenderableType) -> None:
+        from rich.live import Live
+
+        if self._live is None:
+            self._live = Live(
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        self._live.update(shown, refresh=True)
+
+    def _print(self) -> None:
+        """What has come so far, for good."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self._answer.rest:
+            self._console.print(_rendered(self._answer.rest))
+        self._answer = Growing()
+
+
+def _rendered(shown: list[Segment]) -> RenderableType:
+    """As rich's markdown, in which raw HTML would be left out; links are told with their addresses."""
+    from rich.console import Group
+    from rich.markdown import Markdown
+
+    from ipycachechat.notebook.markdown_source import to_markdown
+
+    told: list[Any] = []
+    for one in shown:
+        if isinstance(one, Text):
+            source = to_markdown(markdown.clean(one.text))
+            told.append(Markdown(source, hyperlinks=False, code_theme="ansi_dark"))
+        elif isinstance(one, Call):
+            told.append(_line(answer.line(one)))
+        else:
+            told.append(_line("[thinking…]"))
+    return Group(*told)
+
+
+def _line(text: str) -> RenderableType:
+    """Text in which nothing is markup."""
+    from rich.text import Text
+
+    return Text(markdown.clean(text), style="dim")
