@@ -6,9 +6,8 @@ from ipycachechat.core.events import Called, Piece, Returned
 from ipycachechat.notebook import blocks
 from ipycachechat.notebook.answer import Call, Segment, Text, Thinking
 
-# A part is worth an output of its own when it is so long, and long for the answer: JupyterLab folds up all outputs
-# after the 50th.
-PART, OF_ALL = 700, 0.07  # characters, of the answer
+# A part is taken when it is so long, and not too short for the answer.
+PART, OF_ALL = 700, 0.015  # characters, of the answer
 
 More = Piece | Called | Returned
 

@@ -11,8 +11,11 @@ from uuid import uuid4
 
 from ipycachechat.core.events import Called, Done, Piece, Progress, Sending
 from ipycachechat.notebook import answer
+from ipycachechat.notebook.answer import Call, Segment
 from ipycachechat.notebook.growing import Growing, More
 
+# Finished parts share an output until they are so long: JupyterLab folds up all outputs after the 50th.
+FULL = 0.08  # of the answer
 # What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a tenth, and more
 # as the answer grows, up to all of it, so that 100 kB take no more than 2 MB. What waits longest is drawn in any
 # case, so that a stalled stream shows all that has come.
@@ -78,6 +81,8 @@ class NotebookScreen:
         self._rest = self.outputs.answer
         """The id of the output that holds what is not finished."""
         self._answer = Growing()
+        self._finished: tuple[str, list[Segment], int] = "", [], 0
+        """The output before it, to which finished parts are still added: its id, what it holds, characters."""
         self._drawn, self._drawn_at = 0, 0.0
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
@@ -123,10 +128,24 @@ class NotebookScreen:
 
     def _frame(self) -> None:
         if self._alone and (finished := self._answer.finished()):
-            self._draw({"text/html": answer.growing_html(finished)})
-            self._rest, self._shown = uuid4().hex, False
+            self._put_by(finished)
         self._drawn, self._drawn_at = self._answer.size, time.monotonic()
         self._draw({"text/html": answer.growing_html(self._answer.rest)})
+
+    def _put_by(self, finished: list[Segment]) -> None:
+        """Draw what is finished above the rest."""
+        from IPython.display import update_display
+
+        name, held, size = self._finished
+        new = sum(len(one.text) for one in finished if not isinstance(one, Call))
+        if name and size < FULL * self._answer.size:
+            shown = {"text/html": answer.growing_html([*held, *finished])}
+            update_display(shown, raw=True, display_id=name)
+        else:  # where the rest stood, which gets a new output below
+            name, held, size = self._rest, [], 0
+            self._draw({"text/html": answer.growing_html(finished)})
+            self._rest, self._shown = uuid4().hex, False
+        self._finished = name, [*held, *finished], size + new
 
     def _together(self) -> None:
         """All in one output again, from now on."""
@@ -135,6 +154,7 @@ class NotebookScreen:
         if self._rest != self.outputs.answer:
             clear_output(wait=True)
             self._answer.all_again()
+            self._finished = "", [], 0
             self.outputs, self._shown = Outputs(), False
             self._rest = self.outputs.answer
         self._alone = False

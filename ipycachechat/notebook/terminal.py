@@ -110,7 +110,7 @@ class RichScreen:
             return
         self._drawn_at = time.monotonic()
         if finished := self._answer.finished():
-            self._console.print(_rendered(finished))
+            self._console.print(_rendered(finished), "")
         self._draw(_rendered(self._answer.rest))
 
     def done(self, done: Done) -> None:

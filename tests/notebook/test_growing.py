@@ -53,9 +53,9 @@ def test_a_long_answer_is_drawn_in_few_parts_and_what_is_redrawn_stays_small() -
     text = "".join(PIECES) * 300
     assert len(text) > 70_000
     taken, growing = grown(text, 40)
-    assert len(taken) < 45
-    assert max(len(texts(one)) for one in taken) < 0.25 * len(text)
-    assert growing.unfinished < 0.2 * len(text)
+    assert len(taken) < 150
+    assert max(len(texts(one)) for one in taken) < 0.05 * len(text)
+    assert growing.unfinished < 0.05 * len(text)
 
 
 def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
@@ -64,7 +64,7 @@ def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
     assert len(taken) > 5
     for finished in taken[1:]:
         text = texts(finished)
-        assert text.startswith("```python\n") and text.endswith("\n```\n")
+        assert text.startswith("```python\n") and text.rstrip().endswith("\n```")
     shown = "".join(texts(finished) for finished in taken) + texts(growing.rest)
     assert [line for line in shown.splitlines() if line.startswith("line")] == code.splitlines()
 
