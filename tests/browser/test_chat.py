@@ -49,7 +49,7 @@ def test_chat_and_badge_live_then_reopened_without_a_kernel(wire: WireServer, tm
         assert numbers(badge.inner_text()) == shown
         assert lab.page.locator("mjx-container").count() == 0  # dollars are no maths
         badge.locator("summary").click()
-        assert "model" in badge.locator("table").inner_text()
+        assert "model" in badge.locator("table").last.inner_text()
         lab.screenshot(tmp_path / "static.png")
         lab.theme("dark")
         lab.screenshot(tmp_path / "dark.png")
