@@ -44,7 +44,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in rows
     )
     top = f"<thead><tr>{head}</tr></thead>" if heads else ""
-    return f'<table style="{_TABLE}">{top}<tbody>{body}</tbody></table>'
+    return f'<table cellpadding="3" style="{_TABLE}">{top}<tbody>{body}</tbody></table>'
 
 
 def shortened(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
