@@ -84,7 +84,7 @@ def boxed(html: str, *, style: bool = True) -> str:
 def body(source: str, *, images: bool = False) -> str:
     """Safe HTML of this markdown, to be put in the box. `images`: whether they are loaded, rather than linked to."""
     source = clean(source)
-    plain = f"<pre>{escape(source)}</pre>"
+    plain = f"<pre>{_kept(escape(source))}</pre>"
     if len(source) > LONGEST or tangled(source):
         return plain
     parser = _parser()
@@ -152,6 +152,8 @@ def _safe_links(state: StateCore) -> None:
         mixed = before is not None and _RIGHT_TO_LEFT.search(block.content)
         if before is not None and mixed:
             before.attrs["dir"] = "auto"
+        if before is not None and before.type in ("td_open", "th_open"):
+            before.attrs.setdefault("style", f"text-align:{_side(before, block.content)}")
         before = block if block.nesting == 1 else None
         if not block.children:
             continue
@@ -181,6 +183,17 @@ def _safe_links(state: StateCore) -> None:
                 token.attrs = {"dir": "ltr"} if mixed and token.type == "code_inline" else {}
             children.append(token)
         block.children = children
+
+
+def _side(cell: Token, text: str) -> str:
+    """Where a cell's text stands if the table does not say: a front end's default is for numbers, at the right.
+
+    A name, since "start" does not get through the sanitiser of an untrusted notebook.
+    """
+    if cell.type == "th_open":
+        return "center"
+    letter = next(filter(str.isalpha, text), "")
+    return "right" if _RIGHT_TO_LEFT.match(letter) else "left"
 
 
 def _link_open(address: str) -> Token:
@@ -243,7 +256,12 @@ def _fence(
 
 
 def _code(html: str) -> str:
-    return f'<div class="highlight" {_BOX}><pre {_INNER}>{html}</pre></div>\n'
+    return f'<div class="highlight" {_BOX}><pre {_INNER}>{_kept(html)}</pre></div>\n'
+
+
+def _kept(html: str) -> str:
+    """The inside of a `<pre>`: a browser drops a newline that comes first."""
+    return "\n" + html if html.startswith("\n") else html
 
 
 def _maths_inline(token: Token) -> str:

@@ -41,11 +41,13 @@ class Reader(HTMLParser):
         self.faults: list[str] = []
         self.text = ""
         self.open: list[str] = []
+        self.begun = False
         self.feed(html)
         self.close()
         self.faults += [f"{tag} left open" for tag in self.open]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.begun = False
         if tag not in TAGS:
             self.faults.append(tag)
         for name, value in attrs:
@@ -62,7 +64,10 @@ class Reader(HTMLParser):
             self.faults.append(f"</{tag}> out of place")
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        # As a browser does: a newline that comes first in a <pre> is none of its text.
+        first = (self.get_starttag_text() or "").startswith("<pre") and self.open[-1:] == ["pre"]
+        self.text += data.removeprefix("\n") if first and not self.begun else data
+        self.begun = True
 
     def handle_comment(self, data: str) -> None:
         self.faults.append("comment")
@@ -107,6 +112,17 @@ def test_the_usual_blocks_are_rendered() -> None:
 
 def test_tables_keep_their_alignment() -> None:
     assert '<td style="text-align:right">1</td>' in body("| a |\n|--:|\n| 1 |")
+
+
+def test_text_in_a_table_stands_where_its_writing_begins() -> None:
+    html = body("| a | b |\n|---|---|\n| 1 | שלום |")
+    assert '<th style="text-align:center">a</th>' in html
+    assert '<td style="text-align:left">1</td>' in html
+    assert '<td dir="auto" style="text-align:right">שלום</td>' in html
+
+
+def test_code_keeps_the_empty_line_that_it_begins_with() -> None:
+    assert Reader(body("```\n\nx\n```")).text == "\nx\n"
 
 
 def test_html_in_text_and_code_is_shown_as_written() -> None:
