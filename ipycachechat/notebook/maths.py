@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_core import StateCore
     from markdown_it.rules_inline import StateInline
 
 # A piece any longer is not maths; it bounds how far an opener that nothing closes is looked after.
@@ -23,7 +24,22 @@ LONGEST = 5_000
 DEEPEST = 40
 
 _BLOCK_END = {"$$": "$$", "\\[": "\\]"}
-_ENVIRONMENT = re.compile(r"\\begin\{((?:equation|align|alignat|gather|multline|flalign|eqnarray)\*?)\}")
+_ENVIRONMENT = re.compile(
+    r"\\begin\{((?:equation|align|alignat|gather|multline|flalign|eqnarray)\*?"
+    r"|[bpvBV]?matrix|cases|array|aligned|gathered|split)\}"
+)
+# "$ x = 1 $" is maths, "$ ls and $ pwd" two commands: there has to be a sign of maths, and no bare word.
+_SIGN = re.compile(r"[\\^=]")
+_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
+# A row of a table, in whatever list or quotation.
+_ROW = re.compile(r"^[ \t>*+\d.)-]*\|.*[$\\].*$", re.MULTILINE)
+# Code, and what could be maths. The bounds keep many openers that nothing closes from taking long.
+_IN_ROW = re.compile(
+    r"(?<!`)(`+)(?!`).{0,200}?(?<!`)\1(?!`)|\$\$[^$]+\$\$|\\\(.{1,200}?\\\)|\\[^(]|\$(?:\\.|[^$\\])+\$"
+)
+_BRACKETED = re.compile(r"\([^()]*\)|\{[^{}]*\}|\[[^\[\]]*\]")
+# Stands for such a bar while tables are cut into cells; Unicode keeps it from ever being a character of a text.
+_PIPE = "\ufdd0"
 # "$5 and 10$" is money: a number, then words, which in maths would be in \text{}.
 _MONEY = re.compile(r"[\d.,]+[kKMB]?[\"'”)]*\s+\(?[^\W\d_]{2,}")
 
@@ -31,8 +47,38 @@ _MONEY = re.compile(r"[\d.,]+[kKMB]?[\"'”)]*\s+\(?[^\W\d_]{2,}")
 def maths_plugin(md: MarkdownIt) -> None:
     """Teach this parser what maths is."""
     md.inline.ruler.before("escape", "maths_inline", _inline)
+    md.core.ruler.before("block", "maths_pipes", _hide_pipes)
+    md.core.ruler.after("block", "maths_pipes_back", _show_pipes)
     stops = ["paragraph", "reference", "blockquote", "list", "footnote_def"]
     md.block.ruler.before("fence", "maths_block", _block, {"alt": stops})
+
+
+def _hide_pipes(state: StateCore) -> None:
+    """In `| $|x|$ |` only the outer bars are the table's."""
+    state.env["pipes"] = _PIPE not in state.src
+    if state.env["pipes"]:
+        state.src = _ROW.sub(lambda row: _IN_ROW.sub(_hidden, row[0]), state.src)
+
+
+def _hidden(piece: re.Match[str]) -> str:
+    """Code as it is, and maths without the bars that are its own."""
+    maths = piece[0]
+    if "|" not in maths or maths.startswith("`"):
+        return maths
+    single = maths.startswith("$") and not maths.startswith("$$")
+    if single and _closed_dollar(piece.string, piece.start(), piece.end()) != piece.end():
+        return maths
+    # "| $HOME | US$ |" are two cells. Maths has its bars within brackets, or in pairs with no gap on either side.
+    outside = _BRACKETED.sub("", maths)
+    if outside.count("|") % 2 or re.search(r"\s\|\s", outside):
+        return maths
+    return maths.replace("|", _PIPE)
+
+
+def _show_pipes(state: StateCore) -> None:
+    if state.env.pop("pipes"):
+        for token in state.tokens:
+            token.content = token.content.replace(_PIPE, "|")
 
 
 def _inline(state: StateInline, silent: bool) -> bool:
@@ -67,12 +113,16 @@ def _closed(src: str, start: int, closer: str, limit: int) -> int:
 def _closed_dollar(src: str, start: int, limit: int) -> int:
     """The end of `$…$`, or 0: like pandoc's rule, so that prices stay text."""
     limit = min(limit, start + LONGEST)
-    if src[start - 1 : start].isdigit() or src[start + 1 : start + 2].isspace():
+    spaced = src[start + 1 : start + 2] == " "
+    if src[start - 1 : start].isdigit() or (src[start + 1 : start + 2].isspace() and not spaced):
         return 0
     end = src.find("$", start + 1, limit)
     while end > 0 and src[end - 1] == "\\":
         end = src.find("$", end + 1, limit)
-    if end < start + 2 or src[end - 1].isspace() or src[end + 1 : end + 2].isdigit():
+    if end < start + 2 or src[end - 1].isspace() != spaced or src[end + 1 : end + 2].isdigit():
+        return 0
+    inside = src[start + 1 : end]
+    if spaced and (_WORD.search(inside) or not _SIGN.search(inside)):
         return 0
     return 0 if _MONEY.match(src, start + 1, end) else end + 1
 
