@@ -15,6 +15,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ipycachechat.notebook.dialect import dialect_plugin
 from ipycachechat.notebook.highlight import STYLE, highlight
 from ipycachechat.notebook.markdown_source import LONGEST, tangled, to_markdown
 from ipycachechat.notebook.maths import maths_plugin, typesettable, undelimited
@@ -115,6 +116,7 @@ def _parser() -> MarkdownIt:
     # "x^[2]" is more often maths without dollars than a footnote.
     footnote_plugin(parser, inline=False)
     maths_plugin(parser)
+    dialect_plugin(parser)
     parser.core.ruler.push("safe_links", _safe_links)
     rules: dict[str, Callable[[Token], str]] = {
         "code_block": lambda token: _code(escape(token.content, quote=False)),

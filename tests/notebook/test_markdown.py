@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -119,6 +120,26 @@ def test_text_in_a_table_stands_where_its_writing_begins() -> None:
     assert '<th style="text-align:center">a</th>' in html
     assert '<td style="text-align:left">1</td>' in html
     assert '<td dir="auto" style="text-align:right">שלום</td>' in html
+
+
+def test_tasks_have_boxes_of_characters() -> None:
+    assert text("- [ ] a\n- [x] `b`\n1. [X] c").split() == ["☐", "a", "☑", "b", "☑", "c"]
+    assert text("[x] a\n- [x]\n- [y] b").split() == ["[x]", "a", "[x]", "[y]", "b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "bold"),
+    [
+        ("**注意：**这里", "注意："),
+        ("は**「引用」**を", "「引用」"),
+        ("**굵은(bold)**입니다", "굵은(bold)"),
+        ("它**(a)**的", "(a)"),
+        ("a**(b)**c", None),
+        ("2 ** 3 ** 4 和 ** 五 **", None),
+    ],
+)
+def test_bold_needs_no_space_where_a_script_has_none(source: str, bold: str | None) -> None:
+    assert re.findall("<strong>(.*)</strong>", body(source)) == ([] if bold is None else [bold])
 
 
 def test_code_keeps_the_empty_line_that_it_begins_with() -> None:
@@ -254,6 +275,33 @@ def test_other_links_are_text_with_the_address(address: str) -> None:
     assert "<a " not in html
     assert "label" in html
     assert address.split("&")[0] in text(f"[label]({address})") or "\\" in address
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("See https://h.org/a_b_c?x=1&y=*2*.", "https://h.org/a_b_c?x=1&y=*2"),
+        ("(http://h/x_(y)), and", "http://h/x_(y)"),
+        ("**https://h/a**", "https://h/a"),
+        ("见https://h/页。谢谢", "https://h/%E9%A1%B5"),
+        ('"HTTPS://h/"', "HTTPS://h/"),
+        ("![https://a.b](x) [see https://a.b](x] https://h", "https://h"),
+        ("[see https://a.b/x](https://c.d)", "https://c.d"),
+    ],
+)
+def test_an_address_in_text_is_a_link(source: str, address: str) -> None:
+    assert unescape(re.findall('<a href="(.*?)"', body(source))[-1]) == address
+    assert body(source).count("<a ") == body(source).count("</a>")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["`https://h/`", "$https://h$", "xhttps://h/", "https://", "https:///x", "http:h", "javascript://h/%0aalert(1)",
+     "ftp://h/", "www.h.org", "a@b.org", "lodash@4.17.21", "https://" + "x" * 3000],
+)  # fmt: skip
+def test_other_text_is_no_link(source: str) -> None:
+    assert "<a " not in body(source)
+    assert text(source).strip() == source.strip("`$") or "$" in source
 
 
 def test_images_are_links_that_say_where_they_lead() -> None:
