@@ -95,9 +95,20 @@ def body(source: str, *, images: bool = False) -> str:
     except RecursionError:
         return plain
     # The last two levels: a list's item is two deep, and dropped text would be hidden text.
-    if any(token.level >= DEEPEST - 2 for token in tokens):
+    if any(token.level >= DEEPEST - 2 for token in tokens) or not _nested(tokens):
         return plain
     return str(parser.renderer.render(tokens, parser.options, env))
+
+
+def _nested(tokens: Sequence[Token]) -> bool:
+    """Whether every tag is closed where it has to be, which a footnote that defines another can undo."""
+    within: list[str] = []
+    for token in tokens:
+        if token.nesting == 1:
+            within.append(token.type.removesuffix("_open"))
+        elif token.nesting == -1 and (not within or within.pop() != token.type.removesuffix("_close")):
+            return False
+    return not within
 
 
 @cache

@@ -251,6 +251,10 @@ def test_footnotes_have_numbers_and_no_ids() -> None:
     assert "x^[2]" in text("x^[2]")
 
 
+def test_a_footnote_that_defines_another_is_shown_as_it_is() -> None:
+    assert body("[^1]: > [^1]: x") == "<pre>[^1]: &gt; [^1]: x</pre>"
+
+
 def test_right_to_left_text_says_so() -> None:
     assert body("שלום עולם") == '<p dir="auto">שלום עולם</p>'
     assert body("שלום `x`") == '<p dir="auto">שלום <code dir="ltr">x</code></p>'
@@ -362,6 +366,7 @@ FRAGMENTS = st.sampled_from(
         "|"
     )
     + ["|", "|--|--|\n", "| a | b |\n"]
+    + ["| $|", "|$ |", "(|)", "https://h/x", "://", "- [x] ", "\ufdd0", "**、", "中"]
 )
 HOSTILE = st.lists(FRAGMENTS | st.text(max_size=3), max_size=40).map("".join)
 
