@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from html import escape
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -42,8 +43,10 @@ _TERMINAL = re.compile(
     "[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)?"
     "|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_LINK = re.compile(r"https?://[^/?#]|mailto:[^/]|#", re.IGNORECASE)
-_WEB = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_LINK = re.compile(
+    r"https?://(?P<host>[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?(?=[/?#]|$)|mailto:[^/]|#.",
+    re.IGNORECASE | re.ASCII,
+)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 # MathJax typesets only what our parser knows to be maths ("$5 and $10" is not), and paint containment keeps
 # it, and piled-up accents, inside of the answer's box. Version 2 (nbconvert) looks for tex2jax_….
@@ -149,9 +152,23 @@ def _parser() -> MarkdownIt:
 def _acceptable(address: str) -> bool:
     """Whether an address may become a link.
 
-    Not a relative one: JupyterLab makes it an address of its own server, with the person's token in it.
+    Not a relative one: JupyterLab makes it an address of its own server, with the person's token in it. It
+    takes "#" alone for relative, too, and what the browser cannot read: "http://[h/", "http://h:99999/".
     """
-    return _LINK.match(address) is not None
+    link = _LINK.match(address)
+    if link is None or link["host"] is None:
+        return link is not None
+    return int(link["port"] or 0) < 65536 and _is_host(link["host"])
+
+
+def _is_host(name: str) -> bool:
+    """Whether browsers can read it: to them, what ends in a number is an IP address or nothing."""
+    numeric = name.startswith("[") or name.rstrip(".").rpartition(".")[2][:1].isdigit()
+    try:
+        ip_address(name.strip("[]")) if numeric else name.encode().decode("idna")
+    except ValueError:
+        return False
+    return True
 
 
 def _safe_links(state: StateCore) -> None:
@@ -185,7 +202,7 @@ def _safe_links(state: StateCore) -> None:
                 alt = _alt(token.children or ())
                 text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
                 where = Token("text", "", 0, content=f" ({_where(address)})")
-                if state.env.get("images") and _WEB.match(address):
+                if state.env.get("images") and address[:4].lower() == "http" and _acceptable(address):
                     children.append(_image(address, alt))
                 elif inside or not _acceptable(address):
                     children += (text, where)

@@ -264,7 +264,11 @@ def test_right_to_left_text_says_so() -> None:
 # Links and images
 
 
-@pytest.mark.parametrize("address", ["http://h/a?b=c&d", "https://h", "mailto:a@b.c", "HTTPS://h", "#there"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://h/a?b=c&d", "https://h", "mailto:a@b.c", "HTTPS://h", "#there",
+     "http://h:8080/", "http://1.2.3.4?x", "http://[::1]:80/", "https://b\u00fccher.de/\u00e4", "http://a_b.c-d.e./"],
+)  # fmt: skip
 def test_links_that_lead_out_are_links(address: str) -> None:
     assert "<a href=" in body(f"[x]({address})")
 
@@ -272,7 +276,9 @@ def test_links_that_lead_out_are_links(address: str) -> None:
 @pytest.mark.parametrize(
     "address",
     ["javascript:x", "JavaScript:x", "java&#x73;cript:x", "data:text/html,x", "vbscript:x", "file:///x", "a/b", "/a", "//h/a",
-     "?q", "blob:x", "view-source:x", "http:/x", "http:x", "https:///x", "mailto://h", "", "\\\\h\\a"],
+     "?q", "blob:x", "view-source:x", "http:/x", "http:x", "https:///x", "mailto://h", "", "#", "\\\\h\\a",
+     "http://[h/", "http://h:99999/", "http://h:x/", "http://1.2.3.999/", "http://0x/", "http://h^/", "https://@/../x", "http://:80/",
+     "http://%5Bh/", "http://[::x]/", "http://u:p@h/", "http://xn--0/"],
 )  # fmt: skip
 def test_other_links_are_text_with_the_address(address: str) -> None:
     html = body(f"[label]({address}) ![label]({address}) <{address}>")
