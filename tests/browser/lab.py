@@ -1,4 +1,4 @@
-"""JupyterLab on the loopback, operated through Chromium, as a person would.
+"""JupyterLab or Notebook 7 on the loopback, operated through Chromium, as a person would.
 
     with Lab(tmp_path) as lab:
         write_notebook(tmp_path / "a.ipynb", ["1 + 1", "print('two')"])
@@ -6,34 +6,29 @@
         lab.run_all()
         assert lab.outputs(0).inner_text() == "2"
 
-The server's settings, data and runtime live in a directory of their own, so a developer's do not matter.
+server.py says what the server is; its settings are not the developer's.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, Playwright, sync_playwright
+from server import APPS, AppName, Server
 
 CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-PROJECT = Path(__file__).parents[2]
+CHROMIUM_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    # What a page asks for elsewhere is noted, but never leaves the machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
 
 
 def write_notebook(path: Path, cells: Sequence[str | tuple[str, Sequence[Mapping[str, Any]]]]) -> Path:
@@ -54,7 +49,7 @@ def write_notebook(path: Path, cells: Sequence[str | tuple[str, Sequence[Mapping
 
 
 class Lab:
-    """One JupyterLab server and one page of Chromium that shows it; a context manager.
+    """One server of JupyterLab (or of Notebook 7) and one page of Chromium that shows it; a context manager.
 
     `directory` holds the notebooks. `env` reaches the kernels: a value of None removes a variable.
     """
@@ -69,6 +64,7 @@ class Lab:
         self,
         directory: Path,
         *,
+        app: AppName = "lab",
         env: Mapping[str, str | None] | None = None,
         theme: Literal["light", "dark"] = "light",
         size: tuple[int, int] = (1200, 900),
@@ -76,18 +72,14 @@ class Lab:
         self.directory = directory
         self.requests = []
         self.errors = []
+        self._server = Server(directory, app, env or {}, theme)
         self._kernel_closed = False
-        self._env = env or {}
-        self._theme = theme
         self._size = size
-        self._token = secrets.token_hex(16)
         self._playwright: Playwright | None = None
-        self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._home = Path(tempfile.mkdtemp(prefix="lab-"))
         try:
-            self._start_server()
+            self._server.start()
             self._start_browser()
         except BaseException:
             self.__exit__(None, None, None)
@@ -100,9 +92,7 @@ class Lab:
         if self._playwright is not None:
             self._browser.close()
             self._playwright.stop()
-        if self._server is not None:
-            _end(self._server)
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._server.end()
 
     # What a person does
 
@@ -111,12 +101,15 @@ class Lab:
 
         A kernel that the notebook already has goes on living, and is used again.
         """
-        self.page.goto(f"{self.origin}/lab?reset&token={self._token}")
+        page = self._server.app.page.format(quote(str(notebook)))
+        self.page.goto(f"{self._server.origin}/{page}?reset&token={self._server.token}")
         self.page.wait_for_function("window.jupyterapp !== undefined")
-        self.page.evaluate("() => window.jupyterapp.restored")
+        self.page.evaluate("promise => window.jupyterapp[promise]", self._server.app.ready)
         self._until_splash_is_gone()
         start = {} if kernel else {"kernelPreference": {"shouldStart": False, "shouldReuse": False}}
-        self.command("docmanager:open", path=str(notebook), factory="Notebook", **start)
+        # Notebook 7 opens a new tab of the browser unless it is told that there is no tab beside which to open.
+        here = {"ref": "_noref"}
+        self.command("docmanager:open", path=str(notebook), factory="Notebook", options=here, **start)
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         self.page.evaluate(
             """async () => {
@@ -125,7 +118,8 @@ class Lab:
               await panel.context.ready;
             }"""
         )
-        self.command("application:toggle-left-area")
+        if self._server.app is APPS["lab"]:
+            self.command("application:toggle-left-area")
         if kernel:
             self._until_kernel("idle")
 
@@ -277,7 +271,7 @@ class Lab:
 
     def foreign_requests(self) -> list[str]:
         """The addresses asked for that are not the server's own."""
-        own = (self.origin, self.origin.replace("http", "ws", 1), "data:", "blob:", "about:")
+        own = (self._server.origin, self._server.origin.replace("http", "ws", 1), "data:", "blob:", "about:")
         return [address for address in self.requests if not address.startswith(own)]
 
     @contextmanager
@@ -319,62 +313,6 @@ class Lab:
             timeout=timeout * 1000,
         )
 
-    def _start_server(self) -> None:
-        settings = self._home / "settings" / "@jupyterlab"
-        _settings(settings / "apputils-extension" / "themes", theme=f"JupyterLab {self._theme.title()}")
-        _settings(
-            settings / "apputils-extension" / "notification",
-            checkForUpdates=False,
-            fetchNews="false",
-            doNotDisturbMode=True,
-        )
-        # Every cell is drawn at once, so that a test sees also what is far below.
-        _settings(settings / "notebook-extension" / "tracker", windowingMode="none")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.origin = f"http://127.0.0.1:{port}"
-        self._log = self._home / "server.log"
-        with self._log.open("wb") as log:
-            self._server = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
-                    *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-                    f"--ServerApp.root_dir={self.directory}",
-                    f"--IdentityProvider.token={self._token}",
-                    "--LabApp.expose_app_in_browser=True",
-                    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-                    "--LabApp.news_url=None",
-                ],
-                cwd=self.directory,
-                env=self._environment(),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        _until_up(f"{self.origin}/api/status?token={self._token}", self._server, self._log)
-
-    def _environment(self) -> dict[str, str]:
-        env = {
-            name: value for name, value in os.environ.items() if not re.match("JUPYTER|IPYTHON|JPY_", name)
-        }
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), env.get("PYTHONPATH")]))
-        env["HOME"] = str(self._home)
-        for name, folder in {
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "runtime",
-            "JUPYTERLAB_SETTINGS_DIR": "settings",
-            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-            "IPYTHONDIR": "ipython",
-        }.items():
-            env[name] = str(self._home / folder)
-        for name, value in self._env.items():
-            env.pop(name, None)
-            if value is not None:
-                env[name] = value
-        return env
-
     def _start_browser(self) -> None:
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
@@ -385,34 +323,8 @@ class Lab:
         self.page.on("pageerror", lambda error: self._note(str(error)))
 
     def _note(self, error: str) -> None:
-        """Keep an error, but for JupyterLab's own when it asks for a kernel that was shut down under it."""
-        if not (self._kernel_closed and error.endswith("of null (reading 'kernel')")):
+        """Keep an error, but for the front ends' own: of a kernel shut down under it, of shortcuts loaded early."""
+        closed = self._kernel_closed and error.endswith("of null (reading 'kernel')")
+        early = self._server.app is APPS["notebook"] and error.endswith("of undefined (reading 'schema')")
+        if not (closed or early):
             self.errors.append(error)
-
-
-def _settings(path: Path, **values: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".jupyterlab-settings").write_text(json.dumps(values))
-
-
-def _until_up(address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-4000:]}")
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end (it takes its kernels along), then see to it."""
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(15)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()

@@ -1,4 +1,4 @@
-"""JupyterLab in Chromium: load, chat twice, read the badge from the page, and again with no kernel."""
+"""JupyterLab and Notebook 7 in Chromium: load, chat twice, read the badge from the page, and again with no kernel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lab import Lab, write_notebook
+from server import APPS, AppName
 from wire import Reply, WireServer
 
 pytestmark = pytest.mark.browser
@@ -23,10 +24,13 @@ def numbers(text: str) -> dict[str, int]:
     return {name: int(number.replace(",", "")) for number, name in found}
 
 
-def test_chat_and_badge_live_then_reopened_without_a_kernel(wire: WireServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("app", APPS)
+def test_chat_and_badge_live_then_reopened_without_a_kernel(
+    wire: WireServer, tmp_path: Path, app: AppName
+) -> None:
     wire.script(Reply("The **first** answer"), Reply("The *second* answer, with `code`"))
     write_notebook(tmp_path / "a.ipynb", CELLS)
-    with Lab(tmp_path, env=wire.env()) as lab:
+    with Lab(tmp_path, app=app, env=wire.env()) as lab:
         lab.open("a.ipynb")
         for cell in (0, 1, 2):
             lab.run_cell(cell)
