@@ -30,7 +30,8 @@ def test_what_a_tool_or_a_thought_says_is_no_markup(hostile: str) -> None:
     assert {*re.findall(r"<\s*/?\s*([a-zA-Z]+)", html)} <= {"div", "details", "summary", "pre"}
     assert not re.search(r"<[^>]*\son\w+\s*=", html)
     markdown = bundle([Thinking(hostile), Call(call, Message("tool", hostile))])["text/markdown"]
-    assert all(line.startswith(">") or not line for line in markdown.splitlines())
+    # Not `splitlines`: no parser of markdown takes U+2028 for the end of a line.
+    assert all(line.startswith(">") or not line for line in markdown.split("\n"))
 
 
 def test_a_turn_in_its_order() -> None:

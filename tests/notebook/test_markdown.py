@@ -277,7 +277,7 @@ def test_links_that_lead_out_are_links(address: str) -> None:
     "address",
     ["javascript:x", "JavaScript:x", "java&#x73;cript:x", "data:text/html,x", "vbscript:x", "file:///x", "a/b", "/a", "//h/a",
      "?q", "blob:x", "view-source:x", "http:/x", "http:x", "https:///x", "mailto://h", "", "#", "\\\\h\\a",
-     "http://[h/", "http://h:99999/", "http://h:x/", "http://1.2.3.999/", "http://0x/", "http://h^/", "https://@/../x", "http://:80/",
+     "http://[h/", "http://h:99999/", "http://h:x/", "http://1.2.3.999/", "http://0x/", "https://@/../x", "http://:80/",
      "http://%5Bh/", "http://[::x]/", "http://u:p@h/", "http://xn--0/"],
 )  # fmt: skip
 def test_other_links_are_text_with_the_address(address: str) -> None:
@@ -285,6 +285,12 @@ def test_other_links_are_text_with_the_address(address: str) -> None:
     assert "<a " not in html
     assert "label" in html
     assert address.split("&")[0] in text(f"[label]({address})") or "\\" in address
+
+
+def test_a_bare_address_ends_before_what_cannot_be_in_one() -> None:
+    html = body("[label](http://h^/) ![label](http://h^/) <http://h^/>")
+    assert re.findall(r'href="([^"]*)"', html) == ["http://h"] * 3
+    assert "[label](" in html
 
 
 @pytest.mark.parametrize(
