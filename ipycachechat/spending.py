@@ -73,18 +73,10 @@ class Spending:
     def _repr_html_(self) -> str:
         if not self.rows:
             return escape(repr(self))
-        sides = ["left" if n < 3 else "right" for n in range(len(HEADS))]
+        from ipycachechat.notebook import grid
 
-        def line(kind: str, cells: Sequence[str]) -> str:
-            style = "white-space:nowrap;text-align"
-            return "".join(
-                f'<{kind} style="{style}:{side}">{escape(cell)}</{kind}>'
-                for side, cell in zip(sides, cells, strict=True)
-            )
-
-        head = line("th", HEADS)
-        lines = [line("td", cells) for cells in self._cells()]
-        body = "".join(f"<tr>{line}</tr>" for line in lines)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        table = f'<div style="overflow-x:auto">{table}</div>'
-        return f'<div class="mathjax_ignore tex2jax_ignore">{table}<div>{escape(self._end)}</div></div>'
+        return grid.box(
+            "spending",
+            grid.table(HEADS, list(self._cells()), name="Paid, by day, notebook and model"),
+            grid.line(self._end),
+        )

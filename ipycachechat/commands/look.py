@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipycachechat.commands.words import chosen, say, turns, wrong
+from ipycachechat.commands.words import chosen, say, show, turns, wrong
 from ipycachechat.core.errors import ChatError
 from ipycachechat.core.words import totals
 from ipycachechat.notebook import tables
@@ -54,8 +54,11 @@ def history(magics: ChatMagics, _: str) -> None:
 
 def plan(magics: ChatMagics, text: str) -> None:
     """What this prompt, else the next one, will read, write and cost."""
+    from ipycachechat.notebook import displays
+
     session, ask = magics.session, magics.next(magics.filled(text))
-    say(tables.plan(session.wait(lambda tell: session.dialogue.plan(ask, tell))))
+    forecast = session.wait(lambda tell: session.dialogue.plan(ask, tell))
+    show(magics, tables.plan(forecast), displays.plan(forecast))
 
 
 def why(magics: ChatMagics, which: str) -> None:
@@ -65,7 +68,9 @@ def why(magics: ChatMagics, which: str) -> None:
     done = dialogue.answer(number)
     if done is None and dialogue.history.now.turns:
         return say("that turn was answered in an earlier kernel: what was expected of it is not kept")
-    say(tables.why(done))
+    from ipycachechat.notebook import displays
+
+    show(magics, tables.why(done), displays.why(done))
 
 
 def usage(magics: ChatMagics, which: str) -> Spending | None:

@@ -6,18 +6,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ipycachechat.core.errors import BadInput
+from ipycachechat.notebook import front
 from ipycachechat.notebook.words import short
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
 
-__all__ = ["chosen", "file", "say", "short", "turns", "unquoted", "wrong"]
+__all__ = ["chosen", "file", "say", "short", "show", "turns", "unquoted", "wrong"]
 
 
 def say(*lines: object) -> None:
     """Print; a notebook shows it below the cell, a terminal below the line."""
     for line in lines:
         print(line)  # noqa: T201
+
+
+def show(magics: ChatMagics, text: str, html: str) -> None:
+    """A display, with the same as plain text beside it; in a terminal that text."""
+    if not front.draws(magics.shell):
+        return say(text)
+    from IPython.display import display
+
+    display({"text/html": html, "text/plain": text}, raw=True)
 
 
 def wrong(what: str, todo: str = "") -> NoReturn:

@@ -27,7 +27,7 @@ def to_html(turn: Turn, done: Done, told: Sequence[tuple[str, str]]) -> str:
     rows += _times(done.timing)
     rows += [("request", done.request_id)] if done.request_id else []
     bill = "" if turn.replayed else table(("tokens", "expected", "billed"), _held(turn, done.expected))
-    prefix = table(tables.PREFIX, shortened([tables.row(one) for one in done.rows])) if done.rows else ""
+    prefix = table(tables.PREFIX, shortened(tables.prefix(done.rows))) if done.rows else ""
     return bill + prefix + table((), rows)
 
 

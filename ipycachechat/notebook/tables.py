@@ -20,12 +20,24 @@ NOBODY_KNOWS = (
 )
 PREFIX = ("block", "cell", "tokens", "checkpoint", "warm until")
 """What is told of each block."""
+COUNTS = ("", "read", "written", "fresh", "input")
+"""What is told of an expectation and of a bill."""
+NOTHING_ASKED = "nothing has been asked yet"
+BRANCHES = ("branch", "turns", "forked from", "after turn", "")
 ABOUT = 60
 """Characters of a text that are shown around a difference."""
 
 
 def plan(forecast: Forecast) -> str:
     """What the next request will do, and the prefix behind it."""
+    lines = sentences(forecast)
+    if forecast.rows:
+        lines += ["", *columns(PREFIX, prefix(condensed(forecast.rows)))]
+    return "\n".join(lines)
+
+
+def sentences(forecast: Forecast) -> list[str]:
+    """What the next request will read, write and cost, and why less is read than could be."""
     expected = forecast.expected
     sure = "" if expected.exact else "≈"
     lines = [
@@ -39,12 +51,7 @@ def plan(forecast: Forecast) -> str:
     ]
     if forecast.reason is not None and forecast.reason.cause is not Cause.SILENT:
         lines.append(forecast.reason.told("would be paid"))
-    if forecast.rows:
-        lines += [
-            "",
-            *columns(PREFIX, map(row, condensed(forecast.rows))),
-        ]
-    return "\n".join(lines)
+    return lines
 
 
 def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
@@ -73,22 +80,28 @@ def kept(refreshed: int, until: float, ended: str) -> str:
 def why(done: Done | None) -> str:
     """What the last request was expected to be billed, what it was billed, and the reason of the difference."""
     if done is None or done.turn is None:
-        return "nothing has been asked yet"
-    lines = [f"turn {done.number}, {done.turn.model}"]
-    heads = ("", "read", "written", "fresh", "input")
-    table = [_counts("billed", done.turn.usage)]
-    if done.expected is not None:
-        table.insert(0, _counts("expected", done.expected))
-    lines += columns(heads, table)
-    reason = done.reason
-    if reason is None:
-        known = done.turn.usage.read is not None and done.promised
-        end = "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
-        return "\n".join([*lines, end])
-    lines.append(reason.sentence)
-    lines += _difference(reason)
-    lines.append(ADVICE[reason.cause])
-    return "\n".join(lines)
+        return NOTHING_ASKED
+    lines = [f"turn {done.number}, {done.turn.model}", *columns(COUNTS, counts(done.turn, done.expected))]
+    return "\n".join([*lines, verdict(done), *difference(done.reason), *advice(done.reason)])
+
+
+def counts(turn: Turn, expected: Outcome | None) -> list[tuple[str, ...]]:
+    """What was expected of a turn, if that is known, and what was billed."""
+    billed = _counts("billed", turn.usage)
+    return [billed] if expected is None else [_counts("expected", expected), billed]
+
+
+def verdict(done: Done) -> str:
+    """Why less was read than could have been, or that nothing was missed, in a sentence."""
+    if done.reason is not None:
+        return done.reason.sentence
+    known = done.turn is not None and done.turn.usage.read is not None and done.promised
+    return "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
+
+
+def advice(reason: Reason | None) -> list[str]:
+    """What can be done about it."""
+    return [ADVICE[reason.cause]] if reason else []
 
 
 def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
@@ -112,11 +125,15 @@ def _written(used: Usage) -> str:
     return count(used.written) if used.bills_writes else "-"
 
 
-def row(one: Row) -> tuple[str, ...]:
-    """What is told of a block, or of several together."""
-    until = clock(one.warm_until) if one.warm_until is not None else ""
-    cell = f"{one.cells} cells" if one.cells > 1 else one.cell[:8]
-    return one.label, cell, _n(one.tokens, one.exact), _lifetime(one.checkpoint), until
+def prefix(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The blocks of a request, as PREFIX names what is told of each."""
+    return [_row(row) for row in rows]
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    until = clock(row.warm_until) if row.warm_until is not None else ""
+    cell = f"{row.cells} cells" if row.cells > 1 else row.cell[:8]
+    return row.label, cell, _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
 
 
 def _n(tokens: int, exact: bool = False) -> str:
@@ -144,9 +161,9 @@ def _counts(name: str, what: Outcome | Usage) -> tuple[str, ...]:
     )
 
 
-def _difference(reason: Reason) -> list[str]:
-    """Where two versions of a block part."""
-    if not reason.was and not reason.now:
+def difference(reason: Reason | None) -> list[str]:
+    """Where two versions of a block part: a line that says where, and one for each; none where nothing is known."""
+    if reason is None or (not reason.was and not reason.now):
         return []
     pairs = zip(reason.was, reason.now, strict=False)
     at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(reason.was), len(reason.now)))
@@ -180,6 +197,22 @@ def branches(history: History) -> list[str]:
 
     add("", "")
     return lines
+
+
+def forks(history: History) -> list[tuple[str, ...]]:
+    """The branches, each after the one that it was forked from, as BRANCHES names what is told of each."""
+    found: list[tuple[str, ...]] = []
+
+    def add(parent: str) -> None:
+        for branch in (one for one in history.branches if one.parent == parent):
+            turns = f"{len(history.at(branch).turns)}"
+            since = f"{len(history.versions[branch.since].conversation.turns)}" if parent else ""
+            here = "← here" if branch.name == history.current else ""
+            found.append((branch.name, turns, parent, since, here))
+            add(branch.name)
+
+    add("")
+    return found
 
 
 def changes(before: Conversation, after: Conversation) -> list[str]:

@@ -26,11 +26,11 @@ def kernel(wire: WireServer) -> Iterator[Kernel]:
 def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(
     wire: WireServer, kernel: Kernel
 ) -> None:
-    assert kernel.run("%chat why").printed == "nothing has been asked yet\n"
-    assert "tokens in" in kernel.run("%chat plan").printed
+    assert kernel.run("%chat why").text == "nothing has been asked yet"
+    assert "tokens in" in kernel.run("%chat plan").text
     kernel.run(f"%%chat\n{words(3000)}", cell="document")
     asked = len(wire.requests)
-    plan = kernel.run("%chat plan and what else").printed
+    plan = kernel.run("%chat plan and what else").text
     assert len(wire.requests) == asked
     assert "3,000 read" in plan
     assert "with no cache ≈$0.0" in plan
@@ -43,23 +43,23 @@ def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(
 
 def test_why_tells_the_cell_and_where_the_texts_part(wire: WireServer, kernel: Kernel) -> None:
     assert kernel.run(f"%%chat\n{words(2000)}", cell="a").error == ""
-    why = kernel.run("%chat why").printed
+    why = kernel.run("%chat why").text
     assert "first request" in why
     kernel.run(f"%%chat\n{words(2000, 'more')}", cell="b")
-    assert "nothing was missed" in kernel.run("%chat why").printed
+    assert "nothing was missed" in kernel.run("%chat why").text
     wire.script(Reply("No."))
     kernel.run(f"%%chat\n{words(2000)} changed", cell="a")
     badge = kernel.run("%%chat\nand?", cell="c").badge
     assert "turn 1 was edited" in badge and "2,00" in badge
-    why = kernel.run("%chat why").printed
+    why = kernel.run("%chat why").text
     assert "expected" in why and "billed" in why
     assert "cell a, first difference at character 10,000" in why
     assert "changed" in why
     assert "What to do" in why
-    of_two = kernel.run("%chat why 2").printed
+    of_two = kernel.run("%chat why 2").text
     assert of_two.startswith("turn 2, ") and "nothing was missed" in of_two
     kernel.run("%reload_ext ipycachechat")
-    assert kernel.run("%chat why 2").printed == of_two
+    assert kernel.run("%chat why 2").text == of_two
     assert "turns 1 to 3" in kernel.run("%chat why 9").error
 
 
@@ -111,13 +111,13 @@ def test_a_prefix_that_lives_long_enough_is_not_kept_warm_besides(wire: WireServ
     "question", ["%chat plan What is it?", "# later\n%chat plan and what is x?\n%chat ttl"]
 )
 def test_a_question_mark_is_part_of_the_question(kernel: Kernel, question: str) -> None:
-    printed = kernel.run(question).printed
-    assert "tokens in" in printed and "not found" not in printed
+    told = kernel.run(question).text
+    assert "tokens in" in told and "not found" not in told
 
 
 @pytest.mark.parametrize("line", ["%chat?", "%chat plan?", "x = 1\nx?", "%%capture\n%chat plan why?"])
 def test_and_still_asks_for_help_where_it_is_meant_to(kernel: Kernel, line: str) -> None:
-    assert "tokens in" not in kernel.run(line).printed
+    assert "tokens in" not in kernel.run(line).text
 
 
 def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: Kernel) -> None:
