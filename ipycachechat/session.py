@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ipycachechat.core.events import Done, Event
     from ipycachechat.dialogue import Dialogue
     from ipycachechat.model.loop import BackgroundLoop
+    from ipycachechat.notebook.inspecting import Inspector
     from ipycachechat.notebook.saved import Saved
     from ipycachechat.notebook.screen import Outputs, Screen
     from ipycachechat.presence import Presence
@@ -54,6 +55,7 @@ class Session:
         self._started = 0.0
         """When the last cell did."""
         self._badges = LiveBadges()
+        self._inspector: Inspector | None = None
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), _warm_up)
         self._events: list[tuple[str, Callable[..., None]]] = [
@@ -101,6 +103,20 @@ class Session:
         return self._loop
 
     @property
+    def inspector(self) -> Inspector:
+        """What `%chat usage` shows, drawn anew after every cell that has changed it."""
+        if self._inspector is None:
+            from ipycachechat.notebook.inspecting import Inspector
+            from ipycachechat.standing import standing
+
+            self._inspector = Inspector(lambda: standing(self.dialogue), lambda: self.now)
+            events = [("pre_run_cell", self._inspector.freeze), ("post_run_cell", self._inspector.redraw)]
+            for name, callback in events:
+                self.shell.events.register(name, callback)
+            self._events += events
+        return self._inspector
+
+    @property
     def now(self) -> float:
         """Seconds of the clock by which the cache's lifetimes run."""
         return self.dialogue.engine.clock()
@@ -133,6 +149,8 @@ class Session:
             self.tell_problem()
         if done.turn is not None and screen.outputs is not None:
             self._outputs[done.turn.cell, done.turn.at] = screen.outputs
+        if self._inspector is not None:  # here already, since one cell may ask many times
+            self._inspector.redraw()
         return done
 
     def knows_outputs(self, turn: Turn) -> bool:
@@ -237,6 +255,8 @@ class Session:
     def _at_exit(self) -> None:
         self._idle.stop()
         self._badges.freeze()
+        if self._inspector is not None:
+            self._inspector.freeze()
         if self._loop is not None and self._loop.running:
             self._loop.submit(self.dialogue.stop()).result(timeout=10)
             self._loop.stop()

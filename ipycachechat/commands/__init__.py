@@ -26,7 +26,8 @@ HELP = """\
 %chat history          the turns: cell, state, tokens, cost, warm or not; a click unfolds one
 %chat plan [TEXT]      what this prompt (else: the next one) will read, write and cost, and the prefix behind it
 %chat why [N]          what turn N (else: the last) was expected to read, what it did read, and why less
-%chat usage [--all]    what this kernel was billed; --all: by notebook, model and day, over all kernels
+%chat usage [--all]    the inspector: tokens and cost of every turn, what is warm, each turn's prefix; kept up to date;
+                       --all: what was billed by notebook, model and day, over all kernels
 
 %chat undo             back to before the last change
 %chat redo             forward to what was undone last

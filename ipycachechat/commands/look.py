@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ipycachechat.commands.words import chosen, say, show, turns, wrong
 from ipycachechat.core.errors import ChatError
 from ipycachechat.core.words import totals
-from ipycachechat.notebook import tables
+from ipycachechat.notebook import front, tables
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
@@ -74,11 +74,14 @@ def why(magics: ChatMagics, which: str) -> None:
 
 
 def usage(magics: ChatMagics, which: str) -> Spending | None:
-    """What this kernel was billed; with `--all` all kernels, by notebook, model and day."""
+    """The inspector: what each turn and this kernel was billed; `--all`: all kernels, by notebook, model and day."""
     if which not in ("", "--all"):
         wrong(f"%chat usage {which}: there is only --all")
     if not which:
-        say(*totals(magics.session.dialogue.ledger))
+        if front.draws(magics.shell):
+            magics.session.inspector.show(live=front.somebody_is_there(magics.shell))
+        else:
+            say(*totals(magics.session.dialogue.ledger))
         return None
     from ipycachechat.spending import Spending
 

@@ -205,7 +205,7 @@ def test_recorded_replies_make_a_run_all_free_also_with_no_key(wire: WireServer,
         assert [ran.answer for ran in fresh] == [ran.answer for ran in first]
         error = kernel.run("%%chat\nSomething else", "cell 9").error
         assert "holds no reply to this request" in error and len(error.splitlines()) == 2
-        assert kernel.run("%chat usage").printed.startswith("0 tokens in")
+        assert kernel.run("%chat usage").text.startswith("0 tokens in")
     assert len(wire.requests) == sent
     text = replies.read_text()
     assert key and key not in text and wire.url not in text

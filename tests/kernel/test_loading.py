@@ -22,7 +22,7 @@ def state():
     children = [child.name() for child in psutil.Process().children()]
     gc.collect()
     # What is registered with atexit, or waits in a loop, would keep these.
-    ours = ("Session", "ChatMagics", "LiveBadges", "IdleWork", "BackgroundLoop")
+    ours = ("Session", "ChatMagics", "LiveBadges", "Inspector", "IdleWork", "BackgroundLoop")
     alive = [type(o).__name__ for o in gc.get_objects() if type(o).__name__ in ours]
     registry = sorted(shell.magics_manager.registry)
     registry += [str(one) for one in shell.input_transformers_cleanup]
@@ -81,6 +81,7 @@ def test_unloading_leaves_nothing(wire: WireServer) -> None:
         for _ in range(3):
             kernel.run("%load_ext ipycachechat")
             assert kernel.run("%%chat\nhello").answer
+            assert kernel.run("%chat usage").outputs
             kernel.run("%unload_ext ipycachechat")
             after = kernel.value("state()")
             assert after == before

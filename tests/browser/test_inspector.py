@@ -1,0 +1,106 @@
+"""The inspector in JupyterLab: picked by keyboard, live while chats run, lasting without a kernel, for everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from axe import violations
+from html_tables import Html
+from lab import Lab, write_notebook
+from wire import Reply, WireServer, words
+
+pytestmark = pytest.mark.browser
+CELLS = [
+    "%load_ext ipycachechat",
+    f"%%chat\n{words(3000)}",
+    "%%chat\nAnd?",
+    "%%chat\nWhy?",
+    "%chat usage",
+    "%%chat\nHow?",
+    "%chat plan",
+    "%chat why",
+]
+INSPECTOR, PICKED = ".ipycachechat-inspector", ".ipycachechat-turn"
+
+
+def rows(lab: Lab, cell: int = 4) -> list[dict[str, str]]:
+    """Those of the turns, as they are on the page."""
+    return Html(lab.outputs(cell).locator(INSPECTOR).inner_html()).table("turn", "read", "cost so far")
+
+
+def grave(lab: Lab, *selectors: str) -> list[str]:
+    return [found for selector in selectors for found in violations(lab.page, selector)]
+
+
+def test_the_inspector_is_picked_from_redrawn_and_lasts(wire: WireServer, tmp_path: Path) -> None:
+    wire.always = Reply("Yes.")
+    write_notebook(tmp_path / "a.ipynb", CELLS)
+    with Lab(tmp_path, env=wire.env()) as lab:
+        lab.open("a.ipynb")
+        for cell in range(5):
+            lab.run_cell(cell)
+        output = lab.outputs(4)
+        assert output.locator(f".jupyter-widgets {INSPECTOR}").count() == 1
+        assert [row["turn"] for row in rows(lab)] == ["1", "2", "3", "all"]
+        assert output.locator(PICKED).inner_text().startswith("turn 3: Why?")
+        assert grave(lab, ".jp-Cell-outputArea .jupyter-widgets:has(.ipycachechat-inspector)") == []
+        lab.screenshot(tmp_path / "widget.png", 4)
+
+        output.get_by_label("Turn").focus()
+        lab.page.keyboard.press("ArrowDown")
+        output.locator(PICKED).get_by_text("turn 2: And?").wait_for()
+        assert lab.page.evaluate("() => document.activeElement.tagName") == "INPUT"
+        prefix = Html(output.locator(PICKED).inner_html()).table("block", "checkpoint")
+        assert prefix[-1]["block"] == "turn 2: prompt" and prefix[-1]["cell"] == "cell-2"
+        lab.theme("dark")
+        assert grave(lab, ".jp-Cell-outputArea .jupyter-widgets:has(.ipycachechat-inspector)") == []
+        lab.screenshot(tmp_path / "dark.png", 4)
+
+        lab.run_cell(5)
+        assert output.locator(".jupyter-widgets").count() == 0
+        shown = rows(lab)
+        assert [row["turn"] for row in shown] == ["1", "2", "3", "4", "all"]
+        bill = wire.requests[-1].bill
+        assert bill is not None and shown[3]["read"] == f"{bill.read:,}"
+        opened = output.locator(f"{INSPECTOR} > details[open] > summary")
+        assert opened.all_inner_texts() == ["turn 2: And?"]  # what was picked stays open
+        summary = output.get_by_text("turn 4: How?")
+        summary.focus()
+        lab.page.keyboard.press("Enter")
+        assert opened.all_inner_texts() == ["turn 2: And?", "turn 4: How?"]
+        for cell in (6, 7):
+            lab.run_cell(cell)
+        displays = (INSPECTOR, ".ipycachechat-plan", ".ipycachechat-why")
+        assert grave(lab, *displays) == []
+        lab.theme("light")
+        assert grave(lab, *displays) == []
+        lab.page.set_viewport_size({"width": 600, "height": 900})
+        assert grave(lab, *displays) == []
+        assert output.locator(INSPECTOR).evaluate("node => node.scrollWidth <= node.clientWidth")
+        lab.screenshot(tmp_path / "narrow.png", 4)
+        lab.page.set_viewport_size({"width": 1200, "height": 900})
+
+        lab.run_cell(4)  # a widget again, and the kernel ends while it is one
+        output.locator(f".jupyter-widgets {INSPECTOR}").wait_for()
+        lab.close_kernel()
+        output.locator(".jupyter-widgets").wait_for(state="detached")
+        lab.save()
+        lab.reopen(kernel=False)
+        assert "model not found" not in lab.page.inner_text(".jp-Notebook")
+        assert rows(lab) == shown
+        assert lab.page.locator("mjx-container").count() == 0  # dollars are no maths
+        assert lab.errors == []
+
+
+@pytest.mark.parametrize("above", [0, 60])
+def test_axe_sees_what_is_wrong(tmp_path: Path, above: int) -> None:
+    """The control: letters that nobody can read, far down the page too, and a part that only a mouse scrolls."""
+    wide = f'<div style="width:5em;overflow-x:auto"><pre style="width:50em">{"wide " * 20}</pre></div>'
+    bad = f'<div class="bad"><p style="color:#eee;background:#fff">pale letters</p>{wide}</div>'
+    html = f"<div>{'<p>good</p>' * above}</div>{bad}"
+    write_notebook(tmp_path / "a.ipynb", [("1", [{"text/html": html, "text/plain": ""}])])
+    with Lab(tmp_path) as lab:
+        lab.open("a.ipynb", kernel=False)
+        found = " ".join(violations(lab.page, ".bad"))
+        assert "color-contrast (serious)" in found and "scrollable-region-focusable (serious)" in found
