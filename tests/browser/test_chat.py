@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from axe import violations
 from lab import Lab, write_notebook
 from server import APPS, AppName
 from wire import Reply, WireServer
@@ -80,3 +81,29 @@ def test_badge_of_the_last_cell_stays_when_the_kernel_ends_at_once(wire: WireSer
         lab.reopen(kernel=False)
         assert "model not found" not in lab.page.inner_text(".jp-Notebook")
         assert "anthropic/claude-sonnet-5" in lab.outputs(1).locator(".ipycachechat-badge").inner_text()
+
+
+def test_everybody_can_use_the_badge(wire: WireServer, tmp_path: Path) -> None:
+    wire.script(Reply("Read it."), Reply("Look:\n\n```python\nx = 1\n```", thinking="Hm."))
+    write_notebook(tmp_path / "a.ipynb", [*CELLS[:2], "%%chat --think low\nAnd?", "1 + 1"])
+    with Lab(tmp_path, env=wire.env()) as lab:
+        lab.open("a.ipynb")
+        for cell in range(3):
+            lab.run_cell(cell)
+        badges, badge = ".ipycachechat-badge", lab.outputs(2).locator(".ipycachechat-badge")
+        for static in (False, True):
+            if static:
+                lab.run_cell(3)
+            badge.locator("summary").focus()
+            lab.page.keyboard.press("Enter")
+            assert badge.get_by_text("checkpoint").is_visible()
+            for theme in ("light", "dark"):
+                lab.theme(theme)  # type: ignore[arg-type]
+                assert violations(lab.page, badges) == []
+                assert violations(lab.page, f".jp-Cell:nth-of-type(3) {badges}") == []
+            lab.page.set_viewport_size({"width": 560, "height": 900})
+            assert violations(lab.page, badges) == []
+            assert badge.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
+            lab.page.set_viewport_size({"width": 1200, "height": 900})
+            lab.theme("light")
+            lab.screenshot(tmp_path / f"badge-{static}.png", 2)
