@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 MILLION = 1_000_000
+AT_ONCE = 0.1
+"""Seconds in which an answer comes that has no speed: what was sent in one piece, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ class Timing:
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second; None where that is unknown."""
-        return self.tokens / self.writing if self.tokens and self.writing > 0 else None
+        """Tokens a second; None where that is unknown, or all came at once."""
+        return self.tokens / self.writing if self.tokens and self.writing >= AT_ONCE else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,5 +75,5 @@ def _held(turn: Turn, expected: Outcome | None) -> list[tuple[str, str, str]]:
 def _times(timing: Timing | None) -> list[tuple[str, str]]:
     if timing is None:
         return []
-    rate = "unknown" if timing.rate is None else f"{timing.rate:,.0f} tokens a second"
-    return [("first token", f"after {timing.first:.2f} s"), ("then", rate)]
+    rate = "" if timing.rate is None else f"{timing.rate:,.0f} tokens a second"
+    return [("first token", f"after {timing.first:.2f} s"), *([("then", rate)] if rate else [])]

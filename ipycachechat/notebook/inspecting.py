@@ -4,8 +4,8 @@ A widget that is saved shows "model not found" without its kernel, whatever else
 saved and closed at any moment. So the widget is there only where somebody is about to use it: it is replaced by the
 static inspector, in which each turn unfolds by itself, with the pick open, once the next cell starts, a minute after
 the last pick, and when the kernel ends or the extension goes. From then on the output is HTML, still the newest state
-after every chat. What can be left behind is a notebook that was saved in that minute and never again: the page was
-closed with the widget on it, or the kernel was killed (-9).
+after every chat. What can be left behind is a notebook that was saved in that minute and never again, since the page
+was closed or the kernel killed (-9); and a page that was loaded anew in it, which no longer knows the output.
 
 Of several inspectors the newest is redrawn; an earlier one stays as it is.
 """

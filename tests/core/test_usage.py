@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Ledger, Price, Rates, Usage, cost
+from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Ledger, Price, Rates, Timing, Usage, cost
 
 SONNET = Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6))
 tokens = st.integers(0, 10**6)
@@ -98,3 +98,15 @@ def test_a_ledger_is_the_sum_of_its_bills(requests: list[Usage]) -> None:
 def test_a_ledger_counts_what_it_does_not_know() -> None:
     ledger = Ledger().add(NOTHING_REPORTED, Cost()).add(Usage(5, 0, 0, 0, 5), Cost(1.0, 0.0))
     assert (ledger.unknown_tokens, ledger.unknown_cost, ledger.paid) == (1, 1, 1.0)
+
+
+def test_a_speed_is_known_only_if_tokens_and_time_are() -> None:
+    assert Timing(0.5, 2.0, 100).rate == 50
+    assert (Timing(0.5, 2.0, 100) + Timing(9.0, 3.0, 50)) == Timing(0.5, 5.0, 150)
+    for timing in (
+        Timing(0.5, 2.0, None),
+        Timing(0.5, 0.0, 100),
+        Timing(0.5, 0.01, 100),
+        Timing(1, 2, 3) + Timing(1, 2, None),
+    ):
+        assert timing.rate is None

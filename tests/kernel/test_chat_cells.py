@@ -287,7 +287,7 @@ def test_images_are_loaded_only_where_that_is_set(kernel: Kernel, wire: WireServ
 
 
 def test_the_badge_opens_to_the_bill_the_times_and_the_prefix(kernel: Kernel, wire: WireServer) -> None:
-    wire.script(*[Reply(("Hello ", "there"), chunk_delay=0.05)] * 2)
+    wire.script(*[Reply(("Hello ", "there ", "you"), chunk_delay=0.1)] * 2)
     kernel.run("%%chat\n" + "a long document, line by line\n" * 400)
     ran = kernel.run("%%chat\nAnd?")
     bill = wire.requests[-1].bill
