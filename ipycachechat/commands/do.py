@@ -50,8 +50,9 @@ def insert(magics: ChatMagics, which: str) -> None:
     """Put a block of the last answer's Python code in a new cell below."""
     dialogue = magics.session.dialogue
     done, turns = dialogue.answer(), dialogue.history.now.turns
-    turn = done.turn if done and done.turn else turns[-1] if turns else None
-    found = answer.python(answer.segments(turn.replies)) if turn else []
+    told = done.turn.replies if done and done.turn else ()
+    replies = next((one.replies for one in turns if one.replies is told), turns[-1].replies if turns else ())
+    found = answer.python(answer.segments(replies))
     if not found:
         wrong(f"%chat insert {which}: the last answer has no Python code")
     if not (which or "1").isdecimal() or not 1 <= int(which or 1) <= len(found):

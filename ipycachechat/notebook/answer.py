@@ -92,7 +92,7 @@ def _offer(count: int) -> str:
     if not count:
         return ""
     which = "%chat insert" if count == 1 else f"%chat insert 1 … {count}"
-    return f"<div {_OFFER}>{which}: the Python code in a new cell</div>"
+    return f"<div {_OFFER}>{which}: this Python code in a new cell, while it is the last answer</div>"
 
 
 def growing_html(shown: Sequence[Segment]) -> str:

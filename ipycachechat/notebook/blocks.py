@@ -33,6 +33,7 @@ def cut(source: str, least: int) -> Cut | None:
     """The last place before which at least so many characters are finished, if there is one."""
     if len(source) < least or len(source) > LONGEST or tangled(source):
         return None
+    source = _with_plain_ends(source)
     blocks, starts = _blocks(source)
     if not blocks:
         return None
@@ -49,6 +50,7 @@ def shown(source: str) -> str:
     """A growing text as it is drawn: maths that has not come to its end is shown as the code that it is."""
     if not any(sign in source for sign in _MATHS) or len(source) > LONGEST or tangled(source):
         return source
+    source = _with_plain_ends(source)
     blocks, starts = _blocks(source)
     if not blocks or blocks[-1].type != "paragraph_open":
         return source
@@ -66,9 +68,13 @@ def python(source: str) -> list[str]:
 
 
 def _inside(source: str, fence: Token, starts: list[int]) -> Cut | None:
-    """Before the last line of a fence, which may be half there, or its end."""
-    opening = _line(fence)
-    line = source.count("\n")
+    """Before the last line of a fence, which may be half there, or its end; behind a fence that has its end."""
+    opening, line = _line(fence), source.count("\n")
+    assert fence.map is not None
+    end = fence.map[1]
+    lines = fence.content.count("\n") + (bool(fence.content) and not fence.content.endswith("\n"))
+    if end - opening - 1 > lines:
+        return Cut(starts[end]) if end < len(starts) else None
     if line <= opening + 1 or starts[opening] != source.find(fence.markup, starts[opening]):
         return None
     return Cut(starts[line], f"{fence.markup}\n", f"{fence.markup}{fence.info}\n")
@@ -82,6 +88,11 @@ def _between_items(source: str, block: Token, starts: list[int]) -> Cut | None:
     items = [one for one in tokens if one.type == "list_item_open" and one.level == 1]
     begin = starts[_line(items[-1])]
     return Cut(begin) if begin > starts[_line(block)] else None
+
+
+def _with_plain_ends(source: str) -> str:
+    """With line feeds alone, as the parser sees it, and of the same length."""
+    return source.replace("\r\n", " \n").replace("\r", "\n") if "\r" in source else source
 
 
 def _blocks(source: str) -> tuple[list[Token], list[int]]:

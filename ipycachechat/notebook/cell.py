@@ -35,13 +35,17 @@ def run(start: Start, screen: Screen) -> Done:
         if future is not None:
             future.cancel()
             done = _last(events)
-        screen.done(done)
+        _show(screen, done)
         kept = "What arrived is kept, marked." if done.turn else "The conversation is as it was."
         raise Interrupted("Stopped.", f"{kept} Run the cell again to ask again.") from None
     except BaseException:
-        if future is not None:
+        if future is not None:  # a mistake in drawing costs no answer that was paid for
             future.cancel()
+            with suppress(Exception):
+                screen.done(_last(events))
         raise
+    finally:
+        screen.close()
     if done.error is not None:
         raise done.error from None
     return future.result()  # which raises what no event tells: a mistake of ours
@@ -68,6 +72,16 @@ def wait(start: Callable[[Callable[[Event], None]], Future[T]], screen: Screen) 
         raise Interrupted("Stopped.", "The conversation is as it was.") from None
     finally:
         screen.done(Done(None))
+        screen.close()
+
+
+def _show(screen: Screen, done: Done) -> None:
+    """The end of what was stopped, however often stop is pressed."""
+    while True:
+        try:
+            return screen.done(done)
+        except KeyboardInterrupt:
+            continue
 
 
 def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Screen) -> Done:
@@ -88,6 +102,7 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
             continue
         match event:
             case Do(work):
+                screen.aside()
                 work()
             case Piece() | Called() | Returned():
                 if not isinstance(event, Piece) or event.text or event.thought or event.last:

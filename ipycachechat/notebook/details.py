@@ -13,10 +13,13 @@ from ipycachechat.core.conversation import Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.usage import Timing
 from ipycachechat.core.words import count
-from ipycachechat.notebook import tables
+from ipycachechat.notebook import markdown, tables
+from ipycachechat.notebook.words import short
 
 _TABLE = "font-size:1em;text-align:right;margin:0.3em 0 0.6em 1.2em"
 _LEFT = ' style="text-align:left;font-weight:normal"'
+LONGEST = 80
+"""Characters of a name that the provider gives."""
 MOST_ROWS = 10
 """Of the prefix: of a longer one the first and the last."""
 
@@ -25,7 +28,7 @@ def to_html(turn: Turn, done: Done, told: Sequence[tuple[str, str]]) -> str:
     """Of a finished turn; `told` is what the badge's line says, name and value."""
     rows = [(name, value) for name, value in told if name not in ("read", "written", "fresh", "input")]
     rows += _times(done.timing)
-    rows += [("request", done.request_id)] if done.request_id else []
+    rows += [("request", short(done.request_id, LONGEST))] if done.request_id else []
     bill = "" if turn.replayed else table(("tokens", "expected", "billed"), _held(turn, done.expected))
     prefix = table(tables.PREFIX, shortened(tables.prefix(done.rows))) if done.rows else ""
     return bill + prefix + table((), rows)
@@ -33,11 +36,11 @@ def to_html(turn: Turn, done: Done, told: Sequence[tuple[str, str]]) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows of text; the first of each names it."""
-    head = "".join(f"<th{_LEFT * (n == 0)}>{escape(one)}</th>" for n, one in enumerate(heads))
+    head = "".join(f"<th{_LEFT * (n == 0)}>{_clean(one)}</th>" for n, one in enumerate(heads))
     body = "".join(
         "<tr>"
         + "".join(
-            f"<th{_LEFT}>{escape(one)}</th>" if n == 0 else f"<td>{escape(one)}</td>"
+            f"<th{_LEFT}>{_clean(one)}</th>" if n == 0 else f"<td>{_clean(one)}</td>"
             for n, one in enumerate(row)
         )
         + "</tr>"
@@ -45,6 +48,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
     top = f"<thead><tr>{head}</tr></thead>" if heads else ""
     return f'<table cellpadding="3" style="{_TABLE}">{top}<tbody>{body}</tbody></table>'
+
+
+def _clean(text: str) -> str:
+    return escape(markdown.clean(text))
 
 
 def shortened(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
@@ -75,5 +82,5 @@ def _held(turn: Turn, expected: Outcome | None) -> list[tuple[str, str, str]]:
 def _times(timing: Timing | None) -> list[tuple[str, str]]:
     if timing is None:
         return []
-    rate = "" if timing.rate is None else f"{timing.rate:,.0f} tokens a second"
+    rate = "" if timing.rate is None else f"{timing.rate:,.{0 if timing.rate >= 10 else 1}f} tokens a second"
     return [("first token", f"after {timing.first:.2f} s"), *([("then", rate)] if rate else [])]

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ipycachechat.core.conversation import Cell
 
 
+_SILENT = ("IPython.core.", "ipykernel.", "ipycachechat.")
+"""Modules whose callbacks show nothing."""
+
+
 def cell(shell: Any) -> Cell | None:
     """The notebook cell that is running; None where the front end names none."""
     parent = _parent(shell)
@@ -42,8 +46,13 @@ def somebody_is_there(shell: Any) -> bool:
 
 
 def alone(shell: Any) -> bool:
-    """Whether the running cell is a chat and nothing else, so that nothing else is shown in it."""
-    return bool(re.match(r"\s*%%chat\b", str(_parent(shell).get("content", {}).get("code", ""))))
+    """Whether nothing else can have been shown in the running cell: it is a chat, in which no expression is filled in,
+    and nobody else has anything called before a cell runs, autoreload say.
+    """
+    code = str(_parent(shell).get("content", {}).get("code", ""))
+    called = [one for name in ("pre_execute", "pre_run_cell") for one in shell.events.callbacks[name]]
+    known = all(str(getattr(one, "__module__", "")).startswith(_SILENT) for one in called)
+    return known and "{{" not in code and re.match(r"\s*%%chat\b", code) is not None
 
 
 def draws(shell: Any) -> bool:

@@ -53,7 +53,7 @@ class Growing:
             sum(len(one.text) for one in self.segments[self._first :] if not isinstance(one, Call)) - self._at
         )
 
-    def finished(self) -> list[Segment]:
+    def take_finished(self) -> list[Segment]:
         """Take what is finished, if it is enough to be worth it, out of the rest."""
         rest = self.rest
         last = rest[-1] if rest else None
@@ -61,9 +61,10 @@ class Growing:
             return []
         least = max(PART, int(OF_ALL * self.size))
         cut = blocks.cut(last.text, least)
-        opened = len(self._open) if len(rest) == 1 else 0
+        begun = len(rest) == 1  # so that a part of this segment may be taken already
+        opened = len(self._open) if begun else 0
         if cut is not None and cut.at > opened:
-            at = cut.at - opened + (self._at if len(rest) == 1 else 0)
+            at = cut.at - opened + (self._at if begun else 0)
             self._first, self._at, self._open = len(self.segments) - 1, at, cut.open
             return [*rest[:-1], Text(last.text[: cut.at] + cut.close)]
         if sum(len(one.text) for one in rest[:-1] if isinstance(one, Thinking)) >= least:

@@ -21,6 +21,7 @@ FULL = 0.08  # of the answer
 # case, so that a stalled stream shows all that has come.
 SOONEST, LATEST = 0.1, 0.8  # seconds
 NEW, MORE = 0.1, 40_000  # of what is not finished; characters of the answer for all of it
+LONG = 5_000  # characters of what is not finished, above which it is drawn the less often the longer it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,14 @@ class Screen(Protocol):
     def tick(self) -> None:
         """A moment has passed."""
 
+    def aside(self) -> None:
+        """Something else is about to be shown, or asked."""
+
     def done(self, done: Done) -> None:
         """It is over."""
+
+    def close(self) -> None:
+        """Leave the screen as it was found, whatever has happened."""
 
 
 class NotebookScreen:
@@ -101,7 +108,7 @@ class NotebookScreen:
 
     def more(self, event: More) -> None:
         if isinstance(event, Called):
-            self._together()
+            self.aside()
         begins = self._answer.add(event)
         ends = isinstance(event, Piece) and event.last and self._answer.size > self._drawn
         if begins or ends:
@@ -110,11 +117,18 @@ class NotebookScreen:
             self.tick()
 
     def tick(self) -> None:
-        new = self._answer.size - self._drawn
+        new, rest = self._answer.size - self._drawn, self._answer.unfinished
         passed = time.monotonic() - self._drawn_at
         share = min(1.0, NEW + self._answer.size / MORE)
-        if new and passed >= SOONEST and (passed >= LATEST or new >= share * self._answer.unfinished):
+        latest = LATEST * max(1.0, rest / LONG)
+        if new and passed >= SOONEST and (passed >= latest or new >= share * rest):
             self._frame()
+
+    def aside(self) -> None:
+        split = self._rest != self.outputs.answer
+        self._together()
+        if split:  # a cell is only cleared by what comes next, which is to be ours
+            self._draw({"text/html": answer.growing_html(self._answer.rest)})
 
     def done(self, done: Done) -> None:
         if done.turn is not None:
@@ -126,11 +140,18 @@ class NotebookScreen:
             self._together()
             self._draw({"text/html": "", "text/plain": ""})
 
+    def close(self) -> None:
+        pass
+
     def _frame(self) -> None:
-        if self._alone and (finished := self._answer.finished()):
+        begun = time.monotonic()
+        if self._alone and (finished := self._answer.take_finished()):
             self._put_by(finished)
-        self._drawn, self._drawn_at = self._answer.size, time.monotonic()
+        self._drawn = self._answer.size
         self._draw({"text/html": answer.growing_html(self._answer.rest)})
+        # Where drawing takes long, most of the time is left for what arrives.
+        ended = time.monotonic()
+        self._drawn_at = ended + 3 * (ended - begun)
 
     def _put_by(self, finished: list[Segment]) -> None:
         """Draw what is finished above the rest."""
@@ -165,8 +186,8 @@ class NotebookScreen:
         if self._shown:
             update_display(data, raw=True, display_id=self._rest)
         else:
-            self._shown = True
             display(data, raw=True, display_id=self._rest)
+            self._shown = True
 
 
 def waiting_text(on: Sending | Progress, seconds: float) -> str:

@@ -6,15 +6,21 @@ import os
 import re
 import sys
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
 from ipycachechat.notebook import answer, badge, markdown
 from ipycachechat.notebook.answer import Call, Segment, Text
+from ipycachechat.notebook.dialect import dialect_plugin
 from ipycachechat.notebook.growing import Growing, More
+from ipycachechat.notebook.markdown import DEEPEST
+from ipycachechat.notebook.markdown_source import LONGEST, tangled
+from ipycachechat.notebook.maths import maths_plugin
 from ipycachechat.notebook.screen import SOONEST, Outputs, Screen, waiting_text
 
 if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
     from rich.console import Console, RenderableType
     from rich.live import Live
 
@@ -65,6 +71,12 @@ class PlainScreen:
     def tick(self) -> None:
         pass
 
+    def aside(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def done(self, done: Done) -> None:
         self._print(markdown.clean(self._text))
         if self._printed:
@@ -97,7 +109,7 @@ class RichScreen:
 
     def more(self, event: More) -> None:
         match event:
-            case Called():  # which may print, or ask
+            case Called():
                 self._print()
             case Piece():
                 self._answer.add(event)
@@ -108,15 +120,26 @@ class RichScreen:
     def tick(self) -> None:
         if not self._answer.rest or time.monotonic() - self._drawn_at < SOONEST:
             return
-        self._drawn_at = time.monotonic()
-        if finished := self._answer.finished():
+        begun = time.monotonic()
+        if finished := self._answer.take_finished():
             self._console.print(_rendered(finished), "")
         self._draw(_rendered(self._answer.rest))
+        ended = time.monotonic()
+        self._drawn_at = ended + 3 * (ended - begun)
+
+    def aside(self) -> None:
+        self._print()
 
     def done(self, done: Done) -> None:
         self._print()
         if done.turn is not None:
             self._console.print(_line(f"[{badge.to_text(done)}]"))
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._console.show_cursor(True)
 
     def _draw(self, shown: RenderableType) -> None:
         from rich.live import Live
@@ -143,22 +166,52 @@ class RichScreen:
 
 
 def _rendered(shown: list[Segment]) -> RenderableType:
-    """As rich's markdown, in which raw HTML would be left out; links are told with their addresses."""
+    """As rich's markdown, or as text what no person would write."""
     from rich.console import Group
-    from rich.markdown import Markdown
-
-    from ipycachechat.notebook.markdown_source import to_markdown
 
     told: list[Any] = []
     for one in shown:
         if isinstance(one, Text):
-            source = to_markdown(markdown.clean(one.text))
-            told.append(Markdown(source, hyperlinks=False, code_theme="ansi_dark"))
+            told.append(_markdown(markdown.clean(one.text)))
         elif isinstance(one, Call):
             told.append(_line(answer.line(one)))
         else:
             told.append(_line("[thinking…]"))
     return Group(*told)
+
+
+def _markdown(source: str) -> RenderableType:
+    """Rich's, of tokens of our own: raw HTML is text, maths is code, and nothing is left out."""
+    from rich.markdown import Markdown
+    from rich.text import Text as Plain
+
+    if len(source) > LONGEST or tangled(source):
+        return Plain(source)
+    try:
+        tokens = _parser().parse(source)
+    except RecursionError:
+        return Plain(source)
+    if any(token.level >= DEEPEST - 2 for token in tokens):
+        return Plain(source)
+    for token in tokens:
+        for one in (token, *(token.children or ())):
+            if one.type.startswith("maths_"):
+                one.type = one.tag = "code_inline" if one.type == "maths_inline" else "fence"
+    made = Markdown("", hyperlinks=False, code_theme="ansi_dark")
+    made.parsed = tokens
+    return made
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST})
+    parser.enable(["table", "strikethrough"])
+    parser.disable("reference")  # which would take a footnote away
+    maths_plugin(parser)
+    dialect_plugin(parser)
+    return parser
 
 
 def _line(text: str) -> RenderableType:

@@ -52,7 +52,7 @@ def test_core_stays_inside_itself(file: Path) -> None:
 
 @pytest.mark.parametrize(("region", "others"), [("model", ("notebook",)), ("notebook", ("model",))])
 def test_the_regions_know_core_and_not_each_other(region: str, others: tuple[str, ...]) -> None:
-    top = [file.stem for file in PACKAGE.glob("*.py") if file.stem != "__init__"]
+    top = ["commands", *(file.stem for file in PACKAGE.glob("*.py") if file.stem != "__init__")]
     above = tuple(f"ipycachechat.{name}" for name in (*others, *top))
     for file in files(region):
         assert not [name for name in imported(file) if name.startswith(above)], file.name

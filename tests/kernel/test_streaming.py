@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from kernels import Kernel
 from wire import Drop, Reply, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
 MOST = 700_000  # bytes on IOPub for an answer of 10 kB in 2,000 chunks
+
+
+def long_answer(paragraphs: int) -> list[str]:
+    """The chunks of so many paragraphs."""
+    text = "A paragraph of the answer, with some words in it.\n\n" * paragraphs
+    return [text[n : n + 50] for n in range(0, len(text), 50)]
 
 
 def html(data: dict[str, str]) -> str:
@@ -85,6 +92,32 @@ def test_what_else_a_cell_shows_is_never_cleared(wire: WireServer) -> None:
         ran = kernel.run("print('before')\nget_ipython().run_cell_magic('chat', '', 'hello')\nprint('after')")
         assert not ran.of("clear_output")
         assert ran.printed == "before\nafter\n" and len(ran.outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "cell"),
+    [
+        ("def f():\n    print('HEARD')\n    return 1", "%%chat\n{{ f() }}"),
+        ("get_ipython().events.register('pre_run_cell', lambda info: print('HEARD'))", "%%chat\nhello"),
+    ],
+    ids=["an expression that prints", "another's hook that prints"],
+)
+def test_what_was_printed_before_the_answer_stays(wire: WireServer, before: str, cell: str) -> None:
+    wire.script(Reply(tuple(long_answer(100)), rate=400))
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        kernel.run(before)
+        ran = kernel.run(cell)
+        assert "HEARD" in ran.printed and not ran.of("clear_output")
+        assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 100
+
+
+def test_carriage_returns_in_a_long_answer_do_no_harm(wire: WireServer) -> None:
+    wire.script(Reply(tuple("one\rtwo\r\r" * 10 for _ in range(80)), rate=400))
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        ran = kernel.run("%%chat\nhello")
+        assert not ran.error and len(ran.outputs) == 2 and ran.badge
 
 
 def test_a_long_answer_that_breaks_off_ends_as_one_answer_and_one_badge(wire: WireServer) -> None:

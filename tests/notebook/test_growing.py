@@ -25,7 +25,7 @@ def grown(text: str, size: int) -> tuple[list[list[Segment]], Growing]:
     growing, taken = Growing(), []
     for start in range(0, len(text), size):
         growing.add(Piece(text[start : start + size]))
-        if finished := growing.finished():
+        if finished := growing.take_finished():
             taken.append(finished)
     return taken, growing
 
@@ -69,6 +69,35 @@ def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
     assert [line for line in shown.splitlines() if line.startswith("line")] == code.splitlines()
 
 
+def test_what_follows_a_long_fence_is_no_code() -> None:
+    growing = Growing()
+    growing.add(Piece("Look:\n\n```python\n" + "line()\n" * 600 + "```\n"))
+    assert growing.take_finished()
+    growing.add(Piece("\nThat was **it**.\n"))
+    assert "<strong>it</strong>" in growing_html(growing.rest)
+
+
+SIGNS = [*"ab *_`~#>-1.|$\\[](){}:\n\r\t<&", "\r\n", "\n\n", "```", "\n```\n", "$$", "- ", "word " * 30]
+WILD = st.lists(st.sampled_from(SIGNS), max_size=200).map("".join)
+
+
+@given(WILD, st.integers(1, 200))
+def test_whatever_comes_is_shown_once_and_nothing_is_raised(text: str, size: int) -> None:
+    taken, growing = grown(text, size)
+    growing_html(growing.rest or [Text("")])
+    shown = "".join(map(texts, taken)) + texts(growing.rest)
+    fences = sum(one.count("```") + one.count("~~~") for one in (shown, text))
+    assert shown == text or fences
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n\r"])
+def test_line_ends_of_other_systems_are_cut_at_too(end: str) -> None:
+    text = f"a paragraph{end}{end}" * 400 + f"$${end}x_1*y{end}"
+    taken, growing = grown(text, 30)
+    assert taken and "".join(map(texts, taken)) + texts(growing.rest) == text
+    assert "<em>" not in growing_html(growing.rest)
+
+
 def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
     items = "".join(f"{n}. this is item number {n} of the list, which is long\n" for n in range(1, 400))
     taken, _ = grown(items, 50)
@@ -81,9 +110,9 @@ def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
 def test_thoughts_are_finished_when_the_answer_begins() -> None:
     growing = Growing()
     growing.add(Piece(thought="hm " * PART))
-    assert growing.finished() == []
+    assert growing.take_finished() == []
     growing.add(Piece("So"))
-    assert [type(one) for one in growing.finished()] == [Thinking]
+    assert [type(one) for one in growing.take_finished()] == [Thinking]
     assert growing.rest == [Text("So")]
 
 
