@@ -22,6 +22,8 @@ _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow
 
 
 FREE = "nothing to pay"
+NAMED = 2
+"""Turns that were left out, by name: what a badge adds to a notebook stays small."""
 
 
 def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
@@ -66,8 +68,10 @@ def notes(done: Done) -> list[str]:
     told += [
         f"left out, since its cell was deleted: “{short(turn.question)}”. It comes back when the cell runs, "
         "or once the notebook is saved with it"
-        for turn in done.left
+        for turn in done.left[:NAMED]
     ]
+    if (more := len(done.left) - NAMED) > 0:
+        told.append(f"{more} more left out likewise (%chat history)")
     return told
 
 
@@ -113,7 +117,7 @@ def to_html(done: Done) -> str:
         if usage.input and (tokens := getattr(usage, name))
     ]
     line = [Span(*bar, style=_BAR)] if bar else []
-    opened = NotStr(details.to_html(done.turn, done, told))
+    opened = NotStr(details.to_html(done.turn, done))
     summary = Summary(
         *line, Span(" · ".join(shown)), style="cursor:pointer;padding-left:1.2em;text-indent:-1.2em"
     )

@@ -17,21 +17,21 @@ from ipycachechat.notebook import markdown, tables
 from ipycachechat.notebook.words import short
 
 _TABLE = "font-size:1em;text-align:right;margin:0.3em 0 0.6em 1.2em"
-_LEFT = ' style="text-align:left;font-weight:normal"'
+_LEFT = ' style="text-align:left"'
 LONGEST = 80
 """Characters of a name that the provider gives."""
-MOST_ROWS = 10
+MOST_ROWS = 6
 """Of the prefix: of a longer one the first and the last."""
 
 
-def to_html(turn: Turn, done: Done, told: Sequence[tuple[str, str]]) -> str:
-    """Of a finished turn; `told` is what the badge's line says, name and value."""
-    rows = [(name, value) for name, value in told if name not in ("read", "written", "fresh", "input")]
+def to_html(turn: Turn, done: Done) -> str:
+    """Of a finished turn; what the badge's line says already is not said again."""
+    rows = [("requests", f"{done.requests}")] if done.requests > 1 else []
     rows += _times(done.timing)
     rows += [("request", short(done.request_id, LONGEST))] if done.request_id else []
     bill = "" if turn.replayed else table(("tokens", "expected", "billed"), _held(turn, done.expected))
     prefix = table(tables.PREFIX, shortened(tables.prefix(done.rows))) if done.rows else ""
-    return bill + prefix + table((), rows)
+    return bill + prefix + (table((), rows) if rows else "")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -40,7 +40,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join(
         "<tr>"
         + "".join(
-            f"<th{_LEFT}>{_clean(one)}</th>" if n == 0 else f"<td>{_clean(one)}</td>"
+            f"<td{_LEFT}>{_clean(one)}</td>" if n == 0 else f"<td>{_clean(one)}</td>"
             for n, one in enumerate(row)
         )
         + "</tr>"

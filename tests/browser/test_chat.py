@@ -54,7 +54,7 @@ def test_chat_and_badge_live_then_reopened_without_a_kernel(
         assert numbers(badge.inner_text()) == shown
         assert lab.page.locator("mjx-container").count() == 0  # dollars are no maths
         badge.locator("summary").click()
-        assert "model" in badge.locator("table").last.inner_text()
+        assert "first token" in badge.locator("table").last.inner_text()
         lab.screenshot(tmp_path / "static.png")
         lab.theme("dark")
         lab.screenshot(tmp_path / "dark.png")

@@ -9,7 +9,7 @@ from difflib import unified_diff
 
 import pytest
 from honest import DIFFERENT, corpus
-from lab import Lab, write_notebook
+from lab import APPS, Lab, write_notebook
 from playwright.sync_api import TimeoutError
 
 pytestmark = pytest.mark.browser
@@ -132,9 +132,9 @@ COMPARISON = r"""
 """
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("honest")) as lab:
+@pytest.fixture(scope="module", params=APPS)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("honest"), app=request.param) as lab:
         yield lab
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 
 import pytest
 
 from ipycachechat.core import words
+from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Message, State, Turn
 from ipycachechat.core.events import Done
-from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.core.forecast import Row
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Timing, Usage
 from ipycachechat.notebook import badge
 
 
@@ -80,3 +83,23 @@ def test_a_models_name_is_only_text() -> None:
     html = badge.to_html(done(NOTHING_REPORTED, model="<script>alert(1)</script>"))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_a_badge_that_has_much_to_tell_stays_small() -> None:
+    rows = tuple(
+        Row(f"turns {n}0 to {n}9", n, "abcdefgh", 123_456, False, 3600, 1e9 + n, blocks=40, cells=10)
+        for n in range(50)
+    )
+    usage = Usage(1_234_567, 1_234_000, 500, 500, 12_345)
+    turn = Turn(
+        "?", (Message("assistant", "!"),), "openrouter/anthropic/claude-sonnet-5", usage, State.INTERRUPTED
+    )
+    much = Done(
+        turn, Cost(0.12345, 1.2345), None, 123, Outcome(1_234_567, 1_234_000, 500, 500, exact=False), None, True, 1e9,
+        True, (124, 125, 126), 12_345, (), 3, rows, Timing(1.234, 12.3, 12_345), "req_011CSHoEeqs5C35K2UUqR7Fy",
+    )  # fmt: skip
+    html, text = badge.to_html(much), badge.to_text(much)
+    assert "more: %chat plan" in html
+    assert (
+        len(json.dumps([html, text], ensure_ascii=False).encode()) < 3_700
+    )  # and the file's own frame around it
