@@ -19,7 +19,7 @@ FULL = 0.08  # of the answer
 # What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a tenth, and more
 # as the answer grows, up to all of it, so that 100 kB take no more than 2 MB. What waits longest is drawn in any
 # case, so that a stalled stream shows all that has come.
-SOONEST, LATEST = 0.1, 0.8  # seconds
+SOONEST, LATEST = 0.1, 0.75  # seconds
 NEW, MORE = 0.1, 40_000  # of what is not finished; characters of the answer for all of it
 LONG = 5_000  # characters of what is not finished, above which it is drawn the less often the longer it is
 
@@ -90,7 +90,7 @@ class NotebookScreen:
         self._answer = Growing()
         self._finished: tuple[str, list[Segment], int] = "", [], 0
         """The output before it, to which finished parts are still added: its id, what it holds, characters."""
-        self._drawn, self._drawn_at = 0, 0.0
+        self._drawn, self._drawn_at, self._not_before = 0, 0.0, 0.0
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
         told = waiting_text(on, seconds)
@@ -118,7 +118,8 @@ class NotebookScreen:
 
     def tick(self) -> None:
         new, rest = self._answer.size - self._drawn, self._answer.unfinished
-        passed = time.monotonic() - self._drawn_at
+        now = time.monotonic()
+        passed = now - self._drawn_at if now >= self._not_before else 0.0
         share = min(1.0, NEW + self._answer.size / MORE)
         latest = LATEST * max(1.0, rest / LONG)
         if new and passed >= SOONEST and (passed >= latest or new >= share * rest):
@@ -149,9 +150,9 @@ class NotebookScreen:
             self._put_by(finished)
         self._drawn = self._answer.size
         self._draw({"text/html": answer.growing_html(self._answer.rest)})
-        # Where drawing takes long, most of the time is left for what arrives.
+        # Where drawing takes long, as much time is left for what arrives.
         ended = time.monotonic()
-        self._drawn_at = ended + 3 * (ended - begun)
+        self._drawn_at, self._not_before = begun, ended + (ended - begun)
 
     def _put_by(self, finished: list[Segment]) -> None:
         """Draw what is finished above the rest."""
