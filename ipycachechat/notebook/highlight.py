@@ -88,7 +88,7 @@ def _css_class(kind: _TokenType) -> str:
 
 
 # For front ends that have no colours of their own; legible on white and on black. JupyterLab's variables come
-# first, so that its theme is kept.
+# first, so that its theme is kept. On paper nothing can be unfolded, so there it is.
 STYLE = (
     "<style>.ipycachechat-answer{overflow-wrap:anywhere}"
     ".ipycachechat-answer .highlight{background:var(--jp-cell-editor-background,#8881)}"
@@ -103,5 +103,6 @@ STYLE = (
             ("[class^=n]", "def", "3b7ddd"),
         )
     )
-    + "</style>"
+    + "@media print{[class^=ipycachechat-] details::details-content{content-visibility:visible;height:auto}}"
+    "</style>"
 )

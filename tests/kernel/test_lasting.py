@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pypandoc
 import pytest
+from lab import CHROMIUM, CHROMIUM_FLAGS
 from nbclient import NotebookClient
-from nbconvert import HTMLExporter, MarkdownExporter
+from nbconvert import HTMLExporter, LatexExporter, MarkdownExporter
+from playwright.sync_api import sync_playwright
+from pypdf import PdfReader
 from wire import Reply, ToolCall, WireServer
 
 MOST = 4_000  # bytes of a chat cell's outputs beside the answer's own three forms
@@ -20,12 +26,16 @@ ANSWER = (
 )
 
 
-@pytest.fixture
-def notebook(wire: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Three chats, one with tools and one that is cut off, run where nobody is there."""
-    for name, value in wire.env().items():
-        monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+@pytest.fixture(scope="module")
+def wire() -> Iterator[WireServer]:
+    with WireServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def notebook(wire: WireServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Three chats, one with tools and one that is cut off, run where nobody is there, and saved."""
+    tmp_path = tmp_path_factory.mktemp("notebook")
     wire.script(
         Reply(ANSWER),
         Reply("Let me see.", tool_calls=(ToolCall("look", {}),)),
@@ -40,8 +50,12 @@ def notebook(wire: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    yield nbformat.reads(nbformat.writes(book), as_version=4)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in wire.env().items():
+            patch.setenv(name, value) if value is not None else patch.delenv(name, raising=False)
+        patch.setenv("XDG_DATA_HOME", str(tmp_path))
+        NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    return nbformat.reads(nbformat.writes(book), as_version=4)
 
 
 def numbers(wire: WireServer) -> list[list[str]]:
@@ -72,6 +86,11 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
+def letters(text: str) -> str:
+    """Without the blanks and ligatures that a page sets at will."""
+    return "".join(unicodedata.normalize("NFKC", text).split())
+
+
 def test_html_markdown_and_text_hold_every_number(wire: WireServer, notebook: Any) -> None:
     found = badges(notebook)
     assert len(found) == 3
@@ -83,6 +102,42 @@ def test_html_markdown_and_text_hold_every_number(wire: WireServer, notebook: An
         for number in expected:
             assert number in text(data["text/html"]) and number in data["text/plain"]
     assert "cut off" in page and "model not found" not in page
+
+
+@pytest.mark.browser
+def test_a_pdf_of_the_page_holds_every_number(wire: WireServer, notebook: Any, tmp_path: Path) -> None:
+    """As `jupyter nbconvert --to webpdf` makes it, with the chromium that is there."""
+    page = tmp_path / "page.html"
+    page.write_text(HTMLExporter().from_notebook_node(notebook)[0])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        tab = browser.new_page()
+        tab.goto(page.as_uri(), wait_until="domcontentloaded")
+        printed = tab.pdf(format="A4", print_background=True)
+        browser.close()
+    (tmp_path / "page.pdf").write_bytes(printed)
+    read = "".join(one.extract_text() for one in PdfReader(io.BytesIO(printed)).pages)
+    shown = letters(read)
+    for data, expected in zip(badges(notebook), numbers(wire), strict=True):
+        told = letters(text(data["text/html"]))  # what is folded up, too
+        assert told in shown
+        for number in expected:
+            assert number in told
+    assert "cutoffatthemost" in shown
+
+
+def test_a_pdf_by_latex_holds_every_number(
+    wire: WireServer, notebook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `jupyter nbconvert --to pdf` gives to LaTeX, which breaks lines that are too long for a page."""
+    folder = str(Path(pypandoc.get_pandoc_path()).parent)
+    monkeypatch.setenv("PATH", folder, prepend=":")
+    latex = LatexExporter().from_notebook_node(notebook)[0]
+    for data, expected in zip(badges(notebook), numbers(wire), strict=True):
+        assert data["text/plain"].replace("%", r"\%").replace("$", r"\$") in latex
+        for number in expected:
+            assert number in data["text/plain"]
+    assert r"\textbf{words}" in latex and r"\(a< b\)" in latex and r"\begin{longtable}" in latex
 
 
 def test_nothing_in_the_file_needs_a_kernel(notebook: Any) -> None:
