@@ -1,78 +1,132 @@
-"""The IPython terminal: the same magics, plain text."""
+"""The IPython terminal: the same magics; plain text, or rich's markdown where styles are shown."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from wire import Reply, ToolCall, WireServer
+from wire import Reply, Stall, ToolCall, WireServer
 
 pexpect = pytest.importorskip("pexpect")
 
+HIDDEN, VISIBLE = "\x1b[?25l", "\x1b[?25h"
+PARAGRAPH = "A paragraph that goes on for a while, to be cut.\n\n"
+CHAT = "get_ipython().run_cell_magic('chat', '', 'hello')"
+SHOUT = 'exec(\'def shout():\\n    "Say it."\\n    print("HE" + "ARD")\')'
 
-def test_chat_in_the_terminal(wire: WireServer) -> None:
-    wire.script(Reply(("Plain ", "**text**")), Reply(("again ", "and ", "again"), chunk_delay=30))
-    env = os.environ | wire.env() | {"TERM": "dumb", "PYTHONPATH": os.getcwd()}
+
+@contextmanager
+def terminal(wire: WireServer, term: str, **env: str) -> Iterator[Any]:
+    """IPython in a terminal of that kind, with the extension loaded."""
     shell = pexpect.spawn(
         sys.executable,
         ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
-        env=env,
+        env=os.environ | wire.env() | {"TERM": term, "PYTHONPATH": os.getcwd(), "NO_COLOR": ""} | env,
         encoding="utf-8",
-        timeout=60,
-        dimensions=(50, 300),
+        codec_errors="replace",
+        timeout=30,
+        dimensions=(50, 200),
     )
     shell.expect("In ")
     shell.sendline("%load_ext ipycachechat")
     shell.expect(r"anthropic/claude-sonnet-5 \(%chat help\)")
-    shell.sendline("get_ipython().run_cell_magic('chat', '', 'hello')")
-    shell.expect(r"Plain \*\*text\*\*\r\n\[anthropic/claude-sonnet-5 · .* saved .*\]")
-    shell.sendline("get_ipython().run_cell_magic('chat', '', 'hello')")
-    shell.expect("again ")
-    shell.sendintr()
-    shell.expect("Stopped.")
-    shell.sendline("%chat")
-    shell.expect("2 turns")
-    shell.sendline("%chat histry")
-    shell.expect("Did you mean: %chat history")
+    yield shell
     shell.sendline("exit")
     shell.expect(pexpect.EOF)
     shell.close()
     assert shell.exitstatus == 0
 
 
+def pieces(text: str) -> list[str]:
+    return [text[n : n + 40] for n in range(0, len(text), 40)]
+
+
+def test_chat_in_the_terminal(wire: WireServer) -> None:
+    wire.script(Reply(("Plain ", "**text**")), Reply(("again ", "and ", "again"), chunk_delay=30))
+    with terminal(wire, "dumb") as shell:
+        shell.sendline(CHAT)
+        shell.expect(r"Plain \*\*text\*\*\r\n\[anthropic/claude-sonnet-5 · .* saved .*\]")
+        shell.sendline(CHAT)
+        shell.expect("again ")
+        shell.sendintr()
+        shell.expect("Stopped.")
+        shell.sendline("%chat")
+        shell.expect("2 turns")
+        shell.sendline("%chat histry")
+        shell.expect("Did you mean: %chat history")
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
+def test_a_terminal_that_cannot_show_a_letter_shows_the_others(wire: WireServer, term: str) -> None:
+    wire.script(Reply("caf\xe9, ≈ 3 and 🎉"))
+    with terminal(wire, term, PYTHONIOENCODING="latin-1") as shell:
+        shell.sendline(CHAT)
+        shell.expect(r"caf., \? 3 and \?\s+\[anthropic/claude-sonnet-5 . .* saved .*\]")
+        shell.sendline("%chat usage")
+        shell.expect(r"In \[")
+        assert "Error" not in shell.before
+
+
 def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> None:
-    long = "A paragraph that goes on for a while, to be cut.\n\n" * 40
     hostile = "\x1b]0;owned\x07<b>tag</b> [red]brackets[/red]"
     wire.script(
         Reply(("Some **bold** text\n\n", hostile), tool_calls=(ToolCall("shout", {}),)),
-        Reply((*[long[n : n + 40] for n in range(0, len(long), 40)], "The *very* end."), rate=400),
+        Reply((*pieces(PARAGRAPH * 40), "The *very* end."), rate=400),
     )
-    env = os.environ | wire.env() | {"TERM": "xterm-256color", "PYTHONPATH": os.getcwd(), "NO_COLOR": ""}
-    shell = pexpect.spawn(
-        sys.executable,
-        ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
-        env=env,
-        encoding="utf-8",
-        timeout=60,
-        dimensions=(50, 200),
+    with terminal(wire, "xterm-256color") as shell:
+        shell.sendline(SHOUT)
+        shell.sendline("%chat tools shout")
+        shell.expect("may call: shout|shout\\(")
+        shell.sendline(CHAT)
+        shell.expect(r"anthropic/claude-sonnet-5 · .* saved .*\]")
+        seen = shell.before
+        assert "\x1b[1mbold" in seen
+        assert "<b>tag</b> [red]brackets[/red]" in seen and "owned" not in seen
+        assert "HEARD" in seen and "[shout() → " in seen
+        # What is drawn anew is taken away again; the rest stands there once.
+        kept = re.sub(r"(?s)(\x1b\[2K\x1b\[1A|\x1b\[1A\x1b\[2K)", "", seen)
+        assert "very" in kept and "end." in kept
+        assert shell.expect([r"\x1b\[\?25l", "In "]) == 1  # the cursor is there again
+
+
+@pytest.mark.parametrize("pressed", [1, 2, 5], ids=["once", "twice", "five times"])
+def test_the_cursor_comes_back_however_often_stop_is_pressed(wire: WireServer, pressed: int) -> None:
+    wire.script(Reply((*pieces(PARAGRAPH * 60), "more"), rate=400, fault=Stall("chunk", after=70)))
+    with terminal(wire, "xterm-256color") as shell:
+        shell.sendline(CHAT)
+        shell.expect_exact(HIDDEN)
+        shell.expect("A paragraph")
+        for _ in range(pressed):
+            shell.sendintr()
+            time.sleep(0.05)
+        shell.expect("Stopped.")
+        told = shell.before
+        assert told.rfind(VISIBLE) > told.rfind(HIDDEN)
+        shell.sendline("%chat")
+        shell.expect(r"1 turn\b")
+
+
+def test_a_question_in_the_middle_of_an_answer_stands_below_what_was_said(wire: WireServer) -> None:
+    wire.script(
+        Reply((*pieces(PARAGRAPH * 40), "So I look."), rate=400, tool_calls=(ToolCall("shout", {}),)),
+        Reply("It was loud."),
     )
-    shell.expect("In ")
-    shell.sendline("%load_ext ipycachechat")
-    shell.expect("help")
-    shell.sendline('exec(\'def shout():\\n    "Say it."\\n    print("HE" + "ARD")\')')
-    shell.sendline("%chat tools shout")
-    shell.expect("may call: shout|shout\\(")
-    shell.sendline("get_ipython().run_cell_magic('chat', '', 'hello')")
-    shell.expect(r"anthropic/claude-sonnet-5 · .* saved .*\]")
-    seen = shell.before
-    assert "\x1b[1mbold" in seen
-    assert "<b>tag</b> [red]brackets[/red]" in seen and "owned" not in seen
-    assert "HEARD" in seen and "[shout() → " in seen
-    # What is drawn anew is taken away again; the rest stands there once.
-    kept = re.sub(r"(?s)(\x1b\[2K\x1b\[1A|\x1b\[1A\x1b\[2K)", "", seen)
-    assert "very" in kept and "end." in kept
-    assert shell.expect([r"\x1b\[\?25l", "In "]) == 1  # the cursor is there again
-    shell.sendline("exit")
-    shell.expect(pexpect.EOF)
+    with terminal(wire, "xterm-256color") as shell:
+        shell.sendline(SHOUT)
+        shell.sendline("%chat tools shout --ask")
+        shell.expect("each call is asked about")
+        shell.sendline(CHAT)
+        shell.expect(r"shout\(\)[^\r\n]*\[y")
+        told = shell.before
+        assert "So I look." in told and told.rfind(VISIBLE) > told.rfind(HIDDEN)
+        assert told.rfind("So I look.") > told.rfind("\x1b[2K")  # nothing of it is taken away again
+        shell.sendline("y")
+        shell.expect("HEARD")
+        shell.expect("It was loud.")
+        shell.expect(r"anthropic/claude-sonnet-5 · .* saved .*\]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ipycachechat.core.errors import BadInput
 from ipycachechat.notebook import front
-from ipycachechat.notebook.words import short
+from ipycachechat.notebook.words import short, write
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
@@ -18,7 +18,7 @@ __all__ = ["chosen", "file", "say", "short", "show", "turns", "unquoted", "wrong
 def say(*lines: object) -> None:
     """Print; a notebook shows it below the cell, a terminal below the line."""
     for line in lines:
-        print(line)  # noqa: T201
+        write(f"{line}\n")
 
 
 def show(magics: ChatMagics, text: str, html: str) -> None:

@@ -18,6 +18,7 @@ from ipycachechat.notebook.markdown import DEEPEST
 from ipycachechat.notebook.markdown_source import LONGEST, tangled
 from ipycachechat.notebook.maths import maths_plugin
 from ipycachechat.notebook.screen import SOONEST, Outputs, Screen, waiting_text
+from ipycachechat.notebook.words import write
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 def screen() -> Screen:
     """The one for this terminal."""
-    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    shows_styles = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if shows_styles and (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8":
         try:
             from rich.console import Console
         except ImportError:
@@ -49,14 +51,14 @@ class PlainScreen:
         told = on.what if isinstance(on, Progress) else ""
         if told and told != self._told:
             self._told = told
-            print(f"[{told}…]", flush=True)  # noqa: T201
+            write(f"[{told}…]\n")
 
     def more(self, event: More) -> None:
         match event:
             case Piece(text, thought):
                 if thought and self._told != "thinking":
                     self._told = "thinking"
-                    print("[thinking…]", flush=True)  # noqa: T201
+                    write("[thinking…]\n")
                 self._add(text)
             case Returned(call, result):
                 gap = "\n\n" if self._text.strip() else ""
@@ -80,17 +82,13 @@ class PlainScreen:
     def done(self, done: Done) -> None:
         self._print(markdown.clean(self._text))
         if self._printed:
-            self._write("\n")
+            write("\n")
         if done.turn is not None:
-            self._write(f"[{badge.to_text(done)}]\n")
+            write(f"[{badge.to_text(done)}]\n")
 
     def _print(self, clean: str) -> None:
-        self._write(clean[self._printed :])
+        write(clean[self._printed :])
         self._printed = max(self._printed, len(clean))
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
 
 class RichScreen:
