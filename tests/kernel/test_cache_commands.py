@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from kernels import Kernel
 from wire import Clock, Reply, WireServer, words
 
 
-@pytest.fixture
-def wire() -> Iterator[WireServer]:
-    with WireServer(clock=Clock(real=True)) as server:
-        server.always = Reply("Yes.")
-        yield server
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock(real=True)
 
 
-@pytest.fixture
-def kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
-        yield kernel
+@pytest.fixture(autouse=True)
+def _says_yes(wire: WireServer) -> None:
+    wire.always = Reply("Yes.")
 
 
 def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(

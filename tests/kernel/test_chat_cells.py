@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from kernels import Kernel, Ran
@@ -19,13 +18,6 @@ RATES = {
     NEWER_GPT: (2.0, 0.2, (0.0, 0.0, 2.5), 12.0),
     GEMINI: (0.75, 0.075, (0.0, 0.0, 0.0), 3.75),
 }
-
-
-@pytest.fixture
-def kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
-        yield kernel
 
 
 def chat(kernel: Kernel, text: str, cell: str = "", options: str = "") -> Ran:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from html_tables import Html
 from kernels import Json, Kernel, Ran
@@ -13,18 +11,14 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 TOKENS = ("read", "written", "fresh", "input", "answered")
 
 
-@pytest.fixture
-def wire() -> Iterator[WireServer]:
-    with WireServer(clock=Clock(real=True)) as server:
-        server.always = Reply("Yes.")
-        yield server
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock(real=True)
 
 
-@pytest.fixture
-def kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
-        yield kernel
+@pytest.fixture(autouse=True)
+def _says_yes(wire: WireServer) -> None:
+    wire.always = Reply("Yes.")
 
 
 def chat(kernel: Kernel, *texts: str) -> Ran:

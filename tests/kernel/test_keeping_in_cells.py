@@ -18,10 +18,9 @@ LONG = "Be brief. " * 2000
 
 
 @pytest.fixture
-def kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env()) as kernel:
-        started(kernel)
-        yield kernel
+def kernel(kernel: Kernel) -> Kernel:
+    kernel.run(f"%chat model {GPT}")
+    return kernel
 
 
 def started(kernel: Kernel, model: str = GPT) -> str:
@@ -306,9 +305,12 @@ def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kerne
 
 def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
     kernel.run(
-        "from ipycachechat.engine import Engine\ndef boom(*_):\n    raise ValueError('x')\nEngine.exchange = boom"
+        "from ipycachechat.engine import Engine\nown = Engine.exchange\n"
+        "def boom(*_):\n    raise ValueError('x')\n\nEngine.exchange = boom"
     )
     assert "ValueError" in kernel.run("%%chat\nq", "q").error
+    kernel.run("Engine.exchange = own")
+    chat(kernel, "q")
 
 
 def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire: WireServer) -> None:

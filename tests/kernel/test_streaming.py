@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from kernels import Kernel, Ran
 from wire import Drop, Reply, Stall, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
 MOST = 700_000  # bytes on IOPub for an answer of 10 kB in 2,000 chunks
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[WireServer]:
-    with WireServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def started(server: WireServer) -> Iterator[Kernel]:
-    with Kernel(server.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
-        yield kernel
-
-
-@pytest.fixture
-def wire(server: WireServer) -> WireServer:
-    server.clear()
-    return server
-
-
-@pytest.fixture
-def kernel(wire: WireServer, started: Kernel) -> Kernel:
-    """The one that all share, in which nothing was said."""
-    started.run("%chat reset\n%chat tools off --no-ask")
-    return started
 
 
 def long_answer(paragraphs: int) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from kernels import Kernel, Ran
 from wire import Reply, WireServer, words
@@ -32,11 +30,9 @@ def slow(n: int) -> int:
 
 
 @pytest.fixture
-def kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
-        assert not kernel.run(TOOLS).error
-        yield kernel
+def kernel(kernel: Kernel) -> Kernel:
+    assert not kernel.run(TOOLS).error
+    return kernel
 
 
 def call(name: str, text: str = "", **arguments: object) -> Reply:

@@ -1,0 +1,52 @@
+"""Kernels for the tests of chat cells. To start one and to import litellm into it takes four seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kernels import Kernel
+from wire import Clock, WireServer
+
+from ipycachechat.session import PARKED
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The provider's, which stands still."""
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def server(clock: Clock) -> Iterator[WireServer]:
+    with WireServer(clock=clock) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_kernel(server: WireServer) -> Iterator[Kernel]:
+    """One for all tests of a module."""
+    with Kernel(server.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        yield kernel
+
+
+@pytest.fixture
+def wire(server: WireServer) -> WireServer:
+    """A provider that was asked nothing yet."""
+    server.clear()
+    server.forget()
+    return server
+
+
+@pytest.fixture
+def kernel(shared_kernel: Kernel, wire: WireServer) -> Kernel:
+    """A kernel with nothing in it: no names, no files, no settings, no conversation, nothing known to be warm."""
+    for left in Path(shared_kernel.folder.name).glob("*.json"):
+        if left != Path(shared_kernel.manager.connection_file):
+            left.unlink()
+    shared_kernel.run("%unload_ext ipycachechat")
+    shared_kernel.run(f"get_ipython().meta.pop({PARKED!r}, None)\n%reset -f")
+    shared_kernel.run("%load_ext ipycachechat")
+    return shared_kernel
