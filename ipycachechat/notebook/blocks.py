@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-INSIDE = 3_000
-"""Characters: a block that is longer is cut within."""
+INSIDE, ANYWHERE = 1_500, 4_000
+"""Characters: a block that is longer is cut within, where it can be well, and then wherever a line begins."""
 PYTHON = ("python", "py", "python3", "ipython")
 """Languages whose code a cell can run."""
 _MATHS = ("$$", "\\[", "\\begin{")
@@ -22,15 +22,18 @@ _MATHS = ("$$", "\\[", "\\begin{")
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A place in a text; a fence that is cut is closed before it and opened anew behind it."""
+    """A place in a text; a fence that is cut is closed before it and opened anew behind it, a table gets its head."""
 
     at: int
     close: str = ""
     open: str = ""
 
 
-def cut(source: str, least: int) -> Cut | None:
-    """The last place before which at least so many characters are finished, if there is one."""
+def cut(source: str, least: int, *, anywhere: bool = False) -> Cut | None:
+    """The last place before which at least so many characters are finished, if there is one.
+
+    `anywhere`: a block that is very long is cut also where that shows, as it does in a table or a quotation.
+    """
     if len(source) < least or len(source) > LONGEST or tangled(source):
         return None
     source = _with_plain_ends(source)
@@ -43,7 +46,17 @@ def cut(source: str, least: int) -> Cut | None:
         return Cut(begin)
     if len(source) - begin < max(least, INSIDE):
         return None
-    return _inside(source, last, starts) if last.type == "fence" else _between_items(source, last, starts)
+    found = None
+    if last.type == "fence":
+        found = _inside(source, last, starts)
+    elif last.type in ("bullet_list_open", "ordered_list_open"):
+        found = _between_items(source, last, starts)
+    elif last.type == "table_open" and anywhere:
+        found = _between_rows(source, last, starts)
+    if found is None and anywhere and len(source) - begin >= ANYWHERE:
+        at = max(starts[-1], source.rfind(" ", 0, -1) + 1) if starts[-1] <= begin else starts[-1]
+        return Cut(at) if at > begin else None
+    return found
 
 
 def shown(source: str) -> str:
@@ -82,12 +95,21 @@ def _inside(source: str, fence: Token, starts: list[int]) -> Cut | None:
 
 def _between_items(source: str, block: Token, starts: list[int]) -> Cut | None:
     """Before the last item of a list."""
-    if block.type not in ("bullet_list_open", "ordered_list_open"):
-        return None
     tokens = _parser().parse(source)
     items = [one for one in tokens if one.type == "list_item_open" and one.level == 1]
     begin = starts[_line(items[-1])]
     return Cut(begin) if begin > starts[_line(block)] else None
+
+
+def _between_rows(source: str, table: Token, starts: list[int]) -> Cut | None:
+    """Before the last line of a table, which may be half there; behind a table that has its end."""
+    first, line = _line(table), source.count("\n")
+    assert table.map is not None
+    if table.map[1] < line:
+        return Cut(starts[table.map[1]])
+    if line < first + 3:  # its head and one row
+        return None
+    return Cut(starts[line], open=source[starts[first] : starts[first + 2]])
 
 
 def _with_plain_ends(source: str) -> str:

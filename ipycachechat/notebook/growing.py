@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ipycachechat.core.events import Called, Piece, Returned
 from ipycachechat.notebook import blocks
 from ipycachechat.notebook.answer import Call, Segment, Text, Thinking
@@ -12,17 +14,27 @@ PART, OF_ALL = 700, 0.015  # characters, of the answer
 More = Piece | Called | Returned
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One in the segments; a block that is cut there is closed before it and opened anew behind it."""
+
+    segment: int = 0
+    at: int = 0
+    close: str = ""
+    open: str = ""
+
+
 class Growing:
     """The segments that are shown, in two parts: those that were taken as finished, and the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, anywhere: bool = False) -> None:
+        """`anywhere`: a very long block is cut also where that shows, until all is drawn as one again."""
         self.segments: list[Segment] = []
         self.size = 0
         """Characters of it."""
-        self._first = self._at = 0
-        """Where the rest begins: the segment, and the place in its text."""
-        self._open = ""
-        """What opens a fence anew that was cut there."""
+        self.begin = Place()
+        """Where the rest begins."""
+        self._anywhere = anywhere
 
     def add(self, event: More) -> bool:
         """Add what is told; True if something begins that was not there before."""
@@ -41,40 +53,51 @@ class Growing:
     @property
     def rest(self) -> list[Segment]:
         """What is not finished."""
-        rest = self.segments[self._first :]
-        if rest and self._at and isinstance(rest[0], Text):
-            rest[0] = Text(self._open + rest[0].text[self._at :])
-        return rest
+        return self._between(self.begin, None)
 
     @property
     def unfinished(self) -> int:
         """Characters of the rest, about."""
-        return (
-            sum(len(one.text) for one in self.segments[self._first :] if not isinstance(one, Call)) - self._at
-        )
+        rest = self.segments[self.begin.segment :]
+        return sum(len(one.text) for one in rest if not isinstance(one, Call)) - self.begin.at
+
+    def finished(self, since: Place) -> list[Segment]:
+        """What was finished since then."""
+        return self._between(since, self.begin)
 
     def take_finished(self) -> list[Segment]:
         """Take what is finished, if it is enough to be worth it, out of the rest."""
-        rest = self.rest
+        rest, was = self.rest, self.begin
         last = rest[-1] if rest else None
         if not isinstance(last, Text):
             return []
         least = max(PART, int(OF_ALL * self.size))
-        cut = blocks.cut(last.text, least)
+        cut = blocks.cut(last.text, least, anywhere=self._anywhere)
         begun = len(rest) == 1  # so that a part of this segment may be taken already
-        opened = len(self._open) if begun else 0
+        opened = len(was.open) if begun else 0
         if cut is not None and cut.at > opened:
-            at = cut.at - opened + (self._at if begun else 0)
-            self._first, self._at, self._open = len(self.segments) - 1, at, cut.open
-            return [*rest[:-1], Text(last.text[: cut.at] + cut.close)]
-        if sum(len(one.text) for one in rest[:-1] if isinstance(one, Thinking)) >= least:
-            self._first, self._at, self._open = len(self.segments) - 1, 0, ""
-            return rest[:-1]
-        return []
+            at = cut.at - opened + (was.at if begun else 0)
+            self.begin = Place(len(self.segments) - 1, at, cut.close, cut.open)
+        elif sum(len(one.text) for one in rest[:-1] if isinstance(one, Thinking)) >= least:
+            self.begin = Place(len(self.segments) - 1)
+        else:
+            return []
+        return self.finished(was)
 
     def all_again(self) -> None:
         """Nothing counts as finished any more."""
-        self._first, self._at, self._open = 0, 0, ""
+        self.begin = Place()
+
+    def _between(self, first: Place, last: Place | None) -> list[Segment]:
+        """The segments from a place to another (None: to the end)."""
+        found = self.segments[first.segment : None if last is None else last.segment + 1]
+        if found and last is not None:
+            ending = found.pop()
+            if last.at and isinstance(ending, Text):
+                found.append(Text(ending.text[: last.at] + last.close))
+        if found and first.at and isinstance(found[0], Text):
+            found[0] = Text(first.open + found[0].text[first.at :])
+        return found
 
     def _grow(self, kind: type[Text] | type[Thinking], text: str) -> bool:
         last = self.segments[-1] if self.segments else None

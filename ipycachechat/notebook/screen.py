@@ -12,14 +12,15 @@ from uuid import uuid4
 from ipycachechat.core.events import Called, Done, Piece, Progress, Sending
 from ipycachechat.notebook import answer
 from ipycachechat.notebook.answer import Call, Segment
-from ipycachechat.notebook.growing import Growing, More
+from ipycachechat.notebook.growing import Growing, More, Place
 
 # Finished parts share an output until they are so long: JupyterLab folds up all outputs after the 50th.
-FULL = 0.08  # of the answer
+FULL, MOST = 0.06, 44  # of the answer; outputs
 # What is not finished is drawn again when a tenth of a second has passed and enough of it is new: a tenth, and more
 # as the answer grows, up to all of it, so that 100 kB take no more than 2 MB. What waits longest is drawn in any
 # case, so that a stalled stream shows all that has come.
-SOONEST, LATEST = 0.1, 0.75  # seconds
+SOONEST, LATEST, LATEST_OF_ALL = 0.1, 0.6, 0.8  # seconds; the last for what is dear to draw
+DEAR = 4_000  # characters of HTML
 NEW, MORE = 0.1, 40_000  # of what is not finished; characters of the answer for all of it
 LONG = 5_000  # characters of what is not finished, above which it is drawn the less often the longer it is
 
@@ -87,10 +88,11 @@ class NotebookScreen:
         self._alone = alone and not self._again
         self._rest = self.outputs.answer
         """The id of the output that holds what is not finished."""
-        self._answer = Growing()
-        self._finished: tuple[str, list[Segment], int] = "", [], 0
-        """The output before it, to which finished parts are still added: its id, what it holds, characters."""
-        self._drawn, self._drawn_at, self._not_before = 0, 0.0, 0.0
+        self._answer = Growing(anywhere=True)
+        self._finished: tuple[str, Place, int] = "", Place(), 0
+        """The output before it, to which finished parts are still added: its id, where it begins, characters."""
+        self._outputs = 1
+        self._drawn, self._cost, self._drawn_at, self._not_before = 0, 0, 0.0, 0.0
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
         told = waiting_text(on, seconds)
@@ -121,7 +123,8 @@ class NotebookScreen:
         now = time.monotonic()
         passed = now - self._drawn_at if now >= self._not_before else 0.0
         share = min(1.0, NEW + self._answer.size / MORE)
-        latest = LATEST * max(1.0, rest / LONG)
+        dear = min(LATEST_OF_ALL, LATEST * max(1.0, self._cost / DEAR))
+        latest = dear * max(1.0, rest / LONG)
         if new and passed >= SOONEST and (passed >= latest or new >= share * rest):
             self._frame()
 
@@ -146,28 +149,32 @@ class NotebookScreen:
 
     def _frame(self) -> None:
         begun = time.monotonic()
+        begins = self._answer.begin
         if self._alone and (finished := self._answer.take_finished()):
-            self._put_by(finished)
+            self._put_by(finished, begins)
         self._drawn = self._answer.size
-        self._draw({"text/html": answer.growing_html(self._answer.rest)})
+        html = answer.growing_html(self._answer.rest)
+        self._cost = len(html)
+        self._draw({"text/html": html})
         # Where drawing takes long, as much time is left for what arrives.
         ended = time.monotonic()
         self._drawn_at, self._not_before = begun, ended + (ended - begun)
 
-    def _put_by(self, finished: list[Segment]) -> None:
+    def _put_by(self, finished: list[Segment], begins: Place) -> None:
         """Draw what is finished above the rest."""
         from IPython.display import update_display
 
-        name, held, size = self._finished
+        name, since, size = self._finished
         new = sum(len(one.text) for one in finished if not isinstance(one, Call))
-        if name and size < FULL * self._answer.size:
-            shown = {"text/html": answer.growing_html([*held, *finished])}
+        if name and (size < FULL * self._answer.size or self._outputs == MOST):
+            shown = {"text/html": answer.growing_html(self._answer.finished(since))}
             update_display(shown, raw=True, display_id=name)
         else:  # where the rest stood, which gets a new output below
-            name, held, size = self._rest, [], 0
+            name, since, size = self._rest, begins, 0
             self._draw({"text/html": answer.growing_html(finished)})
             self._rest, self._shown = uuid4().hex, False
-        self._finished = name, [*held, *finished], size + new
+            self._outputs += 1
+        self._finished = name, since, size + new
 
     def _together(self) -> None:
         """All in one output again, from now on."""
@@ -176,7 +183,7 @@ class NotebookScreen:
         if self._rest != self.outputs.answer:
             clear_output(wait=True)
             self._answer.all_again()
-            self._finished = "", [], 0
+            self._finished = "", Place(), 0
             self.outputs, self._shown = Outputs(), False
             self._rest = self.outputs.answer
         self._alone = False

@@ -1,8 +1,9 @@
 """How an answer grows on the page: `python tests/bench/drawing.py [--short]`, in JupyterLab in Chromium.
 
-For the 9,000-character answer at 150 chunks a second, and one of 100 kB: how long after the end of the stream its
-text is complete on screen, bytes over the websocket, long tasks of the page's main thread (over 50 ms each), the
-longest time without anything new on screen while text arrives, and how far the page ever jumped back.
+For the 9,000-character answer at 150 chunks a second, one of 100 kB, and 100 kB that are a single block: how long
+after the end of the stream its text is complete on screen, bytes over the websocket, long tasks of the page's main
+thread (over 50 ms each), the longest time without anything new on screen while text arrives, and how far the page
+ever jumped back.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ $$\\sum_{{i<n}} (y_i - x_i^\\top\\beta)^2 + \\lambda \\lVert\\beta\\rVert^2$$
 - Try again with `ridge={n}` and compare; {n} is more than enough here.
 
 """
+CODE = "".join(path.read_text() for path in sorted((TESTS.parent / "ipycachechat" / "core").glob("*.py")))
+BLOCKS = {
+    "one block of code": f"```python\n{CODE[:99_000]}\n```",
+    "one table": "| term | estimate | remark |\n|---|--:|---|\n"
+    + "| a term of it | 1.25 | robust |\n" * 3_200,
+    "one quotation": "> a line of a quotation that goes on\n" * 2_700,
+}
 RATE = 150  # chunks a second
 SAMPLE = """
 () => {
@@ -164,3 +172,5 @@ if __name__ == "__main__":
     if "--short" not in sys.argv:
         print("100 kB:", draw(text(100_000)), flush=True)
         print("100 kB, fast:", draw(text(100_000), size=20), flush=True)
+        for name, block in BLOCKS.items():
+            print(f"100 kB, {name}:", draw(f"{block[:100_000]}\n\nThat is all."), flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +69,66 @@ def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
         assert text.startswith("```python\n") and text.rstrip().endswith("\n```")
     shown = "".join(texts(finished) for finished in taken) + texts(growing.rest)
     assert [line for line in shown.splitlines() if line.startswith("line")] == code.splitlines()
+
+
+def test_what_was_cut_is_one_block_again_in_the_output_that_holds_both_parts() -> None:
+    growing = Growing()
+    begin = growing.begin
+    for n in range(600):
+        growing.add(Piece(f"line({n})\n" if n else "```python\n"))
+        growing.take_finished()
+    assert growing.begin.close
+    html = growing_html(growing.finished(begin))
+    lines = re.sub(r"<[^>]+>", "", html).split()
+    assert html.count("<pre") == 1 and lines == [f"line({n})" for n in range(1, len(lines) + 1)]
+
+
+ROW = "| some words in a cell | 1.25 | more |\n"
+
+
+def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
+    head = "| a | b | c |\n|---|--:|---|\n"
+    growing, shown = Growing(anywhere=True), ""
+    for start in range(0, len(table := head + ROW * 300), 30):
+        growing.add(Piece(table[start : start + 30]))
+        if finished := growing.take_finished():
+            assert texts(finished).startswith(head)
+            shown += texts(finished).removeprefix(head)
+        assert growing.unfinished < 3_000
+    shown += texts(growing.rest).removeprefix(head)
+    assert shown == ROW * 300
+    html = growing_html(growing.rest)
+    assert html.count("<th") == 4 and "<td" in html  # with its <thead>
+    growing.add(Piece("\nThat was **it**."))
+    assert "<p>That was <strong>it</strong>.</p>" in growing_html(growing.rest)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "> a line of a quotation that goes on\n" * 800,
+        "a line of a paragraph with no end\n" * 800,
+        "word " * 6_000,
+        "- outer\n" + "  - an inner item of a list that is long\n" * 800,
+        "[^1]: " + "a footnote that goes on\n" * 1_000,
+        "<div>\n" + "<p>text</p>\n" * 2_000,
+    ],
+    ids=["quotation", "lines", "one line", "nested list", "footnote", "raw html"],
+)
+def test_a_block_that_goes_on_for_ever_is_cut_where_a_line_or_a_word_begins(block: str) -> None:
+    growing, shown = Growing(anywhere=True), ""
+    growing.add(Piece("So:\n\n"))
+    for start in range(0, len(block), 40):
+        growing.add(Piece(block[start : start + 40]))
+        shown += texts(growing.take_finished())
+        assert growing.unfinished < blocks.ANYWHERE + 1_000
+    assert shown + texts(growing.rest) == "So:\n\n" + block
+
+
+def test_what_is_drawn_for_good_is_not_cut_where_that_shows() -> None:
+    quotation = "> a line of a quotation that goes on\n" * 800
+    taken, growing = grown(quotation, 400)
+    assert not taken and texts(growing.rest) == quotation
 
 
 def test_what_follows_a_long_fence_is_no_code() -> None:
