@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ipycachechat.kernel_tools import KernelTools
     from ipycachechat.rounds import Ask
 
-OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--append", "--here")
+OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--raw", "--append", "--here")
 
 
 @magics_class
@@ -64,6 +64,7 @@ class ChatMagics(Magics):
         config=True
     )
     store = Unicode("", help="The file for it; empty: chats.db in the user's data folder.").tag(config=True)
+    interpolate = Bool(True, help="Put the values of {{ … }} into prompts.").tag(config=True)
     images = Enum(
         ["link", "load"],
         "link",
@@ -106,6 +107,7 @@ class ChatMagics(Magics):
     @argument("--max-tokens", type=int, default=None, help="the longest answer, in tokens")
     @argument("--think", default=None, choices=[*defaults.EFFORTS, "off"], help="how much to think before it")
     @argument("--out", default="", metavar="NAME", help="bind the answer's text to this name")
+    @argument("--raw", action="store_true", help="send {{ … }} as they are")
     @argument("--append", action="store_true", help="ask at the end, and leave the cell's earlier turn there")
     @argument("--here", action="store_true", help="where the cell stands in the saved notebook")
     @argument("command", nargs="*", help="%%chat only: a subcommand; see %%chat help")
@@ -140,8 +142,8 @@ class ChatMagics(Magics):
             _wrong("The cell has no text to send")
         if args.append and args.here:
             _wrong("--append and --here are two places")
-        prompt = self.filled(cell.strip())
-        if not prompt.strip():
+        prompt = cell.strip() if args.raw else self.filled(cell.strip())
+        if isinstance(prompt, str) and not prompt.strip():
             _wrong("The cell has no text to send once its {{ … }} are filled in")
         if self.dotenv:
             read_dotenv()
@@ -175,11 +177,14 @@ class ChatMagics(Magics):
             max_steps=self.max_steps,
         )
 
-    def filled(self, text: str) -> str:
-        """A prompt with the values of its `{{ … }}`. Raises PromptError."""
+    def filled(self, text: str) -> Content:
+        """A prompt with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""
+        if not self.interpolate or "{{" not in text:
+            return text
+        from ipycachechat.model.described import described
         from ipycachechat.notebook.prompt import fill
 
-        return fill(text, self._names)
+        return fill(text, self._names, described)
 
     def allow(self) -> Callable[[ToolCall], bool] | None:
         """Who is asked before each call of a tool, if anybody."""

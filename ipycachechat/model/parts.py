@@ -70,7 +70,7 @@ def content(value: Any) -> Content:
 
 def part(value: Any) -> Part:
     """One value as a text or a file. Raises BadInput for what cannot be sent."""
-    made = _made(value)
+    made = by_kind(value)
     if made is None:
         raise BadInput(f"A value of the type {type(value).__name__} cannot be sent", CAN)
     return made
@@ -89,11 +89,11 @@ def _told(value: Any) -> Part:
     """A value as a part, or else in words."""
     try:
         # A tool that names a file has not said that it is to be read.
-        made = os.fsdecode(value) if isinstance(value, os.PathLike) else _made(value)
+        made = os.fsdecode(value) if isinstance(value, os.PathLike) else by_kind(value)
         told = str(value) if made is None else made
         return told if isinstance(told, File) else middle_cut(told, RESULT_CHARACTERS)
     except ChatError as error:
-        return _json(value) if _is_written(value) else str(error)
+        return as_json(value) if _is_written(value) else str(error)
     except Exception as error:
         return _note(value, error)
 
@@ -102,7 +102,7 @@ def _note(value: Any, error: Exception) -> str:
     return f"(a {type(value).__name__} that cannot be shown: {type(error).__name__})"
 
 
-def _made(value: Any) -> Part | None:
+def by_kind(value: Any) -> Part | None:
     """By the first kind that fits and makes something of it; None where there is none. Raises BadInput."""
     try:
         made = (kind.make(value) for kind in KINDS if kind.fits(value))
@@ -227,7 +227,7 @@ def _error(error: BaseException) -> str:
     return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     """As JSON, or else as Python writes it: what holds itself, say."""
     try:
         return json.dumps(value, ensure_ascii=False, default=_plain)
@@ -266,7 +266,7 @@ def _is_written(value: Any) -> bool:
     return isinstance(kind, str) and kind in ("image_url", "input_audio", "file") and kind in value
 
 
-def _is_table(value: Any) -> bool:
+def is_table(value: Any) -> bool:
     framed = any(has(value, name) for name in ("itertuples", "rows", "to_frame"))
     return (framed and has(value, "shape", "head")) or has(value, "slice", "to_pylist")
 
@@ -292,10 +292,10 @@ KINDS = (
     Kind(is_a("PIL.Image.Image"), picture, alone=True),
     Kind(AXES, figure, alone=True),
     Kind(is_a("plotly.basedatatypes.BaseFigure"), lambda f: file("image/png", f.to_image("png")), alone=True),
-    Kind(_is_table, table, alone=True),
+    Kind(is_table, table, alone=True),
     Kind(_is_written, _written, alone=True),
     Kind(lambda value: any(has(value, name) for name in DISPLAYED.values()), _displayed, alone=True),
     Kind(lambda value: isinstance(value, BaseException), _error),
     Kind(lambda value: has(value, "shape", "dtype"), _array),
-    Kind(_is_data, _json),
+    Kind(_is_data, as_json),
 )

@@ -10,15 +10,15 @@ from ipycachechat.model.looks import has
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS, CELL_CHARACTERS = 50, 50, 6_000, 80
 
 
-def table(value: Any) -> str:
+def table(value: Any, rows: int = TABLE_ROWS) -> str:
     """A dataframe or a series: its shape, types, and first rows. Nothing else of it is touched."""
-    head = value.head(TABLE_ROWS) if has(value, "head") else value.slice(0, TABLE_ROWS)
-    names, types, rows = _columns(head.to_frame() if has(head, "to_frame") else head)
+    head = value.head(rows) if has(value, "head") else value.slice(0, rows)
+    names, types, records = columns(head.to_frame() if has(head, "to_frame") else head)
     heads = [f"{name} ({kind})" if str(kind) else name for name, kind in zip(names, types, strict=False)]
-    lines = [_row(heads), _row("---" for _ in heads)]
+    lines = [row(heads), row("---" for _ in heads)]
     shape = tuple(value.shape) if has(value, "shape") else (len(value),)
     left = [shape[0], *(max(0, number - TABLE_COLUMNS) for number in shape[1:])]
-    for line in map(_row, rows):
+    for line in map(row, records):
         if sum(map(len, lines)) + len(line) > TABLE_CHARACTERS:
             break
         lines, left[0] = [*lines, line], left[0] - 1
@@ -26,7 +26,7 @@ def table(value: Any) -> str:
     return f"{type(value).__name__}, {_counted(shape)}:\n\n" + "\n".join(lines) + note
 
 
-def _columns(head: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
+def columns(head: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
     """Names, types and rows of a dataframe of pandas', polars' or Arrow's."""
     if has(head, "itertuples"):
         head = head.iloc[:, :TABLE_COLUMNS]
@@ -49,7 +49,7 @@ def _counted(shape: Iterable[int], least: int = 0) -> str:
     return " and ".join(f"{n:,} {name}{'s' * (n != 1)}" for n, name in named if n >= least)
 
 
-def _row(cells: Iterable[Any]) -> str:
+def row(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 

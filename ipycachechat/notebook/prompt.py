@@ -1,43 +1,180 @@
-"""`{{ expression }}` in a cell's text, replaced by the value's text; single braces are left alone."""
+"""`{{ expression }}` in a cell's text: the value is put there, or below the text; single braces are left alone.
+
+Values are inserted, and not read again: braces in them are no expressions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ipycachechat.core.errors import PromptError
+from ipycachechat.core.conversation import Content, File, Part
+from ipycachechat.core.errors import ChatError, PromptError
 
-# Jinja2's other delimiters, switched off: nobody types these.
-_NEVER = ("\x00{%", "%}\x00", "\x00{#", "#}\x00")
+OPEN, CLOSE = "{{", "}}"
+LONGEST = 500
+"""Letters of an expression."""
+INLINE = 200
+"""Letters: what is told of a value in one line that is no longer stands in the place of the expression."""
+RAW = 'Nothing was sent. Correct it; %%chat --raw sends braces as they are, as does {{ "{{" }}.'
 
 
-def fill(text: str, names: Mapping[str, Any]) -> str:
-    """The text with its expressions evaluated in Jinja2's sandbox. Raises PromptError."""
-    if "{{" not in text:
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What stands between double braces, and where: `alone` on its line, or in the middle of a text."""
+
+    source: str
+    line: int
+    alone: bool
+
+
+def fill(text: str, names: Mapping[str, Any], describe: Callable[[Any], Part]) -> Content:
+    """The text with the values of its expressions; `describe` tells of one. Raises PromptError."""
+    if OPEN not in text:
         return text
-    from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
-    from jinja2.exceptions import SecurityError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    written: list[str] = []
+    below: dict[str, Part] = {}
+    for piece in pieces(text):
+        if isinstance(piece, str):
+            written.append(piece)
+            continue
+        told = below.get(piece.source)
+        if told is None:
+            value = _value(piece, names)
+            told = _described(piece, value, describe)
+            if isinstance(value, str) or (isinstance(told, str) and _fits(told, piece)):
+                written.append(str(told))
+                continue
+            below[piece.source] = told
+        written.append(f"`{piece.source}`")
+    return _content("".join(written), below)
 
-    environment = ImmutableSandboxedEnvironment(
-        block_start_string=_NEVER[0],
-        block_end_string=_NEVER[1],
-        comment_start_string=_NEVER[2],
-        comment_end_string=_NEVER[3],
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+
+def pieces(text: str) -> list[str | Expression]:
+    """The text and its expressions, in order. Raises PromptError for one that cannot be read.
+
+    Braces in which no expression can stand are text, unless they are set off by blanks: LaTeX has them, too. So are
+    three in a row.
+    """
+    found: list[str | Expression] = []
+    done = at = 0
+    while (begin := text.find(OPEN, at)) >= 0:
+        end = _end(text, begin + len(OPEN))
+        run = _run(text, begin)
+        at = begin + run
+        if end is None or run != len(OPEN) or text.startswith("}", end + len(CLOSE)):
+            continue
+        inner = text[begin + len(OPEN) : end]
+        line = text.count("\n", 0, begin) + 1
+        why = _unreadable(inner)
+        if why and not (inner[:1].isspace() and inner[-1:].isspace()):
+            continue
+        if why:
+            what = f"Line {line} of the prompt has a {{{{ … }}}} that cannot be read: {why}"
+            raise PromptError(" ".join(what.split())[:300], RAW)
+        at = end + len(CLOSE)
+        beside = text[:begin].rpartition("\n")[2] + text[at:].partition("\n")[0]
+        alone = not beside.strip()
+        found += [text[done:begin], Expression(inner.strip(), line, alone)]
+        done = at
+    return [*found, text[done:]]
+
+
+def _run(text: str, at: int) -> int:
+    """How many braces open there in a row."""
+    end = at
+    while text.startswith("{", end):
+        end += 1
+    return end - at
+
+
+def _end(text: str, at: int) -> int | None:
+    """Where the braces close, outside of quotes and brackets; None if they do not soon."""
+    depth, quote = 0, ""
+    last = min(len(text), at + LONGEST)
+    while at < last:
+        sign = text[at]
+        if quote:
+            at += sign == "\\"
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        elif depth == 0 and text.startswith(CLOSE, at):
+            return at
+        elif sign in "([{":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+            if depth < 0:
+                return None
+        at += 1
+    return None
+
+
+def _unreadable(inner: str) -> str:
+    """Why it is no expression; "" if it is one."""
+    from jinja2 import TemplateSyntaxError
+
+    from ipycachechat.notebook.expressions import environment
+
     try:
-        return environment.from_string(text).render(dict(names))
+        environment().compile_expression(inner, undefined_to_none=False)
     except TemplateSyntaxError as error:
-        what = f"Line {error.lineno} of the prompt has a {{{{ … }}}} that cannot be read: {error.message}"
+        return error.message or "it is no expression"
+    except RecursionError:
+        return "it is too deep"
+    return ""
+
+
+def _value(one: Expression, names: Mapping[str, Any]) -> Any:
+    """Raises PromptError."""
+    from jinja2 import Undefined, UndefinedError
+    from jinja2.exceptions import SecurityError
+
+    from ipycachechat.notebook.expressions import environment
+
+    known = {
+        name: value
+        for name, value in names.items()
+        if not (name[:2] == name[-2:] == "__" and name.strip("_"))
+    }
+    try:
+        value = environment().compile_expression(one.source, undefined_to_none=False)(known)
+        if isinstance(value, Undefined):
+            value._fail_with_undefined_error()
+        return value
     except UndefinedError as error:
-        what = f"A {{{{ … }}}} in the prompt has no value: {error.message}"
+        what = f"{{{{ {one.source} }}}} in line {one.line} of the prompt has no value: {error.message}"
     except SecurityError as error:
-        what = f"A {{{{ … }}}} in the prompt may not be used: {error}"
+        what = f"{{{{ {one.source} }}}} in line {one.line} of the prompt may not be used: {error}"
     except Exception as error:  # the person's own objects may raise anything
-        what = f"A {{{{ … }}}} in the prompt failed: {type(error).__name__}: {error}"
-    raise PromptError(
-        " ".join(what.split())[:300],
-        'Nothing was sent. Correct it; to send braces as they are, write {{ "{{" }}.',
-    ) from None
+        what = (
+            f"{{{{ {one.source} }}}} in line {one.line} of the prompt failed: {type(error).__name__}: {error}"
+        )
+    raise PromptError(" ".join(what.split())[:300], RAW) from None
+
+
+def _described(one: Expression, value: Any, describe: Callable[[Any], Part]) -> Part:
+    try:
+        return describe(value)
+    except ChatError as error:
+        raise PromptError(f"{{{{ {one.source} }}}}: {error.what}"[:300], error.todo) from None
+
+
+def _fits(told: str, one: Expression) -> bool:
+    """Whether it can stand in the text: a line, or as much as it likes in a place of its own."""
+    return one.alone or (len(told) <= INLINE and "\n" not in told)
+
+
+def _content(text: str, below: Mapping[str, Part]) -> Content:
+    """The text, and below it what did not fit in; files behind all of it."""
+    texts, files = [text], []
+    for source, told in below.items():
+        if isinstance(told, File):
+            files.append(told)
+            texts.append(f"`{source}` is the {told.kind} {len(files)} that goes with this.")
+        else:
+            texts.append(f"`{source}`:\n\n{told}")
+    whole = "\n\n".join(texts)
+    return (whole, *files) if files else whole

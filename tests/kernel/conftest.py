@@ -47,6 +47,9 @@ def kernel(shared_kernel: Kernel, wire: WireServer) -> Kernel:
         if left != Path(shared_kernel.manager.connection_file):
             left.unlink()
     shared_kernel.run("%unload_ext ipycachechat")
-    shared_kernel.run(f"get_ipython().meta.pop({PARKED!r}, None)\n%reset -f")
+    shared_kernel.run(
+        f"get_ipython().meta.pop({PARKED!r}, None)\nget_ipython().config.pop('ChatMagics', None)"
+    )
+    shared_kernel.run("%reset -f")
     shared_kernel.run("%load_ext ipycachechat")
     return shared_kernel

@@ -1,13 +1,20 @@
-"""`{{ expression }}` in a prompt."""
+"""`{{ expression }}` in a prompt: what is filled in, what is left alone, and what is not done for any text."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipycachechat.core.conversation import File
 from ipycachechat.core.errors import PromptError
-from ipycachechat.notebook.prompt import fill
+from ipycachechat.model.described import described
+from ipycachechat.notebook import prompt
 
 
 class Spy:
@@ -15,48 +22,362 @@ class Spy:
     name = "known"
 
 
-NAMES = {"x": [1, 2], "spy": Spy(), "half": "{{ x }}"}
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+LONG = {f"name {n}": n for n in range(40)}
+NAMES: dict[str, Any] = {
+    "x": [1, 2],
+    "spy": Spy(),
+    "half": "{{ x }}",
+    "png": PNG,
+    "long": LONG,
+    "os": os,
+    "text": "a\nb",
+    "_": 42,
+}
+
+
+def fill(text: str, names: dict[str, Any] = NAMES) -> Any:
+    return prompt.fill(text, names, described)
 
 
 @pytest.mark.parametrize(
     ("text", "filled"),
     [
         ("{{ x }}", "[1, 2]"),
+        ("{{x}}", "[1, 2]"),
         ("{{ x[0] + 1 }} and {{ x|length }}", "2 and 2"),
         ("{{ spy.name }}", "known"),
         ("{{ half }}", "{{ x }}"),
+        ("{{ text }} and {{ text.upper() }}", "a\nb and A\nB"),
         ('{{ "{{" }} x }}', "{{ x }}"),
-        ('{"a": {"b": 1}} {x} f"{y}"', '{"a": {"b": 1}} {x} f"{y}"'),
-        (r"\frac{a}{b} $x_{1}$ {{ 1 }}", r"\frac{a}{b} $x_{1}$ 1"),
-        ("{% for %} {# note #} {{ 1 }}", "{% for %} {# note #} 1"),
+        ("{{ {'a': {'b': 1}}['a'] }}", '{"b": 1}'),
+        ("{{ '}}' }}", "}}"),
+        ("{{ x|join('-') }} {{ len(x) }} {{ max(x) }} {{ _ }}", "1-2 2 2 42"),
+        ("{{ 1.5 }} {{ True }} {{ none }}", "1.5 True None"),
         ("{{ 1 }}\n", "1\n"),
+        ("{{\n  x\n}}", "[1, 2]"),
     ],
 )
-def test_what_is_filled_in_and_what_is_left_alone(text: str, filled: str) -> None:
-    assert fill(text, NAMES) == filled
+def test_what_is_filled_in(text: str, filled: str) -> None:
+    assert fill(text) == filled
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"b": 1}} {x} f"{y}"',
+        r"\frac{a}{b} $x_{1}$ \mathbf{{\bf x}} {{n}\choose{k}}",
+        "{% for x in y %} {# note #}",
+        "{{",
+        "}}",
+        "{{}}",
+        "{{{}}}",
+        "{{ never closed",
+        "{{ 'never closed }}",
+        "```python\nf'{{{x}}'\n```",
+        '{"a":{"b":{}}}',
+        r"\newcommand{\R}{{\mathbb{R}}}",
+        "${{{a}}}$",
+        "{{a}",
+    ],
+)
+def test_what_is_no_expression_is_left_alone(text: str) -> None:
+    assert fill(text) == text
+
+
+def test_what_takes_more_than_a_line_stands_below_the_text_once() -> None:
+    filled = fill("What is wrong in {{ long }}? Really, in {{ long }}?")
+    assert filled.startswith("What is wrong in `long`? Really, in `long`?\n\n`long`:\n\n{")
+    assert filled.count("name 39") == 1
+
+
+def test_what_stands_alone_on_its_line_is_put_there() -> None:
+    filled = fill("Here it is:\n{{ long }}\nWhat is wrong?")
+    assert filled.startswith('Here it is:\n{"name 0": 0') and filled.endswith("}\nWhat is wrong?")
+
+
+def test_files_go_along_behind_the_text_in_order() -> None:
+    text, first = fill("What is in {{ png }}? In {{ x }}?")
+    assert text.startswith("What is in `png`? In [1, 2]?\n\n`png` is the image 1")
+    assert isinstance(first, File) and first.media == "image/png"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("{{ nothing }}", "'nothing' is undefined"),
+        ("one\n{{ nothing }}", "in line 2"),
+        ("{{nothing}}", "'nothing' is undefined"),
         ("{{ spy.other }}", "other"),
         ("{{ spy._secret }}", "_secret"),
         ("{{ x.__class__.__mro__ }}", "__class__"),
         ("{{ x.append(3) }}", "append"),
         ("{{ 1 / 0 }}", "ZeroDivisionError"),
-        ("one\n{{ 1 +", "Line 2"),
+        ("one\n{{ 1 + }}", "Line 2"),
         ("{{ }}", "cannot be read"),
+        ("{{ x y }}", "cannot be read"),
+        ("{{ __builtins__ }}", "__builtins__"),
     ],
 )
 def test_what_cannot_be_filled_in_is_told_in_two_lines(text: str, told: str) -> None:
     with pytest.raises(PromptError) as caught:
-        fill(text, NAMES)
+        fill(text, NAMES | {"__builtins__": __builtins__})
     assert told in caught.value.what
     assert len(str(caught.value).splitlines()) == 2
     assert NAMES["x"] == [1, 2]
 
 
+# Random prompts
+
+BITS = [
+    r"\frac{a}{b}",
+    r"$\mathbf{x}_{i,j}$",
+    r"\begin{cases} x & y \end{cases}",
+    r"{{n}\choose{k}}",
+    r"\textbf{{\large a}}",
+    r"\newcommand{\R}{{\mathbb{R}}}",
+    '{"a": {"b": [1, {"c": {}}]}}',
+    '{"k":{"v":"}"}}',
+    "f'{value!r:>{width}}'",
+    'f"{{literal"',
+    "{% if a %}{% endif %}",
+    "{# note #}",
+    "{%- raw -%}",
+    "```python\nd = {1: {2: {}}}\n```",
+    "```\n{{\n```",
+    "${a}",
+    "%s %(name)s",
+    "<b>{</b>",
+    "{",
+    "}",
+    "}}",
+    "'",
+    '"',
+    "\n",
+    " ",
+    "wörd",
+    "{{ '",
+    "set([{1}])",
+]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(BITS), max_size=30).map("".join))
+def test_prompts_of_braces_go_through_unchanged_unless_an_expression_is_in_them(text: str) -> None:
+    try:
+        real = any(not isinstance(piece, str) for piece in prompt.pieces(text))
+    except PromptError:
+        real = True
+    if not real:
+        assert fill(text) == text
+    # Whatever stands between braces that close, with no braces in it, and can be read.
+    if "{{" not in text or "}}" not in text:
+        assert not real
+
+
 @given(st.text().filter(lambda text: "{{" not in text))
 def test_text_without_double_braces_is_left_as_it_is(text: str) -> None:
     assert fill(text, {}) == text
+
+
+@given(st.text(), st.text())
+def test_values_are_not_read_again(value: str, around: str) -> None:
+    around = around.replace("{", "").replace("}", "")
+    assert fill(f"{around}{{{{ value }}}}", {"value": value}) == around + value
+
+
+# Hostile texts
+
+
+class Reached(Exception):
+    """A text has called what it must not."""
+
+
+def reach(*_: object, **__: object) -> str:
+    DONE.append("called")
+    return "called"
+
+
+class Doors:
+    """What a careless notebook has at hand."""
+
+    def __init__(self) -> None:
+        self.run = reach
+
+    def __call__(self, *args: object) -> str:
+        return reach(*args)
+
+    def method(self, *args: object) -> str:
+        return reach(*args)
+
+
+DONE: list[str] = []
+HOSTILE = """
+reach()
+reach('id')
+doors()
+doors.run()
+doors.method()
+Doors()
+os.system('touch {file}')
+os.popen('touch {file}').read()
+os.environ
+os.environ['HOME']
+os.getenv('HOME')
+os.path.os.system('touch {file}')
+os.path.join('a', 'b')
+subprocess.run(['touch', '{file}'])
+subprocess.sys.modules
+subprocess.os.system('touch {file}')
+Path('{file}').write_text('x')
+Path.home()
+path.write_text('x')
+path.touch()
+path.unlink()
+path.read_text()
+open('{file}', 'w')
+__import__('os').system('touch {file}')
+__builtins__
+__builtins__['open']('{file}', 'w')
+__builtins__.open('{file}', 'w')
+get_ipython().system('touch {file}')
+get_ipython().run_cell('open("{file}", "w")')
+exec('open("{file}", "w")')
+eval('1')
+''.__class__
+''.__class__.__mro__[1].__subclasses__()
+''['__class__']
+''|attr('__class__')
+x|map('reach')|list
+x|map(attribute='__class__')|list
+x|select('reach')|list
+(x|attr('append'))(3)
+x.append(3)
+x.clear()
+x.sort()
+x.pop()
+names.update(a=1)
+names.pop('a')
+names.setdefault('b', 2)
+names.clear()
+frame.to_csv('{file}')
+frame.to_pickle('{file}')
+frame.to_json('{file}')
+frame.eval('x = 1', inplace=true)
+frame.query('@reach()')
+frame.apply(reach)
+frame.pipe(reach)
+frame.agg(reach)
+frame.map(reach)
+frame.groupby(reach).sum()
+frame.sort_values('a', key=reach)
+frame.sort_values('a', ascending=false, inplace=true)
+frame.drop(columns='a', inplace=true)
+frame.fillna(0, inplace=true)
+frame.reset_index(inplace=true)
+frame.insert(0, 'b', 1)
+frame.__setitem__('b', 1)
+frame.a.to_csv('{file}')
+frame.head.__func__.__globals__
+frame.style.to_html('{file}')
+frame.plot()
+array.tofile('{file}')
+array.dump('{file}')
+array.fill(0)
+array.sort()
+array.sum(out=array)
+array.cumsum(0, none, array)
+array.itemset(0, 7)
+array.resize(1)
+array.setflags(write=false)
+np.save('{file}', array)
+np.load('{file}')
+np.os.system('touch {file}')
+sorted(x, key=reach)
+max(x, key=reach)
+min(doors, key=reach)
+sum(x, start=doors)
+reach.__globals__
+reach.__code__
+reach.__call__()
+doors.method.__func__.__globals__['os'].system('touch {file}')
+'%1000000000d' % 1
+'x' * 1000000000
+[0] * 1000000000
+9 ** 9 ** 9
+'{0.__class__}'.format(x)
+'{0.__class__}'.format_map(names)
+'{:>1000000000}'.format(1)
+cycler('a', reach)
+joiner(reach)
+lipsum()
+lipsum.__globals__['os'].system('touch {file}')
+namespace(a=reach)
+self.__init__.__globals__
+self
+config
+request
+range(1000000000)|list
+dict(a=reach)
+url_for.__globals__
+caller()
+loop
+super()
+error.__traceback__
+error.__traceback__.tb_frame.f_globals
+error.with_traceback(none)
+generator.send(none)
+generator.close()
+coroutine.send(none)
+type(x)
+type('X', (), {{}})
+x.__reduce__()
+pickle.loads(bad)
+shelf.sync()
+spy._secret
+spy['_secret']
+spy|attr('_secret')
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("source", HOSTILE)
+def test_no_text_can_call_import_or_change_anything(source: str, tmp_path: Path) -> None:
+    import pickle
+
+    import numpy as np
+    import pandas as pd
+
+    file = tmp_path / "reached"
+    own = tmp_path / "own.txt"
+    own.write_text("own")
+    DONE.clear()
+    frame, array, x, known = pd.DataFrame({"a": [2, 1, None]}), np.array([3, 1, 2]), [2, 1], {"a": 1}
+    names: dict[str, Any] = {
+        **{
+            "reach": reach,
+            "doors": Doors(),
+            "Doors": Doors,
+            "os": os,
+            "subprocess": subprocess,
+            "Path": Path,
+        },
+        **{"path": own, "x": x, "names": known, "frame": frame, "array": array, "np": np, "pickle": pickle},
+        **{"spy": Spy(), "error": ValueError("x"), "generator": (reach() for _ in x), "bad": b"bad"},
+        **{"open": open, "exec": exec, "eval": eval, "__builtins__": __builtins__, "type": type},
+    }
+    before = frame.copy(), array.copy()
+    text = source.replace("{file}", str(file)).replace("{{}}", "{ }")
+    for prompted in (f"{{{{ {text} }}}}", f"{{{{{text}}}}}"):
+        try:
+            filled = str(fill(prompted, names))
+        except PromptError as error:
+            assert len(str(error).splitlines()) == 2
+        else:
+            if filled != prompted:
+                assert "secret" not in filled and not filled.startswith("called")
+                assert os.environ["HOME"] not in filled
+    assert not DONE and not file.exists() and own.read_text() == "own"
+    assert frame.equals(before[0]) and (array == before[1]).all() and array.flags.writeable
+    assert x == [2, 1] and known == {"a": 1}
+    # The same in a value is a text.
+    assert fill("{{ value }}", {**names, "value": f"{{{{ {text} }}}}"}) == f"{{{{ {text} }}}}"

@@ -1,0 +1,165 @@
+"""Values of the kernel as a prompt tells of them: what they are, in a budget of time and letters, and never a copy."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import re
+import reprlib
+import traceback
+from collections.abc import Mapping, Set
+from itertools import islice
+from pathlib import PurePath
+from types import FunctionType, ModuleType, NoneType
+from typing import Any
+
+from ipycachechat.core.conversation import Part
+from ipycachechat.core.errors import ChatError
+from ipycachechat.core.shorten import middle_cut
+from ipycachechat.model import parts, statistics
+from ipycachechat.model.looks import has
+from ipycachechat.model.patience import TimeUp, within
+
+SECONDS = 1.0
+"""What one value may take."""
+CHARACTERS = 6_000
+"""What is told of one value; a text, and what is in a file, is told whole."""
+ITEMS, LEVELS = 100, 6
+"""Of data, at each level; how deep."""
+NODES = 1_000
+"""Of data that is told whole, as JSON."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def described(value: Any) -> Part:
+    """A value as a text or a file. Raises BadInput for a file that cannot be sent; anything else has a repr."""
+    try:
+        return within(SECONDS, lambda: _described(value))
+    except TimeUp:
+        return f"({_named(value)}: it took longer than {SECONDS:g} s to look at)"
+    except ChatError:
+        raise
+    except RecursionError:
+        return f"({_named(value)}: it holds itself too deep to be shown)"
+    except Exception as error:  # the person's own objects may raise anything
+        return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
+
+
+def _described(value: Any) -> Part:
+    if isinstance(value, str):
+        return str.__str__(value)
+    if type(value) in (NoneType, bool, int, float, complex):
+        return middle_cut(repr(value), CHARACTERS)
+    if parts.is_table(value):
+        return statistics.frame(value)
+    if isinstance(value, BaseException):
+        return middle_cut("".join(traceback.format_exception(value)).rstrip(), CHARACTERS)
+    if isinstance(value, ModuleType):
+        return middle_cut(_module(value), CHARACTERS)
+    if isinstance(value, type) or inspect.isroutine(value):
+        return middle_cut(_source(value), CHARACTERS)
+    if has(value, "shape", "dtype"):
+        return statistics.array(value)
+    if isinstance(value, list | tuple | Mapping | Set):
+        return _data(value)
+    if isinstance(value, os.PathLike) and not isinstance(value, PurePath | os.DirEntry):
+        return _repr(value)  # of what answers to everything
+    found = parts.by_kind(value)
+    if isinstance(found, str) and not isinstance(value, (*parts.BYTES, os.PathLike)):
+        return middle_cut(found, CHARACTERS)
+    if found is not None:
+        return found
+    return _repr(value)
+
+
+def _repr(value: Any) -> str:
+    """Its repr, without the address that is another one in every kernel."""
+    return middle_cut(_ADDRESS.sub("", repr(value)), CHARACTERS)
+
+
+def _data(value: Any) -> Part:
+    """As JSON if it is small and plain data; else as Python writes it, with what is left out as dots."""
+    if _is_small(value):
+        try:
+            return middle_cut(parts.as_json(value), CHARACTERS)
+        except (TypeError, ValueError):
+            pass
+    short = reprlib.Repr()
+    short.maxlevel = LEVELS
+    short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = short.maxdeque = (
+        ITEMS
+    )
+    short.maxstring = short.maxother = 1_000
+    if len(value) <= ITEMS:
+        return middle_cut(short.repr(value), CHARACTERS)
+    # Repr sorts what a set or a dict holds, which would be a copy of it.
+    first = list(islice(value.items() if isinstance(value, Mapping) else value, ITEMS))
+    head = short.repr(dict(first) if isinstance(value, Mapping) else first)
+    return f"{type(value).__name__} of {len(value):,}, the first {ITEMS}:\n{middle_cut(head, CHARACTERS)}"
+
+
+def _is_small(value: Any) -> bool:
+    """Whether it holds few things, all of them plain."""
+    left, stack = NODES, [value]
+    while stack:
+        one, left = stack.pop(), left - 1
+        if left < 0:
+            return False
+        if isinstance(one, Mapping):
+            if len(one) > left or not all(isinstance(name, str) for name in one):
+                return False
+            stack += one.values()
+        elif isinstance(one, list | tuple):
+            if len(one) > left:
+                return False
+            stack += one
+        elif not (one is None or isinstance(one, str | int | float)):
+            return False
+    return True
+
+
+def _source(value: Any) -> str:
+    """A function's or a class's source; without one, its signature and docstring."""
+    try:
+        source = inspect.getsource(value)
+    except (OSError, TypeError):
+        source = _in_a_cell(value) or _signature(value)
+    return f"```python\n{source.rstrip()}\n```"
+
+
+def _in_a_cell(value: Any) -> str:
+    """The source of a class that was defined in a cell, which its methods know; "" if there is none."""
+    for one in vars(value).values() if isinstance(value, type) else ():
+        if isinstance(one, FunctionType):
+            lines = linecache.getlines(one.__code__.co_filename)
+            begins = re.compile(rf"\s*class\s+{re.escape(value.__name__)}\b").match
+            found = [number for number, line in enumerate(lines) if begins(line)]
+            return "".join(inspect.getblock(lines[found[-1] :])) if found else ""
+    return ""
+
+
+def _signature(value: Any) -> str:
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", repr(value))
+    try:
+        signature = str(inspect.signature(value))
+    except (ValueError, TypeError):
+        signature = "(…)"
+    kind = "class" if isinstance(value, type) else "def"
+    told = (inspect.getdoc(value) or "").partition("\n\n")[0].strip()
+    return f"{kind} {name}{signature}" + (f"\n    {told!r}" if told else "")
+
+
+def _module(value: ModuleType) -> str:
+    """What a module has to offer: names and signatures."""
+    public = getattr(value, "__all__", None) or [name for name in vars(value) if not name.startswith("_")]
+    found = []
+    for name in public:
+        one = vars(value).get(name)
+        if isinstance(one, type) or inspect.isroutine(one):
+            found.append(_signature(one).partition("\n")[0])
+    return f"module {value.__name__}:\n```python\n" + "\n".join(found) + "\n```"
+
+
+def _named(value: Any) -> str:
+    return f"a value of the type {type(value).__name__}"
