@@ -11,6 +11,15 @@ from wire import Clock, WireServer
 
 from ipycachechat.session import PARKED
 
+# `%reset` collects all garbage, which takes a second where litellm is.
+FORGET = f"""
+get_ipython().meta.pop({PARKED!r}, None)
+get_ipython().config.pop("ChatMagics", None)
+for _name in set(globals()) - {{"In", "Out", "get_ipython", "exit", "quit", "open"}}:
+    if not _name.startswith("_"):
+        del globals()[_name]
+"""
+
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
@@ -47,9 +56,6 @@ def kernel(shared_kernel: Kernel, wire: WireServer) -> Kernel:
         if left != Path(shared_kernel.manager.connection_file):
             left.unlink()
     shared_kernel.run("%unload_ext ipycachechat")
-    shared_kernel.run(
-        f"get_ipython().meta.pop({PARKED!r}, None)\nget_ipython().config.pop('ChatMagics', None)"
-    )
-    shared_kernel.run("%reset -f")
+    shared_kernel.run(FORGET)
     shared_kernel.run("%load_ext ipycachechat")
     return shared_kernel

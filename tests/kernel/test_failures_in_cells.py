@@ -241,7 +241,7 @@ def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel
         ("%%chat history\nhello", "history"),
         ("%%chat\n{{ keys.__class__ }}", "may not be used"),
         ("%%chat\n{{ 1 / 0 }}", "ZeroDivisionError"),
-        ("%%chat\n{{ 1 +", "cannot be read"),
+        ("%%chat\n{{ 1 + }}", "cannot be read"),
         ("%%chat -m local:/no/such.gguf\nhello", "no file"),
         ("%chat undo now", "takes nothing after it"),
         ("%chat everything", "no such command"),

@@ -106,8 +106,10 @@ def test_what_else_a_cell_shows_is_never_cleared(wire: WireServer, kernel: Kerne
 
 def test_what_an_expression_prints_stays(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(tuple(long_answer(100)), rate=400))
-    kernel.run("def heard():\n    print('HEARD')\n    return 1")
-    ran = kernel.run("%%chat\n{{ heard() }}")
+    kernel.run(
+        "class Loud:\n    def __repr__(self):\n        print('HEARD')\n        return 'loud'\n\nloud = Loud()"
+    )
+    ran = kernel.run("%%chat\n{{ loud }}")
     assert "HEARD" in ran.printed and not ran.of("clear_output")
     assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 100
 
