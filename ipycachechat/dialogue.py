@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -298,7 +298,8 @@ class Dialogue:
             rounds.prefix,
             rounds.timing,
             last.request_id,
-            rounds.response,
+            notes=(*ask.notes, *told_of(rounds.masked)),
+            response=rounds.response,
         )
 
     def _lost(self, ask: Ask, to: Target, old: Conversation) -> int:
@@ -348,6 +349,15 @@ class Dialogue:
     def set_system(self, text: str) -> None:
         """Another system prompt from now on; can be undone."""
         self.change(lambda history: history.change(replace(history.now, system=text)))
+
+
+def told_of(masked: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said of secrets that were not sent."""
+    if not masked:
+        return ()
+    from ipycachechat.core.masking import note  # whose patterns take a moment to make
+
+    return (note(masked),)
 
 
 def check(ask: Ask, to: Target) -> None:

@@ -65,7 +65,8 @@ class KernelChat(Chat):
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
         ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell
         allow = kernel_magics().tools.allow(front.somebody_is_there(shell))
-        return replace(ask, place=END if ask.waits else kernel_magics().place(), allow=allow)
+        place = END if ask.waits else kernel_magics().place()
+        return replace(ask, place=place, allow=allow, mask=kernel_magics().mask())
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""

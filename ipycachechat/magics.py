@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycachechat.core.conversation import Content, ToolCall
+    from ipycachechat.core.masking import Mask
     from ipycachechat.core.placing import Place, Rerun
     from ipycachechat.kernel_tools import KernelTools
+    from ipycachechat.prompting import Prompt
     from ipycachechat.rounds import Ask
 
 OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--raw", "--append", "--here")
@@ -65,6 +67,10 @@ class ChatMagics(Magics):
     )
     store = Unicode("", help="The file for it; empty: chats.db in the user's data folder.").tag(config=True)
     interpolate = Bool(True, help="Put the values of {{ … }} into prompts.").tag(config=True)
+    redact = Bool(
+        True,
+        help="Mask keys, tokens and passwords in what is sent of the kernel: values, and what tools return.",
+    ).tag(config=True)
     images = Enum(
         ["link", "load"],
         "link",
@@ -116,7 +122,7 @@ class ChatMagics(Magics):
     def chat(self, line: str = "", cell: str | None = None) -> Any:
         """Ask a model the cell's text; its answer streams in below. All chat cells are one conversation.
 
-        `%%chat` asks; `{{ expression }}` in the text is replaced by the value's text. The functions named by
+        `%%chat` asks; `{{ expression }}` in the text puts in a value, told by its kind. The functions named by
         `%chat tools` may be called by the model, on the way to its answer.
         `%chat` alone tells where we stand; `%chat help` lists what else there is.
         """
@@ -142,12 +148,12 @@ class ChatMagics(Magics):
             _wrong("The cell has no text to send")
         if args.append and args.here:
             _wrong("--append and --here are two places")
-        prompt = cell.strip() if args.raw else self.filled(cell.strip())
-        if isinstance(prompt, str) and not prompt.strip():
-            _wrong("The cell has no text to send once its {{ … }} are filled in")
         if self.dotenv:
             read_dotenv()
-        ask = self.next(prompt)
+        prompt = self.prompt(cell.strip(), raw=args.raw)
+        if prompt.empty:
+            _wrong("The cell has no text to send once its {{ … }} are filled in")
+        ask = self.next(prompt.content)
         think = ask.options if args.think is None else _thinking(args.think)
         done = self.session.ask(
             replace(
@@ -158,6 +164,8 @@ class ChatMagics(Magics):
                 max_tokens=args.max_tokens or ask.max_tokens,
                 options=think,
                 allow=self.allow(),
+                masked=prompt.masked,
+                notes=prompt.notes,
             )
         )
         if args.out and done.turn is not None:
@@ -175,16 +183,22 @@ class ChatMagics(Magics):
             options=_thinking(self.think),
             tools=self.tools.now(),
             max_steps=self.max_steps,
+            mask=self.mask(),
         )
 
-    def filled(self, text: str) -> Content:
-        """A prompt with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""
-        if not self.interpolate or "{{" not in text:
-            return text
-        from ipycachechat.model.described import described
-        from ipycachechat.notebook.prompt import fill
+    def prompt(self, text: str, *, raw: bool = False) -> Prompt:
+        """A cell's text with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""
+        from ipycachechat.prompting import prompt
 
-        return fill(text, self._names, described)
+        return prompt(text, self._names, self.mask(), raw=raw or not self.interpolate)
+
+    def mask(self) -> Mask | None:
+        """What takes secrets out of values and results; None where that is switched off."""
+        if not self.redact:
+            return None
+        from ipycachechat.core.masking import Mask
+
+        return Mask.of(os.environ)
 
     def allow(self) -> Callable[[ToolCall], bool] | None:
         """Who is asked before each call of a tool, if anybody."""

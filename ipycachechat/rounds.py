@@ -31,6 +31,7 @@ from ipycachechat.model.tools import Failed, Tools
 from ipycachechat.replies import key
 
 if TYPE_CHECKING:
+    from ipycachechat.core.masking import Mask
     from ipycachechat.model.response import Response
 
 NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
@@ -60,6 +61,12 @@ class Ask:
     """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
     allow: Callable[[ToolCall], bool] | None = None
     """Asked before each call, on the thread of whoever asked."""
+    mask: Mask | None = None
+    """Takes what is secret out of what tools return."""
+    masked: tuple[str, ...] = ()
+    """Labels of what was taken out of the prompt."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the prompt under the answer."""
     waits: bool = False
     """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
     branch: bool = False
@@ -106,6 +113,8 @@ class Rounds:
         self.replies: list[Message] = []
         self.booked: list[Booked] = []
         self.definitions = definitions(ask, past)
+        self.masked = [*ask.masked]
+        """Labels of what was secret, and was not sent."""
         self.exchange: Exchange | None = None
         """The request under way, or the one that did not come to its end."""
         self.past = self.given = past
@@ -333,7 +342,7 @@ class Rounds:
 
         def give(number: int, value: Any) -> None:
             call = reply.calls[number]
-            content = toolbox.told(value)
+            content = self._masked(toolbox.told(value))
             if last and number == len(works) - 1:
                 content = _with_note(content)
             results[number] = result = Message("tool", content, call_id=call.id)
@@ -359,6 +368,15 @@ class Rounds:
             await asyncio.gather(*running, return_exceptions=True)
         self._calling = None
         return [result for result in results if result is not None]
+
+    def _masked(self, content: Content) -> Content:
+        """Without what is secret."""
+        mask = self._ask.mask
+        if mask is None:
+            return content
+        told, found = mask.content(content)
+        self.masked += found
+        return told
 
     def _is_async(self, call: ToolCall) -> bool:
         return toolbox.is_async(self._ask.tools.functions.get(call.name))

@@ -56,7 +56,7 @@ def plan(magics: ChatMagics, text: str) -> None:
     """What this prompt, else the next one, will read, write and cost."""
     from ipycachechat.notebook import displays
 
-    session, ask = magics.session, magics.next(magics.filled(text))
+    session, ask = magics.session, magics.next(magics.prompt(text).content)
     forecast = session.wait(lambda tell: session.dialogue.plan(ask, tell))
     show(magics, tables.plan(forecast), displays.plan(forecast))
 

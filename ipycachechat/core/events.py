@@ -103,6 +103,8 @@ class Done:
     timing: Timing | None = None
     request_id: str = ""
     """The provider's name for the last of them."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said of the prompt."""
     response: object = None
     """The last answer as litellm has it."""
 

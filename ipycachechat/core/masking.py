@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
+from ipycachechat.core.conversation import Content
 from ipycachechat.core.secret_kinds import KINDS
 
 HEAD = 12
@@ -62,6 +63,15 @@ class Mask:
                 end = stop
             text = "".join([*parts, text[end:]])
         return Masked(text, tuple(label for label, _ in seen))
+
+    def content(self, content: Content) -> tuple[Content, tuple[str, ...]]:
+        """The same of what a message holds; files are left as they are."""
+        if isinstance(content, str):
+            made = self(content)
+            return made.text, made.found
+        parts = [self(one) if isinstance(one, str) else one for one in content]
+        found = [label for one in parts if isinstance(one, Masked) for label in one.found]
+        return tuple(one.text if isinstance(one, Masked) else one for one in parts), tuple(found)
 
     def _blank(self, text: str) -> str:
         """The text with NULs, which no secret has, in the place of its masks."""

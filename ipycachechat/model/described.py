@@ -8,13 +8,13 @@ import os
 import re
 import reprlib
 import traceback
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from itertools import islice
 from pathlib import PurePath
 from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
-from ipycachechat.core.conversation import Part
+from ipycachechat.core.conversation import File, Part
 from ipycachechat.core.errors import ChatError
 from ipycachechat.core.shorten import middle_cut
 from ipycachechat.model import parts, statistics
@@ -25,6 +25,8 @@ SECONDS = 1.0
 """What one value may take."""
 CHARACTERS = 6_000
 """What is told of one value; a text, and what is in a file, is told whole."""
+LOOKED_AT = 100_000
+"""Of which so much is looked through for secrets, so that none is cut in two before it is known."""
 ITEMS, LEVELS = 100, 6
 """Of data, at each level; how deep."""
 NODES = 1_000
@@ -32,10 +34,13 @@ NODES = 1_000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def described(value: Any) -> Part:
-    """A value as a text or a file. Raises BadInput for a file that cannot be sent; anything else has a repr."""
+def described(value: Any, masked: Callable[[str], str] = str) -> Part:
+    """A value as a text or a file. Raises BadInput for a file that cannot be sent; anything else has a repr.
+
+    `masked`: takes what is secret out of a text.
+    """
     try:
-        return within(SECONDS, lambda: _described(value))
+        told = within(SECONDS, lambda: _described(value))
     except TimeUp:
         return f"({_named(value)}: it took longer than {SECONDS:g} s to look at)"
     except ChatError:
@@ -44,21 +49,26 @@ def described(value: Any) -> Part:
         return f"({_named(value)}: it holds itself too deep to be shown)"
     except Exception as error:  # the person's own objects may raise anything
         return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
+    if isinstance(told, File):
+        return told
+    if isinstance(value, (str, *parts.BYTES, os.PathLike)):
+        return masked(told)
+    return middle_cut(masked(middle_cut(told, LOOKED_AT)), CHARACTERS)
 
 
 def _described(value: Any) -> Part:
     if isinstance(value, str):
         return str.__str__(value)
     if type(value) in (NoneType, bool, int, float, complex):
-        return middle_cut(repr(value), CHARACTERS)
+        return repr(value)
     if parts.is_table(value):
         return statistics.frame(value)
     if isinstance(value, BaseException):
-        return middle_cut("".join(traceback.format_exception(value)).rstrip(), CHARACTERS)
+        return "".join(traceback.format_exception(value)).rstrip()
     if isinstance(value, ModuleType):
-        return middle_cut(_module(value), CHARACTERS)
+        return _module(value)
     if isinstance(value, type) or inspect.isroutine(value):
-        return middle_cut(_source(value), CHARACTERS)
+        return _source(value)
     if has(value, "shape", "dtype"):
         return statistics.array(value)
     if isinstance(value, list | tuple | Mapping | Set):
@@ -66,23 +76,19 @@ def _described(value: Any) -> Part:
     if isinstance(value, os.PathLike) and not isinstance(value, PurePath | os.DirEntry):
         return _repr(value)  # of what answers to everything
     found = parts.by_kind(value)
-    if isinstance(found, str) and not isinstance(value, (*parts.BYTES, os.PathLike)):
-        return middle_cut(found, CHARACTERS)
-    if found is not None:
-        return found
-    return _repr(value)
+    return _repr(value) if found is None else found
 
 
 def _repr(value: Any) -> str:
     """Its repr, without the address that is another one in every kernel."""
-    return middle_cut(_ADDRESS.sub("", repr(value)), CHARACTERS)
+    return _ADDRESS.sub("", repr(value))
 
 
-def _data(value: Any) -> Part:
+def _data(value: Any) -> str:
     """As JSON if it is small and plain data; else as Python writes it, with what is left out as dots."""
     if _is_small(value):
         try:
-            return middle_cut(parts.as_json(value), CHARACTERS)
+            return parts.as_json(value)
         except (TypeError, ValueError):
             pass
     short = reprlib.Repr()
@@ -92,11 +98,11 @@ def _data(value: Any) -> Part:
     )
     short.maxstring = short.maxother = 1_000
     if len(value) <= ITEMS:
-        return middle_cut(short.repr(value), CHARACTERS)
+        return short.repr(value)
     # Repr sorts what a set or a dict holds, which would be a copy of it.
     first = list(islice(value.items() if isinstance(value, Mapping) else value, ITEMS))
     head = short.repr(dict(first) if isinstance(value, Mapping) else first)
-    return f"{type(value).__name__} of {len(value):,}, the first {ITEMS}:\n{middle_cut(head, CHARACTERS)}"
+    return f"{type(value).__name__} of {len(value):,}, the first {ITEMS}:\n{head}"
 
 
 def _is_small(value: Any) -> bool:

@@ -22,8 +22,8 @@ _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow
 
 
 FREE = "nothing to pay"
-NAMED = 2
-"""Turns that were left out, by name: what a badge adds to a notebook stays small."""
+NAMED, LONGEST_NOTE = 2, 200
+"""Turns that were left out, by name, and letters: what a badge adds to a notebook stays small."""
 
 
 def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
@@ -56,6 +56,7 @@ def notes(done: Done) -> list[str]:
         told.append(f"interrupted ({done.error.what if done.error else 'stopped'}): kept as far as it came")
     if done.turn.state is State.CUT_OFF:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
+    told += [short(note, LONGEST_NOTE) for note in done.notes]
     if done.reason is not None:
         told.append(done.reason.sentence)
     if done.stale:

@@ -103,6 +103,6 @@ STYLE = (
             ("[class^=n]", "def", "3b7ddd"),
         )
     )
-    + "@media print{[class^=ipycachechat-] details::details-content{content-visibility:visible;height:auto}}"
+    + "@media print{[class^=ipycachechat-] ::details-content{content-visibility:visible}}"
     "</style>"
 )
