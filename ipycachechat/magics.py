@@ -6,6 +6,7 @@ import inspect
 import keyword
 import os
 import shlex
+from collections import ChainMap
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,7 @@ class ChatMagics(Magics):
         prompt = self.prompt(cell.strip(), raw=args.raw)
         if prompt.empty:
             _wrong("The cell has no text to send once its {{ … }} are filled in")
-        ask = self.next(prompt.content)
+        ask = self.asking(prompt)
         think = ask.options if args.think is None else _thinking(args.think)
         done = self.session.ask(
             replace(
@@ -164,8 +165,6 @@ class ChatMagics(Magics):
                 max_tokens=args.max_tokens or ask.max_tokens,
                 options=think,
                 allow=self.allow(),
-                masked=prompt.masked,
-                notes=prompt.notes,
             )
         )
         if args.out and done.turn is not None:
@@ -186,11 +185,20 @@ class ChatMagics(Magics):
             mask=self.mask(),
         )
 
+    def asking(self, prompt: Prompt) -> Ask:
+        """What a cell with this prompt asks."""
+        return replace(self.next(prompt.content), masked=prompt.masked, notes=prompt.notes)
+
     def prompt(self, text: str, *, raw: bool = False) -> Prompt:
         """A cell's text with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""
         from ipycachechat.prompting import prompt
 
-        return prompt(text, self._names, self.mask(), raw=raw or not self.interpolate)
+        return prompt(text, self.names, self.mask(), raw=raw or not self.interpolate)
+
+    @property
+    def names(self) -> ChainMap[str, Any]:
+        """What expressions may name: the kernel's own, and what is known of earlier cells."""
+        return ChainMap(self._names, self.session.earlier.names)
 
     def mask(self) -> Mask | None:
         """What takes secrets out of values and results; None where that is switched off."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycachechat.notebook import front
+from ipycachechat.notebook.earlier import Earlier
 from ipycachechat.notebook.idle import IdleWork
 from ipycachechat.notebook.live import LiveBadges
 from ipycachechat.notebook.questions import keep_question_marks
@@ -58,11 +59,13 @@ class Session:
         self._inspector: Inspector | None = None
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), _warm_up)
+        self.earlier = Earlier(shell)
         self._events: list[tuple[str, Callable[..., None]]] = [
             ("pre_run_cell", self._badges.freeze),
             ("pre_run_cell", self._idle.pause),
             ("pre_run_cell", self._notice),
             ("post_run_cell", self._idle.arm),
+            ("post_run_cell", self.earlier.ran),
         ]
         for name, callback in self._events:
             shell.events.register(name, callback)

@@ -46,6 +46,7 @@ HELP = """\
                        --strict: ask nobody for what it does not hold
 
 %chat warm [30m|off]   write the conversation to the cache now; 30m: keep it warm for so long, while that is cheaper
+%chat fix [TEXT]       ask what is wrong in the cell that failed last, and put it, corrected, in a new cell
 %chat insert [N]       put block N (else: the first) of the last answer's Python code in a new cell
 %chat doctor [MODEL]   hold the rules for a model against its bills, with a few small requests (asks first)
 %chat help             this
@@ -56,7 +57,7 @@ WHERE = {
     "look": "history plan why usage",
     "change": "undo redo reset fork switch pin sync replay",
     "keep": "save load resume replies",
-    "do": "warm insert doctor help",
+    "do": "warm fix insert doctor help",
 }
 COMMANDS = {name: module for module, names in WHERE.items() for name in names.split()}
 ALONE = ("history", "undo", "redo", "reset", "sync", "replay", "help")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ipycachechat.commands import HELP
 from ipycachechat.commands.words import say, unquoted, wrong
 from ipycachechat.core.words import money
 from ipycachechat.notebook import answer, front, tables
+from ipycachechat.prompting import prompt
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
 
 LONGEST = 24 * 3600
+FIX = "{{ err }}\n\nSay in a sentence what is wrong. Then give the whole cell, corrected, as one block of Python."
 
 
 def warm(magics: ChatMagics, time: str) -> None:
@@ -44,6 +48,19 @@ def doctor(magics: ChatMagics, name: str) -> None:
         return say("nothing was sent")
     found = session.wait(lambda tell: session.dialogue.examine(model, tell))
     say(tables.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))
+
+
+def fix(magics: ChatMagics, more: str) -> None:
+    """Ask for the cell that failed last, corrected, and put that below for the person to run."""
+    failure = magics.session.earlier.failure
+    if failure is None:
+        wrong("%chat fix: no cell has failed yet", "Run one that does; chats do not count.")
+    asked = prompt(f"{FIX}\n\n{more}".strip(), ChainMap({"err": failure}, magics.names), magics.mask())
+    ask = replace(magics.asking(asked), place=magics.place(), allow=magics.allow())
+    done = magics.session.ask(ask)
+    found = answer.python(answer.segments(done.turn.replies)) if done.turn else []
+    if found:
+        magics.session.shell.set_next_input(found[0].rstrip())
 
 
 def insert(magics: ChatMagics, which: str) -> None:

@@ -7,7 +7,8 @@ that begins with an underscore is read, and of modules only what they define.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from types import BuiltinFunctionType, MethodType, ModuleType
@@ -68,6 +69,17 @@ PLAIN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A function of ours that expressions may call."""
+
+    name: str
+    function: Callable[[int], Any]
+
+    def __call__(self, number: int) -> Any:
+        return self.function(number)
+
+
 @cache
 def environment() -> SandboxedEnvironment:
     """Jinja2's sandbox, in which little is left."""
@@ -87,19 +99,21 @@ def environment() -> SandboxedEnvironment:
             return bool(super().is_safe_attribute(obj, attr, value))
 
         def is_safe_callable(self, obj: Any) -> bool:
-            return obj in FUNCTIONS.values() if isinstance(obj, BuiltinFunctionType) else _only_looks(obj)
+            if isinstance(obj, BuiltinFunctionType) and obj in FUNCTIONS.values():
+                return True
+            return type(obj) is Lookup or _only_looks(obj)
 
         def call(self, __context: Context, __obj: Any, /, *args: Any, **options: Any) -> Any:
-            known = __obj in FUNCTIONS.values() if isinstance(__obj, BuiltinFunctionType) else False
-            if not known and not _only_looks(__obj):
-                name = getattr(__obj, "__name__", type(__obj).__name__)
+            known = isinstance(__obj, BuiltinFunctionType) and __obj in FUNCTIONS.values()
+            name = getattr(__obj, "__name__", type(__obj).__name__)
+            if not self.is_safe_callable(__obj):
                 raise SecurityError(
                     f"{name}() is not called in a prompt; call it before, and name the result"
                 )
             if not all(_is_data(one, known=known) for one in [*args, *options.values()]) or any(
                 options.get(name) for name in WRITES
             ):
-                raise SecurityError(f"{__obj.__name__}() is called with numbers and texts alone")
+                raise SecurityError(f"{name}() is called with numbers and texts alone")
             return __context.call(__obj, *args, **options)
 
         def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
