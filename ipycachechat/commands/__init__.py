@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 HELP = """\
 %%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--think low|medium|high|off] [--out NAME] [--raw] [--append|--here]
     Ask the model the cell's text, after all earlier turns. {{ expression }} puts in a value by its kind: a dataframe,
-    a figure, a function, an exception; nothing of yours is called. --raw: braces are sent as they are.
+    a figure, a function; {{ err }}: the last error; {{ cell(3) }}, {{ out(3) }}: a cell by its number, and its value.
+    Nothing of yours is called. --raw: braces are sent as they are.
     A cell that is run again replaces its turn; --append: asks at the end instead, and the earlier turn stays;
     --here: its turn goes where the cell stands in the saved notebook.
 %chat                  where we stand: model, turns, tokens, cost, until when the cache is warm
