@@ -37,7 +37,7 @@ def cut(source: str, least: int, *, anywhere: bool = False) -> Cut | None:
     if len(source) < least or len(source) > LONGEST or tangled(source):
         return None
     source = _with_plain_ends(source)
-    blocks, starts = _blocks(source)
+    tokens, blocks, starts = _blocks(source)
     if not blocks:
         return None
     last = blocks[-1]
@@ -50,12 +50,11 @@ def cut(source: str, least: int, *, anywhere: bool = False) -> Cut | None:
     if last.type == "fence":
         found = _inside(source, last, starts)
     elif last.type in ("bullet_list_open", "ordered_list_open"):
-        found = _between_items(source, last, starts)
+        found = _between_items(tokens, last, starts)
     elif last.type == "table_open" and anywhere:
         found = _between_rows(source, last, starts)
     if found is None and anywhere and len(source) - begin >= ANYWHERE:
-        at = max(starts[-1], source.rfind(" ", 0, -1) + 1) if starts[-1] <= begin else starts[-1]
-        return Cut(at) if at > begin else None
+        return _wherever(source, tokens, begin, starts)
     return found
 
 
@@ -64,7 +63,7 @@ def shown(source: str) -> str:
     if not any(sign in source for sign in _MATHS) or len(source) > LONGEST or tangled(source):
         return source
     source = _with_plain_ends(source)
-    blocks, starts = _blocks(source)
+    _, blocks, starts = _blocks(source)
     if not blocks or blocks[-1].type != "paragraph_open":
         return source
     begin = starts[_line(blocks[-1])]
@@ -80,51 +79,79 @@ def python(source: str) -> list[str]:
     return [one.content for one in fences if (one.info.split() or [""])[0].strip("{}.").lower() in PYTHON]
 
 
+def _wherever(source: str, tokens: list[Token], begin: int, starts: list[int]) -> Cut | None:
+    """Where the last line begins, or the last word of a line without end; not in a fence that cannot go on behind."""
+    if starts[-1] <= begin:
+        at = source.rfind(" ", 0, -1) + 1
+        return Cut(at) if at > begin else None
+    for token in reversed(tokens):
+        if token.map and token.map[1] >= len(starts) - 1:
+            if token.type == "fence":
+                return _inside(source, token, starts)
+            if token.type == "table_open":
+                return _between_rows(source, token, starts) or Cut(starts[-1])
+    return Cut(starts[-1])
+
+
 def _inside(source: str, fence: Token, starts: list[int]) -> Cut | None:
-    """Before the last line of a fence, which may be half there, or its end; behind a fence that has its end."""
-    opening, line = _line(fence), source.count("\n")
+    """Before the last whole line of a fence, so that no box is empty when its end comes; behind one that has its end.
+
+    The line that opens it is repeated as it stands: with the sign of a quotation, or as far in as in a list.
+    """
+    opening, line = _line(fence), len(starts) - 1
     assert fence.map is not None
     end = fence.map[1]
     lines = fence.content.count("\n") + (bool(fence.content) and not fence.content.endswith("\n"))
     if end - opening - 1 > lines:
         return Cut(starts[end]) if end < len(starts) else None
-    if line <= opening + 1 or starts[opening] != source.find(fence.markup, starts[opening]):
+    if line <= opening + 2:
         return None
-    return Cut(starts[line], f"{fence.markup}\n", f"{fence.markup}{fence.info}\n")
+    at, head = starts[line - 1], source[starts[opening] : starts[opening + 1]]
+    again = _beginning(head + source[at:], "fence")
+    if again is None or not fence.content.endswith(again.content):
+        return None
+    return Cut(at, f"{fence.markup}\n" if fence.level == 0 else "", head)
 
 
-def _between_items(source: str, block: Token, starts: list[int]) -> Cut | None:
+def _between_items(tokens: list[Token], block: Token, starts: list[int]) -> Cut | None:
     """Before the last item of a list."""
-    tokens = _parser().parse(source)
     items = [one for one in tokens if one.type == "list_item_open" and one.level == 1]
     begin = starts[_line(items[-1])]
     return Cut(begin) if begin > starts[_line(block)] else None
 
 
 def _between_rows(source: str, table: Token, starts: list[int]) -> Cut | None:
-    """Before the last line of a table, which may be half there; behind a table that has its end."""
-    first, line = _line(table), source.count("\n")
+    """Before the last whole row of a table, so that no head stands alone; behind a table that has its end."""
+    first, line = _line(table), len(starts) - 1
     assert table.map is not None
     if table.map[1] < line:
         return Cut(starts[table.map[1]])
-    if line < first + 3:  # its head and one row
+    if line < first + 4:  # its head and two rows
         return None
-    return Cut(starts[line], open=source[starts[first] : starts[first + 2]])
+    at, head = starts[line - 1], source[starts[first] : starts[first + 2]]
+    return Cut(at, open=head) if _beginning(head + source[at:], "table_open") else None
+
+
+def _beginning(source: str, kind: str) -> Token | None:
+    """The block of that kind that begins in the first line."""
+    return next((one for one in _parser().parse(source) if one.type == kind and _line(one) == 0), None)
 
 
 def _with_plain_ends(source: str) -> str:
-    """With line feeds alone, as the parser sees it, and of the same length."""
+    """With line feeds alone, as the parser sees it, and of the same length; the last may be half of an end."""
+    if source.endswith("\r"):
+        source = source[:-1] + " "
     return source.replace("\r\n", " \n").replace("\r", "\n") if "\r" in source else source
 
 
-def _blocks(source: str) -> tuple[list[Token], list[int]]:
-    """The blocks of the highest level in order, and where each line begins."""
+def _blocks(source: str) -> tuple[list[Token], list[Token], list[int]]:
+    """All tokens, of these the blocks of the highest level, and where each line begins."""
     tokens = _parser().parse(source)
     blocks = [one for one in tokens if one.level == 0 and one.nesting >= 0 and one.map]
     starts = [0]
     while (end := source.find("\n", starts[-1])) >= 0:
         starts.append(end + 1)
-    return blocks, starts
+    return tokens, blocks, starts
 
 
 def _line(block: Token) -> int:

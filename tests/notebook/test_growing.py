@@ -125,6 +125,64 @@ def test_a_block_that_goes_on_for_ever_is_cut_where_a_line_or_a_word_begins(bloc
     assert shown + texts(growing.rest) == "So:\n\n" + block
 
 
+CODE = "".join(f"self.__init__({n}) * a[{n}]\n" for n in range(400))
+
+
+def within(sign: str) -> str:
+    return "".join(sign + line for line in CODE.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        f"1. Make it:\n\n   ```python\n{within('   ')}   ```\n\n2. Run it.\n",
+        f"- a list in which it stands further in:\n\n    - ```\n{within('      ')}      ```\n",
+        f"> ```python\n{within('> ')}> ```\n",
+        f"  ~~~~ python\n{within('  ')}  ~~~~\n",
+        f"```json\n{CODE.replace(chr(10), ' ')}\n```\n",
+    ],
+    ids=["list", "deep list", "quotation", "indented", "one line"],
+)
+def test_code_that_stands_within_something_stays_code_and_ends_where_it_ends(block: str) -> None:
+    growing, shown = Growing(anywhere=True), ""
+    text = block + "\nThat was **it**.\n"
+    for start in range(0, len(text), 40):
+        growing.add(Piece(text[start : start + 40]))
+        if finished := growing.take_finished():
+            shown += growing_html(finished)
+    shown += growing_html(growing.rest)
+    seen = re.sub(r"<[^>]+>", "", shown)
+    assert seen.split().count("*") == CODE.count("*") == seen.count("__init__")
+    assert "That was <strong>it</strong>." in shown and "```" not in seen
+
+
+@pytest.mark.parametrize(
+    ("block", "empty"),
+    [
+        ("| a | b |\n|---|---|\n" + "| some words | 1.25 |\n" * 90, r"</thead>\s*</table>"),
+        ("```python\n" + "some_code(x, 12)\n" * 120 + "```\n", r"<pre[^>]*>\s*</pre>"),
+    ],
+    ids=["table", "fence"],
+)
+def test_no_head_and_no_box_stands_there_empty(block: str, empty: str) -> None:
+    growing, cuts = Growing(anywhere=True), 0
+    for line in f"{block}\nThat was it.\n".splitlines(keepends=True):
+        growing.add(Piece(line))
+        cuts += bool(growing.take_finished())
+        assert not cuts or not re.search(empty, growing_html(growing.rest))
+    assert cuts
+
+
+def test_a_line_end_that_comes_in_two_pieces_ends_no_table() -> None:
+    head, row = "| a | b |\r\n|---|---|\r\n", "| some words | 1.25 |\r\n"
+    growing = Growing(anywhere=True)
+    for end in (head + row * 90).split("\n"):
+        growing.add(Piece(end))
+        growing.take_finished()
+        growing.add(Piece("\n"))
+        assert "|" not in re.sub(r"<[^>]+>", "", growing_html(growing.rest)) or growing.size < len(head)
+
+
 def test_what_is_drawn_for_good_is_not_cut_where_that_shows() -> None:
     quotation = "> a line of a quotation that goes on\n" * 800
     taken, growing = grown(quotation, 400)
