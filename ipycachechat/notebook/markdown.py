@@ -131,6 +131,7 @@ def _parser() -> MarkdownIt:
     footnote_plugin(parser, inline=False)
     maths_plugin(parser)
     dialect_plugin(parser)
+    parser.core.ruler.before("footnote_tail", "lone_footnotes", _lone_footnotes)
     parser.core.ruler.push("safe_links", _safe_links)
     rules: dict[str, Callable[[Token], str]] = {
         "code_block": lambda token: _code(escape(token.content, quote=False)),
@@ -169,6 +170,28 @@ def _is_host(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _lone_footnotes(state: StateCore) -> None:
+    """A footnote to which nothing refers stays where it is: the plugin would leave it out, and hide its text."""
+    from markdown_it.token import Token
+
+    notes = state.env.get("footnotes", {}).get("list", {})
+    referred = {note.get("label") for note in notes.values()}
+    kept: list[Token] = []
+    lone: list[bool] = []
+    for token in state.tokens:
+        if token.type == "footnote_reference_open":
+            lone.append(token.meta["label"] not in referred)
+            if lone[-1]:
+                name = Token("text", "", 0, content=f"[^{token.meta['label']}]:")
+                line = Token("inline", "", 0, content=name.content, children=[name])
+                kept += Token("paragraph_open", "p", 1), line, Token("paragraph_close", "p", -1)
+                continue
+        elif token.type == "footnote_reference_close" and lone.pop():
+            continue
+        kept.append(token)
+    state.tokens = kept
 
 
 def _safe_links(state: StateCore) -> None:

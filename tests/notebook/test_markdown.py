@@ -251,8 +251,19 @@ def test_footnotes_have_numbers_and_no_ids() -> None:
     assert "x^[2]" in text("x^[2]")
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["[^1]: a *note*", "Text.\n\n[^1]: a *note*\n    - more", "See[^2].\n\n[^2]: that\n[^1]: a *note*"],
+)
+def test_a_footnote_to_which_nothing_refers_is_not_hidden(source: str) -> None:
+    html = to_html(source, style=False)
+    assert "<p>[^1]:</p>" in html and "a <em>note</em>" in html
+    assert ("<ol>\n<li><p>that" in html) == ("that" in source) and "id=" not in html
+
+
 def test_a_footnote_that_defines_another_is_shown_as_it_is() -> None:
-    assert body("[^1]: > [^1]: x") == "<pre>[^1]: &gt; [^1]: x</pre>"
+    source = "See[^1].\n\n[^1]: > [^1]: x"
+    assert body(source) == f"<pre>{source.replace('>', '&gt;')}</pre>"
 
 
 def test_right_to_left_text_says_so() -> None:
