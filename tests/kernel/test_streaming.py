@@ -89,6 +89,7 @@ def test_a_question_stands_below_the_answer_so_far(wire: WireServer, kernel: Ker
     assert "shout()" in asked["content"]["prompt"]
     assert len(so_far.of("clear_output")) == 1
     assert len(so_far.outputs) == 1 and "So I look." in html(so_far.outputs[0])
+    assert html(so_far.outputs[0]).count("A paragraph") == 100
     kernel.client.input("y")
     ran = kernel.finish(request)
     ran.messages[:0] = so_far.messages
