@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wire import Reply, Stall, ToolCall, WireServer
+
+from ipycachechat.core.events import Done, Piece
+from ipycachechat.notebook import markdown
+from ipycachechat.notebook.terminal import PlainScreen
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -45,6 +52,23 @@ def terminal(wire: WireServer, term: str, **env: str) -> Iterator[Any]:
 
 def pieces(text: str) -> list[str]:
     return [text[n : n + 40] for n in range(0, len(text), 40)]
+
+
+@given(
+    st.text(st.sampled_from(["a", "\n", "\r", "\x1b", "[", "3", "m", "]", ";", "\x07", "\x9b", " "])),
+    st.integers(1, 9),
+)
+def test_plain_text_comes_as_if_in_one_piece_and_printed_lines_are_not_read_again(
+    text: str, size: int
+) -> None:
+    screen, out = PlainScreen(), io.StringIO()
+    with redirect_stdout(out):
+        for start in range(0, len(text), size):
+            screen.more(Piece(text[start : start + size]))
+            assert "\n" not in screen._text
+        screen.done(Done(None))
+    clean = markdown.clean(text)
+    assert out.getvalue() == clean + "\n" * bool(clean)
 
 
 def test_chat_in_the_terminal(wire: WireServer) -> None:

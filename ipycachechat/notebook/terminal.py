@@ -45,7 +45,11 @@ class PlainScreen:
         self.outputs: Outputs | None = None
         self._told = ""
         self._text = ""
+        """From the last line on that is not printed whole."""
         self._printed = 0
+        """Characters of it."""
+        self._any = self._visible = False
+        """Whether anything was printed, and anything but blanks came."""
 
     def waiting(self, on: Sending | Progress, seconds: float) -> None:
         told = on.what if isinstance(on, Progress) else ""
@@ -61,14 +65,19 @@ class PlainScreen:
                     write("[thinking…]\n")
                 self._add(text)
             case Returned(call, result):
-                gap = "\n\n" if self._text.strip() else ""
+                gap = "\n\n" if self._visible else ""
                 self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
 
     def _add(self, text: str) -> None:
         self._text += text
+        self._visible |= bool(text.strip())
         # A control sequence may be cut in two by the stream: what may be the beginning of one waits.
         whole = re.sub(r"(\r|[\x1b\x90-\x9f][^\n]{0,80})\Z", "", self._text)
         self._print(markdown.clean(whole))
+        # No sequence goes beyond its line, so what is before it need not be read again.
+        line = whole.rfind("\n") + 1
+        self._text = self._text[line:]
+        self._printed = max(0, self._printed - len(markdown.clean(whole[:line])))
 
     def tick(self) -> None:
         pass
@@ -81,13 +90,14 @@ class PlainScreen:
 
     def done(self, done: Done) -> None:
         self._print(markdown.clean(self._text))
-        if self._printed:
+        if self._any:
             write("\n")
         if done.turn is not None:
             write(f"[{badge.to_text(done)}]\n")
 
     def _print(self, clean: str) -> None:
         write(clean[self._printed :])
+        self._any |= bool(clean)
         self._printed = max(self._printed, len(clean))
 
 
