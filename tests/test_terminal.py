@@ -119,6 +119,20 @@ def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> No
         assert shell.expect([r"\x1b\[\?25l", "In "]) == 1  # the cursor is there again
 
 
+def test_what_is_longer_than_the_terminal_is_shown_from_its_end(wire: WireServer) -> None:
+    code = "".join(f"line_{n}()\n" for n in range(70))
+    wire.script(
+        Reply(
+            ("```python\n", *code.splitlines(keepends=True), "```"), rate=40, fault=Stall("chunk", after=69)
+        )
+    )
+    with terminal(wire, "xterm-256color") as shell:
+        shell.sendline(CHAT)
+        shell.expect(r"line_6\d")  # long before it is finished
+        shell.sendintr()
+        shell.expect("Stopped.")
+
+
 @pytest.mark.parametrize("pressed", [1, 2, 5], ids=["once", "twice", "five times"])
 def test_the_cursor_comes_back_however_often_stop_is_pressed(wire: WireServer, pressed: int) -> None:
     wire.script(Reply((*pieces(PARAGRAPH * 60), "more"), rate=400, fault=Stall("chunk", after=70)))

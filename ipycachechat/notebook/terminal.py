@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ipycachechat.notebook.words import write
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.live import Live
 
 
@@ -161,7 +162,7 @@ class RichScreen:
                 redirect_stderr=False,
             )
             self._live.start()
-        self._live.update(shown, refresh=True)
+        self._live.update(_End(shown), refresh=True)
 
     def _print(self) -> None:
         """What has come so far, for good."""
@@ -171,6 +172,21 @@ class RichScreen:
         if self._answer.rest:
             self._console.print(_rendered(self._answer.rest))
         self._answer = Growing()
+
+
+class _End:
+    """The last rows of something, as many as the terminal has: what is new is there."""
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        from rich.segment import Segment
+
+        lines = console.render_lines(self._shown, options.update(height=None), pad=False)
+        for line in lines[-max(1, console.height - 1) :]:
+            yield from line
+            yield Segment.line()
 
 
 def _rendered(shown: list[Segment]) -> RenderableType:

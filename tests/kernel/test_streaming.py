@@ -58,6 +58,15 @@ def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(
     assert ran.answer.strip() == text.strip() and ran.badge
 
 
+def test_never_more_outputs_than_the_front_end_shows(wire: WireServer, kernel: Kernel) -> None:
+    wire.script(Reply(tuple(long_answer(200)), rate=200))
+    kernel.run("from ipycachechat.notebook import screen\nmost, screen.MOST = screen.MOST, 3")
+    ran = kernel.run("%%chat\nhello")
+    kernel.run("screen.MOST = most")
+    assert len(ran.of("display_data")) == 3 + 2  # and in the end the answer and its badge
+    assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 200
+
+
 def test_what_a_tool_prints_stays_though_the_answer_was_long(wire: WireServer, kernel: Kernel) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
     wire.script(
