@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipycachechat import doctor, warm
 from ipycachechat.core import request
 from ipycachechat.core.cache import Outcome
+from ipycachechat.core.contents import Contents
 from ipycachechat.core.conversation import Conversation, State, Turn, files_of
 from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, THINK
 from ipycachechat.core.errors import BadInput, ChatError, Dropped
@@ -185,6 +186,15 @@ class Dialogue:
         to = aimed(to, ask, past)
         along = settings(ask, past, to)
         return self.engine.forecast(to, self._said(ask, to.eyes), along, ask.ttl, cache=ask.cache)
+
+    async def contents(self, ask: Ask, tell: Callable[[Event], None]) -> Contents:
+        """What the prompt's request would contain; of an empty one, all that goes before the next."""
+        to = await self._target(ask, tell)
+        past = self._past(ask)
+        to = aimed(to, ask, past)
+        said = self._said(ask, to.eyes)
+        said = said if ask.prompt else said[:-1]
+        return self.engine.contents(to, said, settings(ask, past, to), ask.ttl)
 
     async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
         """Write the conversation so far to the cache, now. Raises ChatError."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from ipycachechat.core import request
 from ipycachechat.core.cache import CacheState, Outcome
+from ipycachechat.core.contents import Contents, texts
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
 from ipycachechat.core.memory import Memory
@@ -19,6 +20,7 @@ from ipycachechat.core.miss import Before
 from ipycachechat.core.plan import SCRIPT, Pace, Prepared, sent_marks
 from ipycachechat.core.prefix import Count, Said, Settings
 from ipycachechat.core.reason import Cause, Reason
+from ipycachechat.core.request import Json
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Timing, Usage, cost
 from ipycachechat.model import tokens
 from ipycachechat.model.provider import PROCESS, Exchange, Target
@@ -124,16 +126,30 @@ class Engine:
     def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
         """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput."""
         self.check_open()
-        messages = request.messages(prepared.chain.said)
-        messages = request.mark(messages, prepared.chain, sent_marks(prepared, to.rules), to.rules)
+        messages, options = self.wire(to, prepared)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
-        options = request.options(prepared.chain.settings)
-        if prepared.unaided:
-            options["prompt_cache_options"] = {"mode": "explicit"}
         exchange = Exchange(to, messages, max_tokens, hour, options)
         self._open.add(exchange)
         return exchange
+
+    def wire(self, to: Target, prepared: Prepared) -> tuple[list[Json], Json]:
+        """Messages with their checkpoints, and what else is sent, in the form that litellm takes."""
+        messages = request.messages(prepared.chain.said)
+        messages = request.mark(messages, prepared.chain, sent_marks(prepared, to.rules), to.rules)
+        options = request.options(prepared.chain.settings)
+        if prepared.unaided:
+            options["prompt_cache_options"] = {"mode": "explicit"}
+        return messages, options
+
+    def contents(
+        self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None
+    ) -> Contents:
+        """What a request sent now would contain."""
+        prepared = self.prepare(to, said, settings, ttl)
+        messages, options = self.wire(to, prepared)
+        blocks = zip(rows(prepared, self.memory(to).state), texts(prepared.chain), strict=True)
+        return Contents(to.model, tuple(blocks), {"model": to.wire, "messages": messages, **options})
 
     def check_open(self) -> None:
         """Raises BadInput where nobody is to be asked."""

@@ -68,6 +68,9 @@ class ChatMagics(Magics):
     )
     store = Unicode("", help="The file for it; empty: chats.db in the user's data folder.").tag(config=True)
     interpolate = Bool(True, help="Put the values of {{ … }} into prompts.").tag(config=True)
+    context_tokens = Int(
+        100_000, min=0, help="Tokens that the values in one prompt may take, about; 0: as many as they do."
+    ).tag(config=True)
     redact = Bool(
         True,
         help="Mask keys, tokens and passwords in what is sent of the kernel: values, and what tools return.",
@@ -193,7 +196,9 @@ class ChatMagics(Magics):
         """A cell's text with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""
         from ipycachechat.prompting import prompt
 
-        return prompt(text, self.names, self.mask(), raw=raw or not self.interpolate)
+        return prompt(
+            text, self.names, self.mask(), most=self.context_tokens, raw=raw or not self.interpolate
+        )
 
     @property
     def names(self) -> ChainMap[str, Any]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ipycachechat.core.conversation import Content
+from ipycachechat.core.budget import shares
+from ipycachechat.core.conversation import Content, Part
 from ipycachechat.core.masking import Mask, note
+from ipycachechat.core.prefix import CHARACTERS_A_TOKEN
+from ipycachechat.core.shorten import middle_cut
+
+NAMED = 3
+"""Values that were cut, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,12 @@ class Prompt:
         return isinstance(self.content, str) and not self.content.strip()
 
 
-def prompt(text: str, names: Mapping[str, Any], mask: Mask | None, *, raw: bool = False) -> Prompt:
+def prompt(
+    text: str, names: Mapping[str, Any], mask: Mask | None, *, most: int = 0, raw: bool = False
+) -> Prompt:
     """Fill in a text, if it is not to be sent `raw`. What the person typed is sent as it is, and warned about.
 
-    Raises PromptError.
+    `most`: tokens, about, that all values together may take; 0: as many as they do. Raises PromptError.
     """
     notes: tuple[str, ...] = ()
     if mask is not None and (typed := mask(text).found):
@@ -45,4 +53,27 @@ def prompt(text: str, names: Mapping[str, Any], mask: Mask | None, *, raw: bool 
         found.extend(made.found if made else ())
         return made.text if made else told
 
-    return Prompt(fill(text, names, lambda value: described(value, masked)), tuple(found), notes)
+    def fitted(told: Mapping[str, Part]) -> dict[str, Part]:
+        nonlocal notes
+        sizes = {source: len(part) for source, part in told.items() if isinstance(part, str)}
+        allowed = shares(sizes, most * CHARACTERS_A_TOKEN) if most else sizes
+        cut = sorted((one for one in sizes if allowed[one] < sizes[one]), key=sizes.__getitem__, reverse=True)
+        if cut:
+            notes = (*notes, _cut(cut, sizes, allowed, most))
+        return {
+            source: middle_cut(part, allowed[source]) if source in cut and isinstance(part, str) else part
+            for source, part in told.items()
+        }
+
+    content = fill(text, names, lambda value: described(value, masked), fitted)
+    return Prompt(content, tuple(found), notes)
+
+
+def _cut(cut: Sequence[str], sizes: Mapping[str, int], allowed: Mapping[str, int], most: int) -> str:
+    """What was cut, and to what."""
+    told = [
+        f"{source} (≈{sizes[source] // CHARACTERS_A_TOKEN:,} tokens to ≈{allowed[source] // CHARACTERS_A_TOKEN:,})"
+        for source in cut[:NAMED]
+    ]
+    more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""
+    return f"cut to the {most:,} tokens of context_tokens: {', '.join(told)}{more}"

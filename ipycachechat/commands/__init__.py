@@ -26,6 +26,8 @@ HELP = """\
 %chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
 
 %chat history          the turns: cell, state, tokens, cost, warm or not; a click unfolds one
+%chat show [TEXT|N]    exactly what the next request (with TEXT as its prompt), or that of turn N, contains, with the
+                       tokens of each part; --wire: as JSON
 %chat plan [TEXT]      what this prompt (else: the next one) will read, write and cost, and the prefix behind it
 %chat why [N]          what turn N (else: the last) was expected to read, what it did read, and why less
 %chat usage [--all]    the inspector: tokens and cost of every turn, what is warm, each turn's prefix; kept up to date;
@@ -55,7 +57,7 @@ Settings: %config ChatMagics. Keys: in the environment only."""
 
 WHERE = {
     "setup": "model system tools ttl",
-    "look": "history plan why usage",
+    "look": "history show plan why usage",
     "change": "undo redo reset fork switch pin sync replay",
     "keep": "save load resume replies",
     "do": "warm fix insert doctor help",

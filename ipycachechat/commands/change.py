@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.commands.words import chosen, say, short, show, turns, unquoted, wrong
+from ipycachechat.commands.words import chosen, say, short, tell, turns, unquoted, wrong
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.placing import Place
 from ipycachechat.core.words import money, share
@@ -60,7 +60,7 @@ def switch(magics: ChatMagics, name: str) -> None:
     from ipycachechat.notebook import displays
 
     text = "\n".join(tables.branches(dialogue.history))
-    show(magics, text, displays.branches(dialogue.history))
+    tell(magics, text, displays.branches(dialogue.history))
 
 
 def pin(magics: ChatMagics, which: str) -> None:

@@ -55,7 +55,12 @@ def fix(magics: ChatMagics, more: str) -> None:
     failure = magics.session.earlier.failure
     if failure is None:
         wrong("%chat fix: no cell has failed yet", "Run one that does; chats do not count.")
-    asked = prompt(f"{FIX}\n\n{more}".strip(), ChainMap({"err": failure}, magics.names), magics.mask())
+    asked = prompt(
+        f"{FIX}\n\n{more}".strip(),
+        ChainMap({"err": failure}, magics.names),
+        magics.mask(),
+        most=magics.context_tokens,
+    )
     ask = replace(magics.asking(asked), place=magics.place(), allow=magics.allow())
     done = magics.session.ask(ask)
     found = answer.python(answer.segments(done.turn.replies)) if done.turn else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.commands.words import chosen, say, show, turns, wrong
+from ipycachechat.commands.words import chosen, say, tell, turns, wrong
 from ipycachechat.core.errors import ChatError
 from ipycachechat.core.words import totals
 from ipycachechat.notebook import front, tables
@@ -58,7 +60,28 @@ def plan(magics: ChatMagics, text: str) -> None:
 
     session, ask = magics.session, magics.next(magics.prompt(text).content)
     forecast = session.wait(lambda tell: session.dialogue.plan(ask, tell))
-    show(magics, tables.plan(forecast), displays.plan(forecast))
+    tell(magics, tables.plan(forecast), displays.plan(forecast))
+
+
+def show(magics: ChatMagics, what: str) -> None:
+    """Exactly what the next request, or that of a turn, contains; `--wire`: as JSON."""
+    from ipycachechat.core.placing import Place
+    from ipycachechat.notebook import displays
+
+    session = magics.session
+    words = what.split()
+    if wire := "--wire" in words:
+        what = what.replace("--wire", "", 1).strip()
+    if what.isdecimal():
+        turn = session.dialogue.history.now.turns[chosen(magics, "show", what) - 1]
+        ask = replace(magics.next(turn.prompt), place=Place(again=turn), system=turn.system)
+    else:
+        ask = magics.next(magics.prompt(what).content)
+    found = session.wait(lambda tell: session.dialogue.contents(ask, tell))
+    if wire:
+        told = json.dumps(found.wire, indent=2, ensure_ascii=False)
+        return tell(magics, told, displays.as_json(told))
+    tell(magics, tables.contents(found), displays.contents(found))
 
 
 def why(magics: ChatMagics, which: str) -> None:
@@ -70,7 +93,7 @@ def why(magics: ChatMagics, which: str) -> None:
         return say("that turn was answered in an earlier kernel: what was expected of it is not kept")
     from ipycachechat.notebook import displays
 
-    show(magics, tables.why(done), displays.why(done))
+    tell(magics, tables.why(done), displays.why(done))
 
 
 def usage(magics: ChatMagics, which: str) -> Spending | None:

@@ -12,7 +12,7 @@ from ipycachechat.notebook.words import short, write
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
 
-__all__ = ["chosen", "file", "say", "short", "show", "turns", "unquoted", "wrong"]
+__all__ = ["chosen", "file", "say", "short", "tell", "turns", "unquoted", "wrong"]
 
 
 def say(*lines: object) -> None:
@@ -21,7 +21,7 @@ def say(*lines: object) -> None:
         write(f"{line}\n")
 
 
-def show(magics: ChatMagics, text: str, html: str) -> None:
+def tell(magics: ChatMagics, text: str, html: str) -> None:
     """A display, with the same as plain text beside it; in a terminal that text."""
     if not front.draws(magics.shell):
         return say(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipycachechat.core.contents import Contents
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, condensed
 from ipycachechat.core.history import History
@@ -15,6 +16,19 @@ def plan(forecast: Forecast) -> str:
     prefix = [grid.table(tables.PREFIX, rows, name="Prefix")] if rows else []
     bar = grid.bar(forecast.expected)
     return grid.box("plan", *told, bar, grid.legend() if bar else "", *prefix)
+
+
+def contents(found: Contents) -> str:
+    """What a request contains, block by block, each folded up."""
+    told = [grid.line(tables.contained(found))]
+    for row, text in found.blocks:
+        told.append(grid.folded(tables.block(row), grid.mono(text.split("\n"))))
+    return grid.box("contents", *told)
+
+
+def as_json(text: str) -> str:
+    """A request as it is handed over."""
+    return grid.box("contents", grid.mono(text.split("\n")))
 
 
 def why(done: Done | None) -> str:

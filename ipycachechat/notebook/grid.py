@@ -53,6 +53,11 @@ def mono(lines: Sequence[str]) -> str:
     return f'<div style="{style}">{clean(chr(10).join(lines))}</div>'
 
 
+def folded(name: str, inside: str) -> str:
+    """What a click on its name unfolds."""
+    return f'<details><summary style="cursor:pointer">{clean(name)}</summary>{inside}</details>'
+
+
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str] = (), *, name: str = ""
 ) -> str:

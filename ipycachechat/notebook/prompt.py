@@ -29,25 +29,37 @@ class Expression:
     alone: bool
 
 
-def fill(text: str, names: Mapping[str, Any], describe: Callable[[Any], Part]) -> Content:
-    """The text with the values of its expressions; `describe` tells of one. Raises PromptError."""
+def fill(
+    text: str,
+    names: Mapping[str, Any],
+    describe: Callable[[Any], Part],
+    fit: Callable[[Mapping[str, Part]], Mapping[str, Part]] = lambda told: told,
+) -> Content:
+    """The text with the values of its expressions. Raises PromptError.
+
+    `describe` tells of a value; `fit` makes what is told of all of them, by their sources, shorter if need be.
+    """
     if OPEN not in text:
         return text
+    found = pieces(text)
+    expressions: dict[str, Expression] = {}
+    for one in found:
+        if isinstance(one, Expression):
+            expressions.setdefault(one.source, one)
+    values = {source: _value(one, names) for source, one in expressions.items()}
+    told = fit({source: _described(expressions[source], value, describe) for source, value in values.items()})
     written: list[str] = []
     below: dict[str, Part] = {}
-    for piece in pieces(text):
+    for piece in found:
         if isinstance(piece, str):
             written.append(piece)
             continue
-        told = below.get(piece.source)
-        if told is None:
-            value = _value(piece, names)
-            told = _described(piece, value, describe)
-            if isinstance(value, str) or (isinstance(told, str) and _fits(told, piece)):
-                written.append(str(told))
-                continue
-            below[piece.source] = told
-        written.append(f"`{piece.source}`")
+        part = told[piece.source]
+        if isinstance(part, str) and (isinstance(values[piece.source], str) or _fits(part, piece)):
+            written.append(part)
+        else:
+            below[piece.source] = part
+            written.append(f"`{piece.source}`")
     return _content("".join(written), below)
 
 

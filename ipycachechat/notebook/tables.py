@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ipycachechat.core.cache import Outcome
+from ipycachechat.core.contents import Contents
 from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row, condensed
@@ -75,6 +76,28 @@ def kept(refreshed: int, until: float, ended: str) -> str:
     if not ended:
         return f"kept warm until {clock(until)} ({times} so far)"
     return f"no longer kept warm after {times}: {ended}" if refreshed else f"not kept warm: {ended}"
+
+
+def contents(found: Contents) -> str:
+    """What a request contains, block by block."""
+    lines = [contained(found)]
+    for row, text in found.blocks:
+        lines += ["", f"--- {block(row)}", markdown.clean(text)]
+    return "\n".join(lines)
+
+
+def contained(found: Contents) -> str:
+    """Of a request: to whom, how many blocks and tokens."""
+    number = len(found.blocks)
+    return f"{found.model}: {number} block{'s' * (number != 1)}, ≈{found.tokens:,} tokens"
+
+
+def block(row: Row) -> str:
+    """What is known of one block."""
+    _, cell, tokens, checkpoint, until = _row(row)
+    told = [row.label, f"cell {cell}" if cell else "", f"{tokens} tokens"]
+    told += [f"checkpoint for {checkpoint}" if checkpoint else "", f"warm until {until}" if until else ""]
+    return " · ".join(filter(None, told))
 
 
 def why(done: Done | None) -> str:
