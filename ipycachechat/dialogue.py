@@ -205,8 +205,8 @@ class Dialogue:
         self.spent = self.spent.add(booked.usage, booked.bill)
         return booked
 
-    async def keep_warm(self, ask: Ask, seconds: float) -> None:
-        """Refresh what is warm shortly before it expires, for so long or as long as it is worth it."""
+    def keep_warm(self, ask: Ask, seconds: float) -> KeepWarm:
+        """What refreshes what is warm shortly before it expires, for so long or as long as it is worth it, once run."""
         to = target(ask.model, MOST_TOKENS, ask.api_base, ask.api_key, self.engine.who)
         self.kept = KeepWarm(
             self.engine,
@@ -215,7 +215,7 @@ class Dialogue:
             seconds,
             self._sleep,
         )
-        await self.kept.run()
+        return self.kept
 
     async def examination(self, model: str, tell: Callable[[Event], None]) -> tuple[int, int, float | None]:
         """Requests, tokens and dollars (None: unknown) that `examine` would take, at most."""

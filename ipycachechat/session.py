@@ -197,7 +197,7 @@ class Session:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
         if self._warming is not None:
             self._warming.cancel()
-        self._warming = self.loop.submit(self.dialogue.keep_warm(ask, seconds)) if seconds else None
+        self._warming = self.loop.submit(self.dialogue.keep_warm(ask, seconds).run()) if seconds else None
 
     def saved(self) -> Saved:
         """The notebook as it was saved. Raises BadInput where nobody says which it is."""

@@ -22,7 +22,7 @@ from ipycachechat.warm import KeepWarm
 
 
 def keep(talk: Talk, seconds: float) -> None:
-    talk.loop.run_until_complete(talk.chat.keep_warm(talk.next(), seconds))
+    talk.loop.run_until_complete(talk.chat.keep_warm(talk.next(), seconds).run())
 
 
 def test_the_prefix_is_written_now_and_read_by_the_next_prompt(talk: Talk) -> None:
