@@ -189,8 +189,10 @@ class ChatMagics(Magics):
         )
 
     def asking(self, prompt: Prompt) -> Ask:
-        """What a cell with this prompt asks."""
-        return replace(self.next(prompt.content), masked=prompt.masked, notes=prompt.notes)
+        """What the running cell asks with this prompt."""
+        changed = self.session.changed(prompt.values)
+        told = [f"changed since this cell asked before: {', '.join(changed)}"] if changed else []
+        return replace(self.next(prompt.content), masked=prompt.masked, notes=(*prompt.notes, *told))
 
     def prompt(self, text: str, *, raw: bool = False) -> Prompt:
         """A cell's text with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""

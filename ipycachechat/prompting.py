@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ipycachechat.core.budget import shares
@@ -23,6 +23,8 @@ class Prompt:
     content: Content
     masked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    values: Mapping[str, Part] = field(default_factory=dict)
+    """What is told of each value, by its expression."""
 
     @property
     def empty(self) -> bool:
@@ -60,13 +62,15 @@ def prompt(
         cut = sorted((one for one in sizes if allowed[one] < sizes[one]), key=sizes.__getitem__, reverse=True)
         if cut:
             notes = (*notes, _cut(cut, sizes, allowed, most))
+        values.update(told)
         return {
             source: middle_cut(part, allowed[source]) if source in cut and isinstance(part, str) else part
             for source, part in told.items()
         }
 
+    values: dict[str, Part] = {}
     content = fill(text, names, lambda value: described(value, masked), fitted)
-    return Prompt(content, tuple(found), notes)
+    return Prompt(content, tuple(found), notes, values)
 
 
 def _cut(cut: Sequence[str], sizes: Mapping[str, int], allowed: Mapping[str, int], most: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +17,7 @@ from ipycachechat.notebook.live import LiveBadges
 from ipycachechat.notebook.questions import keep_question_marks
 
 if TYPE_CHECKING:
-    from ipycachechat.core.conversation import Cell, Turn
+    from ipycachechat.core.conversation import Cell, Part, Turn
     from ipycachechat.core.events import Done, Event
     from ipycachechat.dialogue import Dialogue
     from ipycachechat.model.loop import BackgroundLoop
@@ -60,6 +60,8 @@ class Session:
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), _warm_up)
         self.earlier = Earlier(shell)
+        self._told: dict[str, dict[str, int]] = {}
+        """Of each cell that has asked, what its values were, as hashes."""
         self._events: list[tuple[str, Callable[..., None]]] = [
             ("pre_run_cell", self._badges.freeze),
             ("pre_run_cell", self._idle.pause),
@@ -210,6 +212,17 @@ class Session:
                 "JupyterLab, Notebook and VS Code tell it; a terminal has no notebook.",
             )
         return saved.read(self.notebook)
+
+    def changed(self, values: Mapping[str, Part]) -> list[str]:
+        """Which values are told otherwise than when the running cell asked before, by their expressions."""
+        cell = front.cell(self.shell)
+        if cell is None:
+            return []
+        before, self._told[cell.id] = (
+            self._told.get(cell.id, {}),
+            {one: hash(told) for one, told in values.items()},
+        )
+        return [one for one, told in self._told[cell.id].items() if before.get(one, told) != told]
 
     def _notice(self, *_: object) -> None:
         """A cell starts, and the front end reports which others have been deleted."""

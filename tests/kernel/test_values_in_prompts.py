@@ -192,13 +192,15 @@ def test_braces_can_be_sent_as_they_are(asked: Kernel, wire: WireServer) -> None
 
 
 def test_a_value_is_taken_anew_when_the_cell_is_run_again(asked: Kernel, wire: WireServer) -> None:
-    asked.run("v = 1")
-    first = asked.run("%%chat\nWhat of {{ v }}?", "a")
-    assert not first.error and text(wire) == "What of 1?"
+    asked.run("v, w = 1, 'same'")
+    first = asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a")
+    assert not first.error and text(wire) == "What of 1 and same?" and "changed since" not in first.badge
     asked.run("v = 2")
-    asked.run("%%chat\nWhat of {{ v }}?", "a")
-    assert text(wire) == "What of 2?"
+    again = asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a")
+    assert text(wire) == "What of 2 and same?"
     assert len(wire.requests[-1].messages) == 1  # in the place of the first
+    assert "changed since this cell asked before: v" in again.badge.split(" · ")
+    assert "changed since" not in asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a").badge
 
 
 HUGE = {
