@@ -286,6 +286,9 @@ def _heavy() -> Iterator[str]:
     yield from litellm_import.portions()
     markdown.to_html("")
     yield "markdown"
+    from ipycachechat.core import masking  # noqa: F401 # whose patterns take a moment to make
+
+    yield "masking"
 
 
 async def _warm_up() -> None:

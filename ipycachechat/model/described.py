@@ -21,10 +21,12 @@ from ipycachechat.model import parts, statistics
 from ipycachechat.model.looks import has
 from ipycachechat.model.patience import TimeUp, within
 
-SECONDS = 1.0
-"""What one value may take."""
+SECONDS, DRAWING = 1.0, 30.0
+"""What one value may take; a figure that is drawn, or a file that is read."""
 CHARACTERS = 6_000
 """What is told of one value; a text, and what is in a file, is told whole."""
+WHOLE = 4_000_000
+"""Of a text: no model takes more."""
 LOOKED_AT = 100_000
 """Of which so much is looked through for secrets, so that none is cut in two before it is known."""
 ITEMS, LEVELS = 100, 6
@@ -39,10 +41,11 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
 
     `masked`: takes what is secret out of a text.
     """
+    seconds = DRAWING if parts.is_drawn(value) or isinstance(value, os.PathLike) else SECONDS
     try:
-        told = within(SECONDS, lambda: _described(value))
+        told = within(seconds, lambda: _described(value))
     except TimeUp:
-        return f"({_named(value)}: it took longer than {SECONDS:g} s to look at)"
+        return f"({_named(value)}: it took longer than {seconds:g} s to look at)"
     except ChatError:
         raise
     except RecursionError:
@@ -52,7 +55,7 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
     if isinstance(told, File):
         return told
     if isinstance(value, (str, *parts.BYTES, os.PathLike)):
-        return masked(told)
+        return masked(middle_cut(told, WHOLE))
     return middle_cut(masked(middle_cut(told, LOOKED_AT)), CHARACTERS)
 
 

@@ -271,6 +271,11 @@ def is_table(value: Any) -> bool:
     return (framed and has(value, "shape", "head")) or has(value, "slice", "to_pylist")
 
 
+def is_drawn(value: Any) -> bool:
+    """Whether it is a figure, which takes a while to draw."""
+    return AXES(value) or PLOTLY(value)
+
+
 def _is_data(value: Any) -> bool:
     return isinstance(value, DATA) or has(value, "model_dump") or has(value, "__dataclass_fields__")
 
@@ -284,6 +289,7 @@ class Kind(NamedTuple):
 
 
 AXES = is_a("matplotlib.figure.FigureBase", "matplotlib.axes._base._AxesBase", "seaborn.axisgrid.Grid")
+PLOTLY = is_a("plotly.basedatatypes.BaseFigure")
 KINDS = (
     Kind(lambda value: isinstance(value, str), str.__str__),
     Kind(lambda value: isinstance(value, File), lambda value: value, alone=True),
@@ -291,7 +297,7 @@ KINDS = (
     Kind(lambda value: isinstance(value, os.PathLike), _path),
     Kind(is_a("PIL.Image.Image"), picture, alone=True),
     Kind(AXES, figure, alone=True),
-    Kind(is_a("plotly.basedatatypes.BaseFigure"), lambda f: file("image/png", f.to_image("png")), alone=True),
+    Kind(PLOTLY, lambda f: file("image/png", f.to_image("png")), alone=True),
     Kind(is_table, table, alone=True),
     Kind(_is_written, _written, alone=True),
     Kind(lambda value: any(has(value, name) for name in DISPLAYED.values()), _displayed, alone=True),
