@@ -7,18 +7,23 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from html import unescape
 from typing import Any
 
 import pytest
+from honest import corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from wire import Reply, Stall, ToolCall, WireServer
 
 from ipycachechat.core.events import Done, Piece
 from ipycachechat.notebook import markdown
-from ipycachechat.notebook.terminal import PlainScreen
+from ipycachechat.notebook.answer import Text
+from ipycachechat.notebook.terminal import PlainScreen, _rendered
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -75,7 +80,7 @@ def test_chat_in_the_terminal(wire: WireServer) -> None:
     wire.script(Reply(("Plain ", "**text**")), Reply(("again ", "and ", "again"), chunk_delay=30))
     with terminal(wire, "dumb") as shell:
         shell.sendline(CHAT)
-        shell.expect(r"Plain \*\*text\*\*\r\n\[anthropic/claude-sonnet-5 · .* saved .*\]")
+        shell.expect(r"Plain \*\*text\*\*\r\n\[anthropic/claude-sonnet-5 · [^]]* saved [^]]*\]")
         shell.sendline(CHAT)
         shell.expect("again ")
         shell.sendintr()
@@ -91,7 +96,7 @@ def test_a_terminal_that_cannot_show_a_letter_shows_the_others(wire: WireServer,
     wire.script(Reply("caf\xe9, ≈ 3 and 🎉"))
     with terminal(wire, term, PYTHONIOENCODING="latin-1") as shell:
         shell.sendline(CHAT)
-        shell.expect(r"caf., \? 3 and \?\s+\[anthropic/claude-sonnet-5 . .* saved .*\]")
+        shell.expect(r"caf., \? 3 and \?\s+\[anthropic/claude-sonnet-5 . [^]]* saved [^]]*\]")
         shell.sendline("%chat usage")
         shell.expect(r"In \[")
         assert "Error" not in shell.before
@@ -108,7 +113,7 @@ def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> No
         shell.sendline("%chat tools shout")
         shell.expect("may call: shout|shout\\(")
         shell.sendline(CHAT)
-        shell.expect(r"anthropic/claude-sonnet-5 · .* saved .*\]")
+        shell.expect(r"anthropic/claude-sonnet-5 · [^]]* saved [^]]*\]")
         seen = shell.before
         assert "\x1b[1mbold" in seen
         assert "<b>tag</b> [red]brackets[/red]" in seen and "owned" not in seen
@@ -117,6 +122,17 @@ def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> No
         kept = re.sub(r"(?s)(\x1b\[2K\x1b\[1A|\x1b\[1A\x1b\[2K)", "", seen)
         assert "very" in kept and "end." in kept
         assert shell.expect([r"\x1b\[\?25l", "In "]) == 1  # the cursor is there again
+
+
+@pytest.mark.parametrize(("name", "answer"), corpus(), ids=[name for name, _ in corpus()])
+def test_nothing_that_the_page_says_is_missing_in_the_terminal(name: str, answer: str) -> None:
+    shown = io.StringIO()
+    Console(width=4_000, file=shown).print(_rendered([Text(answer)]))
+    page = unescape(re.sub(r"<[^>]+>", "", markdown.to_html(answer, style=False)))
+    lost = Counter(re.findall(r"\w|[=<>+]", page)) - Counter(re.findall(r"\w|[=<>+]", shown.getvalue()))
+    # A footnote has its number on the page alone, and an image its address.
+    told = {"footnotes": "2", "image and relative link": "image http://127.0.0.1:9/chart.png"}
+    assert set(lost) <= set(told.get(name, ""))
 
 
 def test_what_is_longer_than_the_terminal_is_shown_from_its_end(wire: WireServer) -> None:
@@ -167,4 +183,4 @@ def test_a_question_in_the_middle_of_an_answer_stands_below_what_was_said(wire: 
         shell.sendline("y")
         shell.expect("HEARD")
         shell.expect("It was loud.")
-        shell.expect(r"anthropic/claude-sonnet-5 · .* saved .*\]")
+        shell.expect(r"anthropic/claude-sonnet-5 · [^]]* saved [^]]*\]")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
 from ipycachechat.notebook import answer, badge, markdown
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.live import Live
+    from rich.markdown import Markdown
 
 
 def screen() -> Screen:
@@ -206,7 +207,6 @@ def _rendered(shown: list[Segment]) -> RenderableType:
 
 def _markdown(source: str) -> RenderableType:
     """Rich's, of tokens of our own: raw HTML is text, maths is code, and nothing is left out."""
-    from rich.markdown import Markdown
     from rich.text import Text as Plain
 
     if len(source) > LONGEST or tangled(source):
@@ -220,10 +220,27 @@ def _markdown(source: str) -> RenderableType:
     for token in tokens:
         for one in (token, *(token.children or ())):
             if one.type.startswith("maths_"):
-                one.type = one.tag = "code_inline" if one.type == "maths_inline" else "fence"
-    made = Markdown("", hyperlinks=False, code_theme="ansi_dark")
+                one.type, one.tag = "code_inline" if one.type == "maths_inline" else "fence", "code"
+    made = _dense()("", hyperlinks=False, code_theme="ansi_dark")
     made.parsed = tokens
     return made
+
+
+@cache
+def _dense() -> type[Markdown]:
+    """Rich's markdown, with no empty lines above and below code."""
+    from rich.markdown import CodeBlock, Markdown
+    from rich.syntax import Syntax
+
+    class Code(CodeBlock):
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Syntax]:
+            code = str(self.text).rstrip()
+            yield Syntax(code, self.lexer_name, theme=self.theme, word_wrap=True, padding=(0, 1))
+
+    class Dense(Markdown):
+        elements: ClassVar = {**Markdown.elements, "fence": Code, "code_block": Code}
+
+    return Dense
 
 
 @cache
