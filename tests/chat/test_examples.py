@@ -59,4 +59,4 @@ def test_the_examples_of_the_readme(knowing: WireServer) -> None:
     blocks = re.findall(r"<!-- example -->\n```python\n(.*?)```", README.read_text(), re.S)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, "<the README>", "exec"), {})  # no file, whose lines would be taken for its source
