@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from kernels import Kernel, Ran
-from wire import Bill, Reply, WireServer
+from wire import Bill, Reply, Stall, WireServer
 from wire import ToolCall as Call
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5", "openai/gpt-5.5"
@@ -420,7 +420,7 @@ def test_what_a_killed_kernel_had_of_an_answer_comes_back_interrupted(wire: Wire
         started(kernel)
         chat(kernel, "a")
         words = tuple(f"word{n} " for n in range(400))
-        wire.script(Reply(words, chunk_delay=0.01))
+        wire.script(Reply(words, chunk_delay=0.01, fault=Stall("chunk", after=300)))  # it has no end
         request = kernel.start("%%chat\nb", "b")
         kernel.finish(request, until="word150")
         kernel.manager.restart_kernel(now=True)
