@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
 from typing import TypeVar
 
@@ -26,14 +25,27 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     if not timers or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody else's timer is left alone
         return work()
 
-    def over(_: int, __: FrameType | None) -> None:
-        raise TimeUp
+    def over(_: int, frame: FrameType | None) -> None:
+        # Not in here: raised where the timer is being ended, it would leave it running.
+        if frame is None or frame.f_code in (within.__code__, over.__code__):
+            return
+        if _is_called_from_here(frame):
+            raise TimeUp
+        signal.setitimer(signal.ITIMER_REAL, 0)  # an interrupt came before it was ended
+        signal.signal(signal.SIGALRM, before)
 
     before = signal.signal(signal.SIGALRM, over)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
         return work()
     finally:
-        with suppress(TimeUp):  # it may be over just now
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)  # first: what `before` is may end the process
         signal.signal(signal.SIGALRM, before)
+
+
+def _is_called_from_here(frame: FrameType) -> bool:
+    """Whether the work is still going on."""
+    one: FrameType | None = frame
+    while one is not None and one.f_code is not within.__code__:
+        one = one.f_back
+    return one is not None

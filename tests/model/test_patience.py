@@ -1,0 +1,85 @@
+"""What takes too long is ended, and of the timer nothing is left, whenever it strikes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ipycachechat.model.patience import TimeUp, within
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    time.sleep(0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def forever() -> None:
+    while True:
+        pass
+
+
+def test_what_is_done_in_time_is_given() -> None:
+    assert within(1, lambda: 3) == 3
+
+
+def test_what_takes_too_long_is_ended() -> None:
+    with pytest.raises(TimeUp):
+        within(0.02, forever)
+
+
+def test_what_takes_long_to_be_freed_is_ended_once() -> None:
+    def much() -> None:
+        held = [[number] for number in range(2_000_000)]
+        while held:
+            pass
+
+    with pytest.raises(TimeUp):
+        within(0.3, much)
+
+
+def test_an_alarm_while_the_timer_is_ended_raises_nothing() -> None:
+    def done() -> int:
+        over = signal.getsignal(signal.SIGALRM)
+        assert callable(over)
+        over(signal.SIGALRM, sys._getframe(1))
+        return 3
+
+    assert within(5, done) == 3
+
+
+def test_an_interrupt_before_the_timer_is_ended_leaves_none_running() -> None:
+    begin = signal.setitimer
+
+    def interrupted(which: signal._Itimer | int, *times: float) -> tuple[float, float]:
+        if times == (0,):
+            patch.undo()
+            raise KeyboardInterrupt
+        return begin(which, *times)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signal, "setitimer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            within(0.02, lambda: 3)
+    time.sleep(0.1)
+
+
+def test_another_thread_has_no_limit() -> None:
+    found: list[None] = []
+    thread = threading.Thread(target=lambda: found.append(within(0.001, lambda: time.sleep(0.02))))
+    thread.start()
+    thread.join()
+    assert found == [None]
+
+
+def test_one_in_another_is_under_the_limit_of_the_outer() -> None:
+    with pytest.raises(TimeUp):
+        within(0.02, lambda: within(60, forever))
