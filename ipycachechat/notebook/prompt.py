@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ipycachechat.core.conversation import Content, File, Part
@@ -70,7 +71,8 @@ def pieces(text: str) -> list[str | Expression]:
     three in a row.
     """
     found: list[str | Expression] = []
-    done = at = 0
+    done = at = counted = 0
+    line = 1
     while (begin := text.find(OPEN, at)) >= 0:
         end = _end(text, begin + len(OPEN))
         run = _run(text, begin)
@@ -78,7 +80,7 @@ def pieces(text: str) -> list[str | Expression]:
         if end is None or run != len(OPEN) or text.startswith("}", end + len(CLOSE)):
             continue
         inner = text[begin + len(OPEN) : end]
-        line = text.count("\n", 0, begin) + 1
+        line, counted = line + text.count("\n", counted, begin), begin
         why = _unreadable(inner)
         if why and not (inner[:1].isspace() and inner[-1:].isspace()):
             continue
@@ -86,11 +88,20 @@ def pieces(text: str) -> list[str | Expression]:
             what = f"Line {line} of the prompt has a {{{{ … }}}} that cannot be read: {why}"
             raise PromptError(" ".join(what.split())[:300], RAW)
         at = end + len(CLOSE)
-        beside = text[:begin].rpartition("\n")[2] + text[at:].partition("\n")[0]
-        alone = not beside.strip()
+        alone = _is_blank(text, begin, -1) and _is_blank(text, at, 1)
         found += [text[done:begin], Expression(inner.strip(), line, alone)]
         done = at
     return [*found, text[done:]]
+
+
+def _is_blank(text: str, at: int, step: int) -> bool:
+    """Whether from there to the end, or the beginning, of its line there are blanks alone."""
+    at -= step < 0
+    while 0 <= at < len(text) and text[at] != "\n":
+        if not text[at].isspace():
+            return False
+        at += step
+    return True
 
 
 def _run(text: str, at: int) -> int:
@@ -103,6 +114,8 @@ def _run(text: str, at: int) -> int:
 
 def _end(text: str, at: int) -> int | None:
     """Where the braces close, outside of quotes and brackets; None if they do not soon."""
+    if text.find(CLOSE, at, at + LONGEST + len(CLOSE)) < 0:
+        return None
     depth, quote = 0, ""
     last = min(len(text), at + LONGEST)
     while at < last:
@@ -124,6 +137,7 @@ def _end(text: str, at: int) -> int | None:
     return None
 
 
+@lru_cache(1_000)
 def _unreadable(inner: str) -> str:
     """Why it is no expression; "" if it is one."""
     from jinja2 import TemplateSyntaxError
@@ -134,7 +148,7 @@ def _unreadable(inner: str) -> str:
         environment().compile_expression(inner, undefined_to_none=False)
     except TemplateSyntaxError as error:
         return error.message or "it is no expression"
-    except RecursionError:
+    except (RecursionError, MemoryError, SyntaxError):  # of Python's own compiler
         return "it is too deep"
     return ""
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
+from collections import defaultdict
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -337,6 +341,24 @@ shelf.sync()
 spy._secret
 spy['_secret']
 spy|attr('_secret')
+made['x']
+made.x
+[made]|map(attribute='x')|list
+[made]|sum(attribute='x')
+generator|list
+generator|first
+generator|join
+sum(generator)
+max(generator)
+sorted(generator)
+len(*generator)
+2 in generator
+2 is in(generator)
+mapped|list
+patched.head(1)
+nowhere.get('a')
+plan.describe()
+frame.sample(2)
 """.strip().splitlines()
 
 
@@ -346,12 +368,18 @@ def test_no_text_can_call_import_or_change_anything(source: str, tmp_path: Path)
 
     import numpy as np
     import pandas as pd
+    import polars as pl
 
     file = tmp_path / "reached"
     own = tmp_path / "own.txt"
     own.write_text("own")
     DONE.clear()
     frame, array, x, known = pd.DataFrame({"a": [2, 1, None]}), np.array([3, 1, 2]), [2, 1], {"a": 1}
+    made: defaultdict[str, str] = defaultdict(reach)
+    patched = frame.copy()
+    object.__setattr__(patched, "head", MethodType(reach, patched))
+    nowhere: dict[str, Any] = {"reach": reach}
+    exec("class Nowhere:\n    def get(self, key):\n        return reach()", nowhere)  # "of" builtins
     names: dict[str, Any] = {
         **{
             "reach": reach,
@@ -363,9 +391,11 @@ def test_no_text_can_call_import_or_change_anything(source: str, tmp_path: Path)
         },
         **{"path": own, "x": x, "names": known, "frame": frame, "array": array, "np": np, "pickle": pickle},
         **{"spy": Spy(), "error": ValueError("x"), "generator": (reach() for _ in x), "bad": b"bad"},
+        **{"made": made, "mapped": map(reach, x), "patched": patched, "nowhere": nowhere["Nowhere"]()},
+        "plan": pl.LazyFrame({"a": x}).with_columns(pl.col("a").map_elements(reach, return_dtype=pl.String)),
         **{"open": open, "exec": exec, "eval": eval, "__builtins__": __builtins__, "type": type},
     }
-    before = frame.copy(), array.copy()
+    before, state = (frame.copy(), array.copy()), np.random.get_state()[2]
     text = source.replace("{file}", str(file)).replace("{{}}", "{ }")
     for prompted in (f"{{{{ {text} }}}}", f"{{{{{text}}}}}"):
         try:
@@ -378,6 +408,72 @@ def test_no_text_can_call_import_or_change_anything(source: str, tmp_path: Path)
                 assert os.environ["HOME"] not in filled
     assert not DONE and not file.exists() and own.read_text() == "own"
     assert frame.equals(before[0]) and (array == before[1]).all() and array.flags.writeable
-    assert x == [2, 1] and known == {"a": 1}
+    assert x == [2, 1] and known == {"a": 1} and not made and np.random.get_state()[2] == state
     # The same in a value is a text.
     assert fill("{{ value }}", {**names, "value": f"{{{{ {text} }}}}"}) == f"{{{{ {text} }}}}"
+
+
+BOMBS = """
+[0] * 1000000 * 1000000
+[[0] * 10000] * 10000
+(['x' * 100000] * 100000)|join
+[0] * (array.max() * 100000000)
+texts * 100000000
+column * 100000000
+third ** 100000000
+deque * 100000000
+sum([[1]] * 300000, [])
+([[1]] * 300000)|sum(start=[])
+round(5, -100000000)
+5|round(-100000000)
+1.5|round(100000000, 'ceil')
+1.5|round(precision=100000000, method='floor')
+array.astype('U100000000')
+array.astype('1000000000i1')
+column.sample(100000000, replace=true)
+numbers.value_counts(bins=100000000)
+numbers.value_counts(false, true, false, 100000000)
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("source", BOMBS)
+def test_no_text_makes_a_value_that_the_kernel_dies_of(source: str) -> None:
+    """In a process of its own that may not grow."""
+    code = f"""
+import resource, sys, collections, fractions
+import numpy as np, pandas as pd
+names = dict(array=np.array([3]), texts=np.array(["a"], dtype=object), column=pd.Series(["a"]),
+    numbers=pd.Series([1, 2]), third=fractions.Fraction(1, 3), deque=collections.deque([1]))
+from ipycachechat.core.errors import PromptError
+from ipycachechat.notebook import prompt
+prompt.fill("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
+resource.setrlimit(resource.RLIMIT_CPU, (int(sum(resource.getrusage(0)[:2])) + 3,) * 2)
+try:
+    prompt.fill({f"{{{{ {source} }}}}"!r}, names, str)
+except PromptError as error:
+    print("MemoryError" not in str(error))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_what_only_looks_is_still_there() -> None:
+    names = {"x": [2, 1, 2], "d": {"a": "<"}, "made": defaultdict(list, a=1), "gen": (n for n in [1])}
+    told = fill("{{ x|unique }} {{ x|reverse }} {{ x|sum }} {{ round(1.25, 1) }} {{ 1.25|round(1) }}", names)
+    assert told == "[2, 1] [2, 1, 2] 5 1.2 1.2"
+    assert (
+        fill("{{ d|tojson }} {{ made.a }} {{ made['a'] }} {{ gen is defined }}", names)
+        == '{"a": "<"} 1 1 True'
+    )
+
+
+def test_what_pythons_own_compiler_does_not_take_is_told_in_two_lines() -> None:
+    with pytest.raises(PromptError, match="too deep"):
+        fill("{{ " + "a." * 240 + "a }}")
+
+
+@pytest.mark.parametrize("braces", ["{{a}}", "{{ a }}", "{{ a }}\n", "{{ ", "{{}}", "{{x y}}", "{"])
+def test_a_megabyte_of_braces_is_read_soon(braces: str) -> None:
+    begin = time.process_time()
+    prompt.pieces(braces * (1_000_000 // len(braces)))
+    assert time.process_time() - begin < 20  # a second, if it does not grow with the square
