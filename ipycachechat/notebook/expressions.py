@@ -19,7 +19,7 @@ from functools import cache, wraps
 from itertools import islice
 from operator import index
 from types import BuiltinFunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -161,10 +161,10 @@ def environment() -> SandboxedEnvironment:
     made = Environment(undefined=StrictUndefined)
     made.globals.clear()
     made.globals.update(FUNCTIONS)
-    own = {"join": _joined, "tojson": _json, "_kept": lambda value: value}
-    used = {name: one for name, one in made.filters.items() if name in FILTERS} | own
-    made.filters = {name: _looking(name, one) for name, one in used.items()}
-    made.tests |= {"in": _looking("in", made.tests["in"])}
+    own: dict[str, Callable[..., Any]] = {"join": _joined, "tojson": _json, "_kept": lambda value: value}
+    kept: dict[str, Any] = {name: one for name, one in made.filters.items() if name in FILTERS} | own
+    made.filters = {name: _looking(name, one) for name, one in kept.items()}
+    made.tests |= {"in": _looking("in", cast(Any, made.tests["in"]))}
     return made
 
 
@@ -265,7 +265,7 @@ def _size(operator: str, left: Any, right: Any) -> float:
         return 0
     if isinstance(left, int | Fraction) and isinstance(right, int | Fraction):
         bits = sum(abs(one).bit_length() for one in left.as_integer_ratio())
-        return bits * abs(right) if operator == "**" else bits + abs(right.numerator).bit_length()
+        return bits * abs(right.numerator) if operator == "**" else bits + abs(right.numerator).bit_length()
     for one, times in ((left, right), (right, left)):
         if isinstance(one, Sequence | MutableSequence):
             return _weight(one) * max(_index(times), 0)

@@ -5,6 +5,7 @@ Values are inserted, and not read again: braces in them are no expressions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,8 @@ LONGEST = 500
 """Letters of an expression."""
 INLINE = 200
 """Letters: what is told of a value in one line that is no longer stands in the place of the expression."""
+_IN_A_FORMULA = re.compile(r"(?:\\[A-Za-z]+|[_^])\Z")
+"""Before braces without blanks: LaTeX's are not to become a number because there is a name `i`."""
 RAW = 'Nothing was sent. Correct it; %%chat --raw sends braces as they are, as does {{ "{{" }}.'
 
 
@@ -68,10 +71,11 @@ def pieces(text: str) -> list[str | Expression]:
     """The text and its expressions, in order. Raises PromptError for one that cannot be read.
 
     Braces in which no expression can stand are text, unless they are set off by blanks: LaTeX has them, too. So are
-    three in a row.
+    three in a row, and those without blanks behind a command of LaTeX, or a sign of its.
     """
     found: list[str | Expression] = []
     done = at = counted = 0
+    formula = -1
     line = 1
     while (begin := text.find(OPEN, at)) >= 0:
         end = _end(text, begin + len(OPEN))
@@ -80,6 +84,11 @@ def pieces(text: str) -> list[str | Expression]:
         if end is None or run != len(OPEN) or text.startswith("}", end + len(CLOSE)):
             continue
         inner = text[begin + len(OPEN) : end]
+        if text[begin + len(OPEN)] not in " \t\n" and (
+            begin == formula or _IN_A_FORMULA.search(text, max(0, begin - INLINE), begin)
+        ):
+            formula = end + len(CLOSE)
+            continue
         line, counted = line + text.count("\n", counted, begin), begin
         why = _unreadable(inner)
         if why and not (inner[:1].isspace() and inner[-1:].isspace()):

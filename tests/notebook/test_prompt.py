@@ -82,6 +82,7 @@ def test_what_is_filled_in(text: str, filled: str) -> None:
         '{"a":{"b":{}}}',
         r"\newcommand{\R}{{\mathbb{R}}}",
         "${{{a}}}$",
+        r"x_{{x}} x^{{x}} \frac{{x}}{{2}} \mathrm{{x}}",
         "{{a}",
     ],
 )
