@@ -20,6 +20,8 @@ from ipycachechat.core.secret_kinds import KINDS
 
 HEAD = 12
 """So much of a known value is enough to know it where a table or a repr has cut it with dots."""
+LONGEST = 500
+"""Letters by which a secret is known at the latest."""
 _CUT = re.compile(r"\.\.\.|…")
 _LABELS = frozenset(kind.label for kind in KINDS) | {"provider key"}
 
@@ -92,6 +94,14 @@ class Mask:
         lower = text.replace("İ", "I").lower()  # the one letter that would become two
         for kind in KINDS:
             yield from ((start, stop, kind.label) for start, stop in kind.places(text, lower))
+
+
+def end_cut(text: str, length: int) -> str:
+    """The text without its end, and dots for it, if it is longer; what looks secret is not cut in two, but left out."""
+    if len(text) <= length:
+        return text
+    crossed = [start for start, stop, _ in Mask()._places(text[: length + LONGEST]) if start < length < stop]
+    return text[: min([length, *crossed])] + "…"
 
 
 def note(found: Iterable[str]) -> str:

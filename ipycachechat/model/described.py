@@ -41,8 +41,11 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
 
     `masked`: takes what is secret out of a text.
     """
-    seconds = DRAWING if parts.is_drawn(value) or isinstance(value, os.PathLike) else SECONDS
+    seconds = SECONDS
     try:
+        if parts.is_drawn(value) or isinstance(value, os.PathLike):
+            seconds = DRAWING
+        whole = isinstance(value, (str, *parts.BYTES, os.PathLike))
         told = within(seconds, lambda: _described(value))
     except TimeUp:
         return f"({_named(value)}: it took longer than {seconds:g} s to look at)"
@@ -50,11 +53,11 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
         raise
     except RecursionError:
         return f"({_named(value)}: it holds itself too deep to be shown)"
-    except Exception as error:  # the person's own objects may raise anything
+    except (Exception, SystemExit) as error:  # the person's own objects may raise anything
         return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
     if isinstance(told, File):
         return told
-    if isinstance(value, (str, *parts.BYTES, os.PathLike)):
+    if whole:
         return masked(middle_cut(told, WHOLE))
     return middle_cut(masked(middle_cut(told, LOOKED_AT)), CHARACTERS)
 
@@ -171,4 +174,6 @@ def _module(value: ModuleType) -> str:
 
 
 def _named(value: Any) -> str:
-    return f"a value of the type {type(value).__name__}"
+    return (
+        f"a value of the type {type.__dict__['__name__'].__get__(type(value))}"  # whatever its own class says
+    )

@@ -1,11 +1,13 @@
 """Dataframes, series and arrays in numbers: shape, types, what is missing, ranges; of large ones by a sample.
 
-Nothing is imported and nothing copied: a sample is a view, or a few thousand values.
+Nothing is imported and nothing copied: a sample is a view, or a few thousand rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
+from random import Random
 from typing import Any
 
 from ipycachechat.core.shorten import middle_cut
@@ -14,11 +16,11 @@ from ipycachechat.model.looks import has
 
 SAMPLE = 2_000
 """Rows, or items of an array, that are looked at of what is larger than EXACT."""
-EXACT = 5_000_000
-"""Values that are looked at one and all, if they are numbers."""
+EXACT, CELLS = 5_000_000, 50_000_000
+"""Values of a column, or an array, that are looked at one and all, if they are numbers; of all columns together."""
 ROWS, COLUMNS = 10, 50
-NAMED = 3
-"""Values of a column that are no numbers, as examples."""
+NAMED, EXAMPLE = 3, 40
+"""Values of a column that are no numbers, as examples; letters of each."""
 
 
 def frame(value: Any) -> str:
@@ -30,13 +32,14 @@ def frame(value: Any) -> str:
     looked = _sample(whole, rows)
     names, types, records = tabular.columns(looked)
     values = list(zip(*records, strict=False)) or [()] * len(names)
+    counted = rows <= min(EXACT, CELLS // max(1, len(names)))
     lines = ["| column | type | missing | values |", "|---|---|--:|---|"]
     for number, (name, kind) in enumerate(zip(names, types, strict=False)):
         if not str(kind):  # the index
             continue
-        column = _column(whole, number - (str(types[0]) == ""))
+        column = _column(whole, number - (str(types[0]) == "")) if counted else None
         told = _told(values[number], sampled=rows > len(looked), column=column, kind=kind, rows=rows)
-        lines.append(tabular.row([name or "", kind, *told]))
+        lines.append(tabular.row(["" if name is None else name, kind, *told]))
     left = _width(whole) - COLUMNS
     more = f"\n({left:,} columns left out)" if left > 0 else ""
     sampled = f" (≈: by {len(looked):,} of the rows)" if rows > len(looked) else ""
@@ -55,18 +58,20 @@ def _told(values: Sequence[Any], *, sampled: bool, column: Any, kind: Any, rows:
         missing = f"{exact[0]:,}" if exact else f"≈{share:.1%}"
     if exact and exact[1]:
         return missing, _range(*exact[1])
-    about = "≈" if sampled else ""
-    numbers = [one for one in there if isinstance(one, int | float) and not isinstance(one, bool)]
-    if numbers and len(numbers) == len(there):
-        return missing, about + _range(min(numbers), max(numbers), sum(numbers) / len(numbers))
-    if there and all(has(one, "isoformat") for one in there):
-        return missing, f"{about}{min(there)} to {max(there)}"
+    about = "≈" if sampled and not exact else ""
+    try:
+        if there and all(isinstance(one, Real) and not isinstance(one, bool) for one in there):
+            return missing, about + _range(*map(_plain, (min(there), max(there), sum(there) / len(there))))
+        if there and all(has(one, "isoformat") for one in there):
+            return missing, f"{about}{min(there)} to {max(there)}"
+    except (TypeError, OverflowError):  # times with a zone beside some without; a number of a thousand digits
+        pass
     try:
         distinct: Iterable[Any] = dict.fromkeys(there)
     except TypeError:  # lists, say
         distinct = dict.fromkeys(map(str, there))
     distinct = list(distinct)
-    shown = ", ".join(str(one)[:40] for one in distinct[:NAMED])
+    shown = ", ".join(tabular.short(one, EXAMPLE) for one in distinct[:NAMED])
     return missing, f"{about}{len(distinct):,} distinct: {shown}{', …' if len(distinct) > NAMED else ''}"
 
 
@@ -75,14 +80,20 @@ def _range(low: Any, high: Any, mean: Any) -> str:
 
 
 def _number(value: Any) -> str:
+    """Whole ones whole: a column of numbers with gaps is one of floats."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _exact(column: Any, kind: Any, rows: int) -> tuple[int, tuple[Any, Any, Any] | None] | None:
     """What is missing in a large column of numbers, its least, largest and mean value, by its own library."""
-    if column is None or not _is_numeric(kind) or rows > EXACT:
+    if column is None or not _is_numeric(kind):
         return None
     missing = int(column.null_count() if has(column, "null_count") else column.isna().sum())
+    if has(column, "is_nan", "drop_nans"):  # polars', for which not a number is a number
+        there = column.drop_nans()
+        missing, column = missing + rows - len(there), there
     if missing == rows:
         return missing, None
     return missing, (_plain(column.min()), _plain(column.max()), _plain(column.mean()))
@@ -111,15 +122,13 @@ def _width(value: Any) -> int:
 
 
 def _sample(value: Any, rows: int) -> Any:
-    """Rows from all over it; of Arrow's the first."""
-    step = -(-rows // SAMPLE)
-    if step <= 1:
+    """Rows from all over it, always the same; of Arrow's the first. Every tenth, say, could all be alike."""
+    if rows <= SAMPLE:
         return value
-    if has(value, "iloc"):
-        return value.iloc[::step]
-    if has(value, "gather_every"):
-        return value.gather_every(step)
-    return value.slice(0, SAMPLE)
+    if not has(value, "iloc") and not has(value, "gather_every"):
+        return value.slice(0, SAMPLE)
+    chosen = sorted(Random(0).sample(range(rows), SAMPLE))
+    return value.iloc[chosen] if has(value, "iloc") else value[chosen]
 
 
 def array(value: Any) -> str:
@@ -133,27 +142,38 @@ def array(value: Any) -> str:
     for side in shape:
         size *= side
     kind = getattr(value.dtype, "kind", "")
-    if size and kind in tuple("iuf") and has(value, "ravel", "min"):
+    if size and kind in tuple("iuf") and has(value, "ravel", "min", "mean"):
         looked, about = (value, "") if size <= EXACT else (_corner(value), "≈")
-        low, high, mean = _known(looked)
-        title += f", {about}{_range(low, high, mean)}"
+        known = _known(looked)
+        title += f", {about}{_range(*known)}" if known else ""
     return f"{title}:\n{text}"
 
 
 def _corner(value: Any) -> Any:
-    """A view on a part of it, from all over."""
+    """A view on a part of it, from all over, in steps that nothing else is likely to have."""
     side = max(2, int(100_000 ** (1 / len(value.shape))))
-    return value[tuple(slice(None, None, max(1, length // side)) for length in value.shape)]
+    return value[tuple(slice(None, None, _prime(length // side)) for length in value.shape)]
 
 
-def _known(value: Any) -> tuple[Any, Any, Any]:
-    """The least, the largest and the mean of what is a number."""
-    low, high, mean = (_plain(getattr(value, name)()) for name in ("min", "max", "mean"))
-    if low != low:  # not a number among them
+def _prime(least: int) -> int:
+    """The next prime number; 1 for less than 2."""
+    number = max(1, least)
+    while any(number % one == 0 for one in range(2, int(number**0.5) + 1)):
+        number += 1
+    return number
+
+
+def _known(value: Any) -> tuple[Any, Any, Any] | None:
+    """The least, the largest and the mean of what is a number; None if nothing is."""
+    found = [getattr(value, name)() for name in ("min", "max", "mean")]
+    if found[0] != found[0]:  # not a number among them
         there = value[value == value]
         if not there.size:
-            return low, high, mean
-        low, high, mean = (_plain(getattr(there, name)()) for name in ("min", "max", "mean"))
+            return None
+        found = [getattr(there, name)() for name in ("min", "max", "mean")]
+    if type(found[0]).__name__ == "MaskedConstant":  # as an item it would be 0
+        return None
+    low, high, mean = map(_plain, found)
     return low, high, mean
 
 

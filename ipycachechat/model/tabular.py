@@ -53,7 +53,14 @@ def row(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 
-def _cell(value: Any) -> str:
+def short(value: Any, length: int) -> str:
     text = str(value)
-    short = text if len(text) <= CELL_CHARACTERS else text[:CELL_CHARACTERS] + "…"
-    return short.translate({ord("|"): r"\|", ord("\n"): r"\n", ord("\r"): r"\r"})
+    if len(text) <= length:
+        return text
+    from ipycachechat.core.masking import end_cut  # whose patterns take a moment to make
+
+    return end_cut(text, length)
+
+
+def _cell(value: Any) -> str:
+    return short(value, CELL_CHARACTERS).translate({ord("|"): r"\|", ord("\n"): r"\n", ord("\r"): r"\r"})

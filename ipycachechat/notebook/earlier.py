@@ -140,10 +140,12 @@ def _short(value: Any) -> str:
     shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
     if isinstance(shape, tuple):
         return f"{type(value).__name__} of shape {shape}"
+    from ipycachechat.core.masking import end_cut  # whose patterns take a moment to make
+
     short = reprlib.Repr()
     short.maxother = short.maxstring = LETTERS
     try:
-        return " ".join(short.repr(value).split())[:LETTERS]
+        return end_cut(" ".join(short.repr(value).split()), LETTERS)
     except Exception as error:
         return f"({type(value).__name__}: {type(error).__name__})"
 

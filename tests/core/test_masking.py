@@ -375,3 +375,18 @@ def test_any_value_of_a_variable_can_be_masked(value: str, data: st.DataObject) 
 def test_what_goes_on_and_on_is_masked_too(text: str, times: int) -> None:
     once = MASK(text * times)
     assert MASK(once.text).found == ()
+
+
+@pytest.mark.parametrize("before", range(90))
+def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
+    import pandas as pd
+
+    from ipycachechat.model.described import described
+
+    token, known = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYz1", "Zq7+correct/horse9battery" * 3
+    mask = Mask.of({"MY_API_KEY": known})
+    for secret in (token, known):
+        told = str(
+            described(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
+        )
+        assert secret[:12] not in told
