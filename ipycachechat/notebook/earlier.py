@@ -133,20 +133,20 @@ def _named(frame: FrameType) -> str:
 
 
 def _is_told(name: str, value: Any) -> bool:
-    return not name.startswith("_") and not isinstance(value, ModuleType | FunctionType | type)
+    return not name.startswith("_") and not issubclass(type(value), ModuleType | FunctionType | type)
 
 
 def _short(value: Any) -> str:
-    shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
-    if isinstance(shape, tuple):
-        return f"{type(value).__name__} of shape {shape}"
     from ipycachechat.core.masking import end_cut  # whose patterns take a moment to make
 
     short = reprlib.Repr()
     short.maxother = short.maxstring = LETTERS
     try:
+        shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
+        if isinstance(shape, tuple):
+            return f"{type(value).__name__} of shape {shape}"
         return end_cut(" ".join(short.repr(value).split()), LETTERS)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one name is not to hide the error, nor the others
         return f"({type(value).__name__}: {type(error).__name__})"
 
 

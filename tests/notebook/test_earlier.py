@@ -1,0 +1,40 @@
+"""What is told of an error, whatever stands in the frame that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ipycachechat.model.described import described
+from ipycachechat.notebook.earlier import Failure
+
+
+class NoShape:
+    @property
+    def shape(self) -> Any:
+        raise ValueError
+
+
+class NoClass:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise ValueError
+
+
+class Exits:
+    def __repr__(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("odd", [NoShape, NoClass, Exits])
+def test_one_odd_name_hides_neither_the_error_nor_the_other_names(odd: Any) -> None:
+    def fail() -> None:
+        one, other = odd(), 42
+        raise ValueError("this one") from (None if one and other else None)
+
+    with pytest.raises(ValueError, match="this one") as caught:
+        fail()
+    told = str(described(Failure(caught.value, "fail()", 1)))
+    assert "ValueError: this one" in told
+    assert "- `other` = `42`" in told and "- `one` = `" in told
