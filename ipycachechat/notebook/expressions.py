@@ -240,13 +240,17 @@ def _is_known(value: Any) -> bool:
 
 def _is_data(value: Any, *, known: bool) -> bool:
     """Whether nothing in it can be called. `known`: whether the tables and arrays of known libraries count, too."""
+    if not _is_known(value):
+        return False
     if isinstance(value, PLAIN):
         return True
     if isinstance(value, dict):
+        if hasattr(type(value), "__missing__") and type(value) is not Counter:
+            return False
         return all(_is_data(one, known=known) for one in value.values())
     if isinstance(value, list | tuple | set | frozenset):
         return all(_is_data(one, known=known) for one in value)
-    return known and _is_known(value) and not callable(value) and not isinstance(value, Iterator)
+    return known and not callable(value) and not isinstance(value, Iterator)
 
 
 def _joined(values: Iterable[Any], separator: str = ", ") -> str:

@@ -216,6 +216,17 @@ class Doors:
         return reach(*args)
 
 
+class Odd(str):
+    """A text that is asked whether it is another."""
+
+    def __hash__(self) -> int:
+        reach()
+        return 1
+
+    def __gt__(self, other: object) -> bool:
+        return bool(reach())
+
+
 DONE: list[str] = []
 HOSTILE = """
 reach()
@@ -346,6 +357,9 @@ made['x']
 made.x
 [made]|map(attribute='x')|list
 [made]|sum(attribute='x')
+frame.groupby(made).sum()
+frame.isin([odd])
+max([odd, odd])
 generator|list
 generator|first
 generator|join
@@ -392,7 +406,13 @@ def test_no_text_can_call_import_or_change_anything(source: str, tmp_path: Path)
         },
         **{"path": own, "x": x, "names": known, "frame": frame, "array": array, "np": np, "pickle": pickle},
         **{"spy": Spy(), "error": ValueError("x"), "generator": (reach() for _ in x), "bad": b"bad"},
-        **{"made": made, "mapped": map(reach, x), "patched": patched, "nowhere": nowhere["Nowhere"]()},
+        **{
+            "made": made,
+            "odd": Odd("a"),
+            "mapped": map(reach, x),
+            "patched": patched,
+            "nowhere": nowhere["Nowhere"](),
+        },
         "plan": pl.LazyFrame({"a": x}).with_columns(pl.col("a").map_elements(reach, return_dtype=pl.String)),
         **{"open": open, "exec": exec, "eval": eval, "__builtins__": __builtins__, "type": type},
     }
