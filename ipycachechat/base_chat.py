@@ -19,6 +19,7 @@ from ipycachechat.model.loop import BackgroundLoop
 from ipycachechat.model.tools import Tools
 from ipycachechat.model.tools import tools as tools_of
 from ipycachechat.outputs import Told, shown
+from ipycachechat.prompting import Prompt
 from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
@@ -187,8 +188,9 @@ class BaseChat:
             options[defaults.THINK] = own["think"]
         turns = self.dialogue.history.now.turns
         waits = bool(turns) and not turns[-1].replies
+        made = Prompt(self._waiting()) if prompt is None else self._prompt(prompt)
         return Ask(
-            prompt_of(prompt) if prompt is not None else self._waiting(),
+            made.content,
             str(own["model"] or "").strip() or self._model_in_use(),
             system=None if system is None else system_text(system),
             max_tokens=int(own["max_tokens"] or 0),
@@ -197,10 +199,17 @@ class BaseChat:
             options=options,
             tools=self._toolbox(own["tools"], own["ns"]),
             max_steps=int(own["max_steps"]),
+            watched=turns[-1].watched if waits and prompt is None else made.watched,
+            masked=made.masked,
+            notes=(*made.notes, *made.along),
             waits=waits and prompt is None,
             api_base=own["api_base"] or "",
             api_key=own["api_key"] or "",
         )
+
+    def _prompt(self, prompt: Any) -> Prompt:
+        """What is asked. Raises BadInput."""
+        return Prompt(prompt_of(prompt))
 
     def _toolbox(self, given: Any, ns: Any) -> Tools:
         """The tools made of what was given, which takes a while, so once."""

@@ -174,7 +174,9 @@ class Dialogue:
 
     def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
         past = self._past(ask)
-        return request.said(past, Turn(ask.prompt, (), cell=ask.place.cell), shown, ask.system)
+        return request.said(
+            past, Turn(ask.prompt, (), cell=ask.place.cell, watched=ask.watched), shown, ask.system
+        )
 
     def _turns(self, ask: Ask) -> int:
         return len(self._past(ask).turns)
@@ -193,7 +195,7 @@ class Dialogue:
         past = self._past(ask)
         to = aimed(to, ask, past)
         said = self._said(ask, to.eyes)
-        said = said if ask.prompt else said[:-1]
+        said = said if ask.prompt or ask.watched else said[:-1]
         return self.engine.contents(to, said, settings(ask, past, to), ask.ttl)
 
     async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:

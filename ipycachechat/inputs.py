@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, SupportsFloat
 
 from ipycachechat.core import defaults, transcript
-from ipycachechat.core.conversation import Content, Message
+from ipycachechat.core.conversation import Content, Message, Part
 from ipycachechat.core.errors import BadInput
 from ipycachechat.model import parts
+from ipycachechat.model.described import given
 from ipycachechat.model.looks import has
 
 
@@ -80,19 +81,26 @@ def _is_number(value: Any, least: float, most: float) -> bool:
     return math.isfinite(float(value)) and least <= float(value) <= most
 
 
-def prompt_of(value: Any) -> Content:
-    """A prompt as a content: a message is its own. Raises BadInput."""
+def _told(values: Sequence[Any]) -> list[Part]:
+    return [given(one) for one in values]
+
+
+def prompt_of(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]] = _told) -> Content:
+    """A prompt as a content: a message is its own. Raises BadInput.
+
+    `tell`: makes parts of the values that it is made of.
+    """
     if message := _as_message(value, "user"):
         if message.role != "user":
             raise BadInput(
                 f"The prompt is a message of the {message.role}'s", "Give the user's; earlier ones are hist=."
             )
-        return parts.content([*message.parts])
+        return parts.joined(message.parts)
     if isinstance(value, list | tuple) and any(isinstance(one, Mapping) and "role" in one for one in value):
         raise BadInput(
             "The prompt is a list of messages", "Give the last as the prompt, and those before as hist=."
         )
-    return parts.content(value)
+    return parts.joined(tell(parts.values(value)))
 
 
 def messages_of(hist: Iterable[Any]) -> list[Message]:
@@ -107,7 +115,7 @@ def messages_of(hist: Iterable[Any]) -> list[Message]:
         role: Literal["user", "assistant"] = "user" if after in ("assistant", "system") else "assistant"
         if one is None:
             raise BadInput(f"Message {len(found) + 1} of hist is None", "Leave it out.")
-        found.append(_as_message(one, role) or Message(role, parts.content(one)))
+        found.append(_as_message(one, role) or Message(role, prompt_of(one)))
     return found
 
 

@@ -15,6 +15,7 @@ from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
+    from ipycachechat.prompting import Prompt
 
 SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps")
 """Those that are the magics' own."""
@@ -61,6 +62,9 @@ class KernelChat(Chat):
 
     def _model_in_use(self) -> str:
         return kernel_magics().model_in_use()
+
+    def _prompt(self, prompt: Any) -> Prompt:
+        return kernel_magics().given(prompt)
 
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
         ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell

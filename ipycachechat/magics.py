@@ -24,11 +24,12 @@ from ipycachechat.notebook import front
 from ipycachechat.session import Session, read_dotenv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from ipycachechat.core.conversation import Content, ToolCall
+    from ipycachechat.core.conversation import Content, ToolCall, Turn
     from ipycachechat.core.masking import Mask
     from ipycachechat.core.placing import Place, Rerun
+    from ipycachechat.core.watched import Watched
     from ipycachechat.kernel_tools import KernelTools
     from ipycachechat.prompting import Prompt
     from ipycachechat.rounds import Ask
@@ -71,6 +72,11 @@ class ChatMagics(Magics):
     context_tokens = Int(
         100_000, min=0, help="Tokens that the values in one prompt may take, about; 0: as many as they do."
     ).tag(config=True)
+    watch = Enum(
+        list(defaults.WATCH),
+        "off",
+        help="What goes along of the cells that have run since the last chat, in front of the prompt.",
+    ).tag(config=True)
     redact = Bool(
         True,
         help="Mask keys, tokens and passwords in what is sent of the kernel: values, and what tools return.",
@@ -89,6 +95,8 @@ class ChatMagics(Magics):
         self._tools: KernelTools | None = None
         session.where, session.settings = self.store_file, self.holding
         session.images = lambda: bool(self.images == "load")
+        session.watch = lambda: str(self.watch)
+        self.observe(self._watches, "watch")
         self.observe(lambda change: session.dialogue.set_system(change["new"]), "system")
         if self.system and not session.begun:
             session.dialogue.set_system(self.system)
@@ -154,7 +162,8 @@ class ChatMagics(Magics):
             _wrong("--append and --here are two places")
         if self.dotenv:
             read_dotenv()
-        prompt = self.prompt(cell.strip(), raw=args.raw)
+        place = self.place(append=args.append, here=args.here)
+        prompt = self.prompt(cell.strip(), place, raw=args.raw or not self.interpolate)
         if prompt.empty:
             _wrong("The cell has no text to send once its {{ … }} are filled in")
         ask = self.asking(prompt)
@@ -163,7 +172,7 @@ class ChatMagics(Magics):
             replace(
                 ask,
                 model=args.model.strip() or ask.model,
-                place=self.place(append=args.append, here=args.here),
+                place=place,
                 system=args.system,
                 max_tokens=args.max_tokens or ask.max_tokens,
                 options=think,
@@ -173,13 +182,14 @@ class ChatMagics(Magics):
         if args.out and done.turn is not None:
             self._names[args.out] = done.turn.answer
 
-    def next(self, prompt: Content) -> Ask:
+    def next(self, prompt: Content, watched: tuple[Watched, ...] = ()) -> Ask:
         """What the next chat cell would ask."""
         from ipycachechat.rounds import Ask
 
         return Ask(
             prompt,
             self.model_in_use(),
+            watched=watched,
             max_tokens=self.max_tokens,
             ttl=defaults.TTLS[self.ttl],
             options=_thinking(self.think),
@@ -192,20 +202,49 @@ class ChatMagics(Magics):
         """What the running cell asks with this prompt."""
         changed = self.session.changed(prompt.values)
         told = [f"changed since this cell asked before: {', '.join(changed)}"] if changed else []
-        return replace(self.next(prompt.content), masked=prompt.masked, notes=(*prompt.notes, *told))
+        ask = self.next(prompt.content, prompt.watched)
+        return replace(ask, masked=prompt.masked, notes=(*prompt.notes, *prompt.along, *told))
 
-    def prompt(self, text: str, *, raw: bool = False) -> Prompt:
-        """A cell's text with the values of its `{{ … }}`, unless that is switched off. Raises PromptError."""
+    def prompt(
+        self,
+        text: str,
+        place: Place | None = None,
+        *,
+        raw: bool = False,
+        names: Mapping[str, Any] | None = None,
+    ) -> Prompt:
+        """A cell's text with the values of its `{{ … }}`, unless it is sent `raw`, and with what is watched.
+
+        `place`: where it goes; None: the end. `names` come before the kernel's own. Raises PromptError.
+        """
         from ipycachechat.prompting import prompt
 
-        return prompt(
-            text, self.names, self.mask(), most=self.context_tokens, raw=raw or not self.interpolate
-        )
+        new, before = self._watched(place)
+        known = ChainMap(dict(names or {}), self._names, self.session.earlier.names)
+        made = prompt(text, known, self.mask(), most=self.context_tokens, raw=raw, ran=new)
+        return made.after(before)
 
-    @property
-    def names(self) -> ChainMap[str, Any]:
-        """What expressions may name: the kernel's own, and what is known of earlier cells."""
-        return ChainMap(self._names, self.session.earlier.names)
+    def given(self, value: Any) -> Prompt:
+        """The same of a value, or a list of values, that Python code in the running cell gives. Raises BadInput."""
+        from ipycachechat.prompting import given
+
+        new, before = self._watched(self.place())
+        return given(value, self.mask(), most=self.context_tokens, ran=new).after(before)
+
+    def _watched(self, place: Place | None) -> tuple[list[Watched], list[Turn]]:
+        """Cells that ran and of which no turn tells, and the turns that the prompt stands in for."""
+        if self.watch == "off":
+            return [], []
+        from ipycachechat.core.placing import END, parted
+        from ipycachechat.core.watched import news
+
+        stay, gone = parted(self.session.dialogue.history.now, place or END)
+        return news(self.session.watching.cells, stay), gone
+
+    def _watches(self, change: Any) -> None:
+        """From now on cells are watched: of those that ran before the last chat nothing is told."""
+        if change["old"] == "off":
+            self.session.watching.since(self.session.last_asked)
 
     def mask(self) -> Mask | None:
         """What takes secrets out of values and results; None where that is switched off."""
@@ -250,7 +289,7 @@ class ChatMagics(Magics):
         """Have the settings of an earlier kernel hold again; the functions among its tools that are not defined yet."""
         if (model := settings.get("model")) and model != self.model_in_use():
             self.model = model
-        for name in ("ttl", "think"):
+        for name in ("ttl", "think", "watch"):
             with suppress(TraitError):  # of another version, that knew others
                 setattr(self, name, settings.get(name, getattr(self, name)))
         self.tools.ask = self.tools.ask or bool(settings.get("ask"))
@@ -269,6 +308,7 @@ class ChatMagics(Magics):
             "model": self.model_in_use(),
             "ttl": self.ttl,
             "think": self.think,
+            "watch": self.watch,
             "tools": list(self._tools.names) if self._tools else [],
             "ask": bool(self._tools and self._tools.ask),
         }
@@ -289,8 +329,8 @@ class ChatMagics(Magics):
                 "--ask",
                 "off",
             ]
-        if words[1:] == ["ttl"]:
-            return list(defaults.TTLS)
+        if words[1:] in (["ttl"], ["watch"]):
+            return list(defaults.TTLS if words[1] == "ttl" else defaults.WATCH)
         if words[1:] == ["switch"] and self.session.begun:
             return [branch.name for branch in self.session.dialogue.history.branches]
         return list(commands.COMMANDS) if len(words) == 1 else []

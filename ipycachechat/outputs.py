@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core.events import Done
@@ -49,10 +50,10 @@ def said(done: Done) -> str:
 
 
 def shown(done: Done) -> Response:
-    from ipycachechat.notebook import markdown
+    from ipycachechat.notebook import answer
 
     response: Any = done.response
-    shown: Response = response.shown_by(markdown.bundle)
+    shown: Response = response.shown_by(partial(answer.noted, notes=done.notes))
     return shown
 
 

@@ -1,19 +1,25 @@
-"""A cell's text as a prompt: the values of its expressions put in, and no secret of the kernel's with them."""
+"""What a person asks, as a prompt: with values put in, with the cells that ran, and no secret of the kernel's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core.budget import shares
 from ipycachechat.core.conversation import Content, Part
-from ipycachechat.core.masking import Mask, note
 from ipycachechat.core.prefix import CHARACTERS_A_TOKEN
 from ipycachechat.core.shorten import middle_cut
+from ipycachechat.core.watched import Watched, together
+
+if TYPE_CHECKING:
+    from ipycachechat.core.conversation import Turn
+    from ipycachechat.core.masking import Mask
 
 NAMED = 3
 """Values that were cut, by name."""
+SOURCE, OUTPUT, PICTURES = 6_000, 1_000, 8
+"""Of a cell that ran: letters of its source, and of each output; pictures of them all, the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,52 +31,139 @@ class Prompt:
     notes: tuple[str, ...] = ()
     values: Mapping[str, Part] = field(default_factory=dict)
     """What is told of each value, by its expression."""
+    watched: tuple[Watched, ...] = ()
+    """What is told of cells that ran."""
+
+    def after(self, turns: Sequence[Turn]) -> Prompt:
+        """In the place of these turns, of whose cells it tells, too."""
+        return replace(self, watched=together(turns, self.watched))
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """That cells go along, and about how much that is; nothing if none do."""
+        if not self.watched:
+            return ()
+        cells = f"{len(self.watched)} cell{'s' * (len(self.watched) != 1)}"
+        letters = sum(len(one.text) for one in self.watched)
+        pictures = sum(len(one.pictures) for one in self.watched)
+        more = f" and {pictures} picture{'s' * (pictures != 1)}" if pictures else ""
+        return (f"{cells} that ran went along (≈{letters // CHARACTERS_A_TOKEN:,} tokens{more})",)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing would be sent."""
+        """Whether nothing would be asked."""
         return isinstance(self.content, str) and not self.content.strip()
 
 
 def prompt(
-    text: str, names: Mapping[str, Any], mask: Mask | None, *, most: int = 0, raw: bool = False
+    text: str,
+    names: Mapping[str, Any],
+    mask: Mask | None,
+    *,
+    most: int = 0,
+    raw: bool = False,
+    ran: Sequence[Watched] = (),
 ) -> Prompt:
     """Fill in a text, if it is not to be sent `raw`. What the person typed is sent as it is, and warned about.
 
-    `most`: tokens, about, that all values together may take; 0: as many as they do. Raises PromptError.
+    `most`: tokens, about, that all values together, and the cells that `ran`, may take; 0: as many as they do.
+    Raises PromptError.
     """
-    notes: tuple[str, ...] = ()
-    if mask is not None and (typed := mask(text).found):
-        told = note(typed).removeprefix("masked: ")
-        notes = (f"the prompt as you typed it holds what looks secret, and was sent so: {told}",)
+    making = _Making(mask, most, ran)
     if raw or "{{" not in text:
-        return Prompt(text, notes=notes)
-    from ipycachechat.model.described import described
-    from ipycachechat.notebook.prompt import fill
+        making.fitted({})
+        content: Content = text
+    else:
+        from ipycachechat.model.described import described
+        from ipycachechat.notebook.prompt import fill
 
-    found: list[str] = []
+        content = fill(text, names, lambda value: described(value, making.masked), making.fitted)
+    return making.prompt(content, _typed(text, mask))
 
-    def masked(told: str) -> str:
-        made = mask(told) if mask is not None else None
-        found.extend(made.found if made else ())
+
+def given(value: Any, mask: Mask | None, *, most: int = 0, ran: Sequence[Watched] = ()) -> Prompt:
+    """The same of what was given in Python: a value, or a list of them; texts are taken as typed. Raises BadInput."""
+    from ipycachechat.inputs import prompt_of
+
+    making = _Making(mask, most, ran)
+    content = prompt_of(value, making.told)
+    making.fitted({})
+    return making.prompt(content, ())
+
+
+def _typed(text: str, mask: Mask | None) -> tuple[str, ...]:
+    """The warning about secrets in what the person typed."""
+    if mask is None or not (typed := mask(text).found):
+        return ()
+    from ipycachechat.core.masking import note  # whose patterns take a moment to make
+
+    told = note(typed).removeprefix("masked: ")
+    return (f"the prompt as you typed it holds what looks secret, and was sent so: {told}",)
+
+
+class _Making:
+    """What becomes of values and cells on their way into a prompt: nothing secret, and no more than may be."""
+
+    def __init__(self, mask: Mask | None, most: int, ran: Sequence[Watched]) -> None:
+        self._mask, self._most = mask, most * CHARACTERS_A_TOKEN
+        self._found: list[str] = []
+        self._cut: tuple[str, ...] = ()
+        self._values: dict[str, Part] = {}
+        self._ran = [self._told(one) for one in _pictured(ran)]
+
+    def masked(self, told: str) -> str:
+        """A text without what is secret in it."""
+        made = self._mask(told) if self._mask is not None else None
+        self._found.extend(made.found if made else ())
         return made.text if made else told
 
-    def fitted(told: Mapping[str, Part]) -> dict[str, Part]:
-        nonlocal notes
+    def told(self, values: Sequence[Any]) -> list[Part]:
+        """What is told of values that were given in Python."""
+        from ipycachechat.model.described import given
+
+        made = {_named(one, n): given(one, self.masked) for n, one in enumerate(values, 1)}
+        typed = {name for name, one in zip(made, values, strict=True) if isinstance(one, str)}
+        made |= self.fitted({name: part for name, part in made.items() if name not in typed})
+        return [*made.values()]
+
+    def fitted(self, told: Mapping[str, Part]) -> dict[str, Part]:
+        """What is told of values, by their expressions, made shorter if need be; and the cells with it."""
+        self._values.update(told)
         sizes = {source: len(part) for source, part in told.items() if isinstance(part, str)}
-        allowed = shares(sizes, most * CHARACTERS_A_TOKEN) if most else sizes
+        sizes |= {one.name: len(one.text) for one in self._ran}
+        if not self._most or sum(sizes.values()) <= self._most:
+            return dict(told)
+        allowed = shares(sizes, self._most)
         cut = sorted((one for one in sizes if allowed[one] < sizes[one]), key=sizes.__getitem__, reverse=True)
-        if cut:
-            notes = (*notes, _cut(cut, sizes, allowed, most))
-        values.update(told)
+        self._cut = (_cut(cut, sizes, allowed, self._most // CHARACTERS_A_TOKEN),)
+        self._ran = [one.cut(allowed[one.name]) if one.name in cut else one for one in self._ran]
         return {
             source: middle_cut(part, allowed[source]) if source in cut and isinstance(part, str) else part
             for source, part in told.items()
         }
 
-    values: dict[str, Part] = {}
-    content = fill(text, names, lambda value: described(value, masked), fitted)
-    return Prompt(content, tuple(found), notes, values)
+    def _told(self, one: Watched) -> Watched:
+        """A cell that ran without what is secret in it, its outputs shortened."""
+        outputs = [middle_cut(self.masked(output), OUTPUT) for output in one.outputs]
+        return replace(one, source=middle_cut(self.masked(one.source), SOURCE), outputs=tuple(outputs))
+
+    def prompt(self, content: Content, notes: tuple[str, ...]) -> Prompt:
+        """The whole of it."""
+        return Prompt(content, tuple(self._found), (*notes, *self._cut), self._values, tuple(self._ran))
+
+
+def _pictured(ran: Sequence[Watched]) -> list[Watched]:
+    """With the last pictures alone."""
+    left, found = PICTURES, []
+    for one in reversed(ran):
+        kept = one.pictures[max(0, len(one.pictures) - left) :]
+        left -= len(kept)
+        found.append(replace(one, pictures=kept))
+    return found[::-1]
+
+
+def _named(value: Any, number: int) -> str:
+    return f"value {number} ({type(value).__name__})"
 
 
 def _cut(cut: Sequence[str], sizes: Mapping[str, int], allowed: Mapping[str, int], most: int) -> str:

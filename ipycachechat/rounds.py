@@ -32,6 +32,7 @@ from ipycachechat.replies import key
 
 if TYPE_CHECKING:
     from ipycachechat.core.masking import Mask
+    from ipycachechat.core.watched import Watched
     from ipycachechat.model.response import Response
 
 NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
@@ -61,6 +62,8 @@ class Ask:
     """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
     allow: Callable[[ToolCall], bool] | None = None
     """Asked before each call, on the thread of whoever asked."""
+    watched: tuple[Watched, ...] = ()
+    """Cells that ran, of which is told in front of the prompt."""
     mask: Mask | None = None
     """Takes what is secret out of what tools return."""
     masked: tuple[str, ...] = ()
@@ -162,7 +165,9 @@ class Rounds:
     @property
     def turn(self) -> Turn:
         """As far as it has come, with no answer that is under way."""
-        return Turn(self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell)
+        return Turn(
+            self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell, watched=self._ask.watched
+        )
 
     def finished(self, state: State) -> Turn:
         """The turn as it stays."""

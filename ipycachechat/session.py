@@ -15,6 +15,7 @@ from ipycachechat.notebook.earlier import Earlier
 from ipycachechat.notebook.idle import IdleWork
 from ipycachechat.notebook.live import LiveBadges
 from ipycachechat.notebook.questions import keep_question_marks
+from ipycachechat.notebook.watching import Watching
 
 if TYPE_CHECKING:
     from ipycachechat.core.conversation import Cell, Part, Turn
@@ -47,6 +48,8 @@ class Session:
         """Those that are kept with it."""
         self.images: Callable[[], bool] = lambda: False
         """Whether answers load the images that they name."""
+        self.watch: Callable[[], str] = lambda: "off"
+        """What of the cells that run goes along with prompts."""
         self._dialogue: Dialogue | None = None
         self._recorder: Recorder | None = None
         self._loop: BackgroundLoop | None = None
@@ -60,14 +63,17 @@ class Session:
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), _warm_up)
         self.earlier = Earlier(shell)
+        self.watching = Watching(shell, lambda: self.watch())
         self._told: dict[str, dict[str, int]] = {}
         """Of each cell that has asked, what its values were, as hashes."""
         self._events: list[tuple[str, Callable[..., None]]] = [
             ("pre_run_cell", self._badges.freeze),
             ("pre_run_cell", self._idle.pause),
             ("pre_run_cell", self._notice),
+            ("pre_run_cell", self.watching.begins),
             ("post_run_cell", self._idle.arm),
             ("post_run_cell", self.earlier.ran),
+            ("post_run_cell", self.watching.ran),
         ]
         for name, callback in self._events:
             shell.events.register(name, callback)
@@ -130,6 +136,11 @@ class Session:
     def begun(self) -> bool:
         """Whether there is a conversation in this kernel, parked or not."""
         return self._dialogue is not None or PARKED in self.shell.meta
+
+    @property
+    def last_asked(self) -> float:
+        """When the last prompt was, in seconds of the clock; 0: never."""
+        return max((turn.at for turn in self.dialogue.history.now.placed), default=0.0) if self.begun else 0.0
 
     def ask(self, ask: Ask, again: Turn | None = None) -> Done:
         """Send a prompt from the running cell, show what comes, and keep it.
@@ -262,6 +273,7 @@ class Session:
         for name, callback in self._events:
             self.shell.events.unregister(name, callback)
         self.shell.input_transformers_cleanup.remove(keep_question_marks)
+        self.watching.close()
         atexit.unregister(self._at_exit)
         self._at_exit()
         if self._dialogue is not None:

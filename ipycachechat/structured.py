@@ -75,7 +75,7 @@ def rounds(schema: Callable[..., T], ask: Ask) -> Generator[Ask, str, T]:
     except Misfit as misfit:
         repair = form.repair(misfit)
     try:
-        return form.read((yield replace(ask, prompt=repair, waits=False)))
+        return form.read((yield replace(ask, prompt=repair, watched=(), waits=False)))
     except Misfit as misfit:
         raise form.given_up(ask.model, misfit) from None
 

@@ -24,6 +24,8 @@ HELP = """\
 %chat system [TEXT]    the system prompt, or another from now on ("" for none)
 %chat tools [F G …]    the functions that the model may call, or others from now on; off: none; --ask: ask before each
 %chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
+%chat watch [WHAT]     what goes along of the cells that have run since the last chat, in front of the prompt: off,
+                       code, code+output, or code+output+images
 
 %chat history          the turns: cell, state, tokens, cost, warm or not; a click unfolds one
 %chat show [TEXT|N]    exactly what the next request (with TEXT as its prompt), or that of turn N, contains, with the
@@ -56,7 +58,7 @@ HELP = """\
 Settings: %config ChatMagics. Keys: in the environment only."""
 
 WHERE = {
-    "setup": "model system tools ttl",
+    "setup": "model system tools ttl watch",
     "look": "history show plan why usage",
     "change": "undo redo reset fork switch pin sync replay",
     "keep": "save load resume replies",

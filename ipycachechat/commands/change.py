@@ -104,7 +104,7 @@ def replay(magics: ChatMagics, _: str) -> None:
         last = min(later)
         turn = dialogue.history.now.turns[last - 1]
         ask = replace(
-            magics.next(turn.prompt),
+            magics.next(turn.prompt, turn.watched),
             model=turn.model or magics.model_in_use(),
             system=turn.system,
             place=Place(turn.cell, again=turn),

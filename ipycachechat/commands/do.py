@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ from ipycachechat.commands import HELP
 from ipycachechat.commands.words import say, unquoted, wrong
 from ipycachechat.core.words import money
 from ipycachechat.notebook import answer, front, tables
-from ipycachechat.prompting import prompt
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
@@ -55,13 +53,9 @@ def fix(magics: ChatMagics, more: str) -> None:
     failure = magics.session.earlier.failure
     if failure is None:
         wrong("%chat fix: no cell has failed yet", "Run one that does; chats do not count.")
-    asked = prompt(
-        f"{FIX}\n\n{more}".strip(),
-        ChainMap({"err": failure}, magics.names),
-        magics.mask(),
-        most=magics.context_tokens,
-    )
-    ask = replace(magics.asking(asked), place=magics.place(), allow=magics.allow())
+    place = magics.place()
+    asked = magics.prompt(f"{FIX}\n\n{more}".strip(), place, names={"err": failure})
+    ask = replace(magics.asking(asked), place=place, allow=magics.allow())
     done = magics.session.ask(ask)
     found = answer.python(answer.segments(done.turn.replies)) if done.turn else []
     if found:

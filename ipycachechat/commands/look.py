@@ -13,6 +13,7 @@ from ipycachechat.notebook import front, tables
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
+    from ipycachechat.rounds import Ask
     from ipycachechat.spending import Spending
 
 
@@ -58,7 +59,7 @@ def plan(magics: ChatMagics, text: str) -> None:
     """What this prompt, else the next one, will read, write and cost."""
     from ipycachechat.notebook import displays
 
-    session, ask = magics.session, magics.next(magics.prompt(text).content)
+    session, ask = magics.session, _asking(magics, text)
     forecast = session.wait(lambda tell: session.dialogue.plan(ask, tell))
     tell(magics, tables.plan(forecast), displays.plan(forecast))
 
@@ -74,14 +75,20 @@ def show(magics: ChatMagics, what: str) -> None:
         what = what.replace("--wire", "", 1).strip()
     if what.isdecimal():
         turn = session.dialogue.history.now.turns[chosen(magics, "show", what) - 1]
-        ask = replace(magics.next(turn.prompt), place=Place(again=turn), system=turn.system)
+        ask = replace(magics.next(turn.prompt, turn.watched), place=Place(again=turn), system=turn.system)
     else:
-        ask = magics.next(magics.prompt(what).content)
+        ask = _asking(magics, what)
     found = session.wait(lambda tell: session.dialogue.contents(ask, tell))
     if wire:
         told = json.dumps(found.wire, indent=2, ensure_ascii=False)
         return tell(magics, told, displays.as_json(told))
     tell(magics, tables.contents(found), displays.contents(found))
+
+
+def _asking(magics: ChatMagics, text: str) -> Ask:
+    """What the next cell would ask with this text."""
+    made = magics.prompt(text, raw=not magics.interpolate)
+    return magics.next(made.content, made.watched)
 
 
 def why(magics: ChatMagics, which: str) -> None:

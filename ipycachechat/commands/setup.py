@@ -34,6 +34,14 @@ def tools(magics: ChatMagics, line: str) -> None:
     say(magics.tools.told)
 
 
+def watch(magics: ChatMagics, what: str) -> None:
+    """What goes along of the cells that run, or what from now on."""
+    if what and what not in defaults.WATCH:
+        wrong(f"%chat watch {what}: one can watch {', '.join(defaults.WATCH)}")
+    magics.watch = what or magics.watch
+    say(f"watch: {magics.watch}")
+
+
 def ttl(magics: ChatMagics, lifetime: str) -> None:
     """How long the cache is to live, or another lifetime from now on."""
     if lifetime and lifetime not in defaults.TTLS:

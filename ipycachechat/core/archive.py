@@ -22,9 +22,11 @@ from ipycachechat.core.conversation import (
     Thought,
     ToolCall,
     Turn,
+    files_of,
 )
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.core.watched import Watched
 
 Json = dict[str, Any]
 SCHEMA = 1
@@ -77,7 +79,7 @@ def read(told: Any) -> Conversation:
 
 def _check(one: Turn, name: str) -> None:
     """Raises BadInput, or ValueError, for what no provider would take."""
-    if not one.question.strip() and not one.messages[0].files:
+    if not one.question.strip() and not files_of(one.prompt):
         raise ValueError(f"the prompt of {name} is empty")
     if not one.replies or any(message.role == "user" for message in one.replies):
         raise ValueError(f"{name} is not one question and its answer")
@@ -101,8 +103,9 @@ def broken(error: Exception) -> BadInput:
 
 def turn(one: Turn, stow: Stow = _same) -> Json:
     """A turn; what has its usual value is left out."""
+    said = (Message("user", one.prompt), *one.replies)
     told: Json = {
-        "messages": [message(said, stow) for said in one.messages],
+        "messages": [message(each, stow) for each in said],
         "model": one.model,
         "state": one.state.value,
     }
@@ -112,13 +115,14 @@ def turn(one: Turn, stow: Stow = _same) -> Json:
         told["cost"] = {"paid": one.cost.paid, "saved": one.cost.saved}
     if one.cell is not None:
         told["cell"] = {"id": one.cell.id, "run": one.cell.run, "page": one.cell.page}
-    more = {
+    more: Json = {
         "system": one.system,
         "pinned": one.pinned or None,
         "at": one.at or None,
         "detached": one.detached,
     }
     more |= {"past": one.past.hex() or None, "replayed": one.replayed or None}
+    more |= {"watched": [_watched(each, stow) for each in one.watched] or None}
     return told | {name: value for name, value in more.items() if value is not None}
 
 
@@ -143,6 +147,7 @@ def turn_of(told: Any, fetch: Stow = _same) -> Turn:
         bytes.fromhex(told.get("past", "")),
         None if detached is None else float(_number(detached)),
         bool(told.get("replayed")),
+        tuple(_watched_of(each, fetch) for each in told.get("watched", ())),
     )
 
 
@@ -183,28 +188,41 @@ def message_of(told: Any, fetch: Stow = _same) -> Message:
     return Message(role, _content_of(told["content"], fetch), tuple(calls), call_id, tuple(thoughts))
 
 
+def _watched(one: Watched, stow: Stow) -> Json:
+    told: Json = {"cell": one.cell, "number": one.number, "source": one.source, "digest": one.digest}
+    told |= {"outputs": list(one.outputs)} if one.outputs else {}
+    return told | ({"pictures": [_file(each, stow) for each in one.pictures]} if one.pictures else {})
+
+
+def _watched_of(told: Any, fetch: Stow) -> Watched:
+    return Watched(
+        _text(told["cell"]),
+        int(_number(told["number"])),
+        _text(told["source"]),
+        tuple(map(_text, told.get("outputs", ()))),
+        tuple(_file_of(each, fetch) for each in told.get("pictures", ())),
+        _text(told["digest"]),
+    )
+
+
 def _content(content: Content, stow: Stow) -> Any:
     if isinstance(content, str):
         return content
-    return [
-        part
-        if isinstance(part, str)
-        else {"media": part.media, "data": stow(part.data), "name": part.name, "detail": part.detail}
-        for part in content
-    ]
+    return [part if isinstance(part, str) else _file(part, stow) for part in content]
 
 
 def _content_of(told: Any, fetch: Stow) -> Content:
     if not isinstance(told, list):
         return _text(told)
-    return tuple(
-        part
-        if isinstance(part, str)
-        else File(
-            _text(part["media"]), fetch(_text(part["data"])), _text(part["name"]), _text(part["detail"])
-        )
-        for part in told
-    )
+    return tuple(part if isinstance(part, str) else _file_of(part, fetch) for part in told)
+
+
+def _file(file: File, stow: Stow) -> Json:
+    return {"media": file.media, "data": stow(file.data), "name": file.name, "detail": file.detail}
+
+
+def _file_of(told: Any, fetch: Stow) -> File:
+    return File(_text(told["media"]), fetch(_text(told["data"])), _text(told["name"]), _text(told["detail"]))
 
 
 def _signer(value: Any) -> Any:

@@ -10,6 +10,8 @@ from hashlib import blake2b
 from typing import Literal
 
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.core.watched import Watched
+from ipycachechat.core.watched import parts as told
 
 Role = Literal["system", "user", "assistant", "tool"]
 Signer = Literal["", "claude", "gemini", "openai"]
@@ -171,6 +173,8 @@ class Turn:
     """When its cell was reported as deleted: since then it is in no request."""
     replayed: bool = False
     """Whether the replies come from a file, so that nothing was sent for them."""
+    watched: tuple[Watched, ...] = ()
+    """Cells that ran before it, of which the model is told in front of the prompt."""
     messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
     """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
 
@@ -180,7 +184,9 @@ class Turn:
     _said: bytes = field(init=False, compare=False, repr=False, default=b"")
 
     def __post_init__(self) -> None:
-        messages = (Message("user", self.prompt), *self.replies)
+        prompt = Message("user", self.prompt)
+        asked = Message("user", (*told(self.watched), *prompt.parts)) if self.watched else prompt
+        messages = (asked, *self.replies)
         object.__setattr__(self, "messages", messages)
         object.__setattr__(self, "plain", all(message.plain for message in messages))
 

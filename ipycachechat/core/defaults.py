@@ -24,6 +24,8 @@ SECONDS = {"5m": 300, "1h": 3600}
 """Lifetimes of a cache that one can ask for, by their names on the wire."""
 TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}
 """How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
+WATCH = ("off", "code", "code+output", "code+output+images")
+"""What goes along of the cells that have run since the last chat."""
 REWRITE = 10_000
 """Warm tokens; a request that will write more of them again says so before."""
 

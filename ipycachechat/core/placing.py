@@ -38,6 +38,13 @@ def before(conversation: Conversation, place: Place) -> Conversation:
     return replace(conversation, placed=tuple(kept))
 
 
+def parted(conversation: Conversation, place: Place) -> tuple[list[Turn], list[Turn]]:
+    """The turns that are sent when a prompt goes there, sooner or later, and those that it stands in for."""
+    _, gone = _spot(conversation.placed, place)
+    stay = [t for n, t in enumerate(conversation.placed) if n not in gone and t.detached is None]
+    return stay, [t for n, t in enumerate(conversation.placed) if n in gone]
+
+
 def put(conversation: Conversation, turn: Turn, place: Place) -> Conversation:
     """With the turn in its place, and without those it replaces. Later turns stay, unless the rule is to rewind."""
     placed = conversation.placed

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ipycachechat.core.conversation import Content, Message, Turn
+if TYPE_CHECKING:
+    from ipycachechat.core.conversation import Content, Message, Turn
 
 LENGTHS = (40_000, 10_000, 2_500)
 """Characters that the results of tools are cut to, one after the other, until the model takes them."""

@@ -62,6 +62,17 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
     return middle_cut(masked(middle_cut(told, LOOKED_AT)), CHARACTERS)
 
 
+def given(value: Any, masked: Callable[[str], str] = str) -> Part:
+    """One of the values that a prompt is made of in Python: what is written there is a text, or a part as OpenAI and
+    litellm write it. Anything else is described. Raises BadInput.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, File):
+        return value
+    return parts.written(value) if parts.is_written(value) else described(value, masked)
+
+
 def _described(value: Any) -> Part:
     if isinstance(value, str):
         return str.__str__(value)

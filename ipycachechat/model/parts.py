@@ -25,10 +25,6 @@ RESULT_CHARACTERS = 100_000
 DEPTH = 3  # of lists in lists in which an image is looked for: a list can hold itself
 
 NOTHING = "(no output)"
-CAN = (
-    "Give text, a Path or the bytes of an image, a PDF, audio or text, a PIL image, a matplotlib figure, "
-    "a dataframe, an array, or what JSON can hold; or its str()."
-)
 FILES = (
     "Models take PNG, JPEG, GIF, WebP, PDF, WAV, MP3, Ogg, FLAC and MP4; give another image as a PIL image."
 )
@@ -59,20 +55,17 @@ DISPLAYED = {
 }
 
 
-def content(value: Any) -> Content:
-    """A prompt, of one value or a list of them. Raises BadInput for an empty one, and for what cannot be sent."""
-    values = value if isinstance(value, list | tuple) else () if value is None else (value,)
-    made = _joined([part(each) for one in values for each in _apart(one, paths=True)])
+def values(value: Any) -> list[Any]:
+    """What a prompt is made of, one by one."""
+    several = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    return [each for one in several for each in _apart(one, paths=True)]
+
+
+def joined(parts: Iterable[Part]) -> Content:
+    """A prompt of these parts. Raises BadInput for an empty one."""
+    made = _joined(parts)
     if not made:
         raise BadInput("The prompt is empty", "Write something, or give an image or another file.")
-    return made
-
-
-def part(value: Any) -> Part:
-    """One value as a text or a file. Raises BadInput for what cannot be sent."""
-    made = by_kind(value)
-    if made is None:
-        raise BadInput(f"A value of the type {type(value).__name__} cannot be sent", CAN)
     return made
 
 
@@ -93,7 +86,7 @@ def _told(value: Any) -> Part:
         told = str(value) if made is None else made
         return told if isinstance(told, File) else middle_cut(told, RESULT_CHARACTERS)
     except ChatError as error:
-        return as_json(value) if _is_written(value) else str(error)
+        return as_json(value) if is_written(value) else str(error)
     except Exception as error:
         return _note(value, error)
 
@@ -250,7 +243,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _written(value: Any) -> Part:
+def written(value: Any) -> Part:
     """A part as OpenAI and litellm write it. Raises BadInput."""
     made = transcript.part(value)
     if isinstance(made, File) and made.data in ("", FILE_ID):
@@ -258,7 +251,7 @@ def _written(value: Any) -> Part:
     return made
 
 
-def _is_written(value: Any) -> bool:
+def is_written(value: Any) -> bool:
     """A text beside fields of its own is data, of which they would be lost."""
     kind = value.get("type") if isinstance(value, Mapping) else None
     if kind == "text":
@@ -299,7 +292,7 @@ KINDS = (
     Kind(AXES, figure, alone=True),
     Kind(PLOTLY, lambda f: file("image/png", f.to_image("png")), alone=True),
     Kind(is_table, table, alone=True),
-    Kind(_is_written, _written, alone=True),
+    Kind(is_written, written, alone=True),
     Kind(lambda value: any(has(value, name) for name in DISPLAYED.values()), _displayed, alone=True),
     Kind(lambda value: isinstance(value, BaseException), _error),
     Kind(lambda value: has(value, "shape", "dtype"), _array),

@@ -75,6 +75,16 @@ def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = Fals
     }
 
 
+def noted(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
+    """The mime bundle of an answer alone, with what is to be said of its prompt below it."""
+    told = markdown.bundle(text)
+    for note in map(markdown.clean, notes):
+        told["text/html"] += f"<div {_OFFER}>{escape(note)}</div>"
+        told["text/markdown"] += f"\n\n> {markdown.to_markdown(note)}"
+        told["text/plain"] += f"\n\n[{note}]"
+    return told
+
+
 def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
     """Safe HTML of it all, in one box."""
     return markdown.boxed("".join(map(_html, shown)), style=style)

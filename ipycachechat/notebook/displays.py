@@ -47,7 +47,7 @@ def reason(done: Done, legend: str = "") -> str:
     told.append(grid.line(tables.verdict(done)))
     if difference := tables.difference(done.reason):
         told += [grid.line(difference[0]), grid.mono([text.strip() for text in difference[1:]])]
-    return "".join([*told, *map(grid.line, tables.advice(done.reason))])
+    return "".join([*told, *map(grid.line, (*tables.advice(done.reason), *done.notes))])
 
 
 def branches(history: History) -> str:

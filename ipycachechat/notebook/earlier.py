@@ -11,6 +11,8 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from ipycachechat.core.errors import ChatError
+from ipycachechat.core.watched import fenced
+from ipycachechat.notebook import bundles
 from ipycachechat.notebook.expressions import Lookup
 
 LOCALS, LETTERS = 20, 120
@@ -26,7 +28,7 @@ class Code:
     source: str
 
     def _repr_markdown_(self) -> str:
-        return _fenced(self.source, "python")
+        return fenced(self.source, "python")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,9 @@ class Failure:
     def _repr_markdown_(self) -> str:
         told = [
             f"Cell [{self.number}] failed:",
-            _fenced(_traced(self.error), ""),
+            fenced(traced(self.error), ""),
             "The cell:",
-            _fenced(self.source, "python"),
+            fenced(self.source, "python"),
         ]
         name, known = _locals(self.error)
         if known:
@@ -78,13 +80,17 @@ class Earlier:
         return Code(sources[number].rstrip())
 
     def _out(self, number: int) -> Any:
-        outputs = self._shell.user_ns.get("Out", {})
-        if number not in outputs:
-            raise LookupError(f"cell [{number}] has no value")
-        return outputs[number]
+        """The value; of a cell without one what it printed."""
+        values = self._shell.user_ns.get("Out", {})
+        if number in values:
+            return values[number]
+        printed = [bundles.text(one.bundle) for one in bundles.outputs(self._shell, number)]
+        if not any(printed):
+            raise LookupError(f"cell [{number}] has no value, and has printed nothing")
+        return "\n".join(filter(None, printed))
 
 
-def _traced(error: BaseException) -> str:
+def traced(error: BaseException) -> str:
     """The traceback from the person's own code on, with cells by their numbers."""
     told = traceback.TracebackException.from_exception(error, capture_locals=False)
     seen: set[int] = set()
@@ -148,10 +154,3 @@ def _short(value: Any) -> str:
         return end_cut(" ".join(short.repr(value).split()), LETTERS)
     except (Exception, SystemExit) as error:  # one name is not to hide the error, nor the others
         return f"({type(value).__name__}: {type(error).__name__})"
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

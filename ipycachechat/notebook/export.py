@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ipycachechat.core.conversation import Conversation, Turn
+from ipycachechat.core.conversation import Conversation, Turn, files_of
 from ipycachechat.core.words import count, money
 from ipycachechat.notebook import answer, markdown
 from ipycachechat.notebook.markdown_source import to_markdown as to_md
@@ -50,7 +50,9 @@ def to_html(conversation: Conversation) -> str:
 
 def _asked(turn: Turn) -> str:
     """The prompt, with what was attached to it named."""
-    files = [f"[{file.kind}{f': {file.name}' if file.name else ''}]" for file in turn.messages[0].files]
+    files = [f"[{file.kind}{f': {file.name}' if file.name else ''}]" for file in files_of(turn.prompt)]
+    if cells := len(turn.watched):
+        files.append(f"[{cells} cell{'s' * (cells != 1)} that ran before it]")
     return "\n\n".join([turn.question, *files])
 
 

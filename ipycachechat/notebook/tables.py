@@ -105,7 +105,7 @@ def why(done: Done | None) -> str:
     if done is None or done.turn is None:
         return NOTHING_ASKED
     lines = [f"turn {done.number}, {done.turn.model}", *columns(COUNTS, counts(done.turn, done.expected))]
-    return "\n".join([*lines, verdict(done), *difference(done.reason), *advice(done.reason)])
+    return "\n".join([*lines, verdict(done), *difference(done.reason), *advice(done.reason), *done.notes])
 
 
 def counts(turn: Turn, expected: Outcome | None) -> list[tuple[str, ...]]:

@@ -114,3 +114,12 @@ def test_fix_with_no_code_in_the_answer_puts_nothing_anywhere(kernel: Kernel, wi
     kernel.run("1 / 0")
     wire.script(Reply("Nothing can be done."))
     assert not kernel.run("%chat fix").reply["content"]["payload"]
+
+
+def test_of_a_cell_without_a_value_what_it_printed(kernel: Kernel, wire: WireServer) -> None:
+    n = number(kernel.run("for word in ('one', 'two'):\n    print(word)"))
+    assert not kernel.run(f"%%chat\nIt said {{{{ out({n}) }}}}").error
+    assert sent(wire) == "It said one\ntwo"
+    n = number(kernel.run("print('printed')\n'the value'"))
+    kernel.run(f"%%chat\n{{{{ out({n}) }}}}")
+    assert sent(wire) == "the value"
