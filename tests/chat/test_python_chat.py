@@ -223,21 +223,20 @@ def test_a_history_that_ends_with_a_question_can_be_answered(server: WireServer)
             "have no result",
         ),
         (["hi", ""], "empty"),
-        (["hi", object()], "object"),
         ([{"role": "user", "content": [{"type": "hologram"}]}], "hologram"),
     ],
 )
 def test_a_history_that_cannot_be_sent_is_refused_in_two_lines(hist: Any, told: str) -> None:
-    before = copy.deepcopy(hist) if "object" not in told else None
+    before = copy.deepcopy(hist)
     with pytest.raises(BadInput) as raised:
         Chat(SONNET, hist=hist)
     assert told in str(raised.value)
     assert len(str(raised.value).splitlines()) == 2 and raised.value.todo
-    assert before is None or hist == before
+    assert hist == before
 
 
 @pytest.mark.parametrize(
-    "prompt", ["", " \n", [], [""], {"role": "assistant", "content": "x"}, object(), ["a", object()]]
+    "prompt", ["", " \n", [], [""], {"role": "assistant", "content": "x"}, b"\xff\x00", ["a", b"\xff\x00"]]
 )
 def test_a_prompt_that_cannot_be_sent_is_refused_and_nothing_is_lost(server: WireServer, prompt: Any) -> None:
     chat = Chat(SONNET, hist=["hi", "Hello"])
