@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ipycachechat.core import defaults, transcript
 from ipycachechat.core.conversation import Content
 from ipycachechat.core.errors import BadInput
+from ipycachechat.core.limits import LIMITS
 from ipycachechat.core.usage import Ledger
 from ipycachechat.dialogue import PLACEHOLDER, Dialogue
 from ipycachechat.inputs import check, is_missing, messages_of, prompt_of, system_text
@@ -46,6 +47,7 @@ class BaseChat:
         api_base: str | None = None,
         api_key: str | None = None,
         max_steps: int = defaults.MOST_STEPS,
+        retries: int = LIMITS.retries,
         **options: Any,
     ) -> None:
         """Nothing is sent, and litellm is not imported, before the first prompt.
@@ -62,6 +64,7 @@ class BaseChat:
         `think`: how much to think before each answer, where the model can.
         `api_base`, `api_key`: where to ask and with which key; None: as the environment says.
         `max_steps`: rounds of tool calls in one turn; then the model is told to answer.
+        `retries`: how often the same is asked again after an error that may go away.
         `options`: whatever else litellm takes, such as `top_p`, `stop`, `seed`.
         Raises BadInput, in two lines, for what cannot be.
 
@@ -74,7 +77,7 @@ class BaseChat:
         self.cache, self.ttl = cache, ttl
         self.temp, self.max_tokens, self.think = temp, max_tokens, think
         self.api_base, self.api_key = api_base, api_key
-        self.max_steps = max_steps
+        self.max_steps, self.retries = max_steps, retries
         self.options = dict(options)
         self.dialogue = Dialogue(
             transcript.conversation(messages_of(() if hist is None else hist), system_text(system))
@@ -149,6 +152,8 @@ class BaseChat:
         turns = len(self.dialogue.history.now.turns)
         if not isinstance(turn, int) or not 0 <= turn <= turns:
             raise BadInput(f"There is no turn {turn!r}", f"There are {turns}.")
+        if not turn and self.dialogue.failed is not None:
+            return Told(tables.failure(self.dialogue.failed))
         return Told(tables.why(self.dialogue.answer(turn)))
 
     def undo(self) -> bool:
@@ -165,7 +170,7 @@ class BaseChat:
         return f"{type(self).__name__}({name}, {turns} turn{'s' * (turns != 1)})"
 
     def _settings(self) -> dict[str, Any]:
-        names = "model tools ns cache ttl temp max_tokens think api_base api_key max_steps".split()
+        names = "model tools ns cache ttl temp max_tokens think api_base api_key max_steps retries".split()
         return {name: getattr(self, name) for name in names}
 
     def _model_in_use(self) -> str:
@@ -199,6 +204,7 @@ class BaseChat:
             options=options,
             tools=self._toolbox(own["tools"], own["ns"]),
             max_steps=int(own["max_steps"]),
+            limits=replace(LIMITS, retries=int(own["retries"])),
             watched=turns[-1].watched if waits and prompt is None else made.watched,
             masked=made.masked,
             notes=(*made.notes, *made.along),

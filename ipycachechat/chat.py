@@ -61,6 +61,7 @@ class AsyncChat(BaseChat):
 
     async def _streamed(self, ask: Ask) -> AsyncGenerator[Any, None]:
         import_litellm()
+        ask = replace(ask, again=False)  # what was handed on cannot be taken back
         async with aclosing(follow(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
             async for event in events:
                 if isinstance(event, Piece):
@@ -173,6 +174,7 @@ class Chat(BaseChat):
 
     def _streamed(self, ask: Ask) -> Iterator[Any]:
         import_litellm()
+        ask = replace(ask, again=False)  # what was handed on cannot be taken back
         with closing(drive(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
             for event in events:
                 if isinstance(event, Piece):

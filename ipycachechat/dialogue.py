@@ -60,6 +60,8 @@ class Dialogue:
         self.engine = engine or Engine(clock=clock, count=count, pace=pace)
         self.answered: list[Done] = []
         """Every answer, with what was expected of its requests and what they were billed, in order."""
+        self.failed: ChatError | None = None
+        """What went wrong with the last prompt, if anything did."""
         self.spent = Ledger()
         """This conversation's requests added up, those that failed or were undone included."""
         self.kept: KeepWarm | None = None
@@ -129,7 +131,7 @@ class Dialogue:
         try:
             to = await self._target(ask, tell)
             check(ask, to)
-            rounds = Rounds(self.engine, to, self._past(ask), ask, partial.heard)
+            rounds = Rounds(self.engine, to, self._past(ask), ask, partial.heard, self._sleep)
             partial.of(rounds)
             await rounds.run()
         except ChatError as failure:
@@ -139,6 +141,7 @@ class Dialogue:
         ) as failure:  # cancelled, or a mistake of ours: what was paid and came is kept all the same
             fault = failure
         partial.end()
+        self.failed = error
         done = self._finish(ask, rounds, error, fault)
         if done.turn:
             self.answered.append(done)

@@ -15,6 +15,7 @@ from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.contents import Contents, texts
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.forecast import Forecast, prompt_cost, rows
+from ipycachechat.core.limits import ONCE, Limits
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.miss import Before
 from ipycachechat.core.plan import SCRIPT, Pace, Prepared, sent_marks
@@ -123,13 +124,15 @@ class Engine:
         """The answer has begun: from now on what the request wrote can be read."""
         self._memories[to.scope] = self.memory(to).begun(prepared)
 
-    def exchange(self, to: Target, prepared: Prepared, max_tokens: int | None) -> Exchange:
+    def exchange(
+        self, to: Target, prepared: Prepared, max_tokens: int | None, limits: Limits = ONCE
+    ) -> Exchange:
         """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput."""
         self.check_open()
         messages, options = self.wire(to, prepared)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
-        exchange = Exchange(to, messages, max_tokens, hour, options)
+        exchange = Exchange(to, messages, max_tokens, hour, options, limits)
         self._open.add(exchange)
         return exchange
 

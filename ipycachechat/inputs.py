@@ -46,7 +46,7 @@ def check(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         )
     if own["temp"] is not None and not _is_number(own["temp"], 0, 2):
         raise BadInput(f"temp={own['temp']!r}: this is no temperature", "Give a number, 0 to 2.")
-    for name, least in (("max_tokens", 1), ("max_steps", 0)):
+    for name, least in (("max_tokens", 1), ("max_steps", 0), ("retries", 0)):
         value = own[name]
         whole = _is_number(value, least, 1 << 31) and value == int(value)
         if not whole and not (value is None and name == "max_tokens"):

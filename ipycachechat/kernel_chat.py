@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
     from ipycachechat.prompting import Prompt
 
-SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps")
+SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps", "retries")
 """Those that are the magics' own."""
 
 
@@ -35,7 +35,7 @@ class KernelChat(Chat):
             return kernel_magics().session.loop
         if name in SETTINGS:
             value = getattr(kernel_magics(), name)
-            return value if name == "max_steps" else value or None
+            return value if name in ("max_steps", "retries") else value or None
         if name == "tools":
             return list(kernel_magics().tools.names) or None
         return super().__getattribute__(name)
@@ -70,7 +70,8 @@ class KernelChat(Chat):
         ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell
         allow = kernel_magics().tools.allow(front.somebody_is_there(shell))
         place = END if ask.waits else kernel_magics().place()
-        return replace(ask, place=place, allow=allow, mask=kernel_magics().mask())
+        limits = replace(kernel_magics().limits, retries=ask.limits.retries)
+        return replace(ask, place=place, allow=allow, limits=limits, mask=kernel_magics().mask())
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Enum, Int, TraitError, Unicode
+from traitlets import Bool, Enum, Float, Int, TraitError, Unicode
 
 from ipycachechat import commands
 from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput
+from ipycachechat.core.limits import LIMITS, Limits
 from ipycachechat.notebook import front
 from ipycachechat.session import Session, read_dotenv
 
@@ -58,6 +59,24 @@ class ChatMagics(Magics):
     ).tag(config=True)
     max_steps = Int(
         defaults.MOST_STEPS, min=0, help="Rounds of tool calls in one turn; then the model is told to answer."
+    ).tag(config=True)
+    retries = Int(
+        LIMITS.retries, min=0, help="How often the same is asked again after an error that may go away."
+    ).tag(config=True)
+    retry_time = Float(LIMITS.retry_time, min=0, help="Seconds for all tries of a request together.").tag(
+        config=True
+    )
+    timeout = Float(
+        LIMITS.silence,
+        min=0.1,
+        help="Seconds in which nothing comes of an answer that has begun: it is given up.",
+    ).tag(config=True)
+    connect_timeout = Float(LIMITS.connect, min=0.1, help="Seconds for the connection.").tag(config=True)
+    first_timeout = Float(
+        LIMITS.first, min=0.1, help="Seconds until something of the answer comes; some think in silence."
+    ).tag(config=True)
+    total_timeout = Float(
+        LIMITS.total, min=0, help="Seconds for all of an answer; 0: as long as it takes."
     ).tag(config=True)
     rerun = Enum(
         ["replace", "rewind", "append"],
@@ -195,7 +214,20 @@ class ChatMagics(Magics):
             options=_thinking(self.think),
             tools=self.tools.now(),
             max_steps=self.max_steps,
+            limits=self.limits,
             mask=self.mask(),
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """How long a request may take, and how often it is tried."""
+        return Limits(
+            self.retries,
+            self.retry_time,
+            self.connect_timeout,
+            self.first_timeout,
+            self.timeout,
+            self.total_timeout,
         )
 
     def asking(self, prompt: Prompt) -> Ask:

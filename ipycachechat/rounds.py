@@ -15,20 +15,31 @@ from ipycachechat.core import request, shorten
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Content, Conversation, Message, State, ToolCall, Turn, pasts
 from ipycachechat.core.defaults import MOST_STEPS, REWRITE, THINK
-from ipycachechat.core.errors import BadInput, ContextTooLong, EmptyAnswer
-from ipycachechat.core.events import Called, Do, Event, Piece, Returned, Sending
+from ipycachechat.core.errors import (
+    BadInput,
+    ChatError,
+    ContextTooLong,
+    Dropped,
+    EmptyAnswer,
+    ModelError,
+    TooLate,
+)
+from ipycachechat.core.events import Broken, Called, Do, Event, Pausing, Piece, Returned, Sending
 from ipycachechat.core.forecast import Row, condensed, rows
+from ipycachechat.core.limits import LIMITS, Limits
 from ipycachechat.core.placing import END, Place
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.reason import Reason
-from ipycachechat.core.usage import Cost, Timing, Usage
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Timing, Usage
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.model import tools as toolbox
 from ipycachechat.model.provider import Exchange, Target
+from ipycachechat.model.retrying import retrying
 from ipycachechat.model.served import Served
 from ipycachechat.model.tools import Failed, Tools
 from ipycachechat.replies import key
+from ipycachechat.warm import Sleep
 
 if TYPE_CHECKING:
     from ipycachechat.core.masking import Mask
@@ -72,6 +83,9 @@ class Ask:
     """What is to be said of the prompt under the answer."""
     waits: bool = False
     """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
+    limits: Limits = LIMITS
+    again: bool = True
+    """Whether an answer that broke off is asked for again: not where each piece is handed on for good."""
     branch: bool = False
     """Whether the prompt is one of several that follow the same past: only that is cached."""
     api_base: str = ""
@@ -111,8 +125,15 @@ class Rounds:
     """The requests of one turn and what has come of them so far."""
 
     def __init__(
-        self, engine: Engine, to: Target, past: Conversation, ask: Ask, tell: Callable[[Event], None]
+        self,
+        engine: Engine,
+        to: Target,
+        past: Conversation,
+        ask: Ask,
+        tell: Callable[[Event], None],
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
+        """`sleep`: what passes the time between two tries."""
         self.replies: list[Message] = []
         self.booked: list[Booked] = []
         self.definitions = definitions(ask, past)
@@ -124,7 +145,7 @@ class Rounds:
         """What came before; the past may have had the results of tools shortened since it was given."""
         self.at = engine.clock()
         self.to = aimed(to, ask, past)
-        self._engine, self._ask, self._tell = engine, ask, tell
+        self._engine, self._ask, self._tell, self._sleep = engine, ask, tell, sleep
         self._prepared: Prepared | None = None
         self._calling: tuple[Message, list[Message | None]] | None = None
         """The answer whose tools are being called, and their results so far."""
@@ -260,36 +281,85 @@ class Rounds:
         return True
 
     async def _send(self, *, closing: bool) -> Message:
-        ask, to, engine = self._ask, self.to, self._engine
-        said = self.said
-        branch = ask.branch and not self.replies
-        # At the very end of a loop: calls are forbidden, at the price of what that changes in the cache.
-        changed = {"tool_choice": "none"} if closing and self.definitions else {}
-        options = settings(replace(ask, options={**ask.options, **changed}), self.past, to)
-        prepared = engine.prepare(to, said, options, ask.ttl, keep=branch, cache=ask.cache)
-        self._prepared, self._told_begun = prepared, False
-        self._tell(self._foreseen(prepared))
-        replies = engine.replies
+        to, replies = self.to, self._engine.replies
+        prepared = self._prepare(closing=closing)
         if replies is None:
-            return await self._exchanged(prepared)
-        name = key(to.model, prepared.chain, ask.max_tokens)
+            return await self._whole(closing=closing)
+        name = key(to.model, prepared.chain, self._ask.max_tokens)
         async with replies.answering(name):
             if known := replies.find(name):
                 return await self._served(Served(to, *known), prepared)
-            reply = await self._exchanged(prepared)
+            reply = await self._whole(closing=closing)
             if self._last is not None:
                 replies.add(name, to.model, prepared.chain, self._last.message, self._last.finish)
             return reply
 
+    def _prepare(self, *, closing: bool) -> Prepared:
+        """Plan the request, and tell what is expected of it."""
+        ask, to = self._ask, self.to
+        branch = ask.branch and not self.replies
+        # At the very end of a loop: calls are forbidden, at the price of what that changes in the cache.
+        changed = {"tool_choice": "none"} if closing and self.definitions else {}
+        options = settings(replace(ask, options={**ask.options, **changed}), self.past, to)
+        prepared = self._engine.prepare(to, self.said, options, ask.ttl, keep=branch, cache=ask.cache)
+        self._prepared, self._told_begun = prepared, False
+        self._tell(self._foreseen(prepared))
+        return prepared
+
+    async def _whole(self, *, closing: bool) -> Message:
+        """The reply; of one that breaks off, what had come is folded up, and it is asked for once more."""
+        try:
+            return await self._tried(closing=closing)
+        except Dropped as error:
+            broken, ask = self.exchange, self._ask
+            if broken is None or not (broken.text.strip() and ask.again and ask.limits.retries):
+                raise
+            if isinstance(error, TooLate):
+                raise
+            self._tell(Broken(broken.text))
+            self._prepared = None
+            try:
+                return await self._tried(closing=closing)
+            except ChatError as second:
+                failed = Dropped(error.what, f"Asked again, which failed: {second.what}. {error.todo}")
+                failed.words = "; then: ".join(filter(None, (error.words, getattr(second, "words", ""))))
+                raise failed from None
+            finally:
+                if self.exchange is not None and not self.exchange.text.strip():
+                    self.exchange = broken
+
+    async def _tried(self, *, closing: bool) -> Message:
+        """The reply of the model, asked several times if it fails in a way that may pass."""
+        limits, tries = self._ask.limits, 0
+
+        def pausing(error: ModelError, seconds: float, tries: int) -> None:
+            self._prepared = None
+            self._tell(Pausing(error.what, seconds, tries, limits.retries + 1))
+
+        async def once() -> Message:
+            nonlocal tries
+            tries += 1
+            return await self._exchanged(self._prepared or self._prepare(closing=closing))
+
+        try:
+            reply: Message = await retrying(limits, self._sleep, pausing)(once)
+            return reply
+        except ModelError as error:
+            error.tries = tries
+            raise
+
     async def _exchanged(self, prepared: Prepared) -> Message:
         """The reply of the model."""
         to, engine = self.to, self._engine
-        exchange = engine.exchange(to, prepared, self._ask.max_tokens or to.most_tokens)
+        most = self._ask.max_tokens or to.most_tokens
+        exchange = engine.exchange(to, prepared, most, self._ask.limits)
         self.exchange = exchange
         try:
             await exchange.run(self._arrived)
         finally:
-            self.booked.append(engine.book(prepared, exchange))
+            booked = engine.book(prepared, exchange)
+            if exchange.begun or booked.usage != NOTHING_REPORTED:  # else nothing was billed
+                self.booked.append(booked)
         self.exchange, self._last = None, exchange
         return self._distinct(exchange.message)
 

@@ -95,6 +95,8 @@ def why(magics: ChatMagics, which: str) -> None:
     """What a turn was expected to read, what it did read, and why less."""
     dialogue = magics.session.dialogue
     number = chosen(magics, "why", which) if which else 0
+    if not number and dialogue.failed is not None:
+        return say(tables.failure(dialogue.failed))
     done = dialogue.answer(number)
     if done is None and dialogue.history.now.turns:
         return say("that turn was answered in an earlier kernel: what was expected of it is not kept")

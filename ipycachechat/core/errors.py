@@ -13,6 +13,7 @@ ChatError
 │   ├── Overloaded     5xx
 │   ├── Unreachable    no connection
 │   ├── Dropped        the connection ended in the middle of the answer
+│   │   └── TooLate    the answer took longer than it may
 │   ├── EmptyAnswer    the model finished and had said nothing
 │   └── BadAnswer      the answer is not of the form that was asked for
 ├── LocalModelError    the model on this machine could not be had, or started
@@ -21,9 +22,16 @@ ChatError
 
 from __future__ import annotations
 
+NOT_BILLED = "Nothing is billed for it."
+NOTHING_SENT = "Nothing was sent."
+NOBODY_TELLS = "Nobody tells whether it is billed."
+
 
 class ChatError(Exception):
     """Something that the person is told in two lines; IPython shows no traceback for it."""
+
+    billed = ""
+    """A sentence on whether it was paid for, where a request was on its way."""
 
     def __init__(self, what: str, todo: str = "") -> None:
         super().__init__(what, todo)
@@ -31,7 +39,8 @@ class ChatError(Exception):
         self.todo = todo
 
     def __str__(self) -> str:
-        return f"{self.what}\n{self.todo}" if self.todo else self.what
+        second = " ".join(filter(None, (self.todo, self.billed)))
+        return f"{self.what}\n{second}" if second else self.what
 
     def _render_traceback_(self) -> list[str]:
         """IPython's protocol for an exception that decides its own traceback: a list of lines."""
@@ -49,9 +58,21 @@ class PromptError(BadInput):
 class ModelError(ChatError):
     """The model's side said no, or nothing."""
 
+    billed = NOT_BILLED
+    passing = False
+    """Whether it may go away by itself, so that the same is worth asking again."""
+    after: float | None = None
+    """Seconds after which the provider wants to be asked again; None: it does not say."""
+    words: str = ""
+    """What the provider said, without keys."""
+    tries: int = 1
+    """How often the same was asked."""
+
 
 class KeyMissing(ModelError):
     """No key for this provider is in the environment; nothing was sent."""
+
+    billed = NOTHING_SENT
 
 
 class KeyRejected(ModelError):
@@ -73,25 +94,42 @@ class RequestRefused(ModelError):
 class RateLimited(ModelError):
     """Too many requests or tokens for now (429)."""
 
+    passing = True
+
 
 class Overloaded(ModelError):
     """The provider failed (5xx)."""
 
+    passing = True
+
 
 class Unreachable(ModelError):
-    """No connection to the provider."""
+    """No connection to the provider, or one on which nothing came."""
+
+    billed = NOBODY_TELLS
+    passing = True
 
 
 class Dropped(ModelError):
     """The connection ended in the middle of the answer."""
 
+    billed = "What arrived is billed."
+
+
+class TooLate(Dropped):
+    """The answer took longer than it may; what arrived is kept."""
+
 
 class EmptyAnswer(ModelError):
     """The model finished and had said nothing, which no later request could carry."""
 
+    billed = "It is billed all the same."
+
 
 class BadAnswer(ModelError):
     """The answer is not of the form that was asked for."""
+
+    billed = "It is billed all the same."
 
 
 class LocalModelError(ChatError):

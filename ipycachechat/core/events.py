@@ -1,4 +1,5 @@
-"""What is told while a prompt is on its way: progress, then for each request sending, pieces and calls, then done."""
+"""What is told while a prompt is on its way: progress, then for each request sending, perhaps
+pauses, pieces and calls, then done."""
 
 from __future__ import annotations
 
@@ -34,6 +35,24 @@ class Sending:
     """None before the model has been looked up."""
     warning: str = ""
     """What will be paid again, if that is much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """The request failed, and the same will be asked again: a countdown."""
+
+    why: str
+    seconds: float
+    tries: int
+    """So far."""
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An answer broke off, and the same is asked again: so much of it had come."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +128,5 @@ class Done:
     """The last answer as litellm has it."""
 
 
-Event = Progress | Sending | Piece | Called | Returned | Do | Done
+Waiting = Progress | Sending | Pausing
+Event = Waiting | Broken | Piece | Called | Returned | Do | Done

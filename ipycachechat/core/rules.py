@@ -72,6 +72,8 @@ class Rules:
     """Models, by pattern of name, that are not shown the thoughts of earlier turns."""
     refresh: int | None = None
     """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
+    heartbeat: bool = False
+    """Whether something comes over the connection all the time, also while the model thinks."""
     verified: str = ""
 
     def least(self, model: str) -> int | None:
@@ -142,6 +144,7 @@ def _claude(
         signer="" if provider == "openrouter" else "claude",
         forgets=CLAUDE_FORGETS,
         refresh=refresh,
+        heartbeat=provider == "anthropic",  # its events "ping"
     )
 
 

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from ipycachechat.core.errors import (
+    NOTHING_SENT,
     ChatError,
     ContextTooLong,
     Dropped,
     KeyMissing,
     KeyRejected,
+    ModelError,
     Overloaded,
     RateLimited,
     RequestRefused,
+    TooLate,
     UnknownModel,
     Unreachable,
 )
 
-LONGEST = 200  # characters of what a provider says
+LONGEST, LONG = 200, 2_000  # characters of what a provider says: in a line, and where there is room
+DEEP = 10  # errors behind an error
+_NOT_TRUSTED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError", re.I
+)
+_NOT_CONNECTED = re.compile(
+    r"connection refused|connect call failed|cannot connect|all connection attempts failed|ConnectError"
+    r"|name or service not known|nodename nor servname|getaddrinfo|name resolution|network is unreachable",
+    re.I,
+)
+_DELAY = re.compile(r'"retryDelay"\W{1,4}([\d.]+)s')
 _NO_CONNECTION = re.compile(
     r"connection refused|connection error|cannot connect|connect call failed|name or service not known"
     r"|nodename nor servname|network is unreachable|getaddrinfo|server disconnected|connection reset"
@@ -50,7 +66,7 @@ def masked(text: str, *keys: str) -> str:
     return _KEYS.sub("…", text)
 
 
-def said(error: BaseException, *keys: str) -> str:
+def said(error: BaseException, *keys: str, most: int = LONGEST) -> str:
     """The provider's own words, in one line, without litellm's wrapping."""
     text = str(getattr(error, "message", "") or error)
     for found in re.finditer(r"\{.*\}", text, re.S):
@@ -64,22 +80,83 @@ def said(error: BaseException, *keys: str) -> str:
     text = re.sub(r"litellm\.|\w+Exception - |\s*Received Model Group=.*", "", text, flags=re.S)
     text = re.sub(r"\bb'(.*?)'\.?|\s*Handle with `\w+`\.", r"\1", text.replace("\\n", " "), flags=re.S)
     line = " ".join(masked(text, *keys).split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def translate(
     error: BaseException, model: str, missing_keys: list[str], began: bool, *keys: str
 ) -> ChatError:
     """Our error for litellm's. `began`: whether some of the answer had arrived."""
+    found = dropped(model) if began else _kind(error, model, missing_keys, *keys)
+    if isinstance(found, ModelError):
+        found.words, found.after = said(error, *keys, most=LONG), after(error)
+    return found
+
+
+def dropped(model: str, *, kept: bool = True) -> Dropped:
+    """The connection is gone; `kept`: and something that had arrived stays."""
+    todo = (
+        "What arrived is kept, marked as interrupted. Ask again."
+        if kept
+        else "The conversation is as it was."
+    )
+    error = Dropped(f"The connection to {model} ended in the middle of the answer", todo)
+    error.passing = not kept
+    return error
+
+
+def silent(model: str, seconds: float, *, began: bool) -> ChatError:
+    """Nothing has come for so long."""
+    if began:
+        error = dropped(model)
+        error.words = f"nothing came for {seconds:g} s"
+        return error
+    return Unreachable(
+        f"{model}: nothing came for {seconds:g} s",
+        "Ask again; %config ChatMagics.first_timeout sets how long to wait.",
+    )
+
+
+def late(model: str, seconds: float) -> TooLate:
+    """The answer has taken as long as it may."""
+    return TooLate(
+        f"{model}: the answer took longer than {seconds:g} s",
+        "What arrived is kept, marked as interrupted; %config ChatMagics.total_timeout sets how long it may take.",
+    )
+
+
+def after(error: BaseException) -> float | None:
+    """Seconds after which the provider wants to be asked again; None: it does not say."""
+    response = getattr(error, "response", None)
+    held = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    headers = {
+        str(name).lower().removeprefix("llm_provider-"): str(value) for name, value in dict(held).items()
+    }
+    if milliseconds := _number(headers.get("retry-after-ms", "")):
+        return milliseconds / 1000
+    told = headers.get("retry-after", "")
+    if (seconds := _number(told)) is not None:
+        return seconds
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    delay = _DELAY.search(str(error))  # Gemini's, in the body
+    return _number(delay[1]) if delay else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e9 else None
+
+
+def _kind(error: BaseException, model: str, missing_keys: list[str], *keys: str) -> ChatError:
+    """By what it is: litellm raises its InternalServerError for a refused connection and for a missing key alike."""
     text = f"{type(error).__name__} {error}"
     status = getattr(error, "status_code", None)
     words = said(error, *keys)
     provider = model.partition("/")[0] if "/" in model else "the provider"
-    if began:
-        return Dropped(
-            f"The connection to {model} ended in the middle of the answer",
-            "What arrived is kept, marked as interrupted. Ask again.",
-        )
     if status in (401, 403) or "AuthenticationError" in text or _NO_KEY.search(text):
         if missing_keys:
             return KeyMissing(
@@ -109,14 +186,37 @@ def translate(
         after = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
         wait = f"Wait {after} s" if after else "Wait a little"
         return RateLimited(f"{model}: too many requests ({words})", f"{wait}, then ask again.")
+    causes = _causes(error)
+    if _NOT_TRUSTED.search(causes):
+        found = Unreachable(
+            f"{model}: {provider} has no certificate that this machine trusts",
+            "Check the address and its certificate (SSL_CERT_FILE, a proxy of your network).",
+        )
+        found.passing, found.billed = False, NOTHING_SENT
+        return found
     if _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text:
-        return Unreachable(
+        found = Unreachable(
             f"{model}: no connection to {provider}",
             "Check the network (and proxy or base URL, if set), then ask again.",
         )
+        if _NOT_CONNECTED.search(causes):
+            found.billed = NOTHING_SENT
+        return found
     if isinstance(status, int) and 400 <= status < 500:
         return RequestRefused(
             f"{model}: the request was refused ({words})",
             "Nothing was added to the conversation. Change what the message names and ask again.",
         )
-    return Overloaded(f"{model}: the provider failed ({words})", "Wait a little, then ask again.")
+    failed = Overloaded(f"{model}: the provider failed ({words})", "Wait a little, then ask again.")
+    failed.passing = isinstance(status, int) and status >= 500
+    return failed
+
+
+def _causes(error: BaseException) -> str:
+    """What it says, and what lies behind it."""
+    told: list[str] = []
+    one: BaseException | None = error
+    while one is not None and len(told) < DEEP:
+        told.append(f"{type(one).__name__} {one}")
+        one = one.__cause__ or one.__context__
+    return "\n".join(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import os
@@ -15,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core import transcript
 from ipycachechat.core.conversation import Message, Thought
-from ipycachechat.core.errors import Dropped, EmptyAnswer, UnknownModel
+from ipycachechat.core.errors import EmptyAnswer, UnknownModel
 from ipycachechat.core.events import Piece
+from ipycachechat.core.limits import ONCE, Limits
 from ipycachechat.core.rules import Rules, rules
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Timing, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.chunks import Chunks
-from ipycachechat.model.failures import translate
+from ipycachechat.model.failures import dropped, late, silent, translate
 from ipycachechat.model.litellm_import import gpt_tokenizer
 from ipycachechat.model.local import Address
 
@@ -163,6 +165,7 @@ class Exchange:
         max_tokens: int | None,
         hour: float,
         options: Json | None = None,
+        limits: Limits = ONCE,
     ) -> None:
         """`max_tokens`: None for the model's own limit; 0 for no answer, where the provider takes that."""
         self.target = target
@@ -180,58 +183,95 @@ class Exchange:
         self._messages = messages
         self._max_tokens = max_tokens
         self._hour = hour
+        self._limits = limits
         self._stream: Any = None
+        self._source: Any = None
+        """What litellm reads the stream from, which it forgets at its end."""
         self._usage: Any = None
         self._kept = Chunks()
 
     async def run(self, arrived: Callable[[Piece], None]) -> None:
         """Ask, and tell each piece as it arrives. Raises ModelError; cancelling closes the connection."""
-        import litellm
-
-        silent = self._max_tokens == 0
+        nothing, loop = self._max_tokens == 0, asyncio.get_running_loop()
         self._started = time.monotonic()
+        clock = asyncio.timeout(self._patience)
         try:
-            self._stream = await litellm.acompletion(
-                model=self.target.wire,
-                messages=self._messages,
-                num_retries=0,
-                max_retries=0,
-                **({} if silent else {"stream": True, "stream_options": {"include_usage": True}}),
-                **({} if self._max_tokens is None else {"max_tokens": self._max_tokens}),
-                **self._options,
-            )
-            if silent:
-                self._usage = self._stream.usage
-                return
-            async for chunk in self._stream:
-                self._take(chunk, arrived)
+            async with clock:
+                await self._ask(nothing)
+                if nothing:
+                    self._usage = self._stream.usage
+                    return
+                async for chunk in self._stream:
+                    self._take(chunk, arrived)
+                    patience = self._patience
+                    clock.reschedule(None if patience is None else loop.time() + patience)
         except Exception as error:
+            if clock.expired() and self._over:
+                raise late(self.target.model, self._limits.total) from None
+            if clock.expired():
+                raise silent(self.target.model, self._wait or 0, began=bool(self.text)) from None
             raise translate(
                 error, self.target.model, self._missing(error), bool(self.text), self._key
             ) from None
         finally:
             await self._close()
         if not self._finished:
-            raise Dropped(
-                f"The connection to {self.target.model} ended in the middle of the answer",
-                "What arrived is kept, marked as interrupted. Ask again."
-                if self.text.strip()
-                else "The conversation is as it was. Ask again.",
-            )
+            raise dropped(self.target.model, kept=bool(self.text.strip()))
         if not self.text.strip() and not self.message.calls:
             raise EmptyAnswer(
                 f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
                 "The conversation is as it was. Change the prompt, or allow a longer answer (max-tokens).",
             )
 
+    async def _ask(self, nothing: bool) -> None:
+        """Send it. `nothing`: no answer is wanted, so that none is streamed."""
+        import litellm
+        from httpx import Timeout
+
+        limits = self._limits
+        # A provider that gives signs of life is known to be gone by the first silence, also while it thinks.
+        read = limits.silence if self.target.rules.heartbeat else limits.first
+        self._stream = await litellm.acompletion(
+            model=self.target.wire,
+            messages=self._messages,
+            num_retries=0,
+            max_retries=0,
+            **{"timeout": Timeout(read, connect=limits.connect)} | self._options,
+            **({} if nothing else {"stream": True, "stream_options": {"include_usage": True}}),
+            **({} if self._max_tokens is None else {"max_tokens": self._max_tokens}),
+        )
+
+    @property
+    def _wait(self) -> float | None:
+        """Seconds in which something has to come; None: nobody waits in vain, since the connection tells."""
+        if not self.begun:
+            return self._limits.first
+        return None if self.target.rules.heartbeat else self._limits.silence
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds from now after which to give up; None: never."""
+        total = self._limits.total
+        left = self._started + total - time.monotonic() if total else None
+        return min((one for one in (self._wait, left) if one is not None), default=None)
+
+    @property
+    def _over(self) -> bool:
+        """Whether all of the answer's time is over."""
+        return bool(self._limits.total) and time.monotonic() - self._started >= self._limits.total
+
     @property
     def _finished(self) -> bool:
         """Whether the provider said that this is the end: of a connection that ends too early litellm makes up one."""
         told = getattr(self._stream, "received_finish_reason", None)
-        return told is not None or (bool(self.finish) and self.target.rules.provider == "gemini")
+        if self.target.rules.provider != "gemini":
+            return told is not None
+        # Of Gemini litellm tells no end, but has a rest where one of its events was cut.
+        return bool(self.finish) and not getattr(self._source, "accumulated_json", "")
 
     def _take(self, chunk: Any, arrived: Callable[[Piece], None]) -> None:
         self._usage = getattr(chunk, "usage", None) or self._usage
+        self._source = getattr(self._stream, "completion_stream", None) or self._source
         self._kept.add(chunk)
         if not chunk.choices:  # the usage alone, which the whole response has too
             return

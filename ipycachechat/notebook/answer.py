@@ -13,6 +13,7 @@ from ipycachechat.notebook import blocks, markdown
 
 LONGEST = 2_000
 """Characters of arguments or of a result that are shown."""
+BROKE = "the connection broke off, asked again"
 HEADING = 80
 """Characters of a call in its heading."""
 _FOLD = 'style="margin:0.3em 0;opacity:0.85"'
@@ -42,7 +43,14 @@ class Call:
     result: Message | None = None
 
 
-Segment = Text | Thinking | Call
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What had come of an answer that broke off, and was asked for again: no part of the conversation."""
+
+    text: str
+
+
+Segment = Text | Thinking | Call | Broken
 
 
 def segments(replies: Iterable[Message]) -> list[Segment]:
@@ -115,9 +123,7 @@ def growing_html(shown: Sequence[Segment]) -> str:
 
 def to_text(shown: Iterable[Segment]) -> str:
     """The answer as it came; a line for each call."""
-    told = (
-        one.text if isinstance(one, Text) else line(one) for one in shown if not isinstance(one, Thinking)
-    )
+    told = (one.text if isinstance(one, Text) else line(one) for one in shown if isinstance(one, Text | Call))
     return markdown.clean("\n\n".join(told))
 
 
@@ -162,6 +168,8 @@ def _html(one: Segment, images: bool = False) -> str:
             return markdown.body(text, images=images)
         case Thinking(text):
             return _fold("thinking", markdown.clean(text))
+        case Broken(text):
+            return _fold(f"{BROKE}: what had come", markdown.clean(text))
         case Call():
             return _fold(markdown.clean(heading(one)), markdown.clean(_whole(one)))
 
@@ -178,6 +186,8 @@ def _source(one: Segment) -> str:
             return text
         case Thinking(text):
             return _quoted("thinking", text)
+        case Broken(text):
+            return _quoted("broken", text)
         case Call():
             return _quoted("tool", _whole(one))
 

@@ -10,7 +10,18 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ipycachechat.core.errors import Interrupted
-from ipycachechat.core.events import Called, Do, Done, Event, Piece, Progress, Returned, Sending
+from ipycachechat.core.events import (
+    Broken,
+    Called,
+    Do,
+    Done,
+    Event,
+    Pausing,
+    Piece,
+    Progress,
+    Returned,
+    Waiting,
+)
 from ipycachechat.notebook.screen import SOONEST, Screen
 
 # How long the connection may take to close after the stop button.
@@ -86,7 +97,7 @@ def _show(screen: Screen, done: Done) -> None:
 
 def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Screen) -> Done:
     started = time.monotonic()
-    on: Sending | Progress | None = None
+    on: Waiting | None = None
     arrived, told, drawn = False, 0, 0.0
     while True:
         try:
@@ -104,7 +115,7 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
             case Do(work):
                 screen.aside()
                 work()
-            case Piece() | Called() | Returned():
+            case Piece() | Called() | Returned() | Broken():
                 if not isinstance(event, Piece) or event.text or event.thought or event.last:
                     arrived = True
                     screen.more(event)
@@ -114,6 +125,8 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
             case _:
                 # A download tells its progress hundreds of times.
                 arrived = False
+                if isinstance(event, Pausing) or isinstance(on, Pausing):
+                    started, told = time.monotonic(), 0
                 same = isinstance(event, Progress) and isinstance(on, Progress) and event.what == on.what
                 on = event
                 if not same or time.monotonic() - drawn >= SOONEST:

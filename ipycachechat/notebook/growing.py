@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipycachechat.core.events import Called, Piece, Returned
-from ipycachechat.notebook import blocks
+from ipycachechat.core.events import Broken, Called, Piece, Returned
+from ipycachechat.notebook import answer, blocks
 from ipycachechat.notebook.answer import Call, Segment, Text, Thinking
 
 # A part is taken when it is so long, and not too short for the answer.
 PART, OF_ALL = 700, 0.015  # characters, of the answer
 
-More = Piece | Called | Returned
+More = Piece | Called | Returned | Broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,22 @@ class Growing:
                 self.size += len(text) + len(thought)
                 begun = bool(thought) and self._grow(Thinking, thought)
                 return (bool(text) and self._grow(Text, text)) or begun
+            case Broken(text):
+                while self.segments and not isinstance(self.segments[-1], Call):
+                    self.segments.pop()
+                self.all_again()
+                self.segments.append(answer.Broken(text))
             case Called(call):
                 self.segments.append(Call(call))
             case Returned(call, result):
                 place = next(n for n, one in enumerate(self.segments) if one == Call(call))
                 self.segments[place] = Call(call, result)
         return True
+
+    @property
+    def broken(self) -> list[answer.Broken]:
+        """What had come of answers that broke off, and were asked for again."""
+        return [one for one in self.segments if isinstance(one, answer.Broken)]
 
     @property
     def rest(self) -> list[Segment]:

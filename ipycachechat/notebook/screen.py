@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from html import escape
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ipycachechat.core.events import Called, Done, Piece, Progress, Sending
+from ipycachechat.core.events import Broken, Called, Done, Pausing, Piece, Progress, Waiting
 from ipycachechat.notebook import answer
 from ipycachechat.notebook.answer import Call, Segment
 from ipycachechat.notebook.growing import Growing, More, Place
@@ -40,7 +41,7 @@ class Screen(Protocol):
     def outputs(self) -> Outputs | None:
         """Where it stands, if that can be drawn anew later on."""
 
-    def waiting(self, on: Sending | Progress, seconds: float) -> None:
+    def waiting(self, on: Waiting, seconds: float) -> None:
         """Nothing has arrived yet, or nothing since the tools have returned."""
 
     def more(self, event: More) -> None:
@@ -94,7 +95,7 @@ class NotebookScreen:
         self._outputs = 1
         self._drawn, self._cost, self._drawn_at, self._not_before = 0, 0, 0.0, 0.0
 
-    def waiting(self, on: Sending | Progress, seconds: float) -> None:
+    def waiting(self, on: Waiting, seconds: float) -> None:
         told = waiting_text(on, seconds)
         bar = ""
         if isinstance(on, Progress) and on.total:
@@ -109,7 +110,7 @@ class NotebookScreen:
             self._draw({"text/html": html, "text/plain": told})
 
     def more(self, event: More) -> None:
-        if isinstance(event, Called):
+        if isinstance(event, Called | Broken):
             self.aside()
         begins = self._answer.add(event)
         ends = isinstance(event, Piece) and event.last and self._answer.size > self._drawn
@@ -137,7 +138,7 @@ class NotebookScreen:
     def done(self, done: Done) -> None:
         if done.turn is not None:
             self._together()
-            shown = answer.segments(done.turn.replies)
+            shown = [*self._answer.broken, *answer.segments(done.turn.replies)]
             self._draw(answer.bundle(shown, images=self._images, offer=True))
             self._show_badge(done, self.outputs.badge)
         elif self._shown and not self._again:
@@ -198,12 +199,15 @@ class NotebookScreen:
             self._shown = True
 
 
-def waiting_text(on: Sending | Progress, seconds: float) -> str:
+def waiting_text(on: Waiting, seconds: float) -> str:
     """The placeholder: what is sent, to whom, for how long already."""
     if isinstance(on, Progress):
         if on.total:
             return f"{on.what}: {(on.done or 0) / 1e6:.0f} of {on.total / 1e6:.0f} MB"
         return f"{on.what}…"
+    if isinstance(on, Pausing):
+        left = max(0, math.ceil(on.seconds - seconds))
+        return f"{on.why} · asked again in {left} s (try {on.tries + 1} of {on.most})"
     turns = "the first turn" if not on.turns else f"after {on.turns} turn{'s' * (on.turns > 1)}"
     share = on.expected.read / on.expected.input if on.expected and on.expected.input else 0.0
     cached = f", ≈{share:.0%} of them from the cache" if share else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.contents import Contents
 from ipycachechat.core.conversation import Conversation, Turn
+from ipycachechat.core.errors import ChatError, ModelError
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row, condensed
 from ipycachechat.core.history import History
@@ -106,6 +107,15 @@ def why(done: Done | None) -> str:
         return NOTHING_ASKED
     lines = [f"turn {done.number}, {done.turn.model}", *columns(COUNTS, counts(done.turn, done.expected))]
     return "\n".join([*lines, verdict(done), *difference(done.reason), *advice(done.reason), *done.notes])
+
+
+def failure(error: ChatError) -> str:
+    """What went wrong with the last prompt, at more length than in its cell."""
+    lines = ["the last prompt failed:", error.what, error.todo, error.billed]
+    if isinstance(error, ModelError):
+        lines += [f"asked {error.tries} times"] * (error.tries > 1)
+        lines += [f"in the provider's words: {error.words}"] * bool(error.words)
+    return "\n".join(filter(None, lines))
 
 
 def counts(turn: Turn, expected: Outcome | None) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ipycachechat.core.events import Called, Done, Piece, Progress, Returned, Sending
+from ipycachechat.core.events import Broken, Called, Done, Pausing, Piece, Progress, Returned, Waiting
 from ipycachechat.notebook import answer, badge, markdown
 from ipycachechat.notebook.answer import Call, Segment, Text
 from ipycachechat.notebook.dialect import dialect_plugin
@@ -53,8 +53,10 @@ class PlainScreen:
         self._any = self._visible = False
         """Whether anything was printed, and anything but blanks came."""
 
-    def waiting(self, on: Sending | Progress, seconds: float) -> None:
+    def waiting(self, on: Waiting, seconds: float) -> None:
         told = on.what if isinstance(on, Progress) else ""
+        if isinstance(on, Pausing):
+            told = f"{on.why} · asked again in {on.seconds:.0f} s"
         if told and told != self._told:
             self._told = told
             write(f"[{told}…]\n")
@@ -66,6 +68,8 @@ class PlainScreen:
                     self._told = "thinking"
                     write("[thinking…]\n")
                 self._add(text)
+            case Broken():
+                self._add(f"\n\n[{answer.BROKE}]\n\n")
             case Returned(call, result):
                 gap = "\n\n" if self._visible else ""
                 self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
@@ -113,7 +117,7 @@ class RichScreen:
         self._live: Live | None = None
         self._drawn_at = 0.0
 
-    def waiting(self, on: Sending | Progress, seconds: float) -> None:
+    def waiting(self, on: Waiting, seconds: float) -> None:
         if not self._answer.segments:
             self._draw(_line(waiting_text(on, seconds)))
 
@@ -124,6 +128,9 @@ class RichScreen:
             case Piece():
                 self._answer.add(event)
                 self.tick()
+            case Broken():
+                self._print()
+                self._console.print(_line(f"[{answer.BROKE}]"))
             case Returned(call, result):
                 self._console.print(_line(answer.line(Call(call, result))))
 

@@ -34,7 +34,7 @@ def server() -> Iterator[WireServer]:
 @pytest.fixture(scope="module")
 def started(server: WireServer) -> Iterator[Kernel]:
     with Kernel(server.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
+        kernel.run("%load_ext ipycachechat\n%config ChatMagics.retries = 0")
         kernel.run("%%chat\nThe first turn", "first")
         kernel.run(
             "import os\nkeys = dict(os.environ)\ndef turns(): return get_ipython().magics_manager.registry["

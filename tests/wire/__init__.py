@@ -6,14 +6,17 @@ from .bill import Bill
 from .calls import ApiError, Call
 from .clock import Clock
 from .replies import (
+    Body,
     Drop,
     HttpError,
     Malformed,
+    NoUsage,
     Reply,
     Stall,
     StreamError,
     ToolCall,
     Truncated,
+    UsageTwice,
     default_reply,
 )
 from .requests import Request
@@ -23,17 +26,20 @@ from .tokens import count, words
 __all__ = [
     "ApiError",
     "Bill",
+    "Body",
     "Call",
     "Clock",
     "Drop",
     "HttpError",
     "Malformed",
+    "NoUsage",
     "Reply",
     "Request",
     "Stall",
     "StreamError",
     "ToolCall",
     "Truncated",
+    "UsageTwice",
     "WireServer",
     "count",
     "default_reply",

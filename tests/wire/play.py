@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import time
@@ -15,7 +16,18 @@ from aiohttp import web
 from .bill import Bill
 from .cache import Plan
 from .calls import Answer, ApiError, Call, Event, Json
-from .replies import Drop, HttpError, Malformed, Reply, Stall, StreamError, Truncated
+from .replies import (
+    Body,
+    Drop,
+    HttpError,
+    Malformed,
+    NoUsage,
+    Reply,
+    Stall,
+    StreamError,
+    Truncated,
+    UsageTwice,
+)
 from .requests import Request
 from .tokens import canonical
 
@@ -61,6 +73,8 @@ class Player:
             await asyncio.sleep(reply.first_delay)
         if isinstance(fault, HttpError):
             return self.refuse(fault)
+        if isinstance(fault, Body):
+            return web.Response(status=200, body=fault.data, headers=dict(fault.headers))
         await self.disturb("headers", 0)
         whole = replace(self.plan.bill, output=reply.tokens, thinking=reply.thinking_tokens)
         return await (self.stream(whole) if self.call.stream else self.plain(whole))
@@ -116,7 +130,8 @@ class Player:
             if isinstance(fault, Truncated) and sent == fault.after:
                 await response.write(event.data[: len(event.data) // 2])
                 break
-            await response.write(event.data)
+            data = without_usage(event.data) if isinstance(fault, NoUsage) else event.data
+            await response.write(data * 2 if isinstance(fault, UsageTwice) and sent and tells(data) else data)
             if not event.content:
                 continue
             self.seen()
@@ -157,6 +172,28 @@ class Player:
         await asyncio.sleep(0.02)
         reset(self.http)
         raise Dropped
+
+
+USAGE = ("usage", "usageMetadata")
+
+
+def tells(data: bytes) -> bool:
+    """Whether an event of a stream tells the usage."""
+    return b'"usage' in data
+
+
+def without_usage(data: bytes) -> bytes:
+    """The same event, in which no usage is told."""
+    lines = []
+    for line in data.split(b"\n"):
+        if line.startswith(b"data: {"):
+            event = json.loads(line.removeprefix(b"data: "))
+            for holder in (event, event.get("message"), event.get("response")):
+                for name in USAGE if isinstance(holder, dict) else ():
+                    holder.pop(name, None)
+            line = b"data: " + canonical(event).encode()
+        lines.append(line)
+    return b"\n".join(lines)
 
 
 def reset(http: web.Request) -> None:

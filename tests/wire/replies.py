@@ -80,7 +80,25 @@ class StreamError:
     status: int = 529
 
 
-Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Something else than an answer, with status 200: a proxy's page, say, or bytes that are no text."""
+
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTwice:
+    """The events at the end of a stream that tell the usage come twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoUsage:
+    """No event of the stream tells any usage."""
+
+
+Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError | Body | UsageTwice | NoUsage
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,26 @@
+"""How long a request may take, and how often it is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, but for `retries`."""
+
+    retries: int = 3
+    """How often the same is asked again after an error that may go away."""
+    retry_time: float = 120.0
+    """For all tries of a request, with the pauses between them: no pause begins that would end later."""
+    connect: float = 10.0
+    first: float = 600.0
+    """Until something of the answer comes: thinking may be silent."""
+    silence: float = 120.0
+    """In which nothing comes once the answer has begun."""
+    total: float = 0.0
+    """For all of an answer; 0: as long as it takes."""
+
+
+LIMITS = Limits()
+ONCE = Limits(retries=0)
