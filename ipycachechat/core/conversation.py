@@ -99,6 +99,8 @@ class Message:
     calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
     thoughts: tuple[Thought, ...] = ()
+    tells_of_cells: bool = field(default=False, compare=False)
+    """Whether its first part is about cells that ran."""
 
     @property
     def text(self) -> str:
@@ -185,7 +187,8 @@ class Turn:
 
     def __post_init__(self) -> None:
         prompt = Message("user", self.prompt)
-        asked = Message("user", (*told(self.watched), *prompt.parts)) if self.watched else prompt
+        cells = told(self.watched)
+        asked = Message("user", (*cells, *prompt.parts), tells_of_cells=True) if cells else prompt
         messages = (asked, *self.replies)
         object.__setattr__(self, "messages", messages)
         object.__setattr__(self, "plain", all(message.plain for message in messages))

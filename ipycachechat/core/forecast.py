@@ -71,6 +71,8 @@ def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
         what = KINDS.get(prefix.kind) or {"system": "system", "user": "prompt"}.get(
             one.message.role if one else "", "answer"
         )
+        if one and one.message.tells_of_cells and chain.starts[prefix.message] == n:
+            what = "cells that ran"
         found.append(
             Row(
                 what,

@@ -310,7 +310,9 @@ def test_what_will_go_along_is_shown_and_planned_before(kernel: Kernel, wire: Wi
     watch(kernel)
     kernel.run(f"text = {words(1000)!r}", "a")
     shown = kernel.run("%chat show So?").text
-    assert "2 blocks" in shown and HEAD in shown and words(1000) in shown
+    assert (
+        "2 blocks" in shown and "turn 1: cells that ran" in shown and HEAD in shown and words(1000) in shown
+    )
     assert HEAD in kernel.run("%chat show").text
     plan = kernel.run("%chat plan So?").text
     assert "≈1,2" in plan or "≈1,0" in plan
