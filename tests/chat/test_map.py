@@ -49,7 +49,7 @@ def test_so_many_are_asked_at_a_time_and_the_first_alone(server: WireServer, n: 
 def test_a_failure_is_a_value_and_the_next_one_leads(server: WireServer) -> None:
     server.always = lambda call: replace(default_reply(call), first_delay=0.1)
     server.script(Reply(fault=HttpError(529)))
-    found = Chat(SONNET, PREFIX).map(["a", "", "b", "c"], progress=False, n=4)
+    found = Chat(SONNET, PREFIX, retries=0).map(["a", "", "b", "c"], progress=False, n=4)
     assert sum(bool(request.bill and request.bill.written) for request in server.requests) == 1
     first, empty, *rest = found
     assert isinstance(first, ChatError) and isinstance(empty, BadInput)

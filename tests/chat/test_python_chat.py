@@ -193,7 +193,7 @@ def test_roles_alternate_from_the_user(server: WireServer) -> None:
 
 
 def test_a_history_that_ends_with_a_question_can_be_answered(server: WireServer) -> None:
-    chat = Chat(SONNET, hist=["hi", "Hello", "and?"])
+    chat = Chat(SONNET, hist=["hi", "Hello", "and?"], retries=0)
     server.script(Reply(fault=HttpError(529)))
     with pytest.raises(ChatError):
         chat()
@@ -373,7 +373,7 @@ def test_models_that_litellm_does_not_know_can_be_told_of_with_a_price(server: W
 def test_what_goes_wrong_is_raised_in_two_lines_and_the_chat_goes_on(
     server: WireServer, model: str, reply: Reply, kind: type[ChatError], stream: bool
 ) -> None:
-    chat = Chat(SONNET, hist=["hi", "Hello"])
+    chat = Chat(SONNET, hist=["hi", "Hello"], retries=0)
     if model == SONNET:
         server.script(reply)
     with pytest.raises(kind) as raised:

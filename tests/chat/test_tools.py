@@ -312,7 +312,7 @@ def test_an_error_after_some_steps_keeps_them(server: WireServer) -> None:
     from wire import HttpError
 
     server.script(calls(("look", {"q": "a"})), Reply(fault=HttpError(529)))
-    chat = Chat(SONNET, tools=[look])
+    chat = Chat(SONNET, tools=[look], retries=0)
     with pytest.raises(Exception, match="provider failed"):
         chat("hi")
     assert [message["role"] for message in chat.hist] == ["user", "assistant", "tool"]
@@ -602,7 +602,7 @@ def test_the_advice_of_an_error_stays_after_some_steps(server: WireServer) -> No
         calls(("look", {"q": "a"})), Reply(fault=HttpError(429, "Slow down", headers={"retry-after": "7"}))
     )
     with pytest.raises(ChatError) as raised:
-        Chat(SONNET, tools=[look])("hi")
+        Chat(SONNET, tools=[look], retries=0)("hi")
     assert "Wait 7 s" in raised.value.todo and "kept" in raised.value.todo
     assert len(str(raised.value).splitlines()) == 2
 

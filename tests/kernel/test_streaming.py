@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernels import Kernel, Ran
-from wire import Drop, Reply, Stall, ToolCall, WireServer
+from wire import Drop, HttpError, Reply, Stall, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
 MOST = 700_000  # bytes on IOPub for an answer of 10 kB in 2,000 chunks
@@ -144,11 +144,36 @@ def test_a_long_answer_that_breaks_off_ends_as_one_answer_and_one_badge(
 ) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
     pieces = tuple(long[n : n + 50] for n in range(0, len(long), 50))
-    wire.script(Reply(pieces, rate=400, fault=Drop("chunk", after=80)), Reply(pieces, rate=50))
+    kernel.run("%config ChatMagics.retries = 0")
+    wire.script(Reply(pieces, rate=400, fault=Drop("chunk", after=80)))
     ran = kernel.run("%%chat\nhello")
     assert "connection" in ran.error
     assert len(ran.outputs) == 2 and "interrupted" in ran.badge
     assert ran.answer and long.startswith(ran.answer)
+
+
+def test_of_an_answer_that_was_asked_for_again_what_had_come_stays_folded_up(
+    wire: WireServer, kernel: Kernel
+) -> None:
+    long = "A paragraph of the answer, with some words in it.\n\n" * 100
+    pieces = tuple(long[n : n + 50] for n in range(0, len(long), 50))
+    wire.script(Reply(pieces, rate=400, fault=Drop("chunk", after=80)), Reply("All of it."))
+    ran = kernel.run("%%chat\nhello")
+    assert not ran.error and len(ran.outputs) == 2 and ran.answer == "All of it."
+    answer = ran.outputs[0]
+    assert answer["text/html"].count("<details") == 1 and "the connection broke off" in answer["text/html"]
+    assert "> ```broken" in answer["text/markdown"]
+
+
+def test_the_pause_before_it_is_asked_again_is_counted_down(wire: WireServer, kernel: Kernel) -> None:
+    wire.script(Reply(fault=HttpError(429, "slow", headers={"retry-after": "2"})), Reply("Here."))
+    ran = kernel.run("%%chat\nhello")
+    told = [
+        str(content["data"].get("text/plain")) for content in ran.of("display_data", "update_display_data")
+    ]
+    left = [text.partition("asked again in ")[2].partition(" s")[0] for text in told if "asked again" in text]
+    assert left[0] in "23" and left[-1] in "01" and ran.answer == "Here."
+    assert "too many requests (slow)" in "".join(told) and "(try 2 of 4)" in "".join(told)
 
 
 def test_a_long_answer_that_is_stopped_ends_as_one_answer_and_one_badge(
