@@ -39,6 +39,18 @@ def _no_real_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have recorded, a table for each name."""
+    tables: dict[str, list[str]] = {}
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, line in report.user_properties if report.when == "call" else ():
+            tables.setdefault(name, []).append(str(line))
+    for name, lines in tables.items():
+        terminalreporter.section(name)
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Without chromium or xllamacpp their tests are skipped, but not in CI."""
     missing = ""

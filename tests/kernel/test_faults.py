@@ -6,7 +6,7 @@ Each fault is met once in a real kernel; what may pass is asked again. The outco
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from wire import (
     WireServer,
 )
 
+TABLE = "faults and what comes of them"
 MODELS = {
     "anthropic": "anthropic/claude-sonnet-5",
     "openai": "openai/gpt-5.5",
@@ -58,16 +59,7 @@ FAULTS: dict[str, Any] = {
 PASSING = {"408", "429", "500", "502", "503", "529", "429 with retry-after", "a proxy's page, 502"} | {
     name for name in FAULTS if name.startswith(("reset", "silence", "truncated", "error event"))
 }
-TOLD: list[tuple[str, str, str, int, float]] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def table(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The outcomes, below the tests."""
-    yield
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    for fault, provider, outcome, requests, seconds in sorted(TOLD) if reporter else ():
-        reporter.write_line(f"{fault:28} {provider:10} {outcome:10} {requests} requests {seconds:5.1f} s")
+Ask = Callable[[str, str], Ran]
 
 
 @pytest.fixture
@@ -77,20 +69,26 @@ def kernel(kernel: Kernel) -> Kernel:
     return kernel
 
 
-def asked(kernel: Kernel, wire: WireServer, provider: str, fault: str) -> Ran:
-    """Ask once; what comes of it is clear, and noted."""
-    kernel.run(f"%chat model {MODELS[provider]}")
-    begun, before = time.monotonic(), len(wire.requests)
-    ran = kernel.run("%%chat\nhello", "q")
-    outcome = "answered" if not ran.error else "an error"
-    if ran.error:
-        assert len(ran.error.splitlines()) == 2, ran.error
-        assert ran.reply["content"]["status"] == "error"
-        outcome = "kept" if ran.badge else outcome
-    else:
-        assert ran.badge
-    TOLD.append((fault, provider, outcome, len(wire.requests) - before, time.monotonic() - begun))
-    return ran
+@pytest.fixture
+def asked(kernel: Kernel, wire: WireServer, record_property: Callable[[str, object], None]) -> Ask:
+    """Asks a provider under a fault; what comes of it is clear, and noted."""
+
+    def ask(provider: str, fault: str) -> Ran:
+        kernel.run(f"%chat model {MODELS[provider]}")
+        begun, before = time.monotonic(), len(wire.requests)
+        ran = kernel.run("%%chat\nhello", "q")
+        if ran.error:
+            assert len(ran.error.splitlines()) == 2, ran.error
+            assert ran.reply["content"]["status"] == "error"
+        else:
+            assert ran.badge
+        outcome = "answered" if not ran.error else "part is kept" if ran.badge else "an error"
+        sent, seconds = len(wire.requests) - before, time.monotonic() - begun
+        told = f"{fault:32} {provider:10} {outcome:13} requests: {sent}  {seconds:4.1f} s"
+        record_property(TABLE, f"{told}  {' · '.join(ran.error.splitlines())}")
+        return ran
+
+    return ask
 
 
 def goes_on(kernel: Kernel, wire: WireServer) -> None:
@@ -105,12 +103,12 @@ def goes_on(kernel: Kernel, wire: WireServer) -> None:
 @every_provider
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_ends_in_an_answer_or_in_two_lines_and_the_next_question_works(
-    kernel: Kernel, wire: WireServer, provider: str, fault: str
+    kernel: Kernel, wire: WireServer, asked: Ask, provider: str, fault: str
 ) -> None:
     for name, seconds in STALLED.items() if "silence" in fault else ():
         kernel.run(f"%config ChatMagics.{name} = {seconds}")
     wire.script(Reply(TEXT, fault=FAULTS[fault]), Reply(TEXT))
-    ran = asked(kernel, wire, provider, fault)
+    ran = asked(provider, fault)
     if fault in PASSING:
         assert not ran.error and ran.answer.endswith(TEXT), ran.error
         assert len(wire.requests) == 2
@@ -121,7 +119,7 @@ def test_a_fault_ends_in_an_answer_or_in_two_lines_and_the_next_question_works(
 
 
 @every_provider
-def test_nobody_at_the_address(kernel: Kernel, wire: WireServer, provider: str) -> None:
+def test_nobody_at_the_address(kernel: Kernel, wire: WireServer, asked: Ask, provider: str) -> None:
     for fault, address in {
         "refused": "http://127.0.0.1:9",
         "no such host": "http://nobody.invalid",
@@ -131,7 +129,7 @@ def test_nobody_at_the_address(kernel: Kernel, wire: WireServer, provider: str) 
             f"import os\nbefore = dict(os.environ)\nfor name in before:\n"
             f"    if name.endswith(('_API_BASE', '_BASE_URL')):\n        os.environ[name] = {address!r} + '/v1'"
         )
-        ran = asked(kernel, wire, provider, fault)
+        ran = asked(provider, fault)
         assert "no connection" in ran.error and "Nothing was sent." in ran.error, ran.error
         kernel.run("os.environ.update(before)")
         wire.clear()
@@ -139,9 +137,9 @@ def test_nobody_at_the_address(kernel: Kernel, wire: WireServer, provider: str) 
 
 
 @every_provider
-def test_ten_megabytes_in_one_piece(kernel: Kernel, wire: WireServer, provider: str) -> None:
+def test_ten_megabytes_in_one_piece(kernel: Kernel, wire: WireServer, asked: Ask, provider: str) -> None:
     wire.script(Reply(("x" * 10_000_000,), output_tokens=10))
-    ran = asked(kernel, wire, provider, "10 MB in one piece")
+    ran = asked(provider, "10 MB in one piece")
     assert not ran.error
     kernel.run("%chat undo")
     goes_on(kernel, wire)
@@ -149,12 +147,14 @@ def test_ten_megabytes_in_one_piece(kernel: Kernel, wire: WireServer, provider: 
 
 @every_provider
 @pytest.mark.parametrize("fault", [Drop("chunk", 1), Truncated(1), Stall("chunk", 1)])
-def test_a_tool_call_that_breaks_off(kernel: Kernel, wire: WireServer, provider: str, fault: Any) -> None:
+def test_a_tool_call_that_breaks_off(
+    kernel: Kernel, wire: WireServer, asked: Ask, provider: str, fault: Any
+) -> None:
     kernel.run("%config ChatMagics.timeout = 1\n%config ChatMagics.first_timeout = 1")
     kernel.run("def look(word: str) -> str:\n    'Look it up.'\n    return word\n%chat tools look")
     call = ToolCall("look", {"word": "x" * 200})
     wire.script(Reply("I will look.", tool_calls=(call,), fault=fault), Reply(TEXT))
     name = f"in a tool call: {type(fault).__name__}"
-    ran = asked(kernel, wire, provider, name)
+    ran = asked(provider, name)
     assert not ran.error and ran.answer.endswith(TEXT), ran.error
     goes_on(kernel, wire)
