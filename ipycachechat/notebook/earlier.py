@@ -91,7 +91,7 @@ class Earlier:
 
 
 def traced(error: BaseException) -> str:
-    """The traceback from the person's own code on, with cells by their numbers."""
+    """The traceback from the person's own code on."""
     told = traceback.TracebackException.from_exception(error, capture_locals=False)
     seen: set[int] = set()
     one: traceback.TracebackException | None = told
@@ -100,20 +100,13 @@ def traced(error: BaseException) -> str:
         frames = list(one.stack)
         while len(frames) > 1 and _is_ours(frames[0].filename):
             frames.pop(0)
-        one.stack = traceback.StackSummary.from_list([_renamed(frame) for frame in frames])
+        one.stack = traceback.StackSummary.from_list(frames)
         one = one.__cause__ or one.__context__
-    return "".join(told.format()).rstrip()
+    return bundles.renamed("".join(told.format()).rstrip())
 
 
 def _is_ours(filename: str) -> bool:
     return any(f"/{name}/" in filename.replace("\\", "/") for name in _OWN) and "site-packages" in filename
-
-
-def _renamed(frame: traceback.FrameSummary) -> traceback.FrameSummary:
-    """A cell is compiled under the name of a file that is another one in every kernel."""
-    if "ipykernel_" not in frame.filename and not frame.filename.startswith("<ipython-input"):
-        return frame
-    return traceback.FrameSummary("a cell", frame.lineno, frame.name, line=frame.line)
 
 
 def _locals(error: BaseException) -> tuple[str, list[tuple[str, str]]]:

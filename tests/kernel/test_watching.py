@@ -90,6 +90,17 @@ def test_code_alone_is_what_code_says(kernel: Kernel, wire: WireServer) -> None:
         ("print('```')", "```"),
         ("print('x' * 5_000)", f"{'x' * 600}\n[… 4,000 characters left out …]\n{'x' * 400}"),
         ("def f(:", "SyntaxError"),
+        (
+            "import sys\nfor n in range(1_000):\n    print(n)\n    print(n, file=sys.stderr)",
+            "[… 6,779 characters left out …]",
+        ),
+        (
+            "class Odd(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise Odd",
+            "raise ValueError",
+        ),
+        ("def f(:", 'File "a cell", line 1'),
+        ("import warnings\nwarnings.warn('beware')", "a cell:2: UserWarning: beware"),
+        ("object()", "<object>"),
     ],
 )
 def test_what_a_cell_showed_goes_along_as_it_stands_on_the_screen(
@@ -102,6 +113,61 @@ def test_what_a_cell_showed_goes_along_as_it_stands_on_the_screen(
     assert f"In [{number}]:" in context
     assert shown in context.partition("Output:")[2], context
     assert "\x1b" not in context and "\r" not in context
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("for n in range(3):\n    clear_output(wait=True)\n    print(n)\n    display(n)", "2\n2"),
+        ("for n in range(3):\n    clear_output(wait=True)\n    display(n)", "2"),
+        ("print('one')\nclear_output()\nprint('two')", "two"),
+        ("print('one')\ndisplay('shown')\nclear_output()", ""),
+        ("print('one')\nclear_output(wait=True)", "one"),
+        ("print('one')\nclear_output(wait=True)\n6 * 7", "42"),
+        ("handle = display(1, display_id=True)\nfor n in range(4):\n    handle.update(n)", "3"),
+    ],
+)
+def test_what_was_cleared_or_updated_is_not_told(
+    kernel: Kernel, wire: WireServer, source: str, shown: str
+) -> None:
+    watch(kernel, "code+output")
+    kernel.run(f"from IPython.display import clear_output, display\n{source}", "a")
+    kernel.run("%%chat\nSo?", "q")
+    told = f"Output:\n```\n{shown}\n```" if shown else ""
+    assert texts(wire)[0].partition("\n```\n")[2] == told
+
+
+def test_of_a_picture_that_is_drawn_anew_the_last_goes_along(kernel: Kernel, wire: WireServer) -> None:
+    watch(kernel, "code+output+images")
+    show = "from IPython.display import clear_output, display\nfrom PIL import Image\n"
+    kernel.run(
+        f"{show}for n in range(3):\n    clear_output(wait=True)\n    display(Image.new('RGB', (8, n + 1)))",
+        "a",
+    )
+    kernel.run("%%chat\nSo?", "q")
+    assert [block["type"] for block in blocks(wire)] == ["text", "image", "text"]
+
+
+def test_what_the_chat_shows_is_not_told_as_output(kernel: Kernel, wire: WireServer) -> None:
+    watch(kernel, "code+output+images")
+    kernel.run("from ipycachechat import get_chat\nget_chat()('One?')", "a")
+    kernel.run("x = 1\n%chat plan", "b")
+    kernel.run("1 / 0", "c")
+    kernel.run("y = 2\n%chat fix", "d")
+    assert "get_chat()('One?')" in texts(wire)[0] and "1 / 0" in texts(wire)[0]
+    assert "Output:" not in texts(wire)[0].partition("1 / 0")[0]
+    kernel.run("%%chat\nSo?", "q")
+    assert told(wire) == ["y = 2\n%chat fix"] and "Output:" not in texts(wire)[0]
+
+
+def test_what_stands_in_memory_elsewhere_is_the_same_output(kernel: Kernel, wire: WireServer) -> None:
+    watch(kernel, "code+output")
+    source = "kept = [*globals().get('kept', ()), object()]\nprint(kept[-1])"
+    kernel.run(source, "a")
+    kernel.run("%%chat\nOne", "q1")
+    kernel.run(source, "a")
+    kernel.run("%%chat\nTwo", "q2")
+    assert told(wire) == [] and "<object object>" in texts(wire, 0)[0]
 
 
 def test_pictures_go_along_only_if_they_are_asked_for(kernel: Kernel, wire: WireServer) -> None:
@@ -252,8 +318,10 @@ def test_cells_about_the_chat_are_not_told_of(kernel: Kernel, wire: WireServer) 
         kernel.run(source, f"cell of {source}")
     kernel.run("%config ChatMagics.max_tokens = 100\nx = 1", "a")
     kernel.run("%%time\ny = 1", "b")
+    kernel.run("%%chatter\nsome other magic", "c")
     kernel.run("%%chat\nSo?", "q")
-    assert told(wire) == ["# note", "%config ChatMagics.max_tokens = 100\nx = 1", "%%time\ny = 1"]
+    assert told(wire)[-1:] == ["%%chatter\nsome other magic"]
+    assert told(wire)[:-1] == ["# note", "%config ChatMagics.max_tokens = 100\nx = 1", "%%time\ny = 1"]
 
 
 def test_whoever_starts_to_watch_is_told_of_what_ran_since_the_last_chat(
