@@ -274,8 +274,8 @@ class ChatMagics(Magics):
         return news(self.session.watching.cells, stay), gone
 
     def _watches(self, change: Any) -> None:
-        """From now on cells are watched: of those that ran before the last chat nothing is told."""
-        if change["old"] == "off":
+        """From now on cells are told of otherwise: of those that ran before the last chat nothing is told any more."""
+        if change["new"] != "off":
             self.session.watching.since(self.session.last_asked)
 
     def mask(self) -> Mask | None:

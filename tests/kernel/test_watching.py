@@ -272,6 +272,21 @@ def test_what_was_told_in_a_turn_that_is_gone_goes_along_again(kernel: Kernel, w
     assert told(wire) == ["x = 1", "y = 2", "z = 3"]
 
 
+def test_what_was_told_is_not_told_again_when_other_things_are_watched(
+    kernel: Kernel, wire: WireServer
+) -> None:
+    watch(kernel, "code+output")
+    kernel.run("print('x')", "a")
+    kernel.run("%%chat\nOne", "q1")
+    watch(kernel, "code")
+    kernel.run("print('y')", "b")
+    kernel.run("%%chat\nTwo", "q2")
+    assert told(wire) == ["print('y')"]
+    watch(kernel, "code+output")
+    kernel.run("%%chat\nThree", "q3")
+    assert told(wire) == []
+
+
 def test_each_branch_is_told_what_it_does_not_know(kernel: Kernel, wire: WireServer) -> None:
     watch(kernel)
     kernel.run("x = 1", "a")
