@@ -70,10 +70,8 @@ def prompt(
     Raises PromptError.
     """
     making = _Making(mask, most, ran)
-    if raw or "{{" not in text:
-        making.fitted({})
-        content: Content = text
-    else:
+    content: Content = text
+    if not raw and "{{" in text:
         from ipycachechat.model.described import described
         from ipycachechat.notebook.prompt import fill
 
@@ -82,13 +80,12 @@ def prompt(
 
 
 def given(value: Any, mask: Mask | None, *, most: int = 0, ran: Sequence[Watched] = ()) -> Prompt:
-    """The same of what was given in Python: a value, or a list of them; texts are taken as typed. Raises BadInput."""
+    """The same of what was given in Python: a value, or a list of them; texts count as typed. Raises BadInput."""
     from ipycachechat.inputs import prompt_of
 
     making = _Making(mask, most, ran)
     content = prompt_of(value, making.told)
-    making.fitted({})
-    return making.prompt(content, ())
+    return making.prompt(content, _typed(making.typed, mask))
 
 
 def _typed(text: str, mask: Mask | None) -> tuple[str, ...]:
@@ -108,6 +105,9 @@ class _Making:
         self._mask, self._most = mask, most * CHARACTERS_A_TOKEN
         self._found: list[str] = []
         self._cut: tuple[str, ...] = ()
+        self._fits = False
+        self.typed = ""
+        """What among values from Python is a text of the person's."""
         self._values: dict[str, Part] = {}
         self._ran = [self._told(one) for one in _pictured(ran)]
 
@@ -120,27 +120,36 @@ class _Making:
     def told(self, values: Sequence[Any]) -> list[Part]:
         """What is told of values that were given in Python."""
         from ipycachechat.model.described import given
+        from ipycachechat.model.parts import is_written
 
         made = {_named(one, n): given(one, self.masked) for n, one in enumerate(values, 1)}
-        typed = {name for name, one in zip(made, values, strict=True) if isinstance(one, str)}
+        pairs = zip(made.items(), values, strict=True)
+        typed = {name: part for (name, part), one in pairs if isinstance(one, str) or is_written(one)}
+        self.typed = "\n\n".join(part for part in typed.values() if isinstance(part, str))
         made |= self.fitted({name: part for name, part in made.items() if name not in typed})
         return [*made.values()]
 
     def fitted(self, told: Mapping[str, Part]) -> dict[str, Part]:
         """What is told of values, by their expressions, made shorter if need be; and the cells with it."""
         self._values.update(told)
+        self._fits = True
         sizes = {source: len(part) for source, part in told.items() if isinstance(part, str)}
         sizes |= {one.name: len(one.text) for one in self._ran}
         if not self._most or sum(sizes.values()) <= self._most:
             return dict(told)
         allowed = shares(sizes, self._most)
-        cut = sorted((one for one in sizes if allowed[one] < sizes[one]), key=sizes.__getitem__, reverse=True)
-        self._cut = (_cut(cut, sizes, allowed, self._most // CHARACTERS_A_TOKEN),)
-        self._ran = [one.cut(allowed[one.name]) if one.name in cut else one for one in self._ran]
-        return {
-            source: middle_cut(part, allowed[source]) if source in cut and isinstance(part, str) else part
+        over = {one for one in sizes if allowed[one] < sizes[one]}
+        self._ran = [one.cut(allowed[one.name]) if one.name in over else one for one in self._ran]
+        made = {
+            source: middle_cut(part, allowed[source]) if source in over and isinstance(part, str) else part
             for source, part in told.items()
         }
+        # What is a little too long is left whole.
+        now = {source: len(part) for source, part in made.items() if isinstance(part, str)}
+        now |= {one.name: len(one.text) for one in self._ran}
+        cut = sorted((one for one in over if now[one] < sizes[one]), key=lambda one: (-sizes[one], one))
+        self._cut = (_cut(cut, sizes, now, self._most // CHARACTERS_A_TOKEN),) if cut else ()
+        return made
 
     def _told(self, one: Watched) -> Watched:
         """A cell that ran without what is secret in it, its outputs shortened."""
@@ -149,6 +158,8 @@ class _Making:
 
     def prompt(self, content: Content, notes: tuple[str, ...]) -> Prompt:
         """The whole of it."""
+        if not self._fits:  # where there are no values, cells have to all the same
+            self.fitted({})
         return Prompt(content, tuple(self._found), (*notes, *self._cut), self._values, tuple(self._ran))
 
 
@@ -166,10 +177,10 @@ def _named(value: Any, number: int) -> str:
     return f"value {number} ({type(value).__name__})"
 
 
-def _cut(cut: Sequence[str], sizes: Mapping[str, int], allowed: Mapping[str, int], most: int) -> str:
+def _cut(cut: Sequence[str], sizes: Mapping[str, int], now: Mapping[str, int], most: int) -> str:
     """What was cut, and to what."""
     told = [
-        f"{source} (≈{sizes[source] // CHARACTERS_A_TOKEN:,} tokens to ≈{allowed[source] // CHARACTERS_A_TOKEN:,})"
+        f"{source} (≈{sizes[source] // CHARACTERS_A_TOKEN:,} tokens to ≈{now[source] // CHARACTERS_A_TOKEN:,})"
         for source in cut[:NAMED]
     ]
     more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""

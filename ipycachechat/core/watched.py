@@ -26,17 +26,17 @@ class Watched:
     outputs: tuple[str, ...] = ()
     pictures: tuple[File, ...] = ()
     digest: str = ""
-    """Of all of it, before anything was cut or masked."""
+    """Of all of it, before anything was masked."""
 
     @property
     def name(self) -> str:
-        """As a prompt can name it."""
-        return f"cell({self.number})"
+        """As it stands above the source."""
+        return f"In [{self.number}]"
 
     @property
     def text(self) -> str:
         """The source and what it showed."""
-        told = [f"In [{self.number}]:", fenced(self.source, "python")]
+        told = [f"{self.name}:", fenced(self.source, "python")]
         shown = "\n".join(self.outputs)
         return "\n".join([*told, "Output:", fenced(shown)] if shown else told)
 

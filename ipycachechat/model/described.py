@@ -9,6 +9,7 @@ import re
 import reprlib
 import traceback
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
 from types import FunctionType, ModuleType, NoneType
@@ -56,7 +57,7 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
     except (Exception, SystemExit) as error:  # the person's own objects may raise anything
         return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
     if isinstance(told, File):
-        return told
+        return replace(told, name=masked(told.name)) if told.name else told
     if whole:
         return masked(middle_cut(told, WHOLE))
     return middle_cut(masked(middle_cut(told, LOOKED_AT)), CHARACTERS)

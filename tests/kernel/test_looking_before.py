@@ -71,7 +71,7 @@ def test_values_are_cut_to_what_a_prompt_may_take_the_largest_first(wire: WireSe
     sent = str(wire.requests[-1].messages[-1]["content"])
     assert len(sent) < 21_000 and "kept whole" in sent and sent.count("characters left out") == 2
     assert abs(sent.count("l") - sent.count("m")) < 200
-    assert "cut to the 5,000 tokens of context_tokens: large (≈10,000 tokens to ≈2,4" in ran.badge
+    assert "cut to the 5,000 tokens of context_tokens: large (≈10,000 tokens to ≈2,5" in ran.badge
     kernel.run("%config ChatMagics.context_tokens = 0")
     ran = kernel.run("%%chat\n{{ large }}")
     assert "l" * 40_000 in str(wire.requests[-1].messages[-1]["content"]) and "cut to" not in ran.badge

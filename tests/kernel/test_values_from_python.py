@@ -68,10 +68,28 @@ def test_what_is_typed_is_sent_as_it_is(kernel: Kernel, wire: WireServer) -> Non
 
 
 def test_values_stay_in_the_budget(kernel: Kernel, wire: WireServer) -> None:
-    kernel.run("%config ChatMagics.context_tokens = 100\nlong = list(range(100_000))\nshort = [1]")
+    kernel.run("%config ChatMagics.context_tokens = 50\nlong = list(range(100_000))\nshort = [1]")
     ran = kernel.run("chat(['a' * 2_000, long, short])", "q")
-    assert "cut to the 100 tokens of context_tokens: value 2 (list)" in ran.outputs[-1]["text/plain"]
+    assert "cut to the 50 tokens of context_tokens: value 2 (list)" in ran.outputs[-1]["text/plain"]
     assert "a" * 2_000 in sent(wire) and len(sent(wire)) < 2_800 and sent(wire).endswith("[1]")
+
+
+def test_what_cells_and_values_were_cut_to_is_said_of_both(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("%config ChatMagics.context_tokens = 1\nlong = list(range(100_000))\n%chat watch code")
+    number = kernel.run(f"text = '{'x' * 500}'", "a").reply["content"]["execution_count"]
+    ran = kernel.run("chat(['look', long])", "q")
+    shown = ran.outputs[-1]["text/plain"]
+    assert "value 2 (list) (≈" in shown and f"In [{number}] (≈" in shown
+
+
+def test_secrets_in_texts_and_in_names_of_files(kernel: Kernel, wire: WireServer) -> None:
+    key = "sk-" + "ant-api03-" + "d7" * 40
+    kernel.run(f"from pathlib import Path\npath = Path('{key}.pdf')\npath.write_bytes(b'%PDF-1.4')")
+    ran = kernel.run("chat(['look', path])", "q")
+    assert not ran.error and key not in json.dumps(wire.requests[-1].body)
+    assert "masked: Anthropic key" in ran.outputs[-1]["text/plain"]
+    ran = kernel.run(f"chat(['look', '{key}'])", "r")
+    assert key in sent(wire) and "holds what looks secret, and was sent so" in ran.outputs[-1]["text/plain"]
 
 
 def test_what_is_watched_goes_along(kernel: Kernel, wire: WireServer) -> None:
@@ -85,7 +103,7 @@ def test_what_is_watched_goes_along(kernel: Kernel, wire: WireServer) -> None:
     assert kernel.value("chat.hist[0]['content'][1]['text']") == "So?"
     kernel.run("chat.hist = chat.hist")
     kernel.run("_ = chat('And?')", "r")
-    assert sent(wire) == "And?" and "y = 2" in str(wire.requests[-1].messages[0])
+    assert "y = 2" not in sent(wire) and "y = 2" in str(wire.requests[-1].messages[0])
 
 
 def test_outside_of_a_kernel_a_value_is_told_likewise(wire: WireServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -478,7 +479,20 @@ def test_what_is_too_long_is_cut_and_the_badge_says_so(kernel: Kernel, wire: Wir
     ran = kernel.run(f"long = '{'x' * 5000}'\nprint(long)", "b")
     number = ran.reply["content"]["execution_count"]
     badge = kernel.run("%%chat\nWhat of {{ small }}?", "q").badge
-    assert f"cut to the 500 tokens of context_tokens: cell({number})" in badge
+    assert f"cut to the 500 tokens of context_tokens: In [{number}] (≈" in badge
     assert len(texts(wire)[0]) < 2500 and "small = 1" in texts(wire)[0]
     kernel.run("%%chat\nAgain?", "r")  # what was cut was told of all the same
     assert told(wire) == []
+
+
+def test_the_badge_tells_what_became_of_what_was_cut(kernel: Kernel, wire: WireServer) -> None:
+    watch(kernel, "code")
+    kernel.run("%config ChatMagics.context_tokens = 20")
+    for n in range(10):
+        kernel.run(f"x{n} = 'short'", f"{n}")
+    assert "cut to" not in kernel.run("%%chat\nOne", "q1").badge  # a note would be longer than what it says
+    number = kernel.run(f"long = '{'x' * 400}'", "a").reply["content"]["execution_count"]
+    badge = kernel.run(f"%%chat\n{{{{ cell({number}) }}}}", "q2").badge
+    tokens = (len(texts(wire)[0]) - len(HEAD) - 2) // 4
+    assert f"cell({number}) (≈" in badge
+    assert re.search(rf"In \[{number}\] \(≈\d+ tokens to ≈{tokens}\)", badge)
