@@ -9,7 +9,7 @@ from typing import Any, Literal, SupportsFloat
 
 from ipycachechat.core import defaults, transcript
 from ipycachechat.core.conversation import Content, Message, Part
-from ipycachechat.core.errors import BadInput
+from ipycachechat.core.errors import BadInput, ChatError
 from ipycachechat.model import parts
 from ipycachechat.model.described import given
 from ipycachechat.model.looks import has
@@ -90,6 +90,16 @@ def prompt_of(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]] = _tol
 
     `tell`: makes parts of the values that it is made of.
     """
+    try:
+        return _prompt_of(value, tell)
+    except ChatError:
+        raise
+    except Exception as error:  # of a class that answers to nothing
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(f"A value in the prompt cannot be looked at: {why}"[:300], "Give its str().") from None
+
+
+def _prompt_of(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]]) -> Content:
     if message := _as_message(value, "user"):
         if message.role != "user":
             raise BadInput(

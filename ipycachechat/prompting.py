@@ -174,7 +174,9 @@ def _pictured(ran: Sequence[Watched]) -> list[Watched]:
 
 
 def _named(value: Any, number: int) -> str:
-    return f"value {number} ({type(value).__name__})"
+    from ipycachechat.model.described import type_name
+
+    return f"value {number} ({type_name(value)})"
 
 
 def _cut(cut: Sequence[str], sizes: Mapping[str, int], now: Mapping[str, int], most: int) -> str:

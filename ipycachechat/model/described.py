@@ -186,6 +186,9 @@ def _module(value: ModuleType) -> str:
 
 
 def _named(value: Any) -> str:
-    return (
-        f"a value of the type {type.__dict__['__name__'].__get__(type(value))}"  # whatever its own class says
-    )
+    return f"a value of the type {type_name(value)}"
+
+
+def type_name(value: Any) -> str:
+    """The name of its class, whatever that says itself."""
+    return str(type.__dict__["__name__"].__get__(type(value)))

@@ -228,6 +228,29 @@ def test_a_prompt_from_parts_is_that_prompt() -> None:
     assert content(made) == made
 
 
+class Odd(type):
+    @property
+    def __name__(self) -> str:  # type: ignore[override]
+        raise RuntimeError("no name")
+
+
+class Nameless(metaclass=Odd):
+    pass
+
+
+class Closed:
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+
+def test_a_value_that_lets_nobody_look_is_told_of_or_refused_in_two_lines() -> None:
+    assert "cannot be shown: RuntimeError" in str(content(Nameless()))
+    for prompt in (Closed(), ["a", Closed()], [[Closed()]]):
+        with pytest.raises(BadInput) as error:
+            content(prompt)
+        assert len(str(error.value).splitlines()) == 2
+
+
 # Parts as OpenAI writes them
 
 
