@@ -47,6 +47,10 @@ class ChatError(Exception):
         return str(self).splitlines()
 
 
+class TimeUp(BaseException):
+    """What somebody else's code may take is over. No Exception, so that `except Exception` does not end it."""
+
+
 class BadInput(ChatError):
     """The person typed something that cannot be done."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 LENGTHS = (40_000, 10_000, 2_500)
 """Characters that the results of tools are cut to, one after the other, until the model takes them."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 HEAD = 0.6
 """Of what is kept of a text; the rest is its end."""
 
@@ -48,6 +50,11 @@ def middle_cut(text: str, length: int) -> str:
     head = round(length * HEAD)
     left_out = len(text) - length
     return f"{text[:head]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (length - head) :]}"
+
+
+def placeless(text: str) -> str:
+    """A repr without the address, which is another one in every kernel."""
+    return _ADDRESS.sub("", text)
 
 
 def largest(sizes: Iterable[tuple[int, int]], last: int, most: int = 3) -> str:

@@ -16,11 +16,11 @@ from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 from ipycachechat.core.conversation import File, Part
-from ipycachechat.core.errors import ChatError
-from ipycachechat.core.shorten import middle_cut
+from ipycachechat.core.errors import ChatError, TimeUp
+from ipycachechat.core.shorten import middle_cut, placeless
 from ipycachechat.model import parts, statistics
 from ipycachechat.model.looks import has
-from ipycachechat.model.patience import TimeUp, within
+from ipycachechat.model.patience import within
 
 SECONDS, DRAWING = 1.0, 30.0
 """What one value may take; a figure that is drawn, or a file that is read."""
@@ -34,7 +34,6 @@ ITEMS, LEVELS = 100, 6
 """Of data, at each level; how deep."""
 NODES = 1_000
 """Of data that is told whole, as JSON."""
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def described(value: Any, masked: Callable[[str], str] = str) -> Part:
@@ -99,7 +98,7 @@ def _described(value: Any) -> Part:
 
 def _repr(value: Any) -> str:
     """Its repr, without the address that is another one in every kernel."""
-    return _ADDRESS.sub("", repr(value))
+    return placeless(repr(value))
 
 
 def _data(value: Any) -> str:

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
+from ipycachechat.core.errors import TimeUp
+
 T = TypeVar("T")
 AGAIN = 0.05  # seconds; code that catches whatever is raised in it is told once more
-
-
-class TimeUp(BaseException):
-    """The time is over. No Exception, so that `except Exception` does not end it."""
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:

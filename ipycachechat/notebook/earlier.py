@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
-from ipycachechat.core.errors import ChatError
+from ipycachechat.core.errors import ChatError, TimeUp
 from ipycachechat.core.watched import fenced
 from ipycachechat.notebook import bundles
 from ipycachechat.notebook.expressions import Lookup
@@ -120,7 +120,16 @@ def _locals(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
     if frame.f_code.co_name == "<module>":  # where all of the notebook's names are
         values = {name: values[name] for name in frame.f_code.co_names if name in values}
     kept = [(name, value) for name, value in values.items() if _is_told(name, value)]
-    return _named(frame), [(name, _short(value)) for name, value in kept[:LOCALS]]
+    told: list[tuple[str, str]] = []
+    for name, value in kept[:LOCALS]:
+        try:
+            told.append((name, _short(value)))
+        except TimeUp:  # which is no reason to leave out the error
+            told.append(
+                (name, f"({type(value).__name__}: it took too long to look at; the others were left out)")
+            )
+            break
+    return _named(frame), told
 
 
 def _is_library(filename: str) -> bool:
@@ -137,6 +146,7 @@ def _is_told(name: str, value: Any) -> bool:
 
 def _short(value: Any) -> str:
     from ipycachechat.core.masking import end_cut  # whose patterns take a moment to make
+    from ipycachechat.core.shorten import placeless
 
     short = reprlib.Repr()
     short.maxother = short.maxstring = LETTERS
@@ -144,6 +154,6 @@ def _short(value: Any) -> str:
         shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
         if isinstance(shape, tuple):
             return f"{type(value).__name__} of shape {shape}"
-        return end_cut(" ".join(short.repr(value).split()), LETTERS)
+        return end_cut(" ".join(placeless(short.repr(value)).split()), LETTERS)
     except (Exception, SystemExit) as error:  # one name is not to hide the error, nor the others
         return f"({type(value).__name__}: {type(error).__name__})"

@@ -22,7 +22,6 @@ DISPLAYS = 20
 """Of a cell, the last."""
 _OWN = re.compile(r"\s*(%chat|%config\s+ChatMagics|%(re|un)?load_ext\s+ipycachechat)\b")
 """A line about the chat."""
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +182,7 @@ def _traced(error: BaseException | None) -> str:
 
 def _watched(ran: _Ran, mode: str) -> Watched:
     from ipycachechat.core.conversation import File
+    from ipycachechat.core.shorten import placeless
     from ipycachechat.core.watched import Watched
 
     texts: list[str] = []
@@ -190,7 +190,7 @@ def _watched(ran: _Ran, mode: str) -> Watched:
     if mode != "code":
         shown = [one for one in ran.shown if not bundles.is_ours(one)]
         told = [*map(bundles.text, bundles.joined(shown)), ran.error]
-        texts = [_ADDRESS.sub("", bundles.renamed(one)) for one in told if one]
+        texts = [placeless(bundles.renamed(one)) for one in told if one]
         if _sees(mode):
             found = filter(None, map(bundles.picture, shown))
             names = (f"cell-{ran.number}-{n}.png" for n in range(1, len(shown) + 1))

@@ -123,3 +123,24 @@ def test_of_a_cell_without_a_value_what_it_printed(kernel: Kernel, wire: WireSer
     n = number(kernel.run("print('printed')\n'the value'"))
     kernel.run(f"%%chat\n{{{{ out({n}) }}}}")
     assert sent(wire) == "the value"
+
+
+def test_a_name_that_takes_long_to_look_at_does_not_hide_the_error(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run(
+        "import time\nclass Slow:\n    def __repr__(self):\n        time.sleep(60)\n"
+        "def fails(first, slow):\n    return first / 0\n"
+    )
+    kernel.run("fails(1, Slow())")
+    assert not kernel.run("%%chat\n{{ err }}").error
+    assert "ZeroDivisionError" in sent(wire) and "- `first` = `1`" in sent(wire)
+    assert "(Slow: it took too long to look at" in sent(wire)
+
+
+def test_the_same_error_is_told_in_the_same_letters(kernel: Kernel, wire: WireServer) -> None:
+    told = []
+    for _ in range(2):
+        kernel.run("class Own:\n    pass\ndef fails(one):\n    return one.x\n", "a")
+        kernel.run("fails(Own())", "b")
+        kernel.run("%%chat\n{{ err }}", "q")
+        told.append(sent(wire).partition("failed:")[2])
+    assert told[0] == told[1] and "Own object" in told[0]

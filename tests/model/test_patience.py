@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipycachechat.model.patience import TimeUp, within
+from ipycachechat.core.errors import TimeUp
+from ipycachechat.model.patience import within
 
 
 @pytest.fixture(autouse=True)
