@@ -13,6 +13,7 @@ from ipycachechat.core import defaults, transcript
 from ipycachechat.core.conversation import Content
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.limits import LIMITS
+from ipycachechat.core.masking import Key
 from ipycachechat.core.usage import Ledger
 from ipycachechat.dialogue import PLACEHOLDER, Dialogue
 from ipycachechat.inputs import check, is_missing, messages_of, prompt_of, system_text
@@ -96,6 +97,15 @@ class BaseChat:
     def tools(self, given: Any) -> None:
         self._given = tuple(given) if isinstance(given, list | Iterator) else given
         self._made: tuple[Any, Any, Tools] | None = None
+
+    @property
+    def api_key(self) -> str | None:
+        """The key, if one was given; its repr does not tell it."""
+        return self._api_key
+
+    @api_key.setter
+    def api_key(self, key: str | None) -> None:
+        self._api_key = Key(key) if isinstance(key, str) else key
 
     @property
     def system(self) -> str:
@@ -210,7 +220,7 @@ class BaseChat:
             notes=(*made.notes, *made.along),
             waits=waits and prompt is None,
             api_base=own["api_base"] or "",
-            api_key=own["api_key"] or "",
+            api_key=Key(own["api_key"] or ""),
         )
 
     def _prompt(self, prompt: Any) -> Prompt:

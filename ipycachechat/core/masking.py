@@ -22,8 +22,20 @@ HEAD = 12
 """So much of a known value is enough to know it where a table or a repr has cut it with dots."""
 LONGEST = 500
 """Letters by which a secret is known at the latest."""
+PIECE = 8
+"""Letters and digits in a row by which a piece of a known secret is known, where nothing of it may be told."""
 _CUT = re.compile(r"\.\.\.|…")
+_LETTER = re.compile(r"<[^<>]{0,200}>|([A-Za-z0-9])")  # or what is marked up
 _LABELS = frozenset(kind.label for kind in KINDS) | {"provider key"}
+
+
+class Key(str):
+    """A key that no repr tells, so that no locals, settings or logs of ours hold it readable."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,28 @@ def end_cut(text: str, length: int) -> str:
         return text
     crossed = [start for start, stop, _ in Mask()._places(text[: length + LONGEST]) if start < length < stop]
     return text[: min([length, *crossed])] + "…"
+
+
+def without(text: str, environ: Mapping[str, str], keys: Iterable[str] = ()) -> str:
+    """The text with dots for every piece of a secret that is known, however it is written, cut or spread over lines.
+
+    For what others say of a request: what it loses too much is no loss, as it would be in what a model is to read.
+    """
+    known = [form for form, _ in Mask.of(environ, keys).known]
+    plain = ["".join(_LETTER.findall(form)).lower() for form in known]
+    pieces = {form[at : at + PIECE] for form in plain for at in range(len(form) - PIECE + 1)}
+    letters = [(found.start(), found[1].lower()) for found in _LETTER.finditer(text) if found[1]]
+    row = "".join(letter for _, letter in letters)
+    places = [
+        (letters[at][0], letters[at + PIECE - 1][0] + 1, "")
+        for at in range(len(row) - PIECE + 1)
+        if row[at : at + PIECE] in pieces
+    ]
+    for start, stop, _ in reversed(_apart(places)):
+        text = f"{text[:start]}…{text[stop:]}"
+    for form in known:  # those that are shorter than a piece
+        text = text.replace(form, "…")
+    return text
 
 
 def note(found: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from ipycachechat.core.errors import (
     UnknownModel,
     Unreachable,
 )
+from ipycachechat.core.masking import Mask, without
 
 LONGEST, LONG = 200, 2_000  # characters of what a provider says: in a line, and where there is room
 DEEP = 10  # errors behind an error
@@ -36,6 +37,7 @@ _NOT_CONNECTED = re.compile(
     re.I,
 )
 _DELAY = re.compile(r'"retryDelay"\W{1,4}([\d.]+)s')
+READ = 10_000  # of them that are looked at
 _NO_CONNECTION = re.compile(
     r"connection refused|connection error|cannot connect|connect call failed|name or service not known"
     r"|nodename nor servname|network is unreachable|getaddrinfo|server disconnected|connection reset"
@@ -57,13 +59,14 @@ _KEYS = re.compile(
 
 
 def masked(text: str, *keys: str) -> str:
-    """The text with every key that the environment holds, or that looks like one, cut out."""
+    """The beginning of a text without any piece of a key that is known, and without what looks like one."""
     named = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
     known = [value for name, value in os.environ.items() if named.search(name.upper())]
-    for key in sorted({*known, *keys}, key=len, reverse=True):
+    text = without(text[:READ], os.environ, keys)
+    for key in sorted({*known, *keys}, key=len, reverse=True):  # also those that are plain words
         if len(key) >= 6:
             text = text.replace(key, "…")
-    return _KEYS.sub("…", text)
+    return Mask()(_KEYS.sub("…", text)).text
 
 
 def said(error: BaseException, *keys: str, most: int = LONGEST) -> str:
@@ -105,7 +108,7 @@ def dropped(model: str, *, kept: bool = True) -> Dropped:
     return error
 
 
-def silent(model: str, seconds: float, *, began: bool) -> ChatError:
+def given_up(model: str, seconds: float, *, began: bool) -> ChatError:
     """Nothing has come for so long."""
     if began:
         error = dropped(model)
@@ -184,7 +187,7 @@ def _kind(error: BaseException, model: str, missing_keys: list[str], *keys: str)
         )
     if status == 429:
         after = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
-        wait = f"Wait {after} s" if after else "Wait a little"
+        wait = f"Wait {masked(str(after), *keys)} s" if after else "Wait a little"
         return RateLimited(f"{model}: too many requests ({words})", f"{wait}, then ask again.")
     causes = _causes(error)
     if _NOT_TRUSTED.search(causes):

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core import transcript
 from ipycachechat.core.conversation import Message, Thought
-from ipycachechat.core.errors import EmptyAnswer, UnknownModel
+from ipycachechat.core.errors import ChatError, EmptyAnswer, UnknownModel
 from ipycachechat.core.events import Piece
 from ipycachechat.core.limits import ONCE, Limits
+from ipycachechat.core.masking import without
 from ipycachechat.core.rules import Rules, rules
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Timing, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.chunks import Chunks
-from ipycachechat.model.failures import dropped, late, silent, translate
+from ipycachechat.model.failures import dropped, given_up, late, translate
 from ipycachechat.model.litellm_import import gpt_tokenizer
 from ipycachechat.model.local import Address
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ipycachechat.model.response import Response
 
 Json = dict[str, Any]
+NO_CACHE = {"no-cache": True, "no-store": True}
+"""Of whole answers, which the person may have set up in litellm: what it serves would be told as billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ class Exchange:
     async def run(self, arrived: Callable[[Piece], None]) -> None:
         """Ask, and tell each piece as it arrives. Raises ModelError; cancelling closes the connection."""
         nothing, loop = self._max_tokens == 0, asyncio.get_running_loop()
+        failure: ChatError | None = None
         self._started = time.monotonic()
         clock = asyncio.timeout(self._patience)
         try:
@@ -206,15 +210,11 @@ class Exchange:
                     patience = self._patience
                     clock.reschedule(None if patience is None else loop.time() + patience)
         except Exception as error:
-            if clock.expired() and self._over:
-                raise late(self.target.model, self._limits.total) from None
-            if clock.expired():
-                raise silent(self.target.model, self._wait or 0, began=bool(self.text)) from None
-            raise translate(
-                error, self.target.model, self._missing(error), bool(self.text), self._key
-            ) from None
+            failure = self._failure(error, silent=clock.expired())
         finally:
             await self._close()
+        if failure is not None:  # raised out here it does not hold litellm's, which may tell the key
+            raise failure
         if not self._finished:
             raise dropped(self.target.model, kept=bool(self.text.strip()))
         if not self.text.strip() and not self.message.calls:
@@ -222,6 +222,15 @@ class Exchange:
                 f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
                 "The conversation is as it was. Change the prompt, or allow a longer answer (max-tokens).",
             )
+
+    def _failure(self, error: Exception, *, silent: bool) -> ChatError:
+        """What went wrong; `silent`: nothing came in time."""
+        model = self.target.model
+        if silent and self._over:
+            return late(model, self._limits.total)
+        if silent:
+            return given_up(model, self._wait or 0, began=bool(self.text))
+        return translate(error, model, self._missing(error), bool(self.text), self._key)
 
     async def _ask(self, nothing: bool) -> None:
         """Send it. `nothing`: no answer is wanted, so that none is streamed."""
@@ -307,7 +316,7 @@ class Exchange:
         """The provider's name for the request, as its support asks for it; "" if it tells none."""
         hidden = getattr(self._stream, "_hidden_params", None) or {}
         told = (hidden.get("additional_headers") or {}).get("llm_provider-request-id")
-        return str(told or self._kept.id)
+        return without(str(told or self._kept.id), os.environ, [self._key])  # a header may echo anything
 
     @property
     def message(self) -> Message:

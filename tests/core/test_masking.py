@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import HEX, PEM_BODY, PLANTED, caps, made, pem
 
-from ipycachechat.core.masking import Mask, Masked, note
+from ipycachechat.core.masking import PIECE, Key, Mask, Masked, note, without
 from ipycachechat.core.secret_kinds import KINDS
 
 SURROUNDINGS: dict[str, Callable[[str], str]] = {
@@ -390,3 +390,30 @@ def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
             described(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
         )
         assert secret[:12] not in told
+
+
+@given(
+    st.integers(0, 30), st.integers(PIECE, 40), st.sampled_from(["", "\n", " ", "\\\n    ", "<wbr>", "', '"])
+)
+def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
+    start: int, length: int, between: str
+) -> None:
+    key = made(40, seed=3)
+    piece = key[start : start + length]
+    if len(piece) < PIECE:
+        return
+    text = f"Bad key {piece[:5]}{between}{piece[5:]} here"
+    for environ, keys in (({"ITS_API_KEY": key}, []), ({}, [key])):
+        told = without(text, environ, keys)  # a letter beside it may be the key's next one
+        assert "…" in told and len(told) <= len("Bad key … here")
+
+
+def test_what_no_key_has_is_left_as_it_is() -> None:
+    text = "The request req_011CSHoEeqs5C35K2UUqR7Fy is refused: <b>max_tokens</b> is 8192, and a key is missing."
+    assert without(text, {"ITS_API_KEY": made(40, seed=3)}) == text
+
+
+def test_a_key_tells_itself_to_who_sends_it_and_to_no_repr() -> None:
+    key = Key("one-that-is-secret")
+    assert key == "one-that-is-secret" and f"{key}" == "one-that-is-secret"
+    assert "secret" not in repr({"api_key": key})
