@@ -16,6 +16,7 @@ def write(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            os.chmod(beside, 0o600)  # whatever the umask takes away
             file.write(text.encode("utf-8", "surrogatepass" if path.suffix == ".json" else "replace"))
             file.flush()
             os.fsync(file.fileno())

@@ -31,7 +31,7 @@ class Replies:
         """`model`: the one in use. Raises BadInput for a file that cannot be read; a strict one has to be there."""
         self.path, self.strict, self.model = path, strict, model
         """`model`: the one that was in use when the file was begun."""
-        self._problem = ""
+        self._problem, self._told = "", False
         self._asked: dict[str, asyncio.Event] = {}
         """Requests that are being answered."""
         if not path.absolute().parent.is_dir():
@@ -47,7 +47,7 @@ class Replies:
 
     @property
     def problem(self) -> str:
-        """Why a reply could not be written, since somebody asked last; "" if all were."""
+        """Why replies are not written, once until they are again; "" otherwise."""
         told, self._problem = self._problem, ""
         return told
 
@@ -89,8 +89,11 @@ class Replies:
             self._replies = self._read() | self._replies
             whole = {"kind": KIND, "schema": SCHEMA, "model": self.model, "replies": self._replies}
             files.write(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+            self._told = False
         except BadInput as error:
-            self._problem = f"ipycachechat: the reply was not recorded ({error.what})"
+            if not self._told:
+                self._problem = f"ipycachechat: the reply was not recorded ({error.what})"
+            self._told = True
 
     def _read(self) -> dict[str, Json]:
         try:

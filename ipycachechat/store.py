@@ -108,12 +108,14 @@ class Store:
         # file that is there is not opened here: to close it would take the locks away from another connection of ours.
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            path.chmod(0o600)  # whatever the umask takes away
         except FileExistsError:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
             if path.stat().st_mode & 0o077:
-                with suppress(OSError):
-                    path.chmod(0o600)
+                for one in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+                    with suppress(OSError):
+                        one.chmod(0o600)
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:

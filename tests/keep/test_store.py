@@ -473,6 +473,17 @@ def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_what_another_kernel_holds_open_is_closed_to_them_too(path: Path) -> None:
+    one = recorder(path)
+    one.changed(of(turn(1)))
+    files = [*path.parent.iterdir()]
+    assert len(files) == 3
+    for file in files:
+        file.chmod(0o644)
+    with closing(Store(path)):
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+
+
 def test_a_fork_writes_a_conversation_of_its_own(path: Path) -> None:
     one, history = recorder(path), of(turn(1))
     one.changed(history)
