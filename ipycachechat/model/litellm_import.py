@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
+import random
 import signal
 import sys
 import threading
@@ -60,8 +62,13 @@ def portions() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Put environment variables and warning filters back, and let the stop button wait: half a litellm is useless."""
-    before = dict(os.environ)
+    """Put environment variables, warning filters, levels of logging and the random numbers' state back.
+
+    The stop button has to wait: half a litellm is useless.
+    """
+    before, drawn = dict(os.environ), random.getstate()
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    levels = [(one, one.level) for one in loggers if isinstance(one, logging.Logger) and one.level]
     pressed: list[tuple[int, FrameType | None]] = []
     handler = signal.getsignal(signal.SIGINT)
     waits = callable(handler) and threading.current_thread() is threading.main_thread()
@@ -76,6 +83,12 @@ def _as_it_was() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+        random.setstate(drawn)
+        for (
+            logger,
+            level,
+        ) in levels:  # what nobody has set may be quieter: litellm's requests would be told in cells
+            logger.setLevel(level)
         if waits:
             signal.signal(signal.SIGINT, handler)
     if pressed and callable(handler):
