@@ -167,6 +167,12 @@ class Recorder:
                 self._written = len(history.versions)
                 self._write_bills(store)
 
+    def catch_up(self, history: History) -> None:
+        """Write what could not be written before, if there is such, for the last time; a fork has nothing to write."""
+        if self._told and self._process == os.getpid():
+            self._again = 0.0
+            self.changed(history)
+
     def dropped(self) -> None:
         """Nothing is to stay of the unfinished turn."""
         with self._store_of() as store:

@@ -288,6 +288,8 @@ class Session:
         if self._loop is not None and self._loop.running:
             self._loop.submit(self.dialogue.stop()).result(timeout=10)
             self._loop.stop()
+        if self._dialogue is not None:
+            self.recorder.catch_up(self._dialogue.history)
 
 
 def _heavy() -> Iterator[str]:

@@ -119,10 +119,13 @@ def test_a_full_disk_is_told_of_once_and_what_it_lacks_is_written_when_there_is_
     ran = kernel.run("%%chat\nafter")
     assert ran.answer and not ran.printed
     assert len(json.loads((folder / "full.json").read_text())["replies"]) == 6
-    kernel.run("%chat replies off\n%unload_ext ipycachechat\nget_ipython().meta.clear()")
+    kernel.run("%chat replies off\nfull(1 << 16)")
+    assert "is not kept (" in kernel.run(f"%%chat\nat last {'word ' * 30_000}").printed  # told again
+    kernel.run("full(resource.RLIM_INFINITY)")  # and nobody asks any more
+    kernel.run("%unload_ext ipycachechat\nget_ipython().meta.clear()")
     kernel.run(
         f"get_ipython().config.ChatMagics.store = '{folder}/full.db'\n%load_ext ipycachechat\n%chat resume"
     )
     shown = kernel.run("%chat show and now?").text
-    assert "before" in shown and "after" in shown and shown.count("word word") >= 4
+    assert "before" in shown and "after" in shown and "at last" in shown and shown.count("word word") >= 4
     assert not [path.name for path in folder.iterdir() if path.name.startswith((".s.json", ".full"))]

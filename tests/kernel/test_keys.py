@@ -152,7 +152,7 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
         # Every form of both kinds of key: the first two providers echo half of them, the others the rest.
         for number, (what, said) in enumerate([*echoes(key).items()][place // 2 :: 2]):
             body = said if number % 2 else None  # bare, or as the provider's own JSON
-            fault = HttpError((400, 401, 403, 404, 500)[number % 5], said, body, headers)
+            fault = HttpError((400, 401, 403, 404, 422)[number % 5], said, body, headers)
             errors += bool(run(f"%%chat -m {model}\nhello", f"{name} {what}", Reply(fault=fault)).error)
         for after in (0, 1):
             fault = StreamError(after, f"The key {key} has ended")
