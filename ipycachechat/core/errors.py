@@ -3,6 +3,7 @@
 ChatError
 ├── BadInput           the person typed something that cannot be done
 │   └── PromptError    a `{{ expression }}` in the prompt has no value
+├── OverBudget         it could cost more than may be spent, or nobody knows how much
 ├── ModelError         the model's side said no, or nothing
 │   ├── KeyMissing     no key in the environment
 │   ├── KeyRejected    401, 403
@@ -57,6 +58,10 @@ class BadInput(ChatError):
 
 class PromptError(BadInput):
     """A `{{ expression }}` in the prompt has no value; nothing was sent."""
+
+
+class OverBudget(ChatError):
+    """A request that could cost more than may be spent, or that the person did not want; it was not sent."""
 
 
 class ModelError(ChatError):

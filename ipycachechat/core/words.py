@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ipycachechat.core.bounds import Purse
 from ipycachechat.core.usage import Ledger
 
 
@@ -41,3 +42,23 @@ def totals(ledger: Ledger) -> tuple[str, str]:
     paid = least if ledger.unknown_cost else money(ledger.paid)
     saved = f"saved {money(ledger.saved)}" + " on the others" * bool(ledger.unknown_cost)
     return first, f"cost {paid}, {saved}"
+
+
+def budgets(purse: Purse, whole: float, day: float, of_day: float | None) -> list[str]:
+    """The budgets, what was spent and what is left, a line each. `of_day`: what all notebooks have; None: unknown."""
+    spent = f"spent {'at least ' * bool(purse.unknown)}{money(purse.spent)}"
+    if whole:
+        lines = [f"this kernel: {spent} of {money(whole)}, {money(purse.left(whole))} left"]
+    else:
+        lines = [f"this kernel: {spent}, no budget (%chat budget 2.00)"]
+    if purse.guessed:
+        lines.append(
+            f"  {money(purse.assumed)} of it for requests whose bill is not known, at the most that it can be"
+            f" ({purse.guessed})"
+        )
+    if purse.unknown:
+        lines.append(f"  requests that may have cost more, nobody knows how much: {purse.unknown}")
+    if day:
+        left = "unknown" if of_day is None else money(max(0.0, day - of_day))
+        lines.append(f"today, all notebooks: spent {money(of_day)} of {money(day)}, {left} left")
+    return lines
