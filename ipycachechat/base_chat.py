@@ -16,7 +16,7 @@ from ipycachechat.core.limits import LIMITS
 from ipycachechat.core.masking import Key
 from ipycachechat.core.usage import Ledger
 from ipycachechat.dialogue import PLACEHOLDER, Dialogue
-from ipycachechat.inputs import check, is_missing, messages_of, prompt_of, system_text
+from ipycachechat.inputs import check, dollars, is_missing, messages_of, prompt_of, system_text
 from ipycachechat.model.loop import BackgroundLoop
 from ipycachechat.model.tools import Tools
 from ipycachechat.model.tools import tools as tools_of
@@ -49,6 +49,7 @@ class BaseChat:
         api_key: str | None = None,
         max_steps: int = defaults.MOST_STEPS,
         retries: int = LIMITS.retries,
+        budget: float | None = None,
         **options: Any,
     ) -> None:
         """Nothing is sent, and litellm is not imported, before the first prompt.
@@ -66,6 +67,7 @@ class BaseChat:
         `api_base`, `api_key`: where to ask and with which key; None: as the environment says.
         `max_steps`: rounds of tool calls in one turn; then the model is told to answer.
         `retries`: how often the same is asked again after an error that may go away.
+        `budget`: dollars that it and its forks may cost; what could be more is not sent. None: any number.
         `options`: whatever else litellm takes, such as `top_p`, `stop`, `seed`.
         Raises BadInput, in two lines, for what cannot be.
 
@@ -83,6 +85,7 @@ class BaseChat:
         self.dialogue = Dialogue(
             transcript.conversation(messages_of(() if hist is None else hist), system_text(system))
         )
+        self.budget = budget
         self._loop = BackgroundLoop()
         self._open: weakref.ref[Any] | None = None
         """The stream that is being read; who forgets it, has closed it."""
@@ -106,6 +109,16 @@ class BaseChat:
     @api_key.setter
     def api_key(self, key: str | None) -> None:
         self._api_key = Key(key) if isinstance(key, str) else key
+
+    @property
+    def budget(self) -> float | None:
+        """Dollars that the chat and its forks may cost, from its beginning on; None: any number."""
+        return self.dialogue.engine.budgets.limits()[0] or None
+
+    @budget.setter
+    def budget(self, limit: float | None) -> None:
+        limits = dollars(limit), 0.0
+        self.dialogue.engine.budgets.limits = lambda: limits
 
     @property
     def system(self) -> str:

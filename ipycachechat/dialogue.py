@@ -233,7 +233,7 @@ class Dialogue:
         found: list[doctor.Check] = []
         rules = doctor.probes(to.rules, to.minimum)
         tell(Progress(f"checking: {rules[0].rule}"))
-        async for check in doctor.examine(to, self._sleep):
+        async for check in doctor.examine(self.engine, to, self._sleep):
             self.engine.count(
                 Booked(model, self.engine.clock(), NOTHING, check.usage, check.bill, kept=True), to
             )

@@ -15,7 +15,8 @@ from ipycachechat.core.errors import EmptyAnswer
 from ipycachechat.core.prefix import Said, chain
 from ipycachechat.core.rules import Rules
 from ipycachechat.core.usage import Cost, Rates, Usage, cost
-from ipycachechat.model.provider import Exchange, Target
+from ipycachechat.engine import Engine
+from ipycachechat.model.provider import Target
 
 # Short words, so that there is about one token in each, whoever counts.
 WORDS = ("data", "list", "mean", "plot", "rows", "time", "test", "code", "name", "file")
@@ -205,19 +206,23 @@ def price(to: Target) -> tuple[int, int, float | None]:
 
 
 async def examine(
-    to: Target, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    engine: Engine, to: Target, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[Check]:
-    """Send the requests one by one. Raises ChatError if one is refused."""
+    """Send the requests one by one. Raises ChatError if one is refused, or is too much."""
     first = 0
     for number, probe in enumerate(probes(to.rules, to.minimum)):
         if number:
             await sleep(SETTLE)
         said = [Said(Message("system", probe.texts[0]))]
         said += [Said(Message("user", text), 0) for text in probe.texts[1:]]
-        messages = request.mark(request.messages(said), chain(said), probe.marks, to.rules)
-        exchange = Exchange(to, messages, probe.max_tokens, 0.0)
-        with suppress(EmptyAnswer):  # so few tokens may all be thought
-            await exchange.run(lambda _: None)
+        links = chain(said)
+        messages = request.mark(request.messages(said), links, probe.marks, to.rules)
+        exchange = engine.probe(to, messages, links, probe.max_tokens)
+        try:
+            with suppress(EmptyAnswer):  # so few tokens may all be thought
+                await exchange.run(lambda _: None)
+        finally:
+            engine.close(exchange)
         used = exchange.usage
         first = first or used.written or 0
         yield Check(

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from ipycachechat.budgets import Budgets
 from ipycachechat.core import request
+from ipycachechat.core.bounds import Bound, bound
 from ipycachechat.core.cache import CacheState, Outcome
 from ipycachechat.core.contents import Contents, texts
 from ipycachechat.core.errors import BadInput
@@ -19,7 +21,7 @@ from ipycachechat.core.limits import ONCE, Limits
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.miss import Before
 from ipycachechat.core.plan import SCRIPT, Pace, Prepared, sent_marks
-from ipycachechat.core.prefix import Count, Said, Settings
+from ipycachechat.core.prefix import Chain, Count, Said, Settings
 from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.request import Json
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Timing, Usage, cost
@@ -69,6 +71,8 @@ class Engine:
         `pace`: what is believed of the pauses before any has been seen.
         """
         self.ledger = Ledger()
+        self.budgets = Budgets()
+        """What may be spent, and was."""
         self.booked: list[Booked] = []
         """Every request that was answered, in order."""
         self.clock = clock
@@ -125,16 +129,46 @@ class Engine:
         self._memories[to.scope] = self.memory(to).begun(prepared)
 
     def exchange(
-        self, to: Target, prepared: Prepared, max_tokens: int | None, limits: Limits = ONCE
+        self,
+        to: Target,
+        prepared: Prepared,
+        max_tokens: int | None,
+        limits: Limits = ONCE,
+        *,
+        allowed: bool = False,
     ) -> Exchange:
-        """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput."""
+        """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput, OverBudget.
+
+        It has to be booked, whatever becomes of it. `allowed`: no budget holds, since the person said so.
+        """
         self.check_open()
         messages, options = self.wire(to, prepared)
         expected = prepared.plan.expected
         hour = expected.written_1h / expected.written if expected.written else 0.0
         exchange = Exchange(to, messages, max_tokens, hour, options, limits)
+        return self._opened(exchange, prepared.chain, max_tokens, allowed=allowed)
+
+    def probe(self, to: Target, messages: list[Json], chain: Chain, max_tokens: int) -> Exchange:
+        """A request with checkpoints of its own, which nothing is learned from: it has to be closed."""
+        return self._opened(Exchange(to, messages, max_tokens, 0.0), chain, max_tokens)
+
+    def _opened(
+        self, exchange: Exchange, chain: Chain, max_tokens: int | None, *, allowed: bool = False
+    ) -> Exchange:
+        """Every request there is comes by here."""
+        most = self.bound(exchange.target, chain, max_tokens)
+        self.budgets.hold(exchange, most, self.clock(), allowed=allowed)
         self._open.add(exchange)
         return exchange
+
+    def bound(self, to: Target, chain: Chain, max_tokens: int | None) -> Bound:
+        """The most that a request can cost."""
+        return bound(chain, self.memory(to).state, to.terms, max_tokens)
+
+    def close(self, exchange: Exchange) -> None:
+        """The request is over, or is not sent after all."""
+        self._open.discard(exchange)
+        self.budgets.settle(exchange)
 
     def wire(self, to: Target, prepared: Prepared) -> tuple[list[Json], Json]:
         """Messages with their checkpoints, and what else is sent, in the form that litellm takes."""
@@ -168,8 +202,13 @@ class Engine:
 
     def book(self, prepared: Prepared, exchange: Exchange, *, keep: bool = False) -> Booked:
         """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
+        try:
+            return self._booked(prepared, exchange, keep)
+        finally:  # after the bill was written down, so that no other kernel sees less than was spent
+            self.close(exchange)
+
+    def _booked(self, prepared: Prepared, exchange: Exchange, keep: bool) -> Booked:
         used, to = exchange.usage, exchange.target
-        self._open.discard(exchange)
         bill = cost(used, to.price)
         booked = Booked(
             *(to.model, prepared.at, prepared.plan.expected, used, bill),

@@ -31,6 +31,7 @@ RESERVED = (
     "hist",
     "client",
     "base_url",
+    "budget",
 )
 
 
@@ -65,6 +66,15 @@ def check(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:
                 f"{name}= is a {type(value).__name__}, which cannot be sent",
                 "Give what JSON can hold; for a typed answer there is chat.structured.",
             ) from None
+
+
+def dollars(value: Any) -> float:
+    """A budget; None: none. Raises BadInput."""
+    if value is None:
+        return 0.0
+    if not _is_number(value, 0, 1e9) or not float(value):
+        raise BadInput(f"budget={value!r}: this is no budget", "Give dollars, more than 0; None: no budget.")
+    return float(value)
 
 
 def is_missing(value: Any) -> bool:

@@ -38,6 +38,7 @@ from ipycachechat.model.provider import Exchange, Target
 from ipycachechat.model.retrying import retrying
 from ipycachechat.model.served import Served
 from ipycachechat.model.tools import Failed, Tools
+from ipycachechat.permission import opened
 from ipycachechat.replies import key
 from ipycachechat.warm import Sleep
 
@@ -73,6 +74,12 @@ class Ask:
     """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
     allow: Callable[[ToolCall], bool] | None = None
     """Asked before each call, on the thread of whoever asked."""
+    person: Callable[[str], bool] | None = None
+    """Says yes or no to a question, on the thread of whoever asked; None: nobody is there."""
+    confirm: bool = False
+    """Whether that one is asked about what is over a budget."""
+    confirm_over: float = 0.0
+    """Dollars that the prompt can cost over which that one is asked; 0: never."""
     watched: tuple[Watched, ...] = ()
     """Cells that ran, of which is told in front of the prompt."""
     mask: Mask | None = None
@@ -149,7 +156,7 @@ class Rounds:
         self._prepared: Prepared | None = None
         self._calling: tuple[Message, list[Message | None]] | None = None
         """The answer whose tools are being called, and their results so far."""
-        self._told_begun = False
+        self._told_begun = self._opened = False
         self._last: Exchange | Served | None = None
 
     async def run(self) -> None:
@@ -351,8 +358,8 @@ class Rounds:
     async def _exchanged(self, prepared: Prepared) -> Message:
         """The reply of the model."""
         to, engine = self.to, self._engine
-        most = self._ask.max_tokens or to.most_tokens
-        exchange = engine.exchange(to, prepared, most, self._ask.limits)
+        exchange = await opened(engine, to, prepared, self._ask, self._here, first=not self._opened)
+        self._opened = True
         self.exchange = exchange
         try:
             await exchange.run(self._arrived)

@@ -223,3 +223,23 @@ def _causes(error: BaseException) -> str:
         told.append(f"{type(one).__name__} {one}")
         one = one.__cause__ or one.__context__
     return "\n".join(told)
+
+
+def refused(error: BaseException) -> bool:
+    """Whether nothing can have been billed: the provider said no, or was not reached at all.
+
+    Litellm's classes do not tell: a refused connection and one that ended in the middle come as the same error. Nor
+    do 408, 502 and 504, after which the provider may have gone on.
+    """
+    import httpx
+
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        if isinstance(one, httpx.HTTPStatusError):
+            return one.response.status_code not in (408, 502, 504)
+        if isinstance(one, httpx.HTTPError):
+            return isinstance(one, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
+        seen.append(one)
+        one = one.__cause__ or one.__context__
+    return False

@@ -53,6 +53,12 @@ def most_tokens(record: Mapping[str, Any], limit: int) -> int | None:
     return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
 
 
+def context(record: Mapping[str, Any]) -> int | None:
+    """Tokens that the model reads at most; None where nobody knows."""
+    most = record.get("max_input_tokens")
+    return int(most) if isinstance(most, int | float) and most > 0 else None
+
+
 TAKES = {
     "image": "supports_vision",
     "PDF": "supports_pdf_input",

@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core import transcript
+from ipycachechat.core.bounds import Terms
 from ipycachechat.core.conversation import Message, Thought
-from ipycachechat.core.errors import ChatError, EmptyAnswer, UnknownModel
+from ipycachechat.core.errors import ChatError, EmptyAnswer, KeyMissing, UnknownModel
 from ipycachechat.core.events import Piece
 from ipycachechat.core.limits import ONCE, Limits
 from ipycachechat.core.masking import without
@@ -25,7 +26,7 @@ from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Price, Rates, Timing, Usage
 from ipycachechat.model import prices
 from ipycachechat.model.chunks import Chunks
-from ipycachechat.model.failures import dropped, given_up, late, translate
+from ipycachechat.model.failures import dropped, given_up, late, refused, translate
 from ipycachechat.model.litellm_import import gpt_tokenizer
 from ipycachechat.model.local import Address
 
@@ -73,6 +74,13 @@ class Target:
     """Whether it can be told how much to think; None: unknown."""
     tools: bool | None = None
     """Whether it can call tools; None: unknown."""
+    context: int | None = None
+    """Tokens that it reads at most; None: unknown."""
+
+    @property
+    def terms(self) -> Terms:
+        """By which a request to it is billed."""
+        return Terms("/".join(self.scope[:2]), self.price, self.rules.writes, self.context)
 
 
 def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: Identity = PROCESS) -> Target:
@@ -110,6 +118,7 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: I
         Eyes(by.signer, by.forgetful(name), prices.takes(record)),
         prices.can(record, "supports_reasoning"),
         prices.can(record, "supports_function_calling"),
+        prices.context(record),
     )
 
 
@@ -179,6 +188,8 @@ class Exchange:
         self.text = ""
         self.begun = False
         """Whether anything of an answer has arrived, so that the prompt is in the cache."""
+        self.billable = False
+        """Whether it may have been billed: it was sent, and not refused."""
         self.finish = ""
         self._started = self._first = self._latest = 0.0
         """Seconds of a clock that runs evenly: the request, the first token, the latest one."""
@@ -199,6 +210,7 @@ class Exchange:
         failure: ChatError | None = None
         self._started = time.monotonic()
         clock = asyncio.timeout(self._patience)
+        self.billable = True
         try:
             async with clock:
                 await self._ask(nothing)
@@ -211,6 +223,7 @@ class Exchange:
                     clock.reschedule(None if patience is None else loop.time() + patience)
         except Exception as error:
             failure = self._failure(error, silent=clock.expired())
+            self.billable = self.begun or not (refused(error) or isinstance(failure, KeyMissing))
         finally:
             await self._close()
         if failure is not None:  # raised out here it does not hold litellm's, which may tell the key
@@ -245,6 +258,7 @@ class Exchange:
             messages=self._messages,
             num_retries=0,
             max_retries=0,
+            cache=NO_CACHE,
             **{"timeout": Timeout(read, connect=limits.connect)} | self._options,
             **({} if nothing else {"stream": True, "stream_options": {"include_usage": True}}),
             **({} if self._max_tokens is None else {"max_tokens": self._max_tokens}),
@@ -268,6 +282,11 @@ class Exchange:
     def _over(self) -> bool:
         """Whether all of the answer's time is over."""
         return bool(self._limits.total) and time.monotonic() - self._started >= self._limits.total
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to its end, so that its usage is all that there is."""
+        return self._usage is not None and (self._max_tokens == 0 or self._finished)
 
     @property
     def _finished(self) -> bool:

@@ -19,7 +19,7 @@ from calling import GEMINI, GPT, SONNET, calls, fetch, look
 from wire import Drop, HttpError, Reply, WireServer, words
 
 from ipycachechat import AsyncChat, Chat, ChatError, register_model
-from ipycachechat.core.errors import BadInput, Dropped, KeyMissing, RateLimited, UnknownModel
+from ipycachechat.core.errors import BadInput, Dropped, KeyMissing, OverBudget, RateLimited, UnknownModel
 
 PROJECT = Path(__file__).parents[2]
 
@@ -601,3 +601,20 @@ def test_a_question_that_waited_and_was_taken_out_meanwhile_keeps_its_answer(ser
         assert response.text == "the answer"
         assert [message["content"] for message in chat.hist][-2:] == ["q2", "the answer"]
         assert "q1" not in str(chat.hist) or "a1" in str(chat.hist)
+
+
+def test_a_budget_holds_for_a_chat_and_its_forks(server: WireServer) -> None:
+    chat = Chat("anthropic/claude-sonnet-5", budget=0.01, max_tokens=300)
+    chat("hello")
+    assert chat.budget == 0.01
+    for one in (chat, chat.fork()):
+        with pytest.raises(OverBudget, match="the budget of \\$0.01000"):
+            one("and?", max_tokens=1000)
+    assert len(server.requests) == 1 and len(chat.hist) == 2
+    chat.budget = None
+    chat("and?", max_tokens=1000)
+    for wrong in (0, -1, "much", float("nan"), True):
+        with pytest.raises(BadInput, match="no budget"):
+            Chat("local", budget=wrong)  # type: ignore[arg-type]
+    with pytest.raises(BadInput):
+        chat("and?", budget=3)

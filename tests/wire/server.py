@@ -114,6 +114,11 @@ class WireServer:
             self.requests.clear()
             self._scripts.clear()
 
+    def clear_scripts(self) -> None:
+        """Forget the queue alone."""
+        with self._lock:
+            self._scripts.clear()
+
     def forget(self) -> None:
         """Empty the caches."""
         self.anthropic, self.openai, self.gemini, self.openrouter = (

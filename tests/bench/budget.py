@@ -1,0 +1,53 @@
+"""Budgets over random conversations: python tests/bench/budget.py 300
+
+What the server billed, by litellm's prices, beside the budget, and how much of the conversations was refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "engine")]
+
+from test_budgets import MODELS, TINY, World, happen  # noqa: E402
+from wire import Clock, WireServer  # noqa: E402
+
+from ipycachechat.model.litellm_import import portions  # noqa: E402
+
+
+def main(conversations: int) -> int:
+    """0 if no budget was exceeded."""
+    for _ in portions():
+        pass
+    loop, found, shares, above = asyncio.new_event_loop(), Counter[str](), [], 0
+    with WireServer(clock=Clock(1_000_000.0)) as server:
+        os.environ.update(server.env())
+        for seed in range(conversations):
+            r = random.Random(seed)
+            world = World(server, loop, r.choice([0.2, 1, 3, 10, 40]) / 100, model=r.choice(MODELS))
+            for _ in range(25):
+                happen(world, r)
+            billed, purse = world.billed, world.chat.engine.budgets.purse
+            found["requests"] += len(server.requests)
+            found["interrupted"] += sum(request.closed != "complete" for request in server.requests)
+            found["not sent"] += world.refused
+            found["at their bound"] += purse.guessed
+            shares.append(billed / world.budget)
+            if not billed <= purse.spent + TINY or not billed <= world.budget + TINY:
+                above += 1
+                print(f"{seed}: billed {billed:.6f}, counted {purse.spent:.6f}, budget {world.budget}")
+    told = ", ".join(f"{number:,} {name}" for name, number in found.items())
+    print(f"{conversations} conversations: {told}; {above} above their budget")
+    shares.sort()
+    print(f"billed of the budget: median {shares[len(shares) // 2]:.0%}, most {shares[-1]:.0%}")
+    return bool(above)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 300))
