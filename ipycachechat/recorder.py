@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.core.conversation import Turn
-from ipycachechat.core.errors import BadInput
+from ipycachechat.core.errors import BadInput, OverBudget
 from ipycachechat.core.history import History
 from ipycachechat.core.placing import Place
 from ipycachechat.found import printable
 
 if TYPE_CHECKING:
+    from ipycachechat.core.bounds import Charge
     from ipycachechat.core.memory import Memory
     from ipycachechat.dialogue import Dialogue
     from ipycachechat.engine import Booked
@@ -31,6 +32,9 @@ LATER = 30.0
 
 # ValueError: a path that is none; also UnicodeEncodeError, since SQLite takes no lone surrogates.
 UNUSABLE = (sqlite3.Error, OSError, ValueError, RuntimeError)
+
+
+NO_DAY = "Nothing was sent. Keep what is spent (%config ChatMagics.keep, store), or: %chat budget off --day"
 
 
 class Recorder:
@@ -125,6 +129,7 @@ class Recorder:
         """Hear of all that happens in a conversation, which asks under a name of its own."""
         dialogue.engine.who = self._identity()
         dialogue.keeper, dialogue.engine.told = self, self.billed
+        dialogue.engine.budgets.day = self
 
     def take_up(self, dialogue: Dialogue, notebook: str = "") -> tuple[dict[str, Any], float]:
         """Have a conversation go on where an earlier kernel left this notebook's, or another's.
@@ -194,6 +199,29 @@ class Recorder:
                 store.warm(self._begun(store), to.scope, memory)
             elif self._where() is None:
                 self._bills.clear()
+
+    def hold(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
+        """Hold back so much of a day's budget: a number, or None if it is more than is left, and what is left.
+
+        Raises OverBudget where nobody can tell, since nothing is kept.
+        """
+        with self._store_of() as store:
+            if store is not None:
+                return store.hold(dollars, limit, now)
+        raise OverBudget(f"The day's budget cannot be told ({self._why_not})", NO_DAY)
+
+    def settle(self, held: int | None, paid: Charge, now: float) -> None:
+        """That request, or one that was not held back, is over: of its bill, if it is exact, is told elsewhere."""
+        with self._store_of() as store:
+            if store is not None:
+                store.settle(held, paid.dollars if self._bills or not paid.exact else 0.0, now)
+
+    def spent(self, now: float) -> float:
+        """Dollars of all kernels on that day. Raises OverBudget."""
+        with self._store_of() as store:
+            if store is not None:
+                return store.spent(now)
+        raise OverBudget(f"The day's budget cannot be told ({self._why_not})", NO_DAY)
 
     def _write_bills(self, store: Store) -> None:
         if self._bills:

@@ -62,6 +62,10 @@ STEPS = (
         at REAL, notebook TEXT, model TEXT, input INTEGER, read INTEGER, written INTEGER, written_1h INTEGER,
         output INTEGER, thinking INTEGER, paid REAL, saved REAL);
     """,
+    """
+    CREATE TABLE held(id INTEGER PRIMARY KEY, at REAL, dollars REAL);
+    CREATE INDEX times ON requests(at);
+    """,
 )
 DIGEST = 16  # bytes
 
@@ -374,6 +378,32 @@ class Store:
             return told[1:]
         found = self._all("SELECT data FROM files WHERE digest=?", told)
         return str(found[0][0])
+
+    def spent(self, now: float) -> float:
+        """Dollars of all kernels on that day (local time): bills, and what is held back."""
+        day = time.localtime(now)[:3]
+        begins, ends = (time.mktime((*day[:2], day[2] + n, 0, 0, 0, 0, 0, -1)) for n in (0, 1))
+        sums = [
+            self._all(f"SELECT total({what}) FROM {table} WHERE at >= ? AND at < ?", begins, ends)
+            for what, table in (("paid", "requests"), ("dollars", "held"))
+        ]
+        return sum(float(row[0][0]) for row in sums)
+
+    def hold(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
+        """Hold back so much of a day's budget: its number, or None if it is more than is left, and what is left."""
+        with self._writing() as db:
+            left = max(0.0, limit - self.spent(now))
+            if dollars > left:
+                return None, left
+            row = db.execute("INSERT INTO held(at, dollars) VALUES(?, ?)", (now, dollars))
+            return int(row.lastrowid or 0), left
+
+    def settle(self, held: int | None, dollars: float, now: float) -> None:
+        """Hold back so much in place of that number; for good, unless it is nothing."""
+        with self._writing() as db:
+            db.execute("DELETE FROM held WHERE id=?", (held,))
+            if dollars:
+                db.execute("INSERT INTO held(at, dollars) VALUES(?, ?)", (now, dollars))
 
     def spending(self) -> list[Spent]:
         """What was paid, by notebook, model and day, the newest day first."""

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -265,7 +266,7 @@ def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
         Store(path).close()
         with closing(sqlite3.connect(path)) as db:
             tables.append(set(db.execute("SELECT name, sql FROM sqlite_schema")))
-    assert len(tables[0]) == 10 and all(one == tables[0] for one in tables)
+    assert len(tables[0]) == 12 and all(one == tables[0] for one in tables)
 
 
 def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
@@ -727,3 +728,20 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
     assert not other.problem
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Path) -> None:
+    one, other = Store(path), Store(path)
+    noon = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
+    held, left = one.hold(0.6, 1.0, noon)
+    assert held is not None and left == 1.0
+    assert other.hold(0.5, 1.0, noon) == (None, pytest.approx(0.4))
+    assert other.hold(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
+    one.settle(held, 0.0, noon)
+    one.billed("a", [replace(bill()[0], at=noon, bill=Cost(0.1, 0.0))])
+    assert other.spent(noon) == pytest.approx(0.1)
+    other.settle(None, 0.3, noon)  # of a request whose bill is not known
+    one.close()
+    other.close()
+    assert Store(path).spent(noon) == pytest.approx(0.4)
+    assert Store(path).spent(noon - 24 * 3600) == 0.0
