@@ -10,14 +10,13 @@ from ipycachechat.chat import Chat
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.placing import END
 from ipycachechat.model.tools import Tools
-from ipycachechat.notebook import front
 from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
     from ipycachechat.prompting import Prompt
 
-SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps", "retries")
+SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps", "budget", "retries")
 """Those that are the magics' own."""
 
 
@@ -42,7 +41,7 @@ class KernelChat(Chat):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in SETTINGS:
-            empty = 0 if name == "max_tokens" else ""
+            empty = 0 if name in ("max_tokens", "budget") else ""
             setattr(kernel_magics(), name, empty if value is None else value)
         elif name == "tools":
             names = [one if isinstance(one, str) else getattr(one, "__name__", "") for one in value or ()]
@@ -67,11 +66,11 @@ class KernelChat(Chat):
         return kernel_magics().given(prompt)
 
     def _ask(self, prompt: Any, **per_call: Any) -> Ask:
-        ask, shell = super()._ask(prompt, **per_call), kernel_magics().shell
-        allow = kernel_magics().tools.allow(front.somebody_is_there(shell))
-        place = END if ask.waits else kernel_magics().place()
-        limits = replace(kernel_magics().limits, retries=ask.limits.retries)
-        return replace(ask, place=place, allow=allow, limits=limits, mask=kernel_magics().mask())
+        ask, magics = super()._ask(prompt, **per_call), kernel_magics()
+        place = END if ask.waits else magics.place()
+        limits = replace(magics.limits, retries=ask.limits.retries)
+        asked = replace(ask, person=magics.person(), confirm_over=magics.confirm_over, limits=limits)
+        return replace(asked, place=place, allow=magics.allow(), mask=magics.mask())
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""

@@ -9,6 +9,7 @@ from typing import Any
 from ipycachechat.core.conversation import ToolCall
 from ipycachechat.core.errors import BadInput
 from ipycachechat.model.tools import Tools, tools
+from ipycachechat.notebook import front
 from ipycachechat.notebook.answer import arguments
 
 
@@ -90,4 +91,4 @@ def asked(call: ToolCall) -> bool:
     whole = (
         f"{call.name}({arguments(call, len(call.arguments) * 8)})"  # as Python writes it a text may be longer
     )
-    return input(f"{whole}  Call it? [y/N] ").strip().lower() in ("y", "yes")
+    return front.says_yes(f"{whole}  Call it? [y/N] ")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ipycachechat.prompting import Prompt
     from ipycachechat.rounds import Ask
 
-OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--raw", "--append", "--here")
+OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--raw", "--append", "--here", "--confirm")
 
 
 @magics_class
@@ -105,6 +105,17 @@ class ChatMagics(Magics):
         "link",
         help="Images that an answer names: as links, or loaded, which tells their server that they were looked at.",
     ).tag(config=True)
+    budget = Float(0.0, min=0.0, help="Dollars that this kernel's chats may cost; 0: no budget.").tag(
+        config=True
+    )
+    budget_day = Float(
+        0.0,
+        min=0.0,
+        help="Dollars that all notebooks' chats may cost in a day, by what is kept; 0: no budget.",
+    ).tag(config=True)
+    confirm_over = Float(
+        0.0, min=0.0, help="Ask before a prompt that can cost more dollars than this; 0: never."
+    ).tag(config=True)
     dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     def __init__(self, shell: Any, session: Session) -> None:
@@ -113,6 +124,7 @@ class ChatMagics(Magics):
         self.session = session
         self._tools: KernelTools | None = None
         session.where, session.settings = self.store_file, self.holding
+        session.limits = lambda: (float(self.budget), float(self.budget_day))
         session.images = lambda: bool(self.images == "load")
         session.watch = lambda: str(self.watch)
         self.observe(self._watches, "watch")
@@ -147,6 +159,7 @@ class ChatMagics(Magics):
     @argument("--raw", action="store_true", help="send {{ … }} as they are")
     @argument("--append", action="store_true", help="ask at the end, and leave the cell's earlier turn there")
     @argument("--here", action="store_true", help="where the cell stands in the saved notebook")
+    @argument("--confirm", action="store_true", help="ask you about what could cost more than the budget")
     @argument("command", nargs="*", help="%%chat only: a subcommand; see %%chat help")
     @no_var_expand
     @line_cell_magic
@@ -196,6 +209,7 @@ class ChatMagics(Magics):
                 max_tokens=args.max_tokens or ask.max_tokens,
                 options=think,
                 allow=self.allow(),
+                confirm=args.confirm,
             )
         )
         if args.out and done.turn is not None:
@@ -216,6 +230,8 @@ class ChatMagics(Magics):
             max_steps=self.max_steps,
             limits=self.limits,
             mask=self.mask(),
+            person=self.person(),
+            confirm_over=self.confirm_over,
         )
 
     @property
@@ -290,6 +306,10 @@ class ChatMagics(Magics):
         """Who is asked before each call of a tool, if anybody."""
         return self.tools.allow(front.somebody_is_there(self.shell))
 
+    def person(self) -> Callable[[str], bool] | None:
+        """Who can be asked a question; None where nobody is there."""
+        return front.says_yes if front.somebody_is_there(self.shell) else None
+
     def place(self, *, append: bool = False, here: bool = False) -> Place:
         """Where the prompt of the running cell goes. Raises BadInput."""
         from ipycachechat.core.placing import Place
@@ -321,7 +341,7 @@ class ChatMagics(Magics):
         """Have the settings of an earlier kernel hold again; the functions among its tools that are not defined yet."""
         if (model := settings.get("model")) and model != self.model_in_use():
             self.model = model
-        for name in ("ttl", "think", "watch"):
+        for name in ("ttl", "think", "watch", *(() if self.budget else ("budget",))):
             with suppress(TraitError):  # of another version, that knew others
                 setattr(self, name, settings.get(name, getattr(self, name)))
         self.tools.ask = self.tools.ask or bool(settings.get("ask"))
@@ -341,6 +361,7 @@ class ChatMagics(Magics):
             "ttl": self.ttl,
             "think": self.think,
             "watch": self.watch,
+            "budget": self.budget,
             "tools": list(self._tools.names) if self._tools else [],
             "ask": bool(self._tools and self._tools.ask),
         }
@@ -361,6 +382,8 @@ class ChatMagics(Magics):
                 "--ask",
                 "off",
             ]
+        if words[1:2] == ["budget"]:
+            return [one for one in ("off", "--day") if one not in words]
         if words[1:] in (["ttl"], ["watch"]):
             return list(defaults.TTLS if words[1] == "ttl" else defaults.WATCH)
         if words[1:] == ["switch"] and self.session.begun:

@@ -46,6 +46,8 @@ class Session:
         """The file in which it is kept, if it is."""
         self.settings: Callable[[], dict[str, Any]] = dict
         """Those that are kept with it."""
+        self.limits: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
+        """Dollars that this kernel may spend, and all kernels in a day; 0: no budget."""
         self.images: Callable[[], bool] = lambda: False
         """Whether answers load the images that they name."""
         self.watch: Callable[[], str] = lambda: "off"
@@ -95,6 +97,7 @@ class Session:
             self._recorder.work(self.where, self.settings)
             if dialogue.keeper is None:
                 self._recorder.follow(dialogue)
+            dialogue.engine.budgets.limits = lambda: self.limits()
             self._dialogue = dialogue
         return self._dialogue
 
@@ -278,6 +281,8 @@ class Session:
         self._at_exit()
         if self._dialogue is not None:
             self.recorder.rest()
+            now = self.limits()  # they go on holding for its forks
+            self._dialogue.engine.budgets.limits = lambda: now
             self.shell.meta[PARKED] = self._dialogue, self._recorder
 
     def _at_exit(self) -> None:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 HELP = """\
 %%chat [-m MODEL] [--system TEXT] [--max-tokens N] [--think low|medium|high|off] [--out NAME] [--raw] [--append|--here]
+       [--confirm]
     Ask the model the cell's text, after all earlier turns. {{ expression }} puts in a value by its kind: a dataframe,
     a figure, a function; {{ err }}: the last error; {{ cell(3) }}, {{ out(3) }}: a cell by its number, and its value.
     Nothing of yours is called. --raw: braces are sent as they are.
     A cell that is run again replaces its turn; --append: asks at the end instead, and the earlier turn stays;
     --here: its turn goes where the cell stands in the saved notebook.
+    --confirm: what could cost more than the budget is asked about, not refused.
 %chat                  where we stand: model, turns, tokens, cost, until when the cache is warm
 
 %chat model [NAME]     the model, or another from now on: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys)
@@ -26,6 +28,10 @@ HELP = """\
 %chat ttl [LIFETIME]   how long the cache is to live, or another lifetime from now on: auto, 5m or 1h
 %chat watch [WHAT]     what goes along of the cells that have run since the last chat, in front of the prompt: off,
                        code, code+output, or code+output+images
+%chat budget [2.00]    dollars that this kernel may spend; --day: that all notebooks may in a day; off: no more. Alone:
+                       what was spent, and what is left. A request is not sent if it could cost more than is left: all
+                       that it sends (estimates times two, files at their largest) at the dearest price, nothing of it
+                       read from the cache, and an answer of max_tokens. %%chat --confirm asks you instead
 
 %chat history          the turns: cell, state, tokens, cost, warm or not; a click unfolds one
 %chat show [TEXT|N]    exactly what the next request (with TEXT as its prompt), or that of turn N, contains, with the
@@ -58,7 +64,7 @@ HELP = """\
 Settings: %config ChatMagics. Keys: in the environment only."""
 
 WHERE = {
-    "setup": "model system tools ttl watch",
+    "setup": "model system tools ttl watch budget",
     "look": "history show plan why usage",
     "change": "undo redo reset fork switch pin sync replay",
     "keep": "save load resume replies",

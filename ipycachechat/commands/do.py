@@ -42,7 +42,7 @@ def doctor(magics: ChatMagics, name: str) -> None:
     if not front.somebody_is_there(magics.shell):
         wrong(f"%chat doctor would send {requests} requests to {model}, and nobody is there to be asked")
     question = f"{requests} requests of {tokens:,} tokens in all to {model}, price {price}. Send them? [y/N] "
-    if input(question).strip().lower() not in ("y", "yes"):
+    if not front.says_yes(question):
         return say("nothing was sent")
     found = session.wait(lambda tell: session.dialogue.examine(model, tell))
     say(tables.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ipycachechat.commands.words import chosen, say, tell, turns, wrong
 from ipycachechat.core.errors import ChatError
-from ipycachechat.core.words import totals
+from ipycachechat.core.words import budgets, totals
 from ipycachechat.notebook import front, tables
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def status(magics: ChatMagics, _: str) -> None:
     told = f"{magics.model_in_use()}, {turns(len(now.turns))}" + f" ({', '.join(more)})" * bool(more)
     say(told + f", on the branch {history.current}" * (len(history.branches) > 1))
     say(*totals(dialogue.ledger))
+    spending = dialogue.engine.budgets
+    if spending.limits()[0]:
+        say(budgets(spending.purse, spending.limits()[0], 0.0, None)[0])
     done = dialogue.answer()
     if done is not None:
         say(tables.foretold(done.warm_until, session.now, dialogue.engine.foretold))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ipycachechat.commands.words import say, short, unquoted, wrong
 from ipycachechat.core import defaults
+from ipycachechat.core.errors import OverBudget
+from ipycachechat.core.words import budgets
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics
@@ -32,6 +35,36 @@ def tools(magics: ChatMagics, line: str) -> None:
     if line:
         magics.tools.set(line)
     say(magics.tools.told)
+
+
+def budget(magics: ChatMagics, line: str) -> None:
+    """What this kernel, or with `--day` all of them in a day, may spend: told, or from now on."""
+    words = line.split()
+    name = "budget_day" if "--day" in words else "budget"
+    rest = [word for word in words if word != "--day"]
+    if rest:
+        limit = 0.0 if rest == ["off"] else _dollars(line, rest)
+        setattr(magics, name, limit)
+    session = magics.session
+    kept = session.dialogue.engine.budgets
+    whole, day = kept.limits()
+    of_day: float | None = None
+    if day:
+        try:
+            of_day = session.recorder.spent(session.now)
+        except OverBudget as error:
+            say(error.what)
+    say(*budgets(kept.purse, whole, day, of_day))
+
+
+def _dollars(line: str, words: list[str]) -> float:
+    try:
+        limit = float(" ".join(words).removeprefix("$").replace(",", ""))
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < math.inf:
+        wrong(f"%chat budget {line}: a budget is a number of dollars, as in 2.00; off ends it")
+    return limit
 
 
 def watch(magics: ChatMagics, what: str) -> None:

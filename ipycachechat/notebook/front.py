@@ -45,6 +45,11 @@ def somebody_is_there(shell: Any) -> bool:
     return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
 
 
+def says_yes(question: str) -> bool:
+    """Whether the person who is asked says yes."""
+    return input(question).strip().lower() in ("y", "yes")
+
+
 def alone(shell: Any) -> bool:
     """Whether nothing else can have been shown in the running cell: it is a chat, in which no expression is filled in,
     and nobody else has anything called before a cell runs, autoreload say.
