@@ -141,7 +141,10 @@ def _file(file: File, terms: Terms) -> int | None:
     if file.kind == "image":
         return terms.image
     if file.kind == "PDF" and not file.is_address:
-        found = pages(b64decode(file.data))
+        try:
+            found = pages(b64decode(file.data))
+        except ValueError:  # no base64
+            return None
         return None if found is None else found * (terms.image + PAGE)
     if file.media.startswith("text/") and not file.is_address:
         return len(file.data)  # a token is a byte at least

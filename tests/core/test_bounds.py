@@ -153,7 +153,7 @@ def test_images_and_files_are_as_large_as_they_can_be() -> None:
     ).decode()
     assert 2 * (4_784 + 3_000) <= told("application/pdf", two) < 3 * (4_784 + 3_000)
     assert told("application/pdf", b64encode(b"nothing is told").decode()) == SONNET.context
-    assert told("audio/wav", "AAAA") == SONNET.context
+    assert told("audio/wav", "AAAA") == told("application/pdf", "no base64") == SONNET.context
     assert bound(
         chain([Said(Message("user", (File("audio/wav", "AAAA"),)), 0)]),
         CacheState(),
