@@ -306,7 +306,7 @@ def test_an_answer_that_was_stopped_counts_as_a_whole_one(world: World) -> None:
     assert world.send(world.ask("hello", most=300), stop_after=2) is None
     purse = world.chat.engine.budgets.purse
     assert purse.guessed == 1 and purse.assumed >= 300 * 10e-6 > world.billed
-    world.server.script(Reply(fault=HttpError(429)))
+    world.server.script(Reply(fault=HttpError(400, "no")))
     before = world.spent
     assert (done := world.send(world.ask("hello", most=300))) and done.error
     assert world.spent == before  # a refusal is not billed

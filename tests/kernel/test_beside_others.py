@@ -131,7 +131,7 @@ def test_only_what_the_readme_names_is_changed(wire: WireServer, kernel: Kernel)
     assert changed(before, kernel.value("state()")) <= HOOKED | FOR_GOOD | WORKING
     assert fine(kernel, "%%chat -m openai/gpt-5.5\nhello").answer
     fine(kernel, "%chat usage", "%chat plan and now?", "%chat history", "%chat save s.json")
-    wire.script(Reply(fault=HttpError(400)))
+    wire.script(Reply(fault=HttpError(400, "no")))
     assert kernel.run("%%chat\nhello").error
     assert changed(before, kernel.value("state()")) <= HOOKED | FOR_GOOD | WORKING
     fine(kernel, "%unload_ext ipycachechat")
@@ -156,7 +156,7 @@ def test_who_uses_litellm_himself_finds_it_as_he_left_it(wire: WireServer, kerne
             assert fine(kernel, f"%%chat -m {model}\nthe same").answer
             fine(kernel, "%chat undo")
         assert len(wire.requests) == asked + 3  # as the badges say: nothing came from his own cache
-        wire.script(Reply(fault=HttpError(400)))
+        wire.script(Reply(fault=HttpError(400, "no")))
         assert kernel.run("%%chat\nonce").error
         assert kernel.value("settings()") == was
         told = fine(kernel, f"print((await {his.format(f'q{asked}')}).choices[0].message.content)").printed
