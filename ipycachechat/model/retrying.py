@@ -11,16 +11,17 @@ from tenacity import (
     retry_if_exception,
     stop_after_attempt,
     stop_before_delay,
-    wait_exponential_jitter,
+    wait_exponential,
 )
 
 from ipycachechat.core.errors import ModelError
 from ipycachechat.core.limits import Limits
 
 FIRST, LONGEST = 0.5, 30.0
-"""Seconds of the first pause, without jitter, and of the longest that nobody has asked for."""
+"""Seconds of the first pause, and of the longest that nobody has asked for."""
 JITTER = 0.5
-_BACKOFF = wait_exponential_jitter(initial=FIRST, max=LONGEST, jitter=JITTER)
+"""Seconds more, at most, so that not all who were refused come back at once."""
+_BACKOFF = wait_exponential(FIRST, LONGEST)
 
 
 def retrying(
@@ -33,6 +34,8 @@ def retrying(
     `pausing` hears of each pause: the error before it, its seconds, and how many tries there were.
     """
 
+    chance = random.Random()  # of its own: the person's random numbers stay as they were
+
     async def slept(seconds: float) -> None:
         await sleep(seconds)
 
@@ -42,7 +45,7 @@ def retrying(
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.passing),
         stop=stop_after_attempt(limits.retries + 1) | stop_before_delay(limits.retry_time),
-        wait=_pause,
+        wait=lambda state: _pause(state) + chance.uniform(0, JITTER),
         before_sleep=told,
         sleep=slept,
         reraise=True,
@@ -50,9 +53,9 @@ def retrying(
 
 
 def _pause(state: RetryCallState) -> float:
-    """As long as the provider says, or ever longer; with jitter, so that not all come back at once."""
+    """As long as the provider says, or ever longer."""
     after = _error(state).after
-    return _BACKOFF(state) if after is None else after + random.uniform(0, JITTER)
+    return _BACKOFF(state) if after is None else after
 
 
 def _error(state: RetryCallState) -> ModelError:

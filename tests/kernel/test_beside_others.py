@@ -131,8 +131,9 @@ def test_only_what_the_readme_names_is_changed(wire: WireServer, kernel: Kernel)
     assert changed(before, kernel.value("state()")) <= HOOKED | FOR_GOOD | WORKING
     assert fine(kernel, "%%chat -m openai/gpt-5.5\nhello").answer
     fine(kernel, "%chat usage", "%chat plan and now?", "%chat history", "%chat save s.json")
-    wire.script(Reply(fault=HttpError(400, "no")))
+    wire.script(Reply(fault=HttpError(400, "no")), Reply(fault=HttpError(529)))
     assert kernel.run("%%chat\nhello").error
+    assert fine(kernel, "%%chat\nhello").answer  # after a pause
     assert changed(before, kernel.value("state()")) <= HOOKED | FOR_GOOD | WORKING
     fine(kernel, "%unload_ext ipycachechat")
     after = kernel.value("state()")
