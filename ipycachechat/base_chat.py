@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ipycachechat.ask import Ask
 from ipycachechat.core import defaults, transcript
 from ipycachechat.core.conversation import Content
 from ipycachechat.core.errors import BadInput
@@ -22,7 +23,6 @@ from ipycachechat.model.tools import Tools
 from ipycachechat.model.tools import tools as tools_of
 from ipycachechat.outputs import Told, shown
 from ipycachechat.prompting import Prompt
-from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
     from ipycachechat.model.response import Response

@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ipycachechat import many, structured
+from ipycachechat.ask import Ask
 from ipycachechat.base_chat import BaseChat
 from ipycachechat.core.events import Event, Piece
 from ipycachechat.drive import Result, Work, drive, follow
 from ipycachechat.model.litellm_import import portions
 from ipycachechat.model.tools import awaited
 from ipycachechat.outputs import Plan, answered, or_error, planned, said
-from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
     from ipycachechat.model.response import Response

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 
 from ipycachechat import doctor, warm
+from ipycachechat.ask import Ask, aimed, settings
 from ipycachechat.core import request
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.contents import Contents
@@ -28,7 +29,7 @@ from ipycachechat.engine import Booked, Engine
 from ipycachechat.keeping import Keeper, Partial
 from ipycachechat.model.local import Address, LocalServers
 from ipycachechat.model.provider import Target, local_target, target
-from ipycachechat.rounds import Ask, Rounds, aimed, settings
+from ipycachechat.rounds import Rounds
 from ipycachechat.warm import KeepWarm, Sleep
 
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())

@@ -6,11 +6,11 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ipycachechat.ask import Ask
 from ipycachechat.chat import Chat
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.placing import END
 from ipycachechat.model.tools import Tools
-from ipycachechat.rounds import Ask
 
 if TYPE_CHECKING:
     from ipycachechat.magics import ChatMagics

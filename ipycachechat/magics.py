@@ -27,13 +27,13 @@ from ipycachechat.session import Session, read_dotenv
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ipycachechat.ask import Ask
     from ipycachechat.core.conversation import Content, ToolCall, Turn
     from ipycachechat.core.masking import Mask
     from ipycachechat.core.placing import Place, Rerun
     from ipycachechat.core.watched import Watched
     from ipycachechat.kernel_tools import KernelTools
     from ipycachechat.prompting import Prompt
-    from ipycachechat.rounds import Ask
 
 OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--raw", "--append", "--here", "--confirm")
 
@@ -217,7 +217,7 @@ class ChatMagics(Magics):
 
     def next(self, prompt: Content, watched: tuple[Watched, ...] = ()) -> Ask:
         """What the next chat cell would ask."""
-        from ipycachechat.rounds import Ask
+        from ipycachechat.ask import Ask
 
         return Ask(
             prompt,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from ipycachechat.ask import Ask
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.events import Called, Do, Done, Event, Piece, Progress
 from ipycachechat.dialogue import Dialogue
-from ipycachechat.rounds import Ask
 
 Found = Done | Exception
 

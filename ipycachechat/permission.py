@@ -10,10 +10,10 @@ from ipycachechat.core.forecast import prompt_cost
 from ipycachechat.core.words import money
 
 if TYPE_CHECKING:
+    from ipycachechat.ask import Ask
     from ipycachechat.core.plan import Prepared
     from ipycachechat.engine import Engine
     from ipycachechat.model.provider import Exchange, Target
-    from ipycachechat.rounds import Ask
 
 Here = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs something on the thread of whoever asked."""

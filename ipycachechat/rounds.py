@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import copy_context
-from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ipycachechat.ask import Ask, aimed, definitions, settings
+from ipycachechat.calling import Calling
 from ipycachechat.core import request, shorten
 from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Content, Conversation, Message, State, ToolCall, Turn, pasts
-from ipycachechat.core.defaults import MOST_STEPS, REWRITE, THINK
+from ipycachechat.core.conversation import Conversation, Message, State, Turn, pasts
+from ipycachechat.core.defaults import REWRITE
 from ipycachechat.core.errors import (
-    BadInput,
     ChatError,
     ContextTooLong,
     Dropped,
@@ -24,108 +23,22 @@ from ipycachechat.core.errors import (
     ModelError,
     TooLate,
 )
-from ipycachechat.core.events import Broken, Called, Do, Event, Pausing, Piece, Returned, Sending
+from ipycachechat.core.events import Broken, Event, Pausing, Piece, Sending
 from ipycachechat.core.forecast import Row, condensed, rows
-from ipycachechat.core.limits import LIMITS, Limits
-from ipycachechat.core.placing import END, Place
 from ipycachechat.core.plan import Prepared
-from ipycachechat.core.prefix import Said, Settings
+from ipycachechat.core.prefix import Said
 from ipycachechat.core.reason import Reason
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Timing, Usage
 from ipycachechat.engine import Booked, Engine
-from ipycachechat.model import tools as toolbox
 from ipycachechat.model.provider import Exchange, Target
 from ipycachechat.model.retrying import retrying
 from ipycachechat.model.served import Served
-from ipycachechat.model.tools import Failed, Tools
 from ipycachechat.permission import opened
 from ipycachechat.replies import key
 from ipycachechat.warm import Sleep
 
 if TYPE_CHECKING:
-    from ipycachechat.core.masking import Mask
-    from ipycachechat.core.watched import Watched
     from ipycachechat.model.response import Response
-
-NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
-REFUSED = "The person did not allow this call."
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A prompt and what holds for it."""
-
-    prompt: Content
-    model: str
-    place: Place = END
-    system: str | None = None
-    """For this turn alone, in place of the conversation's."""
-    max_tokens: int = 0
-    """0: the model's own limit."""
-    ttl: int | None = None
-    """Seconds that the cache is to live; None: whichever is cheaper."""
-    cache: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What else is sent, by litellm's names."""
-    tools: Tools = Tools()
-    max_steps: int = MOST_STEPS
-    """Rounds of calls, before the model is told to answer."""
-    elsewhere: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
-    """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
-    allow: Callable[[ToolCall], bool] | None = None
-    """Asked before each call, on the thread of whoever asked."""
-    person: Callable[[str], bool] | None = None
-    """Says yes or no to a question, on the thread of whoever asked; None: nobody is there."""
-    confirm: bool = False
-    """Whether that one is asked about what is over a budget."""
-    confirm_over: float = 0.0
-    """Dollars that the prompt can cost over which that one is asked; 0: never."""
-    watched: tuple[Watched, ...] = ()
-    """Cells that ran, of which is told in front of the prompt."""
-    mask: Mask | None = None
-    """Takes what is secret out of what tools return."""
-    masked: tuple[str, ...] = ()
-    """Labels of what was taken out of the prompt."""
-    notes: tuple[str, ...] = ()
-    """What is to be said of the prompt under the answer."""
-    waits: bool = False
-    """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
-    limits: Limits = LIMITS
-    again: bool = True
-    """Whether an answer that broke off is asked for again: not where each piece is handed on for good."""
-    branch: bool = False
-    """Whether the prompt is one of several that follow the same past: only that is cached."""
-    api_base: str = ""
-    api_key: str = field(default="", repr=False)
-
-
-def settings(ask: Ask, past: Conversation, to: Target) -> Settings:
-    """What is sent beside the messages."""
-    return request.settings(to.rules, [request.loads(one) for one in definitions(ask, past)], ask.options)
-
-
-def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
-    """The tools to send: today's, and those of a past with calls, without which it could be neither sent nor read."""
-    calls = [call for turn in past.turns for message in turn.replies for call in message.calls]
-    if not calls:
-        return ask.tools.definitions
-    now = dict(zip(ask.tools.names, ask.tools.definitions, strict=True))
-    before = {toolbox.name_of(one): one for one in past.tools}
-    sent = {name: now.get(name, one) for name, one in before.items()} | now
-    return tuple(sent.values()) or toolbox.stand_ins(calls)
-
-
-def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
-    """The target as this prompt reaches it.
-
-    Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
-    cache, and the only place that takes their thoughts back.
-    """
-    if to.rules.signer != "openai":
-        return to
-    if ask.options.get(THINK) and definitions(ask, past):
-        return replace(to, scope=(*to.scope, "responses"))
-    return replace(to, eyes=replace(to.eyes, signer=""))
 
 
 class Rounds:
@@ -144,8 +57,6 @@ class Rounds:
         self.replies: list[Message] = []
         self.booked: list[Booked] = []
         self.definitions = definitions(ask, past)
-        self.masked = [*ask.masked]
-        """Labels of what was secret, and was not sent."""
         self.exchange: Exchange | None = None
         """The request under way, or the one that did not come to its end."""
         self.past = self.given = past
@@ -154,8 +65,7 @@ class Rounds:
         self.to = aimed(to, ask, past)
         self._engine, self._ask, self._tell, self._sleep = engine, ask, tell, sleep
         self._prepared: Prepared | None = None
-        self._calling: tuple[Message, list[Message | None]] | None = None
-        """The answer whose tools are being called, and their results so far."""
+        self._calling = Calling(ask, tell)
         self._told_begun = self._opened = False
         self._last: Exchange | Served | None = None
 
@@ -168,27 +78,29 @@ class Rounds:
                 self.replies.append(reply)
                 return
             steps += 1
-            results = await self._results(
+            results = await self._calling.results(
                 reply, last=steps >= self._ask.max_steps, over=steps > self._ask.max_steps
             )
             self.replies += [reply, *results]
 
     def interrupted(self) -> None:
         """Keep what there is of an answer that did not come to its end."""
-        self.replies, self._calling = self._so_far, None
+        self.replies = self._so_far
+        self._calling.end()
 
     @property
     def _so_far(self) -> list[Message]:
         """The replies, with what there is of the last one; a call without a result is none."""
-        if self._calling is not None:
-            reply, results = self._calling
-            done = [(call, one) for call, one in zip(reply.calls, results, strict=True) if one is not None]
-            if done or reply.text.strip():
-                kept = replace(reply, calls=tuple(call for call, _ in done))
-                return [*self.replies, kept, *(result for _, result in done)]
-        elif self.exchange is not None and self.exchange.text.strip():
+        if self._calling.busy:
+            return [*self.replies, *self._calling.so_far()]
+        if self.exchange is not None and self.exchange.text.strip():
             return [*self.replies, Message("assistant", self.exchange.text)]
         return self.replies
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Labels of what was secret, and was not sent."""
+        return (*self._ask.masked, *self._calling.masked)
 
     @property
     def turn(self) -> Turn:
@@ -358,7 +270,7 @@ class Rounds:
     async def _exchanged(self, prepared: Prepared) -> Message:
         """The reply of the model."""
         to, engine = self.to, self._engine
-        exchange = await opened(engine, to, prepared, self._ask, self._here, first=not self._opened)
+        exchange = await opened(engine, to, prepared, self._ask, self._calling.here, first=not self._opened)
         self._opened = True
         self.exchange = exchange
         try:
@@ -416,92 +328,6 @@ class Rounds:
         warning = reason.told("are paid") if reason and much else ""
         return Sending(self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning)
 
-    async def _results(self, reply: Message, *, last: bool, over: bool) -> list[Message]:
-        """The results of all calls, in their order: async tools run side by side, the others one by one."""
-        works = [await self._work(call, over) for call in reply.calls]
-        results: list[Message | None] = [None] * len(works)
-        self._calling = reply, results
-
-        def give(number: int, value: Any) -> None:
-            call = reply.calls[number]
-            content = self._masked(toolbox.told(value))
-            if last and number == len(works) - 1:
-                content = _with_note(content)
-            results[number] = result = Message("tool", content, call_id=call.id)
-            self._tell(Returned(call, result))
-
-        async def beside(number: int, work: Callable[[], Any]) -> None:
-            give(number, await (self._ask.elsewhere or toolbox.awaited)(work))
-
-        running = []
-        try:
-            for number, work in enumerate(works):
-                if not isinstance(work, Failed) and self._is_async(reply.calls[number]):
-                    self._tell(Called(reply.calls[number]))
-                    running.append(asyncio.create_task(beside(number, work)))
-            for number, work in enumerate(works):
-                if isinstance(work, Failed) or not self._is_async(reply.calls[number]):
-                    self._tell(Called(reply.calls[number]))
-                    give(number, work if isinstance(work, Failed) else await self._here(work))
-            await asyncio.gather(*running)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        self._calling = None
-        return [result for result in results if result is not None]
-
-    def _masked(self, content: Content) -> Content:
-        """Without what is secret."""
-        mask = self._ask.mask
-        if mask is None:
-            return content
-        told, found = mask.content(content)
-        self.masked += found
-        return told
-
-    def _is_async(self, call: ToolCall) -> bool:
-        return toolbox.is_async(self._ask.tools.functions.get(call.name))
-
-    async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | Failed:
-        """What is to be done for a call, unless nothing can be, or the person does not want it done."""
-        if over:
-            return Failed(NO_MORE)
-        try:
-            work = toolbox.prepared(call, self._ask.tools)
-        except Exception as error:  # of a library that looks at types and schemas
-            return toolbox.failed(error)
-        allow = self._ask.allow
-        if isinstance(work, Failed) or allow is None:
-            return work
-        answer = await self._here(lambda: allow(call))
-        if isinstance(answer, Failed):
-            raise BadInput(f"Nobody could be asked about {call.name}: {answer.why}", "Nothing was called.")
-        return work if answer is True else Failed(REFUSED)
-
-    async def _here(self, work: Callable[[], Any]) -> Any:
-        """What the work gives, or a `Failed`, from the thread of whoever asked."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-
-        def give(value: Any) -> None:
-            if not future.done():
-                future.set_result(value)
-
-        def run() -> None:
-            try:
-                value = work()
-            except (Exception, SystemExit) as error:
-                value = toolbox.failed(error)
-            loop.call_soon_threadsafe(give, value)
-
-        # In this context, so that a tool is known for one wherever it runs.
-        self._tell(Do(partial(copy_context().run, run)))
-        value = await future
-        if inspect.isawaitable(value):
-            return await (self._ask.elsewhere or toolbox.awaited)(lambda: value)
-        return value
-
     def _too_long(self, error: ContextTooLong) -> ContextTooLong:
         """The error with the largest turns named."""
         if self._prepared is None:
@@ -512,9 +338,3 @@ class Rounds:
             error.what,
             f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",
         )
-
-
-def _with_note(content: Content) -> Content:
-    if isinstance(content, str):
-        return f"{content}\n\n{NO_MORE}"
-    return (*content, NO_MORE)

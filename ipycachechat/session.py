@@ -18,6 +18,7 @@ from ipycachechat.notebook.questions import keep_question_marks
 from ipycachechat.notebook.watching import Watching
 
 if TYPE_CHECKING:
+    from ipycachechat.ask import Ask
     from ipycachechat.core.conversation import Cell, Part, Turn
     from ipycachechat.core.events import Done, Event
     from ipycachechat.dialogue import Dialogue
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ipycachechat.notebook.screen import Outputs, Screen
     from ipycachechat.presence import Presence
     from ipycachechat.recorder import Recorder
-    from ipycachechat.rounds import Ask
 
 # The conversation waits here while the extension is reloaded.
 PARKED = "ipycachechat"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import Content, Part
 from ipycachechat.core.errors import BadAnswer, BadInput
-from ipycachechat.rounds import Ask
 
 T = TypeVar("T")
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.S)

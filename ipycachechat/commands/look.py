@@ -12,8 +12,8 @@ from ipycachechat.core.words import budgets, totals
 from ipycachechat.notebook import front, tables
 
 if TYPE_CHECKING:
+    from ipycachechat.ask import Ask
     from ipycachechat.magics import ChatMagics
-    from ipycachechat.rounds import Ask
     from ipycachechat.spending import Spending
 
 

@@ -9,13 +9,13 @@ from itertools import count as counter
 
 from wire import Bill, Reply, WireServer, count
 
+from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import Cell
 from ipycachechat.core.events import Done
 from ipycachechat.core.placing import Place
 from ipycachechat.core.plan import NOTEBOOK
 from ipycachechat.core.reason import Cause
 from ipycachechat.dialogue import Dialogue
-from ipycachechat.rounds import Ask
 
 SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
 

@@ -21,13 +21,13 @@ from wire.money import dollars
 from wire.replies import ToolCall, default_reply
 
 from ipycachechat import many
+from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import Cell, Content, File, State
 from ipycachechat.core.errors import ChatError, OverBudget
 from ipycachechat.core.events import Do, Done, Piece
 from ipycachechat.core.placing import Place
 from ipycachechat.dialogue import Dialogue
 from ipycachechat.model.tools import tools
-from ipycachechat.rounds import Ask
 
 GPT, OLDER, GEMINI = "openai/gpt-5.6-terra", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
 MODELS = (SONNET, OPUS, GPT, OLDER, GEMINI)

@@ -11,11 +11,11 @@ import pytest
 from talks import OPUS, Talk
 from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, words
 
+from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import State
 from ipycachechat.core.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
 from ipycachechat.core.events import Broken, Done, Event, Pausing
 from ipycachechat.core.limits import Limits
-from ipycachechat.rounds import Ask
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 every_provider = pytest.mark.parametrize("model", PROVIDERS)

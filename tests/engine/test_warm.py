@@ -10,6 +10,7 @@ import pytest
 from talks import OPUS, Talk, agree, nothing
 from wire import HttpError, Reply, Stall, count, words
 
+from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import Turn
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.events import Done, Piece
@@ -17,7 +18,6 @@ from ipycachechat.core.prefix import Settings
 from ipycachechat.core.reason import Cause
 from ipycachechat.core.request import said
 from ipycachechat.model.provider import target
-from ipycachechat.rounds import Ask
 from ipycachechat.warm import KeepWarm
 
 
