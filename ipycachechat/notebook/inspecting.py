@@ -19,6 +19,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ipycachechat.notebook.live import closed
+
 if TYPE_CHECKING:
     from ipycachechat.notebook.inspector import Standing
 
@@ -75,7 +77,7 @@ class Inspector:
         if self._shown is not None:
             update_display(self._static(self._shown), raw=True, display_id=self._name)
         while self._widgets:
-            self._widgets.pop().close()
+            closed(self._widgets.pop())
 
     def _static(self, standing: Standing) -> dict[str, Any]:
         from ipycachechat.notebook import inspector

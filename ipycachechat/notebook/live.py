@@ -60,4 +60,11 @@ class LiveBadges:
         while self._alive:
             name, (widget, static) = self._alive.popitem()
             update_display(static, raw=True, display_id=name)
-            widget.close()
+            closed(widget)
+
+
+def closed(widget: Any) -> None:
+    """Close a widget with its layout and its style, which are widgets of their own and would stay in kernel and page."""
+    for one in (widget, widget.layout, getattr(widget, "style", None)):
+        if one is not None:
+            one.close()
