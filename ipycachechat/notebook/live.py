@@ -64,7 +64,7 @@ class LiveBadges:
 
 
 def closed(widget: Any) -> None:
-    """Close a widget with its layout and its style, which are widgets of their own and would stay in kernel and page."""
+    """Close a widget with its layout and style, widgets of their own that would stay in kernel and page."""
     for one in (widget, widget.layout, getattr(widget, "style", None)):
         if one is not None:
             one.close()

@@ -1,4 +1,4 @@
-"""Thousands of turns in one kernel: what stays in memory, what stays open, and whether the last are as fast as the first.
+"""Thousands of turns in one kernel: what stays in memory and open, and whether the last are as fast as the first.
 
     python tests/bench/soak.py [TURNS] [--each N]     10,000 turns, in conversations of 50, which a reset ends
     python tests/bench/soak.py --short                a minute, as in CI
@@ -144,13 +144,19 @@ class Soaked:
         lines = [
             f"{len(self.took)} turns, {self.wrong} wrong; memory {self.before.memory / 1e6:.0f} to "
             f"{self.after.memory / 1e6:.0f} MB, of which the history {self.before.history / 1e6:.1f} to "
-            f"{self.after.history / 1e6:.1f}: {self.growth / 1e6:+.1f} MB beyond it; left over: {self.left or 'nothing'}; "
-            f"files {self.before.files} to {self.after.files}; IPython's cells {self.after.cells / 1e6:.1f} MB",
+            f"{self.after.history / 1e6:.1f}: {self.growth / 1e6:+.1f} MB beyond it; "
+            f"left over: {self.left or 'nothing'}; files {self.before.files} to "
+            f"{self.after.files}; IPython's cells {self.after.cells / 1e6:.1f} MB",
             f"the last {self.part} took {self.slower:.2f} times as long as the first (median)",
         ]
         for name, part in (("first", self.took[: self.part]), ("last", self.took[-self.part :])):
-            told = {n: statistics.median(getattr(t, n) for t in part) for n in ("cell", "server", "litellm", "ours")}
-            lines.append(f"{name}: " + ", ".join(f"{n} {seconds * 1e3:.1f} ms" for n, seconds in told.items()))
+            told = {
+                n: statistics.median(getattr(t, n) for t in part)
+                for n in ("cell", "server", "litellm", "ours")
+            }
+            lines.append(
+                f"{name}: " + ", ".join(f"{n} {seconds * 1e3:.1f} ms" for n, seconds in told.items())
+            )
         return "\n".join(lines)
 
 
@@ -189,7 +195,10 @@ def soaked(turns: int, each: int) -> Soaked:
                 servers.append((wire.requests[-1].ended or 0) - wire.requests[-1].started)
             wire.clear()
             if number % 1000 == 999:
-                print(f"{number + 1} turns, {psutil.Process(kernel.pid).memory_info().rss / 1e6:.0f} MB", flush=True)
+                print(
+                    f"{number + 1} turns, {psutil.Process(kernel.pid).memory_info().rss / 1e6:.0f} MB",
+                    flush=True,
+                )
         asked = kernel.value("[d.timing.first + d.timing.writing for d in _session().dialogue.answered]")
         assert before is not None
         after = state(kernel)
