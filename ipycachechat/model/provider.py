@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from ipycachechat.core import transcript
 from ipycachechat.core.bounds import Terms
 from ipycachechat.core.conversation import Message, Thought
-from ipycachechat.core.errors import ChatError, EmptyAnswer, KeyMissing, UnknownModel
+from ipycachechat.core.errors import (
+    NOBODY_TELLS,
+    NOT_BILLED,
+    ChatError,
+    EmptyAnswer,
+    KeyMissing,
+    UnknownModel,
+)
 from ipycachechat.core.events import Piece
 from ipycachechat.core.limits import ONCE, Limits
 from ipycachechat.core.masking import without
@@ -224,6 +231,8 @@ class Exchange:
         except Exception as error:
             failure = self._failure(error, silent=clock.expired())
             self.billable = self.begun or not (refused(error) or isinstance(failure, KeyMissing))
+            if self.billable and failure.billed == NOT_BILLED:
+                failure.billed = NOBODY_TELLS
         finally:
             await self._close()
         if failure is not None:  # raised out here it does not hold litellm's, which may tell the key

@@ -59,6 +59,19 @@ def test_what_will_not_pass_is_asked_once(talk: Talk, model: str, status: int) -
 
 @every_provider
 @pytest.mark.parametrize(
+    ("status", "told"), [(429, "Nothing is"), (529, "Nothing is"), (502, "Nobody"), (504, "Nobody")]
+)
+def test_that_nothing_is_billed_is_said_only_where_it_is_known(
+    talk: Talk, model: str, status: int, told: str
+) -> None:
+    talk.model = model
+    talk.server.script(Reply(fault=HttpError(status, "not now")))
+    error = ask(talk, Limits(retries=0))[0].error
+    assert error is not None and error.billed.startswith(told) and len(str(error).splitlines()) == 2
+
+
+@every_provider
+@pytest.mark.parametrize(
     ("headers", "least", "most"),
     [
         ({"retry-after": "7"}, 7.0, 7.5),
