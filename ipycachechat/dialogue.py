@@ -145,6 +145,8 @@ class Dialogue:
         self.failed = error
         done = self._finish(ask, rounds, error, fault)
         if done.turn:
+            # Litellm's object is ten times as large as all else: that of the last answer is kept.
+            self.answered[-1:] = [replace(one, response=None) for one in self.answered[-1:]]
             self.answered.append(done)
         tell(done)
         if fault is not None:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ipycachechat.core.prefix import Chain
 from ipycachechat.core.rules import Rules
 
+T = TypeVar("T")
+
 # Entries that have been gone for so long explain nothing any more.
 FORGET = 24 * 3600.0
+MOST = 500
+"""Entries, and sizes, of other conversations that are remembered: of older ones hardly any is gone back to, and all of
+them are looked through, and written down, at every request."""
 TOLERANCE = 0.1
 """What is read may differ from what is expected by a count that was only guessed."""
 
@@ -223,7 +229,7 @@ def sent(
             len(chain.prefixes),
         )
         entries |= dict.fromkeys((prefix.digest for prefix in chain.prefixes[first:]), entry)
-        return replace(state, entries=entries)
+        return replace(state, entries=_latest(entries, chain))
     usable = allowed(chain, marks, state, minimum)
     for at in {*hits(chain, usable, state, by, now), *(mark.at for mark in usable)} - {-1}:
         digest = chain.prefixes[at].digest
@@ -233,7 +239,17 @@ def sent(
         digest = chain.prefixes[mark.at].digest
         if not state.live(digest, now):
             entries[digest] = Entry(mark.ttl, now, now + mark.ttl, mark.at)
-    return replace(state, entries=entries)
+    return replace(state, entries=_latest(entries, chain))
+
+
+def _latest(known: dict[bytes, T], chain: Chain) -> dict[bytes, T]:
+    """What is known of the prefixes of a chain, and of others the latest, once they have become too many."""
+    if len(known) - len(chain.prefixes) < 2 * MOST:
+        return known
+    here = {prefix.digest for prefix in chain.prefixes}
+    others = [digest for digest in known if digest not in here]
+    gone = {*others[:-MOST]}
+    return {digest: one for digest, one in known.items() if digest not in gone}
 
 
 def counted(
@@ -260,7 +276,7 @@ def counted(
             if read not in (known.get(chain.prefixes[at].digest) for at in shorter):
                 known.setdefault(chain.prefixes[expected.hit].digest, read)
     ratio = total / last.size if last.size > 50 else state.ratio
-    return replace(state, known=known, ratio=ratio)
+    return replace(state, known=_latest(known, chain), ratio=ratio)
 
 
 def disproved(chain: Chain, expected: Outcome, state: CacheState, read: int | None) -> CacheState:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ipycachechat.core.cache import CacheState, Mark, disproved, outcome, sent
+from ipycachechat.core.cache import MOST, CacheState, Mark, disproved, outcome, sent
 from ipycachechat.core.conversation import Message, ToolCall
 from ipycachechat.core.memory import Memory
-from ipycachechat.core.prefix import Chain, Said, chain
+from ipycachechat.core.prefix import Chain, Said, Settings, chain
 from ipycachechat.core.request import mark, messages
 from ipycachechat.core.rules import rules
 from ipycachechat.core.usage import Usage
@@ -133,3 +133,15 @@ def test_who_read_nothing_has_nothing_and_who_read_less_has_nothing_longer() -> 
     left = disproved(longer, expected, state, 2000)
     assert set(left.entries) == {other.prefixes[0].digest, whole.prefixes[0].digest}
     assert disproved(longer, expected, state, 4000) == state
+
+
+def test_what_is_known_of_other_conversations_does_not_grow_for_ever() -> None:
+    memory, last = Memory(CLAUDE, CacheState()), chain(())
+    for number in range(3 * MOST):
+        said = [Said(Message("user", f"question {number} " * 20), 0)]
+        prepared = memory.prepare(said, Settings(), 0, float(number), 300)
+        memory, _ = memory.billed(prepared, Usage(100 + number, 0, 100 + number, 0, 1), None, "a/b")
+        last = prepared.chain
+    assert len(memory.state.known) <= 2 * MOST + len(last.prefixes)
+    assert len(memory.state.entries) <= 2 * MOST + len(last.prefixes)
+    assert last.prefixes[-1].digest in memory.state.known
