@@ -66,6 +66,7 @@ STEPS = (
     CREATE TABLE held(id INTEGER PRIMARY KEY, at REAL, dollars REAL);
     CREATE INDEX times ON requests(at);
     """,
+    "ALTER TABLE requests ADD COLUMN at_least INTEGER DEFAULT 0",
 )
 DIGEST = 16  # bytes
 
@@ -98,7 +99,7 @@ class Spent:
     paid: float | None
     saved: float | None
     unknown_tokens: int
-    """Requests of which some count is unknown, so that the others are "at least"."""
+    """Requests of which some count is unknown, or a lower bound, so that the sums are "at least"."""
     unknown_cost: int
 
 
@@ -287,8 +288,8 @@ class Store:
             for one in requests:
                 used, bill = one.usage, one.bill
                 counts = (used.input, used.read, used.written, used.written_1h, used.output, used.thinking)
-                row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved)
-                db.execute("INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved, bill.at_least)
+                db.execute("INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
         told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))
@@ -410,7 +411,8 @@ class Store:
         rows = self._all(
             "SELECT notebook, model, date(at, 'unixepoch', 'localtime') AS day, count(*), sum(input), sum(read),"
             " sum(written), sum(input - read - written), sum(output), sum(paid), sum(saved),"
-            " sum(input IS NULL OR read IS NULL OR written IS NULL OR output IS NULL), sum(paid IS NULL)"
+            " sum(input IS NULL OR read IS NULL OR written IS NULL OR output IS NULL OR at_least),"
+            " sum(paid IS NULL OR at_least)"
             " FROM requests GROUP BY notebook, model, day ORDER BY day DESC, 1, 2"
         )
         return [Spent(*row) for row in rows]

@@ -111,8 +111,10 @@ def turn(one: Turn, stow: Stow = _same) -> Json:
     }
     if one.usage != NOTHING_REPORTED:
         told["usage"] = {name: getattr(one.usage, name) for name in USAGE}
+        told["usage"] |= {"at_least": True} if one.usage.at_least else {}
     if one.cost != Cost():
         told["cost"] = {"paid": one.cost.paid, "saved": one.cost.saved}
+        told["cost"] |= {"at_least": True} if one.cost.at_least else {}
     if one.cell is not None:
         told["cell"] = {"id": one.cell.id, "run": one.cell.run, "page": one.cell.page}
     more: Json = {
@@ -137,18 +139,23 @@ def turn_of(told: Any, fetch: Stow = _same) -> Turn:
         first.content,
         tuple(rest),
         _text(told["model"]),
-        Usage(**{name: _number(usage[name]) for name in USAGE}) if usage else NOTHING_REPORTED,
+        _usage_of(usage) if usage else NOTHING_REPORTED,
         State(told["state"]),
         Cell(*map(_text, (cell["id"], cell["run"], cell.get("page", "")))) if cell else None,
         None if told.get("system") is None else _text(told["system"]),
         bool(told.get("pinned")),
-        Cost(_number(cost["paid"]), _number(cost["saved"])) if cost else Cost(),
+        Cost(_number(cost["paid"]), _number(cost["saved"]), bool(cost.get("at_least"))) if cost else Cost(),
         float(_number(at)),
         bytes.fromhex(told.get("past", "")),
         None if detached is None else float(_number(detached)),
         bool(told.get("replayed")),
         tuple(_watched_of(each, fetch) for each in told.get("watched", ())),
     )
+
+
+def _usage_of(told: Any) -> Usage:
+    counts = {name: _number(told[name]) for name in USAGE}
+    return Usage(**counts, at_least=bool(told.get("at_least")))
 
 
 def message(one: Message, stow: Stow = _same) -> Json:

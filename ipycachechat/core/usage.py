@@ -25,6 +25,8 @@ class Usage:
     """The part of `output` that was thought; None where it is not told apart."""
     bills_writes: bool = True
     """Whether writing is told and billed at all; where not, what was written counts as fresh."""
+    at_least: bool = False
+    """Whether an answer broke off, so that `output` is what had been told of it by then, a lower bound."""
 
     def __post_init__(self) -> None:
         if self.fresh is not None and self.fresh < 0:
@@ -52,6 +54,7 @@ class Usage:
             _sum_counts(self.output, other.output),
             _sum_counts(self.thinking, other.thinking),
             self.bills_writes or other.bills_writes,
+            self.at_least or other.at_least,
         )
 
 
@@ -124,10 +127,13 @@ class Cost:
     paid: float | None = None
     saved: float | None = None
     """What the same tokens would have cost with no cache, minus what they did cost."""
+    at_least: bool = False
+    """Whether more may have been paid: an answer broke off before its tokens were told."""
 
     def __add__(self, other: Cost) -> Cost:
         """Of two requests together; unknown if one of them is."""
-        return Cost(_sum(self.paid, other.paid), _sum(self.saved, other.saved))
+        least = self.at_least or other.at_least
+        return Cost(_sum(self.paid, other.paid), _sum(self.saved, other.saved), least)
 
 
 def cost(usage: Usage, price: Price) -> Cost:
@@ -148,7 +154,8 @@ def cost(usage: Usage, price: Price) -> Cost:
         _times(None if usage.output is None else usage.output - thought, rates.output),
         _times(thought, rates.thinking),
     )
-    return Cost(paid, None if paid is None or uncached is None else uncached - paid)
+    saved = None if paid is None or uncached is None else uncached - paid
+    return Cost(paid, saved, usage.at_least and paid is not None)
 
 
 def _times(tokens: int | None, rate: float | None) -> float | None:
@@ -175,7 +182,7 @@ class Ledger:
     paid: float = 0.0
     saved: float = 0.0
     unknown_tokens: int = 0
-    """Requests of which some token count is unknown: the sums are "at least"."""
+    """Requests of which some token count is unknown, or a lower bound: the sums are "at least"."""
     unknown_cost: int = 0
 
     def together(self, other: Ledger) -> Ledger:
@@ -202,6 +209,6 @@ class Ledger:
             self.tokens + known,
             self.paid + (bill.paid or 0.0),
             self.saved + (bill.saved or 0.0),
-            self.unknown_tokens + unknown,
-            self.unknown_cost + (bill.paid is None),
+            self.unknown_tokens + (unknown or usage.at_least),
+            self.unknown_cost + (bill.paid is None or bill.at_least),
         )

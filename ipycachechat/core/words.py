@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ipycachechat.core.bounds import Purse
-from ipycachechat.core.usage import Ledger
+from ipycachechat.core.usage import Cost, Ledger, Usage
 
 
 def count(tokens: int | None) -> str:
@@ -19,6 +19,16 @@ def money(dollars: float | None) -> str:
         return "unknown"
     sign = "-" if dollars < 0 else ""
     return f"{sign}${abs(dollars):.5f}" if abs(dollars) < 10 else f"{sign}${abs(dollars):,.2f}"
+
+
+def answered(usage: Usage) -> str:
+    """Tokens of the answer; of one that broke off a lower bound."""
+    return "≥" * (usage.at_least and usage.output is not None) + count(usage.output)
+
+
+def paid(bill: Cost) -> str:
+    """What was paid, or a lower bound."""
+    return "≥" * (bill.at_least and bill.paid is not None) + money(bill.paid)
 
 
 def share(part: float | None) -> str:

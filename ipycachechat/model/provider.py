@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -336,7 +336,7 @@ class Exchange:
             return None
         used = self.usage
         hidden = 0 if self._thought else used.thinking or 0
-        tokens = None if used.output is None else used.output - hidden
+        tokens = None if used.output is None or used.at_least else used.output - hidden
         return Timing(self._first - self._started, self._latest - self._first, tokens)
 
     @property
@@ -371,15 +371,23 @@ class Exchange:
             return NOTHING_REPORTED
         if self._usage is not None:
             return usage(self._usage, self.target.rules, self._hour)
-        return usage(told, self.target.rules, self._hour, finished=False)
+        return usage(self._latest_told, self.target.rules, self._hour, finished=False)
 
     @property
     def _told(self) -> Any:
         """The first usage that the provider itself told; where it tells none, litellm makes up one at the end."""
-        chunks = getattr(self._stream, "chunks", None)
-        if chunks is None:
+        if getattr(self._stream, "chunks", None) is None:
             return self._usage
-        return next((raw for chunk in chunks if (raw := getattr(chunk, "usage", None))), None)
+        return next(self._all_told(self._stream.chunks), None)
+
+    @property
+    def _latest_told(self) -> Any:
+        """The last one: some tell with every chunk what has been answered by then."""
+        return next(self._all_told(reversed(self._stream.chunks)), None)
+
+    @staticmethod
+    def _all_told(chunks: Iterable[Any]) -> Iterator[Any]:
+        return (raw for chunk in chunks if (raw := getattr(chunk, "usage", None)))
 
     @property
     def _key(self) -> str:
@@ -425,9 +433,10 @@ def usage(raw: Any, by: Rules, hour: float, *, finished: bool = True) -> Usage:
         read,
         written,
         written_1h or 0,
-        answered if finished else None,
+        answered,
         _count(getattr(raw, "completion_tokens_details", None), "reasoning_tokens", None),
         by.bills_writes,
+        at_least=not finished,
     )
 
 

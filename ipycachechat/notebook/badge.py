@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
-from ipycachechat.core.words import count, money, share
+from ipycachechat.core.words import answered, count, money, paid, share
 from ipycachechat.notebook import details
 from ipycachechat.notebook.words import clock, short
 
@@ -40,8 +40,8 @@ def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
         ("written", written),
         ("fresh", count(usage.fresh)),
         ("input", count(usage.input)),
-        ("answered", count(usage.output)),
-        ("cost", "free" if free else money(bill.paid)),
+        ("answered", answered(usage)),
+        ("cost", "free" if free else paid(bill)),
         ("saved", FREE if free else money(bill.saved)),
         *([("warm until", clock(done.warm_until))] if done.warm_until is not None else []),
     ]

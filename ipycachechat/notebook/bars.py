@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import repeat
 
 from ipycachechat.core.conversation import Turn
 from ipycachechat.core.words import count, money
@@ -27,11 +28,11 @@ class Sum:
     known: int = 0
     unknown: int = 0
 
-    def add(self, dollars: float | None) -> Sum:
-        """With those of one more turn."""
+    def add(self, dollars: float | None, at_least: bool = False) -> Sum:
+        """With those of one more turn. `at_least`: it may be more."""
         if dollars is None:
             return Sum(self.dollars, self.known, self.unknown + 1)
-        return Sum(self.dollars + dollars, self.known + 1, self.unknown)
+        return Sum(self.dollars + dollars, self.known + 1, self.unknown + at_least)
 
     @property
     def told(self) -> str:
@@ -47,11 +48,11 @@ class Sum:
         return "unknown" if self.unknown and not self.known else told
 
 
-def running(values: Iterable[float | None]) -> list[Sum]:
+def running(values: Iterable[float | None], at_least: Iterable[bool] = repeat(False)) -> list[Sum]:
     """The sum after each."""
     found, now = [], Sum()
-    for value in values:
-        now = now.add(value)
+    for value, more in zip(values, at_least, strict=False):
+        now = now.add(value, more)
         found.append(now)
     return found
 

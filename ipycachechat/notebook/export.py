@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ipycachechat.core.conversation import Conversation, Turn, files_of
-from ipycachechat.core.words import count, money
+from ipycachechat.core.words import answered, count, paid
 from ipycachechat.notebook import answer, markdown
 from ipycachechat.notebook.markdown_source import to_markdown as to_md
 
@@ -64,4 +64,4 @@ def _numbers(turn: Turn) -> str:
     usage = turn.usage
     tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
     state = "" if turn.state.value == "complete" else f"{turn.state.value}; "
-    return f"{state}{turn.model}: {tokens}, {count(usage.output)} answered, {money(turn.cost.paid)}"
+    return f"{state}{turn.model}: {tokens}, {answered(usage)} answered, {paid(turn.cost)}"

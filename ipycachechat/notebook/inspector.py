@@ -15,7 +15,8 @@ from ipycachechat.core.conversation import State, Turn
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Row
 from ipycachechat.core.usage import Ledger
-from ipycachechat.core.words import count, money, totals
+from ipycachechat.core.words import answered, count, money, totals
+from ipycachechat.core.words import paid as paid_of
 from ipycachechat.notebook import bars, displays, grid, tables
 from ipycachechat.notebook.words import clock, short
 
@@ -79,7 +80,9 @@ def body(standing: Standing, now: float) -> str:
         return "".join([*bill, grid.line("no turns yet")])
     if _differ(standing):
         bill.append(grid.line(DIFFER))
-    paid = bars.running(turn.cost.paid for turn in standing.turns)
+    paid = bars.running(
+        (turn.cost.paid for turn in standing.turns), [turn.cost.at_least for turn in standing.turns]
+    )
     saved = bars.running(turn.cost.saved for turn in standing.turns)
     shown = [(n, turn) for n, turn in enumerate(standing.turns, 1)][-ROWS:]
     first = shown[0][0] - 1
@@ -169,14 +172,15 @@ def _row(standing: Standing, number: int, turn: Turn, paid: bars.Sum, saved: bar
     tokens = [
         count(usage.read),
         count(usage.written) if usage.bills_writes else "not billed",
-        *(count(one) for one in (usage.fresh, usage.input, usage.output)),
+        *(count(one) for one in (usage.fresh, usage.input)),
+        answered(usage),
     ]
     if turn.replayed:
         tokens = ["–"] * 5
     notes = [turn.state.value] * (turn.state is not State.COMPLETE) + ["stale"] * (number in standing.stale)
     earlier = standing.told[number - 1] is None
     notes += ["replayed"] * turn.replayed + ["earlier kernel"] * (earlier and not turn.replayed)
-    cost = (money(turn.cost.paid), money(turn.cost.saved), paid.least, saved.told)
+    cost = (paid_of(turn.cost), money(turn.cost.saved), paid.least, saved.told)
     return f"{number}", short(turn.question, 28), *tokens, *cost, ", ".join(notes)
 
 

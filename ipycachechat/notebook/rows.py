@@ -8,7 +8,7 @@ from html import escape
 
 from ipycachechat.core.conversation import Conversation, Turn
 from ipycachechat.core.forecast import Row
-from ipycachechat.core.words import count, money
+from ipycachechat.core.words import answered, count, paid
 from ipycachechat.notebook import answer, markdown
 from ipycachechat.notebook.tables import columns
 from ipycachechat.notebook.words import clock, short
@@ -69,8 +69,9 @@ def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) 
                     f"{number}" if live else "–",
                     turn.cell.id[:8] if turn.cell else "",
                     ", ".join(states),
-                    *(count(tokens) for tokens in (usage.input, usage.read, usage.output)),
-                    money(turn.cost.paid),
+                    *(count(tokens) for tokens in (usage.input, usage.read)),
+                    answered(usage),
+                    paid(turn.cost),
                     cache if live else "left out",
                     short(turn.question),
                 ),

@@ -1,4 +1,4 @@
-"""Thousands of turns in one kernel: what stays in memory and open, and whether the last are as fast as the first.
+"""Thousands of turns in one kernel: what stays in memory, what stays open, and whether the last are as fast.
 
     python tests/bench/soak.py [TURNS] [--each N]     10,000 turns, in conversations of 50, which a reset ends
     python tests/bench/soak.py --short                a minute, as in CI
@@ -17,6 +17,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def _measure():
     widgets = getattr(__import__("ipywidgets.widgets.widget", fromlist=["x"]), "_instances")
     return {
         "history": _size(dialogue.history),
-        "threads": _threading.active_count(),
+        "threads": sorted(one.name for one in _threading.enumerate()),
         "widgets": len(widgets),
         "cells": _sys.getsizeof(In) + sum(map(_sys.getsizeof, In)),
     }
@@ -77,7 +78,7 @@ class State:
     """Bytes, resident."""
     history: int
     """Bytes of it that are the conversation's versions."""
-    threads: int
+    threads: list[str]
     sockets: int
     files: int
     widgets: int
@@ -134,9 +135,11 @@ class Soaked:
     @property
     def left(self) -> str:
         """What is there now and was not before, "" if nothing."""
-        names = ("threads", "sockets", "widgets")
-        more = {name: getattr(self.after, name) - getattr(self.before, name) for name in names}
-        return ", ".join(f"{n} more {name}" for name, n in more.items() if n > 0)
+        more = {
+            name: getattr(self.after, name) - getattr(self.before, name) for name in ("sockets", "widgets")
+        }
+        threads = Counter(self.after.threads) - Counter(self.before.threads)
+        return ", ".join([*(f"{n} more {name}" for name, n in more.items() if n > 0), *threads])
 
     @property
     def told(self) -> str:
@@ -145,8 +148,8 @@ class Soaked:
             f"{len(self.took)} turns, {self.wrong} wrong; memory {self.before.memory / 1e6:.0f} to "
             f"{self.after.memory / 1e6:.0f} MB, of which the history {self.before.history / 1e6:.1f} to "
             f"{self.after.history / 1e6:.1f}: {self.growth / 1e6:+.1f} MB beyond it; "
-            f"left over: {self.left or 'nothing'}; files {self.before.files} to "
-            f"{self.after.files}; IPython's cells {self.after.cells / 1e6:.1f} MB",
+            f"left over: {self.left or 'nothing'}; files {self.before.files} to {self.after.files}; "
+            f"IPython's cells {self.after.cells / 1e6:.1f} MB",
             f"the last {self.part} took {self.slower:.2f} times as long as the first (median)",
         ]
         for name, part in (("first", self.took[: self.part]), ("last", self.took[-self.part :])):

@@ -110,3 +110,12 @@ def test_a_speed_is_known_only_if_tokens_and_time_are() -> None:
         Timing(1, 2, 3) + Timing(1, 2, None),
     ):
         assert timing.rate is None
+
+
+def test_a_lower_bound_stays_one_in_every_sum() -> None:
+    whole, broken = Usage(10, 0, 0, 0, 5), Usage(20, 0, 0, 0, 1, at_least=True)
+    assert (whole + broken).at_least and not (whole + whole).at_least
+    bills = [cost(usage, SONNET) for usage in (whole, broken)]
+    assert [bill.at_least for bill in bills] == [False, True] and (bills[0] + bills[1]).at_least
+    ledger = Ledger().add(whole, bills[0]).add(broken, bills[1])
+    assert ledger.tokens.input == 30 and ledger.unknown_tokens == ledger.unknown_cost == 1

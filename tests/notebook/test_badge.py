@@ -42,6 +42,12 @@ def test_who_does_not_bill_writes_shows_none() -> None:
     assert "written not billed" in badge.to_text(done(Usage(10, 0, 0, 0, 1, bills_writes=False)))
 
 
+def test_what_is_billed_of_an_answer_that_broke_off_is_a_lower_bound() -> None:
+    usage = Usage(10, 0, 0, 0, 3, at_least=True)
+    text = badge.to_text(done(usage, Cost(0.00003, 0.0, at_least=True)))
+    assert "≥3 answered · ≥$0.00003" in text and "10 input" in text
+
+
 def test_an_answer_that_broke_off_says_so() -> None:
     assert "interrupted" in badge.to_text(done(NOTHING_REPORTED, state=State.INTERRUPTED))
     assert "cut off" in badge.to_text(done(NOTHING_REPORTED, state=State.CUT_OFF))
