@@ -56,9 +56,9 @@ class Calling:
 
         `last`: there are to be no more calls after them; `over`: nor these.
         """
-        works = [await self._work(call, over) for call in reply.calls]
-        results: list[Message | None] = [None] * len(works)
+        results: list[Message | None] = [None] * len(reply.calls)
         self._under_way = reply, results
+        works = [await self._work(call, over) for call in reply.calls]
 
         def give(number: int, value: Any) -> None:
             call = reply.calls[number]

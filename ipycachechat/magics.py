@@ -19,7 +19,7 @@ from traitlets import Bool, Enum, Float, Int, TraitError, Unicode
 
 from ipycachechat import commands
 from ipycachechat.core import defaults
-from ipycachechat.core.errors import BadInput
+from ipycachechat.core.errors import BadInput, Interrupted
 from ipycachechat.core.limits import LIMITS, Limits
 from ipycachechat.notebook import front
 from ipycachechat.session import Session, read_dotenv
@@ -170,12 +170,15 @@ class ChatMagics(Magics):
         `%chat tools` may be called by the model, on the way to its answer.
         `%chat` alone tells where we stand; `%chat help` lists what else there is.
         """
-        if cell is not None:
-            return self._ask(line, cell)
         try:
+            if cell is not None:
+                return self._ask(line, cell)
             return commands.run(self, line.strip())
+        except KeyboardInterrupt:  # before anything was sent, or when all was over
+            raise Interrupted("Stopped.", "%chat history tells what is kept.") from None
         finally:
-            self.session.tell_problem()
+            if cell is None:
+                self.session.tell_problem()
 
     def _ask(self, line: str, cell: str) -> None:
         try:

@@ -85,7 +85,12 @@ class Rounds:
 
     def interrupted(self) -> None:
         """Keep what there is of an answer that did not come to its end."""
-        self.replies = self._so_far
+        found = self._so_far
+        if not self._calling.busy and self.exchange is not None and len(found) > len(self.replies):
+            # To be read, and not to be sent: a seal holds for a thought with all that followed from it.
+            thoughts = (replace(t, by="", signature="", hidden="") for t in self.exchange.message.thoughts)
+            found[-1] = replace(found[-1], thoughts=tuple(thoughts))
+        self.replies = found
         self._calling.end()
 
     @property
@@ -93,8 +98,8 @@ class Rounds:
         """The replies, with what there is of the last one; a call without a result is none."""
         if self._calling.busy:
             return [*self.replies, *self._calling.so_far()]
-        if self.exchange is not None and self.exchange.text.strip():
-            return [*self.replies, Message("assistant", self.exchange.text)]
+        if self.exchange is not None and (text := shorten.whole_words(self.exchange.text)).strip():
+            return [*self.replies, Message("assistant", text)]
         return self.replies
 
     @property
@@ -145,7 +150,11 @@ class Rounds:
     @property
     def bill(self) -> Cost:
         """Of all its requests."""
-        return reduce(add, (one.bill for one in self.booked)) if self.booked else Cost()
+        bills = [one.bill for one in self.booked]
+        told = [bill for bill in bills if bill.paid is not None]
+        if told and len(told) < len(bills):  # who was stopped may have told nothing of the last request
+            return Cost(reduce(add, told).paid, None, at_least=True)
+        return reduce(add, bills) if bills else Cost()
 
     @property
     def expected(self) -> Outcome | None:

@@ -155,15 +155,12 @@ class Session:
         outputs = self._outputs.get((again.cell, again.at)) if again is not None else None
         screen = self._screen(outputs)
 
-        def start(tell: Callable[[Event], None]) -> Future[Done]:
-            sending = self.dialogue.sending(ask)
-            screen.waiting(sending, 0)
-            for _ in _heavy():
-                pass
-            return self.loop.submit(self.dialogue.send(ask, tell))
+        def prepare() -> None:
+            screen.waiting(self.dialogue.sending(ask), 0)
+            _import_all()
 
         try:
-            done = cell.run(start, screen)
+            done = cell.run(lambda tell: self.dialogue.send(ask, tell), self.loop.submit, screen, prepare)
         finally:
             self.tell_problem()
         if done.turn is not None and screen.outputs is not None:
@@ -188,12 +185,7 @@ class Session:
         """Run something that shows no more than how far it is. Raises what it raises; the stop button cancels it."""
         from ipycachechat.notebook import cell
 
-        def start(tell: Callable[[Event], None]) -> Future[T]:
-            for _ in _heavy():
-                pass
-            return self.loop.submit(work(tell))
-
-        return cell.wait(start, self._screen())
+        return cell.wait(work, self.loop.submit, self._screen(), _import_all)
 
     def _screen(self, outputs: Outputs | None = None) -> Screen:
         from ipycachechat.notebook import terminal
@@ -308,6 +300,11 @@ def _heavy() -> Iterator[str]:
     from ipycachechat.core import masking  # noqa: F401 # whose patterns take a moment to make
 
     yield "masking"
+
+
+def _import_all() -> None:
+    for _ in _heavy():
+        pass
 
 
 async def _warm_up() -> None:

@@ -17,6 +17,18 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 HEAD = 0.6
 """Of what is kept of a text; the rest is its end."""
 
+# Scripts that put no spaces between words: Thai to Myanmar, Khmer, Japanese and Chinese.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+# As much of a word, a number or an address as may be half of it; what is longer is none of these, but code or data.
+LONGEST_WORD = 60
+_LAST = re.compile(rf"(?<![^\s{_UNSPACED}])[^\s{_UNSPACED}]{{0,{LONGEST_WORD}}}[^\W{_UNSPACED}]\Z")
+
+
+def whole_words(text: str) -> str:
+    """A text that broke off, up to the end of its last whole word."""
+    found = _LAST.search(text, max(0, len(text) - LONGEST_WORD - 1))
+    return text if found is None else text[: found.start()]
+
 
 def shortened(messages: Sequence[Message]) -> list[Message] | None:
     """With the results of tools cut to the first length that makes any shorter; None if none does."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ipycachechat.core.conversation import State
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import (
     Broken,
@@ -23,71 +26,124 @@ from ipycachechat.core.events import (
     Waiting,
 )
 from ipycachechat.notebook.screen import SOONEST, Screen
+from ipycachechat.notebook.stopping import StopButton
 
 # How long the connection may take to close after the stop button.
 CLOSING = 5.0  # seconds
+LOOK = 0.01
+"""Seconds between looks at whether what was cancelled has ended without a word, since it had not begun."""
 
 T = TypeVar("T")
-Start = Callable[[Callable[[Event], None]], "Future[Done]"]
+Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
+Submit = Callable[[Coroutine[Any, Any, T]], "Future[T]"]
 
 
-def run(start: Start, screen: Screen) -> Done:
-    """Show a prompt's way from `start` to its end. Raises the ChatError that ended it, if one did.
+class _Told:
+    """What the background loop tells, and its last word, which is not lost with who was about to read it."""
 
-    KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
+    def __init__(self) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._done: Done | None = None
+        self._over = threading.Event()
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Done):
+            self._done = event
+            self._over.set()
+        self.events.put(event)
+
+    def end(self, coming: Coroutine[Any, Any, Done]) -> Done:
+        """The `Done` that what was cancelled still tells."""
+        end = time.monotonic() + CLOSING
+        while not self._over.is_set() and time.monotonic() < end:
+            if inspect.getcoroutinestate(coming) == inspect.CORO_CLOSED:
+                break
+            with suppress(KeyboardInterrupt):  # pressed where presses cannot be held back
+                self._over.wait(LOOK)
+        return self._done or Done(None)
+
+
+def run(work: Work[Done], submit: Submit[Done], screen: Screen, prepare: Callable[[], None]) -> Done:
+    """Show a prompt's way to its end: what is submitted. Raises the ChatError that ended it, if one did.
+
+    `prepare`: what takes long before, and can be stopped. KeyboardInterrupt cancels the request and becomes
+    Interrupted; what has arrived is kept.
     """
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    told = _Told()
     future: Future[Done] | None = None
-    try:
-        future = start(events.put)
-        done = _follow(events, future, screen)
-    except KeyboardInterrupt:
-        done = Done(None)
-        if future is not None:
-            future.cancel()
-            done = _last(events)
-        _show(screen, done)
-        kept = "What arrived is kept, marked." if done.turn else "The conversation is as it was."
-        raise Interrupted("Stopped.", f"{kept} Run the cell again to ask again.") from None
-    except BaseException:
-        if future is not None:  # a mistake in drawing costs no answer that was paid for
-            future.cancel()
-            with suppress(Exception):
-                screen.done(_last(events))
-        raise
-    finally:
-        screen.close()
+    with StopButton() as button:
+        try:
+            prepare()
+            with button.held():  # what has begun is always known here, so that it can be cancelled
+                coming = work(told.tell)
+                future = submit(coming)
+            done = _follow(told, future, screen, button)
+        except KeyboardInterrupt:
+            button.heard()
+            done = Done(None)
+            if future is not None:
+                future.cancel()
+                done = told.end(coming)
+        except BaseException:
+            if future is not None:  # a mistake in drawing costs no answer that was paid for
+                future.cancel()
+                with suppress(Exception):
+                    screen.done(told.end(coming))
+            screen.close()
+            raise
+        with button.held():
+            try:
+                _show(screen, done)
+            finally:
+                screen.close()
+    if button.pressed:
+        raise _interrupted(done) from None
     if done.error is not None:
         raise done.error from None
-    return future.result()  # which raises what no event tells: a mistake of ours
+    return future.result() if future is not None else done  # raises what no event tells: a mistake of ours
 
 
-def wait(start: Callable[[Callable[[Event], None]], Future[T]], screen: Screen) -> T:
-    """The result of what `start` begins, with its progress shown meanwhile. Raises what it raises.
+def _interrupted(done: Done) -> Interrupted:
+    """What is said of a chat that was stopped with this."""
+    if done.turn is None:
+        return Interrupted("Stopped.", "The conversation is as it was. Run the cell again to ask again.")
+    if done.turn.state is State.INTERRUPTED:
+        return Interrupted("Stopped.", "What arrived is kept, marked. Run the cell again to ask again.")
+    return Interrupted("Stopped.", "The answer had come to its end, and is kept.")
+
+
+def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[], None]) -> T:
+    """The result of the work, with its progress shown meanwhile. Raises what it raises.
 
     KeyboardInterrupt cancels it and becomes Interrupted.
     """
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    told = _Told()
     future: Future[T] | None = None
-    try:
-        future = start(events.put)
-        while not future.done():
-            with suppress(queue.Empty):
-                event = events.get(timeout=SOONEST)
-                if isinstance(event, Progress):
-                    screen.waiting(event, 0)
-        return future.result()
-    except KeyboardInterrupt:
-        if future is not None:
-            future.cancel()
-        raise Interrupted("Stopped.", "The conversation is as it was.") from None
-    finally:
-        screen.done(Done(None))
-        screen.close()
+    with StopButton() as button:
+        try:
+            prepare()
+            with button.held():
+                future = submit(work(told.tell))
+            while not future.done():
+                button.heed()
+                with suppress(queue.Empty):
+                    event = told.events.get(timeout=SOONEST)
+                    if isinstance(event, Progress):
+                        screen.waiting(event, 0)
+            return future.result()
+        except KeyboardInterrupt:
+            button.heard()
+            if future is not None:
+                future.cancel()
+            raise Interrupted("Stopped.", "The conversation is as it was.") from None
+        finally:
+            with button.held():
+                screen.done(Done(None))
+                screen.close()
 
 
 def _show(screen: Screen, done: Done) -> None:
-    """The end of what was stopped, however often stop is pressed."""
+    """The end, however often stop is pressed where presses cannot be held back."""
     while True:
         try:
             return screen.done(done)
@@ -95,11 +151,14 @@ def _show(screen: Screen, done: Done) -> None:
             continue
 
 
-def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Screen) -> Done:
+def _follow(told_of: _Told, future: Future[Done], screen: Screen, button: StopButton) -> Done:
+    """Draw what is told, up to the end, which is returned."""
+    events = told_of.events
     started = time.monotonic()
     on: Waiting | None = None
     arrived, told, drawn = False, 0, 0.0
     while True:
+        button.heed()
         try:
             event = events.get(timeout=SOONEST)
         except queue.Empty:
@@ -114,13 +173,13 @@ def _follow(events: queue.SimpleQueue[Event], future: Future[Done], screen: Scre
         match event:
             case Do(work):
                 screen.aside()
-                work()
+                with button.released():
+                    work()
             case Piece() | Called() | Returned() | Broken():
                 if not isinstance(event, Piece) or event.text or event.thought or event.last:
                     arrived = True
                     screen.more(event)
             case Done():
-                screen.done(event)
                 return event
             case _:
                 # A download tells its progress hundreds of times.
@@ -138,17 +197,4 @@ def _unexpected(future: Future[Done]) -> Done:
     """The task ended without a word: its own error, which is a fault of ours."""
     with suppress(CancelledError):
         return future.result()
-    return Done(None)
-
-
-def _last(events: queue.SimpleQueue[Event]) -> Done:
-    """The `Done` that a cancelled request still tells."""
-    end = time.monotonic() + CLOSING
-    while (left := end - time.monotonic()) > 0:
-        try:
-            event = events.get(timeout=left)
-        except (queue.Empty, KeyboardInterrupt):  # stop pressed twice: no reason to leave half-way
-            continue
-        if isinstance(event, Done):
-            return event
     return Done(None)

@@ -143,7 +143,13 @@ class NotebookScreen:
             self._show_badge(done, self.outputs.badge)
         elif self._shown and not self._again:
             self._together()
-            self._draw({"text/html": "", "text/plain": ""})
+            # What arrived stays to be read, also where none of it can go on in the conversation.
+            arrived = self._answer.segments
+            self._draw(
+                answer.bundle(arrived, images=self._images)
+                if arrived
+                else {"text/html": "", "text/plain": ""}
+            )
 
     def close(self) -> None:
         pass

@@ -223,8 +223,8 @@ def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel
     kernel.interrupt()
     first = kernel.finish(request)
     assert first.numbers()["input"] == server.requests[-1].wait(10).bill.prompt
-    assert "answered unknown" in first.badge
-    assert "cost unknown" in first.badge
+    assert "≥1 answered" in first.badge
+    assert "≥$0.0" in first.badge
 
 
 @pytest.mark.parametrize(
