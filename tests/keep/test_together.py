@@ -1,0 +1,12 @@
+"""Kernels that change, undo, fork and save at once on one file: the long form is `tests/bench/together.py`."""
+
+from __future__ import annotations
+
+from bench.together import together
+
+
+def test_what_kernels_do_at_once_on_one_file_is_all_kept() -> None:
+    result = together(seconds=6, kernels=3)
+    print(result.told)
+    assert result.turns > 3
+    assert not result.fails, result.wrong
