@@ -160,7 +160,13 @@ class Session:
             _import_all()
 
         try:
-            done = cell.run(lambda tell: self.dialogue.send(ask, tell), self.loop.submit, screen, prepare)
+            done = cell.run(
+                lambda tell: self.dialogue.send(ask, tell),
+                self.loop.submit,
+                screen,
+                prepare,
+                last=front.is_chat(self.shell),
+            )
         finally:
             self.tell_problem()
         if done.turn is not None and screen.outputs is not None:

@@ -63,15 +63,17 @@ class _Told:
         return self._done or Done(None)
 
 
-def run(work: Work[Done], submit: Submit[Done], screen: Screen, prepare: Callable[[], None]) -> Done:
+def run(
+    work: Work[Done], submit: Submit[Done], screen: Screen, prepare: Callable[[], None], *, last: bool = False
+) -> Done:
     """Show a prompt's way to its end: what is submitted. Raises the ChatError that ended it, if one did.
 
-    `prepare`: what takes long before, and can be stopped. KeyboardInterrupt cancels the request and becomes
-    Interrupted; what has arrived is kept.
+    `prepare`: what takes long before, and can be stopped. `last`: whether the cell ends with it.
+    KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
     """
     told = _Told()
     future: Future[Done] | None = None
-    with StopButton() as button:
+    with StopButton(last=last) as button:
         try:
             prepare()
             with button.held():  # what has begun is always known here, so that it can be cancelled

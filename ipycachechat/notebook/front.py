@@ -54,10 +54,14 @@ def alone(shell: Any) -> bool:
     """Whether nothing else can have been shown in the running cell: it is a chat, in which no expression is filled in,
     and nobody else has anything called before a cell runs, autoreload say.
     """
-    code = str(_parent(shell).get("content", {}).get("code", ""))
     called = [one for name in ("pre_execute", "pre_run_cell") for one in shell.events.callbacks[name]]
     known = all(str(getattr(one, "__module__", "")).startswith(_SILENT) for one in called)
-    return known and "{{" not in code and re.match(r"\s*%%chat\b", code) is not None
+    return known and is_chat(shell) and "{{" not in _code(shell)
+
+
+def is_chat(shell: Any) -> bool:
+    """Whether the running cell of a kernel is a chat and nothing else."""
+    return re.match(r"\s*%%chat\b", _code(shell)) is not None
 
 
 def draws(shell: Any) -> bool:
@@ -68,6 +72,10 @@ def draws(shell: Any) -> bool:
     # Servers name the connection file after a uuid, `jupyter console` and qtconsole after their process.
     file = Path(str(getattr(getattr(kernel, "parent", None), "connection_file", "") or "")).name
     return not re.fullmatch(r"kernel-\d+\.json", file)
+
+
+def _code(shell: Any) -> str:
+    return str(_parent(shell).get("content", {}).get("code", ""))
 
 
 def _parent(shell: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 QUIET = 0.5
-"""Seconds after the end of what was stopped in which another press means the same: where it comes while the kernel
-tells of the end, ipykernel loses its reply, and the cell never ends."""
+"""Seconds after the end of what was stopped, or of the cell's last work, in which a press means that and nothing else:
+where it comes while the kernel tells of the end, ipykernel loses its reply, and the cell never ends."""
 
 
 class StopButton:
@@ -22,8 +22,10 @@ class StopButton:
     one means it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool = False) -> None:
+        """`last`: whether nothing follows in the cell that could still be stopped."""
         self.pressed = False
+        self._last = last
         self._held = False
         self._ended = 0.0
         self._before: Any = None
@@ -42,7 +44,7 @@ class StopButton:
         self._ended = time.monotonic()
         if self._before is not None:
             # A kernel puts its own handler back when the cell has ended.
-            signal.signal(signal.SIGINT, self._late if self.pressed else self._before)
+            signal.signal(signal.SIGINT, self._late if self.pressed or self._last else self._before)
 
     def heard(self) -> None:
         """A press has arrived, as a KeyboardInterrupt, perhaps of a tool: from now on there is only clean-up."""
@@ -79,7 +81,7 @@ class StopButton:
             raise KeyboardInterrupt
 
     def _late(self, number: int, frame: FrameType | None) -> None:
-        """Pressed after the end of what was stopped."""
+        """Pressed after the end."""
         if time.monotonic() - self._ended > QUIET:
             signal.signal(signal.SIGINT, self._before)
             self._before(number, frame)

@@ -62,6 +62,16 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_press_right_after_the_last_of_a_cell_is_none() -> None:
+    with StopButton(last=True):
+        pass
+    press()
+    with StopButton() as button:
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert button.pressed
+
+
 def test_what_was_not_stopped_leaves_the_button_as_it_was() -> None:
     with StopButton():
         pass
