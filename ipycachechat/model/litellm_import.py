@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 
 # What litellm imports, heaviest first, so that a cell that is run meanwhile waits for one portion only.
@@ -41,7 +42,7 @@ def is_imported() -> bool:
 
 
 def portions() -> Iterator[str]:
-    """Import litellm, one portion at each step. Raises KeyboardInterrupt between two, never within one."""
+    """Import litellm, one portion at each step. Raises KeyboardInterrupt, after which it can be begun again."""
     for name in PORTIONS:
         if name not in sys.modules:
             with _as_it_was():
@@ -62,21 +63,13 @@ def portions() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Put environment variables, warning filters, levels of logging and the random numbers' state back.
-
-    The stop button has to wait: half a litellm is useless.
-    """
+    """Put environment variables, warning filters, levels of logging and the random numbers' state back."""
     before, drawn = dict(os.environ), random.getstate()
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     levels = [(one, one.level) for one in loggers if isinstance(one, logging.Logger) and one.level]
-    pressed: list[tuple[int, FrameType | None]] = []
-    handler = signal.getsignal(signal.SIGINT)
-    waits = callable(handler) and threading.current_thread() is threading.main_thread()
-    if waits:
-        signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     os.environ.update(DURING_IMPORT)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _whole_or_not_at_all():
             warnings.simplefilter("ignore")  # of others, about others
             yield
     finally:
@@ -84,15 +77,71 @@ def _as_it_was() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(before)
         random.setstate(drawn)
-        for (
-            logger,
-            level,
-        ) in levels:  # what nobody has set may be quieter: litellm's requests would be told in cells
-            logger.setLevel(level)
-        if waits:
-            signal.signal(signal.SIGINT, handler)
-    if pressed and callable(handler):
-        handler(*pressed[0])
+        for logger, level in levels:
+            logger.setLevel(
+                level
+            )  # what nobody has set may be quieter: litellm's requests would be told in cells
+
+
+@contextlib.contextmanager
+def _whole_or_not_at_all() -> Iterator[None]:
+    """The stop button ends what is imported in here at once, and leaves no half of it, which would be useless for ever.
+
+    Not even where the module swallows it: many try an import and go on without.
+    """
+    known, handlers = {*sys.modules}, _handlers()
+    before = signal.getsignal(signal.SIGINT)
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        if callable(before):
+            before(number, frame)
+
+    heard = callable(before) and threading.current_thread() is threading.main_thread()
+    if heard:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield
+        if pressed:
+            raise KeyboardInterrupt
+    except BaseException:
+        for name in _halves(known):
+            del sys.modules[name]
+        for logger, now in _handlers().items():  # a module that is imported again adds its own again
+            for handler in {*now} - {*handlers.get(logger, ())}:
+                logger.removeHandler(handler)
+        raise
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, before)
+
+
+def _halves(known: Set[str]) -> list[str]:
+    """Modules that are new, and whose package broke off. What is compiled stays: it can be loaded only once."""
+    new = [name for name in sys.modules if name not in known]
+    return [
+        name for name in new if not _is_compiled(name) and any(one not in sys.modules for one in _above(name))
+    ]
+
+
+def _above(name: str) -> Iterator[str]:
+    """The packages that a module is in."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _is_compiled(name: str) -> bool:
+    spec = getattr(sys.modules[name], "__spec__", None)
+    return isinstance(getattr(spec, "loader", None), ExtensionFileLoader)
+
+
+def _handlers() -> dict[logging.Logger, list[logging.Handler]]:
+    """Of all loggers."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return {one: [*one.handlers] for one in loggers if isinstance(one, logging.Logger)}
 
 
 def gpt_tokenizer() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 
 from bench.stopping import WAYS, moments, told
+from kernels import Kernel
+from wire import WireServer
 
 QUICK = tuple(name for name, way in WAYS.items() if not way.fresh and "local" not in way.line)
 
@@ -15,3 +18,23 @@ def test_stopped_at_any_moment_a_cell_keeps_what_arrived_and_the_next_question_i
     print(f"seed {seed}:", told(found))
     assert sum(one.stopped for one in found) > len(found) // 3
     assert not [one for one in found if one.wrong], f"seed {seed}"
+
+
+def test_stopped_while_litellm_is_imported_a_cell_leaves_no_half_of_it(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        for seconds in (0.5, 1.0, 1.5):
+            request = kernel.start("%%chat\nhello", cell="a")
+            kernel.finish(request, until="tokens to")  # the placeholder
+            time.sleep(seconds)
+            kernel.interrupt()
+            ran = kernel.finish(request)
+            if ran.error:  # a fast machine may have been done by then
+                assert ran.error.splitlines() == [
+                    "Stopped.",
+                    "The conversation is as it was. Run the cell again to ask again.",
+                ]
+        for model in ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"):
+            ran = kernel.run(f"%%chat -m {model}\nhello", cell="a")
+            assert ran.answer and not ran.printed, ran.text
+        assert kernel.value("len(__import__('logging').getLogger('LiteLLM').handlers)") == 1
