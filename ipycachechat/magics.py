@@ -2,121 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
 import keyword
 import os
 import shlex
 from collections import ChainMap
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Enum, Float, Int, TraitError, Unicode
+from traitlets import TraitError
 
 from ipycachechat import commands
 from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput, Interrupted
-from ipycachechat.core.limits import LIMITS, Limits
 from ipycachechat.notebook import front
 from ipycachechat.session import Session, read_dotenv
+from ipycachechat.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycachechat.ask import Ask
     from ipycachechat.core.conversation import Content, ToolCall, Turn
-    from ipycachechat.core.masking import Mask
     from ipycachechat.core.placing import Place, Rerun
     from ipycachechat.core.watched import Watched
     from ipycachechat.kernel_tools import KernelTools
     from ipycachechat.prompting import Prompt
 
-OPTIONS = ("-m", "--system", "--max-tokens", "--think", "--out", "--raw", "--append", "--here", "--confirm")
-
 
 @magics_class
-class ChatMagics(Magics):
+class ChatMagics(Settings):
     """Chat with a model in cells; the chat cells of a notebook are one conversation."""
-
-    model = Unicode("", help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys set").tag(
-        config=True
-    )
-    system = Unicode("", help="The system prompt of a new conversation.").tag(config=True)
-    max_tokens = Int(
-        0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MOST_TOKENS:,}."
-    ).tag(config=True)
-    ttl = Enum(
-        list(defaults.TTLS),
-        "auto",
-        help="How long Claude's cache is asked to live; auto: whichever is cheaper by your pauses.",
-    ).tag(config=True)
-    think = Enum(
-        ["", *defaults.EFFORTS], "", help="How much to think before each answer, for models that can."
-    ).tag(config=True)
-    max_steps = Int(
-        defaults.MOST_STEPS, min=0, help="Rounds of tool calls in one turn; then the model is told to answer."
-    ).tag(config=True)
-    retries = Int(
-        LIMITS.retries, min=0, help="How often the same is asked again after an error that may go away."
-    ).tag(config=True)
-    retry_time = Float(LIMITS.retry_time, min=0, help="Seconds for all tries of a request together.").tag(
-        config=True
-    )
-    timeout = Float(
-        LIMITS.silence,
-        min=0.1,
-        help="Seconds in which nothing comes of an answer that has begun: it is given up.",
-    ).tag(config=True)
-    connect_timeout = Float(LIMITS.connect, min=0.1, help="Seconds for the connection.").tag(config=True)
-    first_timeout = Float(
-        LIMITS.first, min=0.1, help="Seconds until something of the answer comes; some think in silence."
-    ).tag(config=True)
-    total_timeout = Float(
-        LIMITS.total, min=0, help="Seconds for all of an answer; 0: as long as it takes."
-    ).tag(config=True)
-    rerun = Enum(
-        ["replace", "rewind", "append"],
-        "replace",
-        help="What a chat cell that is run again does: replace its turn, go back to before it, or ask at the end.",
-    ).tag(config=True)
-    keep = Bool(True, help="Keep conversations and what they cost over restarts, in `store`.").tag(
-        config=True
-    )
-    store = Unicode("", help="The file for it; empty: chats.db in the user's data folder.").tag(config=True)
-    interpolate = Bool(True, help="Put the values of {{ … }} into prompts.").tag(config=True)
-    context_tokens = Int(
-        100_000, min=0, help="Tokens that the values in one prompt may take, about; 0: as many as they do."
-    ).tag(config=True)
-    watch = Enum(
-        list(defaults.WATCH),
-        "off",
-        help="What goes along of the cells that have run since the last chat, in front of the prompt.",
-    ).tag(config=True)
-    redact = Bool(
-        True,
-        help="Mask keys, tokens and passwords in what is sent of the kernel: values, and what tools return.",
-    ).tag(config=True)
-    images = Enum(
-        ["link", "load"],
-        "link",
-        help="Images that an answer names: as links, or loaded, which tells their server that they were looked at.",
-    ).tag(config=True)
-    budget = Float(0.0, min=0.0, help="Dollars that this kernel's chats may cost; 0: no budget.").tag(
-        config=True
-    )
-    budget_day = Float(
-        0.0,
-        min=0.0,
-        help="Dollars that all notebooks' chats may cost in a day, by what is kept; 0: no budget.",
-    ).tag(config=True)
-    confirm_over = Float(
-        0.0, min=0.0, help="Ask before a prompt that can cost more dollars than this; 0: never."
-    ).tag(config=True)
-    dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     def __init__(self, shell: Any, session: Session) -> None:
         super().__init__(shell)
@@ -237,18 +156,6 @@ class ChatMagics(Magics):
             confirm_over=self.confirm_over,
         )
 
-    @property
-    def limits(self) -> Limits:
-        """How long a request may take, and how often it is tried."""
-        return Limits(
-            self.retries,
-            self.retry_time,
-            self.connect_timeout,
-            self.first_timeout,
-            self.timeout,
-            self.total_timeout,
-        )
-
     def asking(self, prompt: Prompt) -> Ask:
         """What the running cell asks with this prompt."""
         changed = self.session.changed(prompt.values)
@@ -297,14 +204,6 @@ class ChatMagics(Magics):
         if change["new"] != "off":
             self.session.watching.since(self.session.last_asked)
 
-    def mask(self) -> Mask | None:
-        """What takes secrets out of values and results; None where that is switched off."""
-        if not self.redact:
-            return None
-        from ipycachechat.core.masking import Mask
-
-        return Mask.of(os.environ)
-
     def allow(self) -> Callable[[ToolCall], bool] | None:
         """Who is asked before each call of a tool, if anybody."""
         return self.tools.allow(front.somebody_is_there(self.shell))
@@ -329,16 +228,6 @@ class ChatMagics(Magics):
                 "The saved notebook does not hold this cell yet", "Save it, and run the cell again."
             )
         return Place(cell, order=order)
-
-    def store_file(self) -> Path | None:
-        """Where conversations are kept; None where they are not to be."""
-        if not self.keep:
-            return None
-        if self.store.strip():
-            return Path(self.store.strip()).expanduser().absolute()
-        from platformdirs import user_data_path
-
-        return user_data_path("ipycachechat", appauthor=False) / "chats.db"
 
     def restore(self, settings: dict[str, Any]) -> list[str]:
         """Have the settings of an earlier kernel hold again; the functions among its tools that are not defined yet."""
@@ -370,28 +259,12 @@ class ChatMagics(Magics):
         }
 
     def complete(self, _: Any, event: Any) -> list[str]:
-        """Tab completion: of `%chat` its subcommands, of `%%chat` its options, then models."""
-        words = event.line.split() if event.line.endswith(" ") else event.line.split()[:-1]
-        whole = words[:1] == ["%%chat"]
-        if words[-1:] in (["-m"], ["--model"]) or (words[1:] in (["model"], ["doctor"]) and not whole):
-            from ipycachechat.model.names import chat_models
+        """Tab completion of the line as far as it is typed."""
+        from ipycachechat.completing import complete
 
-            return chat_models()
-        if whole:
-            return list(OPTIONS)
-        if words[1:2] == ["tools"]:
-            return [
-                *(name for name, value in self._names.items() if inspect.isfunction(value)),
-                "--ask",
-                "off",
-            ]
-        if words[1:2] == ["budget"]:
-            return [one for one in ("off", "--day") if one not in words]
-        if words[1:] in (["ttl"], ["watch"]):
-            return list(defaults.TTLS if words[1] == "ttl" else defaults.WATCH)
-        if words[1:] == ["switch"] and self.session.begun:
-            return [branch.name for branch in self.session.dialogue.history.branches]
-        return list(commands.COMMANDS) if len(words) == 1 else []
+        begun = self.session.begun
+        branches = [one.name for one in self.session.dialogue.history.branches] if begun else []
+        return complete(event.line, self._names, branches)
 
 
 def _wrong(what: str, todo: str = "") -> NoReturn:

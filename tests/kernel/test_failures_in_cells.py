@@ -188,18 +188,6 @@ def test_the_stop_button_keeps_what_has_arrived_and_closes_the_connection(
     assert kernel.run("%%chat\ngo on").answer
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.3])
-def test_the_stop_button_while_litellm_is_imported_does_no_harm(server: WireServer, seconds: float) -> None:
-    with Kernel(server.env()) as kernel:
-        kernel.run("%load_ext ipycachechat")
-        request = kernel.start("%%chat\nhello")
-        time.sleep(seconds)
-        kernel.interrupt()
-        ran = kernel.finish(request)
-        assert ran.error.startswith("Stopped.") or ran.answer
-        assert kernel.run("%%chat\nhello").answer
-
-
 @pytest.mark.parametrize("stage", ["headers", "first"])
 def test_the_stop_button_before_the_first_token_changes_nothing(
     kernel: Kernel, server: WireServer, stage: str
