@@ -288,7 +288,7 @@ class Store:
             for one in requests:
                 used, bill = one.usage, one.bill
                 counts = (used.input, used.read, used.written, used.written_1h, used.output, used.thinking)
-                row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved, bill.at_least)
+                row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved, used.at_least)
                 db.execute("INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
@@ -381,12 +381,15 @@ class Store:
         return str(found[0][0])
 
     def spent(self, now: float) -> float:
-        """Dollars of all kernels on that day (local time): bills, and what is held back."""
+        """Dollars of all kernels on that day (local time): bills, and what is held back.
+
+        A bill that is a lower bound is none of them: for its request the most that it can be is held back for good.
+        """
         day = time.localtime(now)[:3]
         begins, ends = (time.mktime((*day[:2], day[2] + n, 0, 0, 0, 0, 0, -1)) for n in (0, 1))
         sums = [
             self._all(f"SELECT total({what}) FROM {table} WHERE at >= ? AND at < ?", begins, ends)
-            for what, table in (("paid", "requests"), ("dollars", "held"))
+            for what, table in (("paid * (NOT at_least)", "requests"), ("dollars", "held"))
         ]
         return sum(float(row[0][0]) for row in sums)
 

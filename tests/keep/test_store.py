@@ -21,6 +21,7 @@ from histories import histories, places, steps, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ipycachechat.core.bounds import Charge
 from ipycachechat.core.cache import CacheState, Entry, Outcome
 from ipycachechat.core.conversation import Conversation, Message, Turn
 from ipycachechat.core.errors import BadInput
@@ -745,3 +746,24 @@ def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Pat
     other.close()
     assert Store(path).spent(noon) == pytest.approx(0.4)
     assert Store(path).spent(noon - 24 * 3600) == 0.0
+
+
+def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_can_be(path: Path) -> None:
+    one = recorder(path)
+    one.follow(Dialogue())
+    booked, to, memory = bill()
+    lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), bill=Cost(0.1, 0.0, at_least=True))
+    one.billed(lower, to, memory)
+    one.settle(None, Charge(0.4, exact=False), NOW)
+    assert one.spent(NOW) == pytest.approx(0.4)
+    (spent,) = one.spending()
+    assert spent.paid == pytest.approx(0.1) and spent.unknown_cost == spent.unknown_tokens == 1
+
+
+def test_tokens_of_an_answer_that_broke_off_are_a_lower_bound_also_where_no_price_is_known(
+    path: Path,
+) -> None:
+    one = recorder(path)
+    booked, to, memory = bill()
+    one.billed(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), bill=Cost()), to, memory)
+    assert [spent.unknown_tokens for spent in one.spending()] == [1]
