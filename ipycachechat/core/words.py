@@ -46,7 +46,7 @@ def totals(ledger: Ledger) -> tuple[str, str]:
         f"{at_least}{count(tokens.input)} tokens in: {count(tokens.read)} read, {count(tokens.written)} written, "
         f"{count(tokens.fresh)} fresh; {count(tokens.output)} answered{missing}"
     )
-    if ledger.requests and ledger.unknown_cost == ledger.requests:
+    if ledger.requests and ledger.unknown_cost == ledger.requests and not ledger.paid:
         return first, "cost unknown"
     least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
     paid = least if ledger.unknown_cost else money(ledger.paid)

@@ -192,14 +192,14 @@ def _together(turns: Sequence[Turn], paid: bars.Sum, saved: bars.Sum) -> tuple[s
         _at_least(total, [one.fresh for one in usages])
         for total in (tokens.read, tokens.written, tokens.fresh, tokens.input)
     ]
-    answered = _at_least(tokens.output, [one.output for one in usages])
+    answered = _at_least(tokens.output, [one.output for one in usages], any(one.at_least for one in usages))
     return "", *told, answered, *(paid.least, saved.told) * 2, ""
 
 
-def _at_least(total: int | None, of: Sequence[int | None]) -> str:
-    """A sum, whose parts may be unknown."""
+def _at_least(total: int | None, of: Sequence[int | None], lower: bool = False) -> str:
+    """A sum, whose parts may be unknown, or, with `lower`, lower bounds."""
     unknown = sum(one is None for one in of)
-    return "unknown" if unknown and unknown == len(of) else f"{'≥' * bool(unknown)}{count(total)}"
+    return "unknown" if unknown and unknown == len(of) else f"{'≥' * (bool(unknown) or lower)}{count(total)}"
 
 
 def _sent(turns: Sequence[Turn]) -> Ledger:

@@ -91,6 +91,15 @@ def test_a_turn_of_which_nothing_is_known_leaves_the_sums_at_least() -> None:
     assert "dashed" in html and "Dashed: not told what was read (turn 1)" in html
 
 
+def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_sum() -> None:
+    usage, cost = Usage(3000, 0, 3000, 0, 7, at_least=True), Cost(0.008, -0.002, at_least=True)
+    alone = standing(replace(turn(1), usage=usage, cost=cost))
+    row, total = rows(alone)
+    assert row["answered"] == total["answered"] == "≥7" and row["cost"] == total["cost"] == "≥$0.00800"
+    assert total["input"] == "3,000"
+    assert alone.text.splitlines()[1].startswith("cost at least $0.00800 ")
+
+
 def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
     gone = replace(turn(2), replayed=True, cost=Cost(0.0, 0.0))
     odd = replace(turn(3), state=State.INTERRUPTED, usage=Usage(50, 40, 0, 0, 2, bills_writes=False))
