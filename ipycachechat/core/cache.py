@@ -243,13 +243,12 @@ def sent(
 
 
 def _latest(known: dict[bytes, T], chain: Chain) -> dict[bytes, T]:
-    """What is known of the prefixes of a chain, and of others the latest, once they have become too many."""
-    if len(known) - len(chain.prefixes) < 2 * MOST:
-        return known
+    """What is known, in the order of use: of a chain last, and of others the latest, once they are too many."""
     here = {prefix.digest for prefix in chain.prefixes}
     others = [digest for digest in known if digest not in here]
-    gone = {*others[:-MOST]}
-    return {digest: one for digest, one in known.items() if digest not in gone}
+    if len(others) >= 2 * MOST:
+        others = others[-MOST:]
+    return {digest: known[digest] for digest in (*others, *(digest for digest in known if digest in here))}
 
 
 def counted(

@@ -145,3 +145,22 @@ def test_what_is_known_of_other_conversations_does_not_grow_for_ever() -> None:
     assert len(memory.state.known) <= 2 * MOST + len(last.prefixes)
     assert len(memory.state.entries) <= 2 * MOST + len(last.prefixes)
     assert last.prefixes[-1].digest in memory.state.known
+
+
+def test_what_was_used_of_late_is_remembered_however_long_it_has_been_known() -> None:
+    memory, asked = Memory(CLAUDE, CacheState()), 0
+
+    def ask(question: str) -> bytes:
+        nonlocal memory, asked
+        asked += 1
+        said = [Said(Message("user", f"{question} " * 20), 0)]
+        prepared = memory.prepare(said, Settings(), 0, float(asked), 3600)
+        memory, _ = memory.billed(prepared, Usage(100 + asked, 0, 100 + asked, 0, 1), None, "a/b")
+        return prepared.chain.prefixes[-1].digest
+
+    for number in range(4 * MOST):
+        ask(f"question {number}")
+        if number % 100 == 0:
+            often = ask("the same")
+    assert memory.state.live(often, float(asked)) and often in memory.state.known
+    assert len(memory.state.entries) <= 2 * MOST + 2
