@@ -80,6 +80,7 @@ def run(
                 coming = work(told.tell)
                 future = submit(coming)
             done = _follow(told, future, screen, button)
+            button.hold()  # in here, so that no press falls between the end and its drawing
         except KeyboardInterrupt:
             button.heard()
             done = Done(None)
@@ -87,17 +88,17 @@ def run(
                 future.cancel()
                 done = told.end(coming)
         except BaseException:
+            button.hold()
             if future is not None:  # a mistake in drawing costs no answer that was paid for
                 future.cancel()
                 with suppress(Exception):
                     screen.done(told.end(coming))
             screen.close()
             raise
-        with button.held():
-            try:
-                _show(screen, done)
-            finally:
-                screen.close()
+        try:
+            _show(screen, done)
+        finally:
+            screen.close()
     if button.pressed:
         raise _interrupted(done) from None
     if done.error is not None:
@@ -132,16 +133,18 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
                     event = told.events.get(timeout=SOONEST)
                     if isinstance(event, Progress):
                         screen.waiting(event, 0)
-            return future.result()
+            button.hold()
         except KeyboardInterrupt:
             button.heard()
             if future is not None:
                 future.cancel()
-            raise Interrupted("Stopped.", "The conversation is as it was.") from None
         finally:
-            with button.held():
-                screen.done(Done(None))
-                screen.close()
+            button.hold()
+            screen.done(Done(None))
+            screen.close()
+    if future is None or button.pressed:
+        raise Interrupted("Stopped.", "The conversation is as it was.")
+    return future.result()
 
 
 def _show(screen: Screen, done: Done) -> None:

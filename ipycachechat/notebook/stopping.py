@@ -35,12 +35,15 @@ class StopButton:
         own = now is signal.default_int_handler or getattr(now, "__func__", None) is StopButton._late
         if own and threading.current_thread() is threading.main_thread():
             self._before = signal.default_int_handler
+            self.hold()  # what is raised before the end of this would leave the handler there for ever
             signal.signal(signal.SIGINT, self._press)
+            self._held = False
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.hold()
         self._ended = time.monotonic()
         if self._before is not None:
             # A kernel puts its own handler back when the cell has ended.
@@ -55,10 +58,14 @@ class StopButton:
         if self.pressed:
             raise KeyboardInterrupt
 
+    def hold(self) -> None:
+        """From now on presses are only noted."""
+        self._held = True
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """In here presses are only noted."""
-        self._held = True
+        self.hold()
         try:
             yield
         finally:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from ipycachechat.core.conversation import Message, State, Turn
+from ipycachechat.core.errors import Interrupted
+from ipycachechat.core.events import Done, Event, Piece
+from ipycachechat.model.loop import BackgroundLoop
+from ipycachechat.notebook import cell, stopping
+from ipycachechat.notebook.screen import Outputs
 from ipycachechat.notebook.stopping import StopButton
 
 
@@ -85,3 +97,109 @@ def test_a_handler_of_somebody_elses_stays() -> None:
     signal.signal(signal.SIGINT, other)
     with StopButton():
         assert signal.getsignal(signal.SIGINT) is other
+
+
+def test_a_press_while_the_button_is_put_in_place_is_told_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put(*args: Any) -> None:
+        real(*args)
+        press()
+
+    real = signal.signal
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", put)
+        button = StopButton().__enter__()
+    with pytest.raises(KeyboardInterrupt):
+        button.heed()
+
+
+class Shown:
+    """A screen that knows how it was left."""
+
+    def __init__(self) -> None:
+        self.outputs: Outputs | None = None
+        self.end: Done | None = None
+        self.closed = False
+
+    def waiting(self, *_: object) -> None: ...
+
+    def more(self, *_: object) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def aside(self) -> None: ...
+
+    def done(self, done: Done) -> None:
+        self.end = done
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def answer(tell: Callable[[Event], None]) -> Done:
+    """One that comes at once, whole or as far as it came."""
+    done = Done(Turn("?", (Message("assistant", "!"),)))
+    try:
+        tell(Piece("!"))
+        await asyncio.sleep(0.001)
+    except asyncio.CancelledError:
+        done = replace(done, turn=replace(done.turn or Turn("", ()), state=State.INTERRUPTED))
+        raise
+    finally:
+        tell(done)
+    return done
+
+
+def ours() -> bool:
+    """Whether presses still come to a button that waits for them."""
+    return getattr(signal.getsignal(signal.SIGINT), "__name__", "") == "_press"
+
+
+class Line:
+    """A press at one line, of those that are run once work has begun and until the handler is back."""
+
+    FILES = (cell.__file__, stopping.__file__, contextlib.__file__)
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.at = ""
+
+    def begin(self) -> None:
+        """From now on lines count."""
+        sys.settrace(self._called)
+        sys._getframe(1).f_trace = self._passed
+
+    def _called(self, frame: FrameType, event: str, _: object) -> Any:
+        return self._passed if frame.f_code.co_filename in self.FILES else None
+
+    def _passed(self, frame: FrameType, event: str, _: object) -> Any:
+        self.left -= ours()
+        if self.left == 0 and not self.at:
+            self.at = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+            sys.settrace(None)
+            press()
+        return self._passed
+
+
+@pytest.mark.parametrize("run", [cell.run, cell.wait])
+def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable[..., Done]) -> None:
+    loop, number, before = BackgroundLoop(), 0, sys.gettrace()
+    try:
+        while True:
+            number += 1
+            screen, line = Shown(), Line(number)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            told: BaseException | None = None
+            try:
+                run(answer, loop.submit, screen, line.begin)
+            except BaseException as error:
+                told = error
+            finally:
+                sys.settrace(before)
+            if not line.at:
+                break
+            assert isinstance(told, Interrupted), line.at
+            assert screen.end is not None and screen.closed, line.at
+            assert not ours(), line.at
+    finally:
+        loop.stop()
+    assert number > 50
