@@ -366,12 +366,11 @@ class Exchange:
     @property
     def usage(self) -> Usage:
         """The tokens as far as they are known; of an answer that broke off, those of its beginning."""
-        told = self._told
-        if not told:
+        if not self._told:
             return NOTHING_REPORTED
-        if self._usage is not None:
-            return usage(self._usage, self.target.rules, self._hour)
-        return usage(self._latest_told, self.target.rules, self._hour, finished=False)
+        # Of a connection that ends too early litellm makes up a last one.
+        raw = self._usage if self.whole else self._latest_told
+        return usage(raw, self.target.rules, self._hour, finished=self.whole)
 
     @property
     def _told(self) -> Any:

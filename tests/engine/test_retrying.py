@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from talks import OPUS, Talk
-from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, words
+from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, Truncated, words
 
 from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import State
@@ -179,6 +179,14 @@ def test_without_retries_nothing_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply(fault=HttpError(529)))
     assert isinstance(ask(talk, Limits(retries=0))[0].error, Overloaded)
     assert len(talk.server.requests) == 2
+
+
+@every_provider
+def test_what_was_told_of_the_bill_of_a_broken_answer_is_a_lower_bound(talk: Talk, model: str) -> None:
+    talk.model = model
+    talk.server.script(Reply("One two three", fault=Truncated(2)))
+    done, _ = ask(talk, Limits(retries=0))
+    assert done.turn and (done.turn.usage.output is None or done.turn.usage.at_least)
 
 
 def test_where_pieces_are_handed_on_for_good_nothing_is_asked_again(talk: Talk) -> None:
