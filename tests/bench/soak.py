@@ -1,7 +1,7 @@
 """Thousands of turns in one kernel: what stays in memory, what stays open, and whether the last are as fast.
 
     python tests/bench/soak.py [TURNS] [--each N]     10,000 turns, in conversations of 50, which a reset ends
-    python tests/bench/soak.py --short                a minute, as in CI
+    python tests/bench/soak.py --short                a minute
     python tests/bench/soak.py --growing 1000         one conversation that only grows, and whose time that takes
 
 Every turn is a cell of its own, asked of a real kernel and sent through litellm to the wire server. A request says all
@@ -53,18 +53,17 @@ def _size(*roots):
         todo += _gc.get_referents(one)
     return total
 def _measure():
-    from ipywidgets import Widget
+    from ipywidgets.widgets.widget import _instances
     _gc.collect()
     try:
         _ctypes.CDLL("libc.so.6").malloc_trim(0)
     except OSError:
         pass
     dialogue = _session().dialogue
-    widgets = getattr(__import__("ipywidgets.widgets.widget", fromlist=["x"]), "_instances")
     return {
         "history": _size(dialogue.history),
         "threads": sorted(one.name for one in _threading.enumerate()),
-        "widgets": len(widgets),
+        "widgets": len(_instances),
         "cells": _sys.getsizeof(In) + sum(map(_sys.getsizeof, In)),
     }
 """

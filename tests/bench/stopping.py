@@ -1,6 +1,6 @@
 """The stop button at random moments of real cells: what stays, whether one can go on, and how soon all is free.
 
-    python tests/bench/stopping.py [MOMENTS] [SEED]
+    python tests/bench/stopping.py [MOMENTS] [SEED] [WAY,WAY…]
 
 Each moment is one of a way that a cell can go (`WAYS`), asked of one of the providers, and some time after that stopped
 with the kernel's interrupt; at every third the button is pressed once more shortly after. Then the next question is
@@ -217,7 +217,7 @@ class Stops:
     def _shown(self, ran: Ran, pressed: datetime, moment: Moment) -> Iterator[str]:
         """What is not as it should be in the cell."""
         told = ran.error or ran.printed
-        if "Traceback" in told + ran.printed or len(ran.error.splitlines()) > LINES:
+        if "Traceback" in ran.error + ran.printed or len(ran.error.splitlines()) > LINES:
             yield f"a traceback: {told[-400:]}"
         if moment.stopped and (not ran.error.startswith("Stopped.") or len(ran.error.splitlines()) != 2):
             yield f"not told in two lines: {ran.error[-400:]}"
@@ -233,8 +233,8 @@ class Stops:
 
     def _next(self, kernel: Kernel, moment: Moment, ran: Ran, sent: int) -> Iterator[str]:
         """What is wrong with the next question."""
-        model = "local" if moment.model == "local" else moment.model
-        think = WAYS[moment.way].line if moment.model != "local" else ""
+        model = moment.model
+        think = WAYS[moment.way].line if model != "local" else ""
         ran_next = kernel.run(
             f"%%chat -m {model} {think} --max-tokens {20 if model == 'local' else 8000}\nthe next",
             cell=f"next-{self._count}",

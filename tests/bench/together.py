@@ -32,7 +32,7 @@ from ipycachechat.store import Store  # noqa: E402
 
 SECONDS, KERNELS = 120.0, 8
 LOCAL = 4
-"""Every so manieth kernel asks the local model, too."""
+"""Of so many kernels one asks the local model, too."""
 STUCK = 60.0
 """Seconds after which a cell is taken for stuck."""
 PROBLEMS = ("is locked", "is not kept", "Traceback", "cannot be read")
@@ -181,7 +181,11 @@ def together(seconds: float, kernels: int = KERNELS) -> Together:
                 pool.submit(live, kernel, book, number, until)
                 for number, (kernel, book) in enumerate(zip(there, books, strict=True))
             ]
-            stuck = sum(work.exception() is not None for work in works)
+            stuck = 0
+            for work, book in zip(works, books, strict=True):
+                if error := work.exception():
+                    stuck += 1
+                    book.wrong.append(repr(error))
         return found(data / "ipycachechat" / "chats.db", tuple(books), stuck)
 
 

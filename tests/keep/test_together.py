@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from bench.together import together
 
 
+@pytest.mark.local
 def test_what_kernels_do_at_once_on_one_file_is_all_kept() -> None:
     result = together(seconds=6, kernels=3)
     print(result.told)
