@@ -137,9 +137,8 @@ class Dialogue:
             await rounds.run()
         except ChatError as failure:
             error = failure
-        except (
-            BaseException
-        ) as failure:  # cancelled, or a mistake of ours: what was paid and came is kept all the same
+        except BaseException as failure:
+            # Cancelled, or a mistake of ours: what was paid and came is kept all the same.
             fault = failure
         partial.end()
         self.failed = error

@@ -149,7 +149,7 @@ class Rounds:
 
     @property
     def bill(self) -> Cost:
-        """Of all its requests."""
+        """Of all its requests; a lower bound where some of them are unknown."""
         bills = [one.bill for one in self.booked]
         told = [bill for bill in bills if bill.paid is not None]
         if told and len(told) < len(bills):  # who was stopped may have told nothing of the last request

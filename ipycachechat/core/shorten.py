@@ -1,4 +1,4 @@
-"""Too long a conversation: what can be made shorter, and what is longest."""
+"""Texts made shorter: where the conversation is too long (and what in it is longest), or an answer broke off."""
 
 from __future__ import annotations
 

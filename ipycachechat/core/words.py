@@ -49,9 +49,9 @@ def totals(ledger: Ledger) -> tuple[str, str]:
     if ledger.requests and ledger.unknown_cost == ledger.requests and not ledger.paid:
         return first, "cost unknown"
     least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
-    paid = least if ledger.unknown_cost else money(ledger.paid)
+    spent = least if ledger.unknown_cost else money(ledger.paid)
     saved = f"saved {money(ledger.saved)}" + " on the others" * bool(ledger.unknown_cost)
-    return first, f"cost {paid}, {saved}"
+    return first, f"cost {spent}, {saved}"
 
 
 def budgets(purse: Purse, whole: float, day: float, of_day: float | None) -> list[str]:

@@ -65,8 +65,7 @@ def portions() -> Iterator[str]:
 def _as_it_was() -> Iterator[None]:
     """Put environment variables, warning filters, levels of logging and the random numbers' state back."""
     before, drawn = dict(os.environ), random.getstate()
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    levels = [(one, one.level) for one in loggers if isinstance(one, logging.Logger) and one.level]
+    levels = [(one, one.level) for one in _loggers() if one.level]
     os.environ.update(DURING_IMPORT)
     try:
         with warnings.catch_warnings(), _whole_or_not_at_all():
@@ -77,17 +76,16 @@ def _as_it_was() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(before)
         random.setstate(drawn)
+        # What nobody has set may be quieter: litellm's requests would be told in cells.
         for logger, level in levels:
-            logger.setLevel(
-                level
-            )  # what nobody has set may be quieter: litellm's requests would be told in cells
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
 def _whole_or_not_at_all() -> Iterator[None]:
     """The stop button ends what is imported in here at once, and leaves no half of it, which would be useless for ever.
 
-    Not even where the module swallows it: many try an import and go on without.
+    It is told at the end where a module swallows it, which then goes on without what it was about to import.
     """
     known, handlers = {*sys.modules}, _handlers()
     before = signal.getsignal(signal.SIGINT)
@@ -138,10 +136,15 @@ def _is_compiled(name: str) -> bool:
     return isinstance(getattr(spec, "loader", None), ExtensionFileLoader)
 
 
+def _loggers() -> list[logging.Logger]:
+    """All that there are."""
+    known = [logging.root, *logging.root.manager.loggerDict.values()]
+    return [one for one in known if isinstance(one, logging.Logger)]
+
+
 def _handlers() -> dict[logging.Logger, list[logging.Handler]]:
     """Of all loggers."""
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return {one: [*one.handlers] for one in loggers if isinstance(one, logging.Logger)}
+    return {one: [*one.handlers] for one in _loggers()}
 
 
 def gpt_tokenizer() -> None:
