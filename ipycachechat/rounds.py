@@ -98,9 +98,10 @@ class Rounds:
         """The replies, with what there is of the last one; a call without a result is none."""
         if self._calling.busy:
             return [*self.replies, *self._calling.so_far()]
-        if self.exchange is not None and (text := shorten.whole_words(self.exchange.text)).strip():
-            return [*self.replies, Message("assistant", text)]
-        return self.replies
+        if self.exchange is None:
+            return self.replies
+        text = self.exchange.text if self.exchange.finished else shorten.whole_words(self.exchange.text)
+        return [*self.replies, Message("assistant", text)] if text.strip() else self.replies
 
     @property
     def masked(self) -> tuple[str, ...]:

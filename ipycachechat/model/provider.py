@@ -237,7 +237,7 @@ class Exchange:
             await self._close()
         if failure is not None:  # raised out here it does not hold litellm's, which may tell the key
             raise failure
-        if not self._finished:
+        if not self.finished:
             raise dropped(self.target.model, kept=bool(self.text.strip()))
         if not self.text.strip() and not self.message.calls:
             raise EmptyAnswer(
@@ -295,10 +295,10 @@ class Exchange:
     @property
     def whole(self) -> bool:
         """Whether it came to its end, so that its usage is all that there is."""
-        return self._usage is not None and (self._max_tokens == 0 or self._finished)
+        return self._usage is not None and (self._max_tokens == 0 or self.finished)
 
     @property
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
         """Whether the provider said that this is the end: of a connection that ends too early litellm makes up one."""
         told = getattr(self._stream, "received_finish_reason", None)
         if self.target.rules.provider != "gemini":
@@ -350,7 +350,7 @@ class Exchange:
     def message(self) -> Message:
         """What was said, thought and called for; calls that were cut off are none."""
         whole = self.response.choices[0].message.model_dump() if self.response else {}
-        if self.finish == "length" or not self._finished:
+        if self.finish == "length" or not self.finished:
             whole.pop("tool_calls", None)
         said = transcript.message({**whole, "role": "assistant", "content": self.text})
         return replace(said, thoughts=tuple(self._owned(thought) for thought in said.thoughts))

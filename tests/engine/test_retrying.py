@@ -14,7 +14,7 @@ from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, Truncated
 from ipycachechat.ask import Ask
 from ipycachechat.core.conversation import State
 from ipycachechat.core.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
-from ipycachechat.core.events import Broken, Done, Event, Pausing
+from ipycachechat.core.events import Broken, Done, Event, Pausing, Piece
 from ipycachechat.core.limits import Limits
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
@@ -271,3 +271,23 @@ def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
 
     talk.loop.run_until_complete(stopped())
     assert len(talk.server.requests) == 1 and not talk.chat.history.now.turns
+
+
+@every_provider
+def test_an_answer_that_is_stopped_after_its_last_word_keeps_it(talk: Talk, model: str) -> None:
+    async def stopped() -> Done:
+        told: list[Event] = []
+
+        def tell(event: Event) -> None:
+            told.append(event)
+            if isinstance(event, Piece) and event.last:
+                task.cancel()
+
+        task = asyncio.ensure_future(talk.chat.send(Ask("hello", model), tell))
+        await asyncio.wait([task])
+        assert isinstance(told[-1], Done)
+        return told[-1]
+
+    talk.server.script(Reply(("It is", " 42")))
+    done = talk.loop.run_until_complete(stopped())
+    assert done.turn is not None and done.turn.answer == "It is 42"
