@@ -20,7 +20,7 @@ from ipycachechat.core import defaults
 from ipycachechat.core.errors import BadInput, Interrupted
 from ipycachechat.notebook import front
 from ipycachechat.session import Session, read_dotenv
-from ipycachechat.settings import Settings
+from ipycachechat.settings import ChatSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @magics_class
-class ChatMagics(Settings):
+class ChatMagics(ChatSettings):
     """Chat with a model in cells; the chat cells of a notebook are one conversation."""
 
     def __init__(self, shell: Any, session: Session) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipycachechat.core.masking import Mask
 
 
-class Settings(Magics):
+class ChatSettings(Magics):
     """What holds for all chats of a kernel until it is set otherwise."""
 
     model = Unicode("", help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys set").tag(
