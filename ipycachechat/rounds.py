@@ -87,7 +87,7 @@ class Rounds:
         """Keep what there is of an answer that did not come to its end."""
         found = self._so_far
         if not self._calling.busy and self.exchange is not None and len(found) > len(self.replies):
-            # To be read, and not to be sent: a seal holds for a thought with all that followed from it.
+            # To be read, and not to be sent: providers take a sealed thought only with all that followed from it.
             thoughts = (replace(t, by="", signature="", hidden="") for t in self.exchange.message.thoughts)
             found[-1] = replace(found[-1], thoughts=tuple(thoughts))
         self.replies = found

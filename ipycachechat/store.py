@@ -69,6 +69,8 @@ STEPS = (
     "ALTER TABLE requests ADD COLUMN at_least INTEGER DEFAULT 0",
 )
 DIGEST = 16  # bytes
+BILLED = "at, notebook, model, input, read, written, written_1h, output, thinking, paid, saved, at_least"
+"""Columns of `requests`, named where they are written: a later version may add some to a file that both use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,7 @@ class Store:
                 used, bill = one.usage, one.bill
                 counts = (used.input, used.read, used.written, used.written_1h, used.output, used.thinking)
                 row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved, used.at_least)
-                db.execute("INSERT INTO requests VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                db.execute(f"INSERT INTO requests({BILLED}) VALUES({', '.join('?' * len(row))})", row)
 
     def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
         told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))

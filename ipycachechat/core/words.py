@@ -40,7 +40,9 @@ def totals(ledger: Ledger) -> tuple[str, str]:
     """All requests of the kernel: a line of tokens, a line of money."""
     tokens, at_least = ledger.tokens, "at least " if ledger.unknown_tokens else ""
     missing = (
-        f" ({ledger.unknown_tokens} of {ledger.requests} requests unknown)" if ledger.unknown_tokens else ""
+        f" ({ledger.unknown_tokens} of {ledger.requests} requests not told in full)"
+        if ledger.unknown_tokens
+        else ""
     )
     first = (
         f"{at_least}{count(tokens.input)} tokens in: {count(tokens.read)} read, {count(tokens.written)} written, "
@@ -48,9 +50,9 @@ def totals(ledger: Ledger) -> tuple[str, str]:
     )
     if ledger.requests and ledger.unknown_cost == ledger.requests and not ledger.paid:
         return first, "cost unknown"
-    least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests unknown)"
+    least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests not told in full)"
     spent = least if ledger.unknown_cost else money(ledger.paid)
-    saved = f"saved {money(ledger.saved)}" + " on the others" * bool(ledger.unknown_cost)
+    saved = f"saved {money(ledger.saved)}" + " by what was told" * bool(ledger.unknown_cost)
     return first, f"cost {spent}, {saved}"
 
 

@@ -136,10 +136,10 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
             button.hold()
         except KeyboardInterrupt:
             button.heard()
-            if future is not None:
-                future.cancel()
         finally:
             button.hold()
+            if future is not None:
+                future.cancel()  # which does nothing once it is done
             screen.done(Done(None))
             screen.close()
     if future is None or button.pressed:

@@ -23,17 +23,20 @@ def test_stopped_at_any_moment_a_cell_keeps_what_arrived_and_the_next_question_i
 def test_stopped_while_litellm_is_imported_a_cell_leaves_no_half_of_it(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat")
-        for seconds in (0.5, 1.0, 1.5):
+        stopped = 0
+        for seconds in (0.2, 0.6, 1.2):
             request = kernel.start("%%chat\nhello", cell="a")
             kernel.finish(request, until="tokens to")  # the placeholder
             time.sleep(seconds)
             kernel.interrupt()
             ran = kernel.finish(request)
+            stopped += bool(ran.error)
             if ran.error:  # a fast machine may have been done by then
                 assert ran.error.splitlines() == [
                     "Stopped.",
                     "The conversation is as it was. Run the cell again to ask again.",
                 ]
+        assert stopped
         for model in ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"):
             ran = kernel.run(f"%%chat -m {model}\nhello", cell="a")
             assert ran.answer and not ran.printed, ran.text
