@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -53,7 +53,7 @@ class _Told:
         self.events.put(event)
 
     def end(self, coming: Coroutine[Any, Any, Done]) -> Done:
-        """The `Done` that what was cancelled still tells."""
+        """The `Done` that what was cancelled still tells; an empty one of what ends without a word."""
         end = time.monotonic() + CLOSING
         while not self._over.is_set() and time.monotonic() < end:
             if inspect.getcoroutinestate(coming) == inspect.CORO_CLOSED:
@@ -76,17 +76,14 @@ def run(
     with StopButton(last=last) as button:
         try:
             prepare()
-            with button.held():  # what has begun is always known here, so that it can be cancelled
-                coming = work(told.tell)
-                future = submit(coming)
-            done = _follow(told, future, screen, button)
-            button.hold()  # in here, so that no press falls between the end and its drawing
+            button.hold()  # what has begun is always known here, so that it can be cancelled
+            coming = work(told.tell)
+            future = submit(coming)
+            button.hold(future.cancel)
+            done = _follow(told, coming, future, screen, button)
         except KeyboardInterrupt:
-            button.heard()
-            done = Done(None)
-            if future is not None:
-                future.cancel()
-                done = told.end(coming)
+            button.press()
+            done = told.end(coming) if future is not None else Done(None)
         except BaseException:
             button.hold()
             if future is not None:  # a mistake in drawing costs no answer that was paid for
@@ -125,25 +122,27 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
     with StopButton() as button:
         try:
             prepare()
-            with button.held():
-                future = submit(work(told.tell))
+            button.hold()
+            future = submit(work(told.tell))
+            future.add_done_callback(lambda _: told.tell(Done(None)))  # which wakes whoever waits below
+            button.hold(future.cancel)
             while not future.done():
-                button.heed()
                 with suppress(queue.Empty):
                     event = told.events.get(timeout=SOONEST)
                     if isinstance(event, Progress):
                         screen.waiting(event, 0)
-            button.hold()
         except KeyboardInterrupt:
-            button.heard()
+            button.press()
         finally:
             button.hold()
             if future is not None:
                 future.cancel()  # which does nothing once it is done
             screen.done(Done(None))
             screen.close()
-    if future is None or button.pressed:
+    if future is None or future.cancelled():
         raise Interrupted("Stopped.", "The conversation is as it was.")
+    if button.pressed:
+        raise Interrupted("Stopped.", "What was asked for is done.")
     return future.result()
 
 
@@ -156,19 +155,24 @@ def _show(screen: Screen, done: Done) -> None:
             continue
 
 
-def _follow(told_of: _Told, future: Future[Done], screen: Screen, button: StopButton) -> Done:
+def _follow(
+    told_of: _Told,
+    coming: Coroutine[Any, Any, Done],
+    future: Future[Done],
+    screen: Screen,
+    button: StopButton,
+) -> Done:
     """Draw what is told, up to the end, which is returned."""
     events = told_of.events
     started = time.monotonic()
     on: Waiting | None = None
     arrived, told, drawn = False, 0, 0.0
-    while True:
-        button.heed()
+    while not button.pressed:
         try:
             event = events.get(timeout=SOONEST)
         except queue.Empty:
             if future.done() and events.empty():
-                return _unexpected(future)
+                break
             passed = time.monotonic() - started
             if not arrived and on is not None and int(passed) > told:
                 told = int(passed)
@@ -196,10 +200,4 @@ def _follow(told_of: _Told, future: Future[Done], screen: Screen, button: StopBu
                 if not same or time.monotonic() - drawn >= SOONEST:
                     drawn = time.monotonic()
                     screen.waiting(event, drawn - started)
-
-
-def _unexpected(future: Future[Done]) -> Done:
-    """The task ended without a word: its own error, which is a fault of ours."""
-    with suppress(CancelledError):
-        return future.result()
-    return Done(None)
+    return told_of.end(coming)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ where it comes while the kernel tells of the end, ipykernel loses its reply, and
 
 
 class StopButton:
-    """While it is entered, the first press raises KeyboardInterrupt, and those that follow are only noted.
+    """While it is entered, no press is lost: the first raises KeyboardInterrupt, or, once it is held, ends what runs.
 
     Only on the main thread, where signals arrive, and only in the place of Python's own handler: who has set another
     one means it.
@@ -27,6 +27,7 @@ class StopButton:
         self.pressed = False
         self._last = last
         self._held = False
+        self._stop: Callable[[], object] = _nothing
         self._ended = 0.0
         self._before: Any = None
 
@@ -35,9 +36,9 @@ class StopButton:
         own = now is signal.default_int_handler or getattr(now, "__func__", None) is StopButton._late
         if own and threading.current_thread() is threading.main_thread():
             self._before = signal.default_int_handler
-            self.hold()  # what is raised before the end of this would leave the handler there for ever
+            self._held = True  # what is raised before the end of this would leave the handler there for ever
             signal.signal(signal.SIGINT, self._press)
-            self._held = False
+            self._held = self.pressed
         return self
 
     def __exit__(
@@ -49,27 +50,20 @@ class StopButton:
             # A kernel puts its own handler back when the cell has ended.
             signal.signal(signal.SIGINT, self._late if self.pressed or self._last else self._before)
 
-    def heard(self) -> None:
-        """A press has arrived, as a KeyboardInterrupt, perhaps of a tool: from now on there is only clean-up."""
-        self.pressed = True
+    def hold(self, stop: Callable[[], object] | None = None) -> None:
+        """From now on the first press calls this, as one does that has been, and nothing is raised.
 
-    def heed(self) -> None:
-        """Raise KeyboardInterrupt if the button was pressed where that could not be heard."""
+        What would be raised while something is drawn, or in a callback of the garbage collector's, would be lost there.
+        """
+        self._held, self._stop = True, stop or _nothing
         if self.pressed:
-            raise KeyboardInterrupt
+            self._stop()
 
-    def hold(self) -> None:
-        """From now on presses are only noted."""
-        self._held = True
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """In here presses are only noted."""
-        self.hold()
-        try:
-            yield
-        finally:
-            self._held = False
+    def press(self) -> None:
+        """A press that has arrived as a KeyboardInterrupt, perhaps of a tool."""
+        if not self.pressed:
+            self.pressed = True
+            self._stop()
 
     @contextmanager
     def released(self) -> Iterator[None]:
@@ -83,12 +77,17 @@ class StopButton:
                 signal.signal(signal.SIGINT, self._press)
 
     def _press(self, _: int, frame: FrameType | None) -> None:
-        first, self.pressed = not self.pressed, True
-        if first and not self._held:
+        if not self._held and not self.pressed:
+            self.pressed = True
             raise KeyboardInterrupt
+        self.press()
 
     def _late(self, number: int, frame: FrameType | None) -> None:
         """Pressed after the end."""
         if time.monotonic() - self._ended > QUIET:
             signal.signal(signal.SIGINT, self._before)
             self._before(number, frame)
+
+
+def _nothing() -> None:
+    """Where nothing runs yet, or any more."""

@@ -216,9 +216,8 @@ class Stops:
 
     def _shown(self, ran: Ran, pressed: datetime, moment: Moment) -> Iterator[str]:
         """What is not as it should be in the cell."""
-        told = ran.error or ran.printed
         if "Traceback" in ran.error + ran.printed or len(ran.error.splitlines()) > LINES:
-            yield f"a traceback: {told[-400:]}"
+            yield f"a traceback: {(ran.error + ran.printed)[-900:]}"
         if moment.stopped and (not ran.error.startswith("Stopped.") or len(ran.error.splitlines()) != 2):
             yield f"not told in two lines: {ran.error[-400:]}"
         if not moment.stopped and not ran.answer:
