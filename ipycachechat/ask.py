@@ -13,7 +13,7 @@ from ipycachechat.core.limits import LIMITS, Limits
 from ipycachechat.core.placing import END, Place
 from ipycachechat.core.prefix import Settings
 from ipycachechat.model import tools as toolbox
-from ipycachechat.model.provider import Target
+from ipycachechat.model.target import Target
 from ipycachechat.model.tools import Tools
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from ipycachechat.core.usage import Ledger
 from ipycachechat.engine import Booked, Engine
 from ipycachechat.keeping import Keeper, Partial
 from ipycachechat.model.local import Address, LocalServers
-from ipycachechat.model.provider import Target, local_target, target
+from ipycachechat.model.target import Target, local_target, target
 from ipycachechat.rounds import Rounds
 from ipycachechat.warm import KeepWarm, Sleep
 

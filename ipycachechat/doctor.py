@@ -16,7 +16,7 @@ from ipycachechat.core.prefix import Said, chain
 from ipycachechat.core.rules import Rules
 from ipycachechat.core.usage import Cost, Rates, Usage, cost
 from ipycachechat.engine import Engine
-from ipycachechat.model.provider import Target
+from ipycachechat.model.target import Target
 
 # Short words, so that there is about one token in each, whoever counts.
 WORDS = ("data", "list", "mean", "plot", "rows", "time", "test", "code", "name", "file")

@@ -26,7 +26,8 @@ from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.request import Json
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Timing, Usage, cost
 from ipycachechat.model import tokens
-from ipycachechat.model.provider import PROCESS, Exchange, Target
+from ipycachechat.model.provider import Exchange
+from ipycachechat.model.target import PROCESS, Target
 from ipycachechat.replies import Replies
 
 TEXTS = 1 << 16

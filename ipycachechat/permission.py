@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ipycachechat.ask import Ask
     from ipycachechat.core.plan import Prepared
     from ipycachechat.engine import Engine
-    from ipycachechat.model.provider import Exchange, Target
+    from ipycachechat.model.provider import Exchange
+    from ipycachechat.model.target import Target
 
 Here = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs something on the thread of whoever asked."""

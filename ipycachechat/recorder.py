@@ -18,12 +18,13 @@ from ipycachechat.core.placing import Place
 from ipycachechat.found import printable
 
 if TYPE_CHECKING:
+    from ipycachechat.bills import Spent
     from ipycachechat.core.bounds import Charge
     from ipycachechat.core.memory import Memory
     from ipycachechat.dialogue import Dialogue
     from ipycachechat.engine import Booked
-    from ipycachechat.model.provider import Identity, Target
-    from ipycachechat.store import Kept, Spent, Store
+    from ipycachechat.model.target import Identity, Target
+    from ipycachechat.store import Kept, Store
 
 
 LATER = 30.0
@@ -154,7 +155,7 @@ class Recorder:
 
     def _identity(self) -> Identity:
         """Who asks in this conversation."""
-        from ipycachechat.model.provider import Identity
+        from ipycachechat.model.target import Identity
 
         who = Identity()
         with self._store_of() as store:

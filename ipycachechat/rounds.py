@@ -30,9 +30,10 @@ from ipycachechat.core.prefix import Said
 from ipycachechat.core.reason import Reason
 from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Timing, Usage
 from ipycachechat.engine import Booked, Engine
-from ipycachechat.model.provider import Exchange, Target
+from ipycachechat.model.provider import Exchange
 from ipycachechat.model.retrying import retrying
 from ipycachechat.model.served import Served
+from ipycachechat.model.target import Target
 from ipycachechat.permission import opened
 from ipycachechat.replies import key
 from ipycachechat.warm import Sleep

@@ -12,7 +12,7 @@ from ipycachechat.core.words import count, money
 from ipycachechat.notebook.tables import columns
 
 if TYPE_CHECKING:
-    from ipycachechat.store import Spent
+    from ipycachechat.bills import Spent
 
 HEADS = (
     "day",

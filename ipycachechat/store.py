@@ -20,15 +20,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from ipycachechat import bills
+from ipycachechat.bills import Spent
 from ipycachechat.core import archive
-from ipycachechat.core.cache import CacheState, Entry
 from ipycachechat.core.conversation import Cell, Conversation, Turn
 from ipycachechat.core.errors import BadInput
 from ipycachechat.core.history import Branch, History, Version
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.placing import Place, put
-from ipycachechat.core.plan import Pace
-from ipycachechat.core.rules import rules
+from ipycachechat.core.remembered import recalled, remembered
 from ipycachechat.engine import Booked
 from ipycachechat.found import Found, newest
 
@@ -69,8 +69,6 @@ STEPS = (
     "ALTER TABLE requests ADD COLUMN at_least INTEGER DEFAULT 0",
 )
 DIGEST = 16  # bytes
-BILLED = "at, notebook, model, input, read, written, written_1h, output, thinking, paid, saved, at_least"
-"""Columns of `requests`, named where they are written: a later version may add some to a file that both use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +81,6 @@ class Kept:
     memories: tuple[tuple[tuple[str, ...], Memory], ...]
     written: int
     """How many of the versions the file has; one more is there if an answer was under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Requests of one notebook to one model on one day (local time) added up; tokens and dollars None: unknown."""
-
-    notebook: str
-    model: str
-    day: str
-    requests: int
-    input: int | None
-    read: int | None
-    written: int | None
-    fresh: int | None
-    output: int | None
-    paid: float | None
-    saved: float | None
-    unknown_tokens: int
-    """Requests of which some count is unknown, or a lower bound, so that the sums are "at least"."""
-    unknown_cost: int
 
 
 class Store:
@@ -281,17 +259,13 @@ class Store:
     def warm(self, conversation: int, scope: Sequence[str], memory: Memory) -> None:
         """Keep what one model's provider should still hold."""
         with self._writing() as db:
-            row = (conversation, json.dumps(scope), json.dumps(_remembered(memory)))
+            row = (conversation, json.dumps(scope), json.dumps(remembered(memory)))
             db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
 
     def billed(self, notebook: str, requests: Iterable[Booked]) -> None:
         """Keep what requests were billed."""
         with self._writing() as db:
-            for one in requests:
-                used, bill = one.usage, one.bill
-                counts = (used.input, used.read, used.written, used.written_1h, used.output, used.thinking)
-                row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved, used.at_least)
-                db.execute(f"INSERT INTO requests({BILLED}) VALUES({', '.join('?' * len(row))})", row)
+            bills.add(db, notebook, requests)
 
     def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
         told = json.dumps(archive.turn(turn, lambda data: self._file(db, data)))
@@ -364,7 +338,7 @@ class Store:
             turn = archive.turn_of(json.loads(told), self._data)
             history = history.change(put(history.now, turn, _place(json.loads(where), history.now)))
         memories = [
-            (tuple(json.loads(scope)), _recalled(scope, json.loads(state)))
+            (tuple(json.loads(scope)), recalled(json.loads(scope), json.loads(state)))
             for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
         ]
         return Kept(history, name, json.loads(settings), tuple(memories), len(versions))
@@ -383,44 +357,27 @@ class Store:
         return str(found[0][0])
 
     def spent(self, now: float) -> float:
-        """Dollars of all kernels on that day (local time): bills, and what is held back.
-
-        A bill that is a lower bound is none of them: for its request the most that it can be is held back for good.
-        """
-        day = time.localtime(now)[:3]
-        begins, ends = (time.mktime((*day[:2], day[2] + n, 0, 0, 0, 0, 0, -1)) for n in (0, 1))
-        sums = [
-            self._all(f"SELECT total({what}) FROM {table} WHERE at >= ? AND at < ?", begins, ends)
-            for what, table in (("paid * (NOT at_least)", "requests"), ("dollars", "held"))
-        ]
-        return sum(float(row[0][0]) for row in sums)
+        """Dollars of all kernels on that day (local time): bills, and what is held back."""
+        with self._lock:
+            return bills.spent(self._db, now)
 
     def hold(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
         """Hold back so much of a day's budget: its number, or None if it is more than is left, and what is left."""
         with self._writing() as db:
-            left = max(0.0, limit - self.spent(now))
-            if dollars > left:
-                return None, left
-            row = db.execute("INSERT INTO held(at, dollars) VALUES(?, ?)", (now, dollars))
-            return int(row.lastrowid or 0), left
+            left = max(0.0, limit - bills.spent(db, now))
+            return (None if dollars > left else bills.hold(db, dollars, now)), left
 
     def settle(self, held: int | None, dollars: float, now: float) -> None:
         """Hold back so much in place of that number; for good, unless it is nothing."""
         with self._writing() as db:
-            db.execute("DELETE FROM held WHERE id=?", (held,))
+            bills.release(db, held)
             if dollars:
-                db.execute("INSERT INTO held(at, dollars) VALUES(?, ?)", (now, dollars))
+                bills.hold(db, dollars, now)
 
     def spending(self) -> list[Spent]:
         """What was paid, by notebook, model and day, the newest day first."""
-        rows = self._all(
-            "SELECT notebook, model, date(at, 'unixepoch', 'localtime') AS day, count(*), sum(input), sum(read),"
-            " sum(written), sum(input - read - written), sum(output), sum(paid), sum(saved),"
-            " sum(input IS NULL OR read IS NULL OR written IS NULL OR output IS NULL OR at_least),"
-            " sum(paid IS NULL OR at_least)"
-            " FROM requests GROUP BY notebook, model, day ORDER BY day DESC, 1, 2"
-        )
-        return [Spent(*row) for row in rows]
+        with self._lock:
+            return bills.spending(self._db)
 
 
 def _difference(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[int, int, Sequence[Turn]]:
@@ -438,29 +395,3 @@ def _place(told: dict[str, Any], now: Conversation) -> Place:
     cell = Cell(*told["cell"]) if "cell" in told else None
     again = next((one for one in now.placed if [one.at, one.said.hex()] == told.get("again")), None)
     return Place(cell, told["rerun"], tuple(told["order"]), again)
-
-
-def _remembered(memory: Memory) -> dict[str, Any]:
-    """What is kept of a memory: the entries, alike ones together, what is known of sizes, and the pauses."""
-    alike: dict[Entry, list[str]] = {}
-    for digest, entry in memory.state.entries.items():
-        alike.setdefault(entry, []).append(digest.hex())
-    return {
-        "entries": [[e.ttl, e.used, e.expires, e.at, "".join(digests)] for e, digests in alike.items()],
-        "known": {digest.hex(): tokens for digest, tokens in memory.state.known.items()},
-        "ratio": memory.state.ratio,
-        "exact": memory.state.exact,
-        "pace": [memory.pace.pauses, memory.pace.lapses, memory.pace.last, memory.pace.believed],
-    }
-
-
-def _recalled(scope: str, told: dict[str, Any]) -> Memory:
-    """The memory again; its rules are looked up anew by who asks next."""
-    entries: dict[bytes, Entry] = {}
-    for ttl, used, expires, at, digests in told["entries"]:
-        one, all_of_them = Entry(ttl, used, expires, at), bytes.fromhex(digests)
-        entries |= {all_of_them[n : n + DIGEST]: one for n in range(0, len(all_of_them), DIGEST)}
-    known = {bytes.fromhex(digest): tokens for digest, tokens in told["known"].items()}
-    state = CacheState(entries, known, told["ratio"], told["exact"])
-    provider, name, *_ = json.loads(scope)
-    return Memory(rules(provider, name), state, pace=Pace(*told["pace"]))

@@ -12,7 +12,7 @@ from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.warm import refresh
 from ipycachechat.engine import Booked, Engine
-from ipycachechat.model.provider import Target
+from ipycachechat.model.target import Target
 
 MARGIN = 30.0
 """Seconds before the end of a lifetime at which it is renewed."""

@@ -21,6 +21,7 @@ TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 # A run of these is one position of the look-back.
 RUNS = ("tool_use", "tool_result")
 CHARACTERS_A_TOKEN = 4
+DIGEST = 16  # bytes by which a prefix is known
 # Of an image of usual size: platform.claude.com/docs/en/build-with-claude/vision has width × height / 750.
 FILE_TOKENS = 1500.0
 
@@ -192,7 +193,7 @@ class _Build:
         self, tier: Tier, kind: Kind, text: str, tokens: float, turn: int, message: int, role: str = ""
     ) -> None:
         last = self.found[-1] if self.found else None
-        digest = blake2b(last.digest if last else b"", digest_size=16)
+        digest = blake2b(last.digest if last else b"", digest_size=DIGEST)
         if last is None or last.tier != tier:
             digest.update(f"\0{tier}\0{self._entered[tier]}".encode())
         digest.update(f"\0{role}\0{kind}\0".encode() + text.encode("utf-8", "surrogatepass"))

@@ -10,7 +10,7 @@ from ipycachechat.core import request
 from ipycachechat.core.conversation import Message
 from ipycachechat.core.events import Piece
 from ipycachechat.core.usage import Usage
-from ipycachechat.model.provider import Target
+from ipycachechat.model.target import Target
 
 if TYPE_CHECKING:
     from ipycachechat.model.response import Response

@@ -39,7 +39,7 @@ from ipycachechat.core.prefix import Said  # noqa: E402
 from ipycachechat.core.request import settings  # noqa: E402
 from ipycachechat.engine import Engine  # noqa: E402
 from ipycachechat.model.litellm_import import portions  # noqa: E402
-from ipycachechat.model.provider import target  # noqa: E402
+from ipycachechat.model.target import target  # noqa: E402
 
 MODEL, MINIMUM = "anthropic/claude-sonnet-5", 1024
 START = 1_000_000.0

@@ -25,7 +25,7 @@ from ipycachechat.core.prefix import Said
 from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.request import settings as sent_along
 from ipycachechat.engine import Engine
-from ipycachechat.model.provider import target
+from ipycachechat.model.target import target
 
 Json = dict[str, Any]
 Block = tuple[str, str]

@@ -11,7 +11,7 @@ from talks import OPUS, SONNET, Talk
 from wire import Reply, WireServer
 
 from ipycachechat import doctor
-from ipycachechat.model.provider import Target, target
+from ipycachechat.model.target import Target, target
 
 
 def examine(talk: Talk, to: Target) -> list[doctor.Check]:

@@ -15,7 +15,7 @@ from wire import Reply, Stall, WireServer, words
 
 from ipycachechat.core.events import Piece, Sending
 from ipycachechat.core.reason import Cause
-from ipycachechat.model.provider import target
+from ipycachechat.model.target import target
 from ipycachechat.notebook import tables
 
 GPT, GEMINI, HAIKU = "openai/gpt-5.5", "gemini/gemini-2.5-flash", "openrouter/anthropic/claude-haiku-4.5"

@@ -19,7 +19,7 @@ from ipycachechat.core.errors import ChatError
 from ipycachechat.core.prefix import Said
 from ipycachechat.core.reason import Cause
 from ipycachechat.engine import Engine
-from ipycachechat.model.provider import target
+from ipycachechat.model.target import target
 
 GPT = "openai/gpt-5.6-terra"
 SAID = [

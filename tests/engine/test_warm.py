@@ -17,7 +17,7 @@ from ipycachechat.core.events import Done, Piece
 from ipycachechat.core.prefix import Settings
 from ipycachechat.core.reason import Cause
 from ipycachechat.core.request import said
-from ipycachechat.model.provider import target
+from ipycachechat.model.target import target
 from ipycachechat.warm import KeepWarm
 
 

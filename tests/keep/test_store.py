@@ -36,7 +36,7 @@ from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Usage
 from ipycachechat.dialogue import Dialogue
 from ipycachechat.engine import Booked
 from ipycachechat.found import look
-from ipycachechat.model.provider import Identity, Target
+from ipycachechat.model.target import Identity, Target
 from ipycachechat.recorder import Recorder
 from ipycachechat.store import LONG, STEPS, Store
 
