@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipycachechat.engine import Booked
+    from ipycachechat.booked import Booked
 
 COLUMNS = "at, notebook, model, input, read, written, written_1h, output, thinking, paid, saved, at_least"
 """Named where they are written: a later version may add some to a file that both use."""

@@ -137,7 +137,8 @@ class Calling:
         self._tell(Do(partial(copy_context().run, run)))
         value = await future
         if inspect.isawaitable(value):
-            return await (self._ask.elsewhere or toolbox.awaited)(lambda: value)
+            # Gathered, since what swallows its own cancelling does not swallow the turn's.
+            (value,) = await asyncio.gather((self._ask.elsewhere or toolbox.awaited)(lambda: value))
         return value
 
 

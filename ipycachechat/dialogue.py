@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from ipycachechat import doctor, warm
 from ipycachechat.ask import Ask, aimed, settings
+from ipycachechat.booked import Booked
 from ipycachechat.core import request
-from ipycachechat.core.cache import Outcome
 from ipycachechat.core.contents import Contents
 from ipycachechat.core.conversation import Conversation, State, Turn, files_of
 from ipycachechat.core.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, THINK
@@ -25,16 +25,16 @@ from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import Ledger
-from ipycachechat.engine import Booked, Engine
+from ipycachechat.engine import Engine
 from ipycachechat.keeping import Keeper, Partial
 from ipycachechat.model.local import Address, LocalServers
 from ipycachechat.model.target import Target, local_target, target
 from ipycachechat.rounds import Rounds
+from ipycachechat.stopping import undisturbed
 from ipycachechat.warm import KeepWarm, Sleep
 
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
 """The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
-NOTHING = Outcome(0, 0, 0, 0, exact=True)
 NOWHERE = Address("", "", "", 2 * LOCAL_TOKENS)
 PLACEHOLDER = "."
 """The smallest prompt: a request has to end with one."""
@@ -85,7 +85,7 @@ class Dialogue:
 
         Cells, tools and answers come by several threads: none may change what another has not seen.
         """
-        with self._changing:
+        with undisturbed(), self._changing:
             new = make(self._history)
             moved = new is not self._history
             self._history = new
@@ -236,9 +236,6 @@ class Dialogue:
         rules = doctor.probes(to.rules, to.minimum)
         tell(Progress(f"checking: {rules[0].rule}"))
         async for check in doctor.examine(self.engine, to, self._sleep):
-            self.engine.count(
-                Booked(model, self.engine.clock(), NOTHING, check.usage, check.bill, kept=True), to
-            )
             found.append(check)
             if len(found) < len(rules):
                 tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
@@ -280,14 +277,15 @@ class Dialogue:
         """Add the turn, unless nothing came of it that could be kept."""
         if rounds is None:
             return Done(None, error=error)
-        for one in (booked for booked in rounds.booked if not booked.replayed):
+        bills = rounds.bills
+        for one in (booked for booked in (*bills.booked, *bills.silent) if not booked.replayed):
             self.spent = self.spent.add(one.usage, one.bill)
         if fault is not None or isinstance(error, Dropped):
             rounds.interrupted()
         if not rounds.replies:
             if self.keeper is not None:
                 self.keeper.dropped()
-            return Done(None, rounds.bill, error)
+            return Done(None, bills.bill, error)
         if error is not None and not isinstance(error, Dropped):  # what the tools did, they did
             error = type(error)(
                 error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
@@ -296,24 +294,24 @@ class Dialogue:
         with self._changing:
             number, old = self._turns(ask) + 1, self.history.now
             self.change(lambda history: history.change(self._with(ask, rounds, turn)))
-            last, now = rounds.booked[-1], self.history.now
+            last, now = bills.booked[-1], self.history.now
         stale = tuple(sorted(later for later in now.stale if later > number))
         return Done(
             turn,
-            rounds.bill,
+            bills.bill,
             error,
             number,
-            rounds.expected,
-            rounds.reason,
+            bills.expected,
+            bills.reason,
             last.promised,
             last.warm_until,
             replaced(old, ask.place) > 0,
             stale,
             self._lost(ask, rounds.to, old) if len(now.turns) > number else 0,
             self._left(old),
-            len(rounds.booked),
+            len(bills.booked),
             rounds.prefix,
-            rounds.timing,
+            bills.timing,
             last.request_id,
             notes=(*ask.notes, *told_of(rounds.masked)),
             response=rounds.response,

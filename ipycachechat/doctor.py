@@ -221,8 +221,8 @@ async def examine(
         try:
             with suppress(EmptyAnswer):  # so few tokens may all be thought
                 await exchange.run(lambda _: None)
-        finally:
-            engine.close(exchange)
+        finally:  # counted also if it was stopped, or broke off
+            engine.probed(exchange)
         used = exchange.usage
         first = first or used.written or 0
         yield Check(

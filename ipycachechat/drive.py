@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from ipycachechat.core.events import Do, Event
 from ipycachechat.model.loop import BackgroundLoop
+from ipycachechat.stopping import StopButton
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
@@ -30,29 +31,35 @@ class Result(Generic[T]):
 def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], None, None]:
     """The events of the work and its `Result`; what is to be done on the thread that waits is done here.
 
-    Leaving early cancels the work and waits for its end. Raises what it raises.
+    Leaving early cancels the work and waits for its end, which no further press cuts short. Raises what it raises.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    button = StopButton()
     future = loop.submit(_to_its_end(work, events.put))
     try:
         while True:
             try:
-                event = events.get(timeout=LOOK)
+                with button:
+                    event = events.get(timeout=LOOK)
+                    if isinstance(event, Do):
+                        with button.released():
+                            event.work()
+                if button.pressed:  # which whatever was called may have swallowed
+                    raise KeyboardInterrupt
             except queue.Empty:
                 if future.done() or not loop.running:
                     break
                 continue
             if event is None:
                 break
-            if isinstance(event, Do):
-                event.work()
-            else:
+            if not isinstance(event, Do):
                 yield event
         yield Result(future.result(timeout=CLOSING))
     finally:
         if not future.done():
-            future.cancel()
-            with suppress(queue.Empty):
+            with button, suppress(queue.Empty):
+                button.hold()
+                future.cancel()
                 while events.get(timeout=CLOSING) is not None:
                     pass
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
+from ipycachechat.booked import Booked
 from ipycachechat.budgets import Budgets
 from ipycachechat.core import request
 from ipycachechat.core.bounds import Bound, bound
@@ -24,7 +25,7 @@ from ipycachechat.core.plan import SCRIPT, Pace, Prepared, sent_marks
 from ipycachechat.core.prefix import Chain, Count, Said, Settings
 from ipycachechat.core.reason import Cause, Reason
 from ipycachechat.core.request import Json
-from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Timing, Usage, cost
+from ipycachechat.core.usage import NOTHING_REPORTED, Ledger, cost
 from ipycachechat.model import tokens
 from ipycachechat.model.provider import Exchange
 from ipycachechat.model.target import PROCESS, Target
@@ -32,29 +33,6 @@ from ipycachechat.replies import Replies
 
 TEXTS = 1 << 16
 """Texts whose tokens are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Booked:
-    """A request: what was expected of it, what it was billed, and what that tells."""
-
-    model: str
-    at: float
-    """When it was sent."""
-    expected: Outcome
-    usage: Usage
-    bill: Cost
-    reason: Reason | None = None
-    warm_until: float | None = None
-    promised: bool = True
-    """Whether the rules say what should have been read."""
-    kept: bool = False
-    """Whether it was sent for the cache alone."""
-    replayed: bool = False
-    """Whether it was not sent at all, since its reply was at hand."""
-    timing: Timing | None = None
-    request_id: str = ""
-    """The provider's name for it."""
 
 
 class Engine:
@@ -150,8 +128,18 @@ class Engine:
         return self._opened(exchange, prepared.chain, max_tokens, allowed=allowed)
 
     def probe(self, to: Target, messages: list[Json], chain: Chain, max_tokens: int) -> Exchange:
-        """A request with checkpoints of its own, which nothing is learned from: it has to be closed."""
+        """A request with checkpoints of its own, which nothing is learned from: it has to be `probed`."""
         return self._opened(Exchange(to, messages, max_tokens, 0.0), chain, max_tokens)
+
+    def probed(self, exchange: Exchange) -> None:
+        """Add up the bill of such a request, as far as it was told."""
+        used, to = exchange.usage, exchange.target
+        try:
+            if exchange.begun or exchange.billable or used != NOTHING_REPORTED:
+                nothing, bill = Outcome(0, 0, 0, 0, exact=True), cost(used, to.price)
+                self.count(Booked(to.model, self.clock(), nothing, used, bill, kept=True), to)
+        finally:
+            self.close(exchange)
 
     def _opened(
         self, exchange: Exchange, chain: Chain, max_tokens: int | None, *, allowed: bool = False
@@ -218,6 +206,8 @@ class Engine:
             request_id=exchange.request_id,
         )
         if not exchange.begun and used == NOTHING_REPORTED:
+            if exchange.billable:
+                self.count(booked, to)
             return booked
         reason = None
         if keep:

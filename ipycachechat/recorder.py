@@ -16,13 +16,14 @@ from ipycachechat.core.errors import BadInput, OverBudget
 from ipycachechat.core.history import History
 from ipycachechat.core.placing import Place
 from ipycachechat.found import printable
+from ipycachechat.stopping import undisturbed
 
 if TYPE_CHECKING:
     from ipycachechat.bills import Spent
+    from ipycachechat.booked import Booked
     from ipycachechat.core.bounds import Charge
     from ipycachechat.core.memory import Memory
     from ipycachechat.dialogue import Dialogue
-    from ipycachechat.engine import Booked
     from ipycachechat.model.target import Identity, Target
     from ipycachechat.store import Kept, Store
 
@@ -85,7 +86,7 @@ class Recorder:
     @contextmanager
     def _store_of(self) -> Iterator[Store | None]:
         """The store, None where there is none or it cannot be used; it is tried again after a while."""
-        with self._lock:
+        with undisturbed(), self._lock:
             yield from self._using()
 
     def _using(self) -> Iterator[Store | None]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING
 
 from ipycachechat.ask import Ask, aimed, definitions, settings
+from ipycachechat.booked import Bills, Booked
 from ipycachechat.calling import Calling
 from ipycachechat.core import request, shorten
 from ipycachechat.core.cache import Outcome
@@ -27,9 +26,8 @@ from ipycachechat.core.events import Broken, Event, Pausing, Piece, Sending
 from ipycachechat.core.forecast import Row, condensed, rows
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said
-from ipycachechat.core.reason import Reason
-from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Timing, Usage
-from ipycachechat.engine import Booked, Engine
+from ipycachechat.core.usage import NOTHING_REPORTED, Cost
+from ipycachechat.engine import Engine
 from ipycachechat.model.provider import Exchange
 from ipycachechat.model.retrying import retrying
 from ipycachechat.model.served import Served
@@ -56,7 +54,7 @@ class Rounds:
     ) -> None:
         """`sleep`: what passes the time between two tries."""
         self.replies: list[Message] = []
-        self.booked: list[Booked] = []
+        self.bills = Bills()
         self.definitions = definitions(ask, past)
         self.exchange: Exchange | None = None
         """The request under way, or the one that did not come to its end."""
@@ -118,8 +116,9 @@ class Rounds:
 
     def finished(self, state: State) -> Turn:
         """The turn as it stays."""
-        replayed = all(one.replayed for one in self.booked)
-        return replace(self._known, usage=self.usage, cost=self.bill, state=state, replayed=replayed)
+        bills = self.bills
+        known = replace(self._known, usage=bills.usage, cost=bills.bill, state=state)
+        return replace(known, replayed=bills.replayed)
 
     @property
     def partial(self) -> Turn | None:
@@ -145,42 +144,11 @@ class Rounds:
         return last.response if last else None
 
     @property
-    def usage(self) -> Usage:
-        """Of all its requests."""
-        return reduce(add, (one.usage for one in self.booked)) if self.booked else Usage()
-
-    @property
-    def bill(self) -> Cost:
-        """Of all its requests; a lower bound where some of them are unknown."""
-        bills = [one.bill for one in self.booked]
-        told = [bill for bill in bills if bill.paid is not None]
-        if told and len(told) < len(bills):  # who was stopped may have told nothing of the last request
-            return Cost(reduce(add, told).paid, None, at_least=True)
-        return reduce(add, bills) if bills else Cost()
-
-    @property
-    def expected(self) -> Outcome | None:
-        """What all its requests should have been billed."""
-        return reduce(add, (one.expected for one in self.booked)) if self.booked else None
-
-    @property
-    def timing(self) -> Timing | None:
-        """Of all its requests that were answered."""
-        told = [one.timing for one in self.booked if one.timing]
-        return reduce(add, told) if told else None
-
-    @property
     def prefix(self) -> tuple[Row, ...]:
         """That of the last request, and what of it is warm now, in a few rows."""
         if self._prepared is None:
             return ()
         return condensed(rows(self._prepared, self._engine.memory(self.to).state))
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why less was read than could have been: that of the request in which it cost most."""
-        told = [one.reason for one in self.booked if one.reason]
-        return max(told, key=lambda reason: reason.tokens or 0, default=None)
 
     async def _answer(self, *, closing: bool) -> Message:
         """One request; if it is too long, once more with shorter results of tools."""
@@ -288,8 +256,10 @@ class Rounds:
             await exchange.run(self._arrived)
         finally:
             booked = engine.book(prepared, exchange)
-            if exchange.begun or booked.usage != NOTHING_REPORTED:  # else nothing was billed
-                self.booked.append(booked)
+            if exchange.begun or booked.usage != NOTHING_REPORTED:
+                self.bills = self.bills.add(booked)
+            elif exchange.billable:
+                self.bills = self.bills.add_silent(booked)
         self.exchange, self._last = None, exchange
         return self._distinct(exchange.message)
 
@@ -301,7 +271,7 @@ class Rounds:
         booked = Booked(
             self.to.model, prepared.at, nothing, served.usage, free, promised=False, replayed=True
         )
-        self.booked.append(booked)
+        self.bills = self.bills.add(booked)
         self._last = served
         return self._distinct(served.message)
 

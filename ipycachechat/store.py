@@ -22,6 +22,7 @@ from typing import Any
 
 from ipycachechat import bills
 from ipycachechat.bills import Spent
+from ipycachechat.booked import Booked
 from ipycachechat.core import archive
 from ipycachechat.core.conversation import Cell, Conversation, Turn
 from ipycachechat.core.errors import BadInput
@@ -29,7 +30,6 @@ from ipycachechat.core.history import Branch, History, Version
 from ipycachechat.core.memory import Memory
 from ipycachechat.core.placing import Place, put
 from ipycachechat.core.remembered import recalled, remembered
-from ipycachechat.engine import Booked
 from ipycachechat.found import Found, newest
 
 PATIENCE = 2.0

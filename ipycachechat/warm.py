@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from ipycachechat.booked import Booked
 from ipycachechat.core.defaults import THINK
 from ipycachechat.core.errors import BadInput, ChatError, EmptyAnswer
 from ipycachechat.core.plan import Prepared
 from ipycachechat.core.prefix import Said, Settings
 from ipycachechat.core.warm import refresh
-from ipycachechat.engine import Booked, Engine
+from ipycachechat.engine import Engine
 from ipycachechat.model.target import Target
 
 MARGIN = 30.0

@@ -138,6 +138,8 @@ class Cost:
 
 def cost(usage: Usage, price: Price) -> Cost:
     """The bill for these tokens; unknown if one of the tokens or rates that it needs is."""
+    if price == FREE:
+        return Cost(0.0, 0.0)
     rates = price.at(usage.input or 0)
     thought = usage.thinking if rates.thinking is not None and usage.thinking else 0
     five_minutes = None if usage.written is None else usage.written - usage.written_1h

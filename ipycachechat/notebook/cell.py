@@ -26,10 +26,10 @@ from ipycachechat.core.events import (
     Waiting,
 )
 from ipycachechat.notebook.screen import SOONEST, Screen
-from ipycachechat.notebook.stopping import StopButton
+from ipycachechat.stopping import StopButton
 
 # How long the connection may take to close after the stop button.
-CLOSING = 5.0  # seconds
+CLOSING = 2.0  # seconds
 LOOK = 0.01
 """Seconds between looks at whether what was cancelled has ended without a word, since it had not begun."""
 
@@ -52,15 +52,15 @@ class _Told:
             self._over.set()
         self.events.put(event)
 
-    def end(self, coming: Coroutine[Any, Any, Done]) -> Done:
-        """The `Done` that what was cancelled still tells; an empty one of what ends without a word."""
+    def end(self, coming: Coroutine[Any, Any, Done]) -> Done | None:
+        """The `Done` that what was cancelled still tells, empty if it ends without a word; None if it does not end."""
         end = time.monotonic() + CLOSING
         while not self._over.is_set() and time.monotonic() < end:
             if inspect.getcoroutinestate(coming) == inspect.CORO_CLOSED:
-                break
+                return self._done or Done(None)
             with suppress(KeyboardInterrupt):  # pressed where presses cannot be held back
                 self._over.wait(LOOK)
-        return self._done or Done(None)
+        return self._done
 
 
 def run(
@@ -73,6 +73,7 @@ def run(
     """
     told = _Told()
     future: Future[Done] | None = None
+    done: Done | None
     with StopButton(last=last) as button:
         try:
             prepare()
@@ -89,22 +90,26 @@ def run(
             if future is not None:  # a mistake in drawing costs no answer that was paid for
                 future.cancel()
                 with suppress(Exception):
-                    screen.done(told.end(coming))
+                    screen.done(told.end(coming) or Done(None))
             screen.close()
             raise
         try:
-            _show(screen, done)
+            _show(screen, done or Done(None))
         finally:
             screen.close()
-    if button.pressed:
+    if button.pressed or done is None:
         raise _interrupted(done) from None
     if done.error is not None:
         raise done.error from None
     return future.result() if future is not None else done  # raises what no event tells: a mistake of ours
 
 
-def _interrupted(done: Done) -> Interrupted:
-    """What is said of a chat that was stopped with this."""
+def _interrupted(done: Done | None) -> Interrupted:
+    """What is said of a chat that was stopped with this; None: what was cancelled goes on."""
+    if done is None:
+        return Interrupted(
+            "Stopped.", "An async tool blocks the end: what arrived is kept, marked, once it returns."
+        )
     if done.turn is None:
         return Interrupted("Stopped.", "The conversation is as it was. Run the cell again to ask again.")
     if done.turn.state is State.INTERRUPTED:
@@ -161,8 +166,8 @@ def _follow(
     future: Future[Done],
     screen: Screen,
     button: StopButton,
-) -> Done:
-    """Draw what is told, up to the end, which is returned."""
+) -> Done | None:
+    """Draw what is told, up to the end, which is returned; None if what was stopped does not end."""
     events = told_of.events
     started = time.monotonic()
     on: Waiting | None = None

@@ -62,7 +62,7 @@ def _measure():
     dialogue = _session().dialogue
     return {
         "history": _size(dialogue.history),
-        "threads": sorted(one.name for one in _threading.enumerate()),
+        "threads": sorted(f"{type(one).__module__}.{type(one).__name__} {one.name}" for one in _threading.enumerate()),
         "widgets": len(_instances),
         "cells": _sys.getsizeof(In) + sum(map(_sys.getsizeof, In)),
     }

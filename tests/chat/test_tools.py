@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache, partial
@@ -522,6 +524,22 @@ def test_stopped_in_the_first_step_what_was_said_and_done_stays(server: WireServ
     assert chat("go on").text
 
 
+def test_stopped_while_the_second_step_waits_the_bill_is_a_lower_bound(server: WireServer) -> None:
+    async def stop() -> AsyncChat:
+        server.script(calls(("look", {"q": "a"})), Reply("late", first_delay=60))
+        chat = AsyncChat(SONNET, tools=[look])
+        task = asyncio.create_task(chat("hi"))
+        while len(server.requests) < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return chat
+
+    (turn,) = asyncio.run(stop()).dialogue.history.now.turns
+    assert turn.cost.at_least and turn.usage.at_least and turn.cost.paid
+
+
 def test_async_tools_are_stopped_with_the_turn(server: WireServer) -> None:
     ended: list[bool] = []
 
@@ -546,6 +564,25 @@ def test_async_tools_are_stopped_with_the_turn(server: WireServer) -> None:
 
     asyncio.run(stop())
     assert ended == [True]
+
+
+def test_a_tool_that_swallows_its_cancelling_does_not_go_on_with_the_turn(server: WireServer) -> None:
+    async def waited(q: str) -> str:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return q
+
+    def long(q: str) -> Any:
+        "Take long."
+        return waited(q)
+
+    server.script(calls(("long", {"q": "a"})))
+    chat = Chat(SONNET, tools=[long])
+    with pytest.raises(KeyboardInterrupt):
+        chat("hi")
+    assert chat.usage.requests == len(server.requests) == 1
+    assert chat("go on").text
 
 
 def test_async_tools_run_on_the_event_loop_of_who_awaits(server: WireServer) -> None:

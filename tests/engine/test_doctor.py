@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from talks import OPUS, SONNET, Talk
-from wire import Reply, WireServer
+from wire import Reply, Stall, WireServer
 
 from ipycachechat import doctor
 from ipycachechat.model.target import Target, target
@@ -101,3 +101,21 @@ def test_what_it_paid_counts(server: WireServer, loop: asyncio.AbstractEventLoop
     checks = loop.run_until_complete(talk.chat.examine(SONNET, lambda _: None))
     assert talk.chat.ledger.requests == len(checks)
     assert talk.chat.ledger.paid == pytest.approx(sum(check.bill.paid or 0 for check in checks))
+
+
+def test_what_was_told_of_a_probe_that_was_stopped_counts(
+    server: WireServer, loop: asyncio.AbstractEventLoop, talk: Talk
+) -> None:
+    async def stopped() -> None:
+        server.always = Reply("One two three", fault=Stall())
+        task = asyncio.ensure_future(talk.chat.examine(SONNET, lambda _: None))
+        while not server.requests or not server.requests[0].written:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    loop.run_until_complete(stopped())
+    ledger, bill = talk.chat.ledger, server.requests[0].bill
+    assert bill is not None and ledger.tokens.written == bill.written_5m > 0
+    assert ledger.requests == ledger.unknown_cost == 1 and ledger.tokens.at_least

@@ -21,6 +21,7 @@ from histories import histories, places, steps, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ipycachechat.booked import Booked
 from ipycachechat.core.bounds import Charge
 from ipycachechat.core.cache import CacheState, Entry, Outcome
 from ipycachechat.core.conversation import Conversation, Message, Turn
@@ -34,7 +35,6 @@ from ipycachechat.core.request import said
 from ipycachechat.core.rules import rules
 from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Usage
 from ipycachechat.dialogue import Dialogue
-from ipycachechat.engine import Booked
 from ipycachechat.found import look
 from ipycachechat.model.target import Identity, Target
 from ipycachechat.recorder import Recorder

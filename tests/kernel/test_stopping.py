@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 
-from bench.stopping import WAYS, moments, told
+import pytest
+from bench.stopping import PIECES, WAYS, moments, told
 from kernels import Kernel
-from wire import WireServer
+from wire import Reply, WireServer
 
 QUICK = tuple(name for name, way in WAYS.items() if not way.fresh and "local" not in way.line)
 
@@ -41,3 +42,29 @@ def test_stopped_while_litellm_is_imported_a_cell_leaves_no_half_of_it(wire: Wir
             ran = kernel.run(f"%%chat -m {model}\nhello", cell="a")
             assert ran.answer and not ran.printed, ran.text
         assert kernel.value("len(__import__('logging').getLogger('LiteLLM').handlers)") == 1
+
+
+ASKS = {"get_chat": "get_chat()('hello')", "a chat cell": "get_ipython().run_cell_magic('chat', '', 'hello')"}
+
+
+@pytest.mark.parametrize("asks", ASKS)
+@pytest.mark.parametrize(("awaits", "presses"), [("", 4), ("import asyncio\nawait asyncio.sleep(0)\n", 1)])
+def test_who_asks_in_the_midst_of_a_cell_is_stopped_also_where_it_awaits(
+    kernel: Kernel, wire: WireServer, asks: str, awaits: str, presses: int
+) -> None:
+    kernel.run("from ipycachechat import get_chat\n%chat model anthropic/claude-sonnet-5")
+    wire.script(Reply(PIECES, chunk_delay=0.02))
+    cell = f"{awaits}try:\n    {ASKS[asks]}\nexcept BaseException as error:\n    print(type(error).__name__)"
+    request = kernel.start(cell, cell="a")
+    wire.wait(1, 30)
+    time.sleep(0.5)
+    for _ in range(presses):
+        kernel.interrupt()
+        time.sleep(0.003)
+    ran = kernel.finish(request)
+    assert ran.printed.strip() in ("KeyboardInterrupt", "Interrupted"), ran.text
+    wire.requests[0].wait(5)
+    assert wire.requests[0].closed == "client"
+    assert "word" in kernel.run("print(get_chat().hist[-1]['content'])").printed
+    wire.clear()
+    assert kernel.run("%%chat\nand now?").answer and not wire.requests[-1].error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from kernels import Kernel, Ran
 from wire import Reply, WireServer, words
@@ -112,6 +114,24 @@ def test_where_nobody_can_answer_asking_refuses_and_sends_nothing(wire: WireServ
     assert "nobody is there to be asked" in ran.error and not wire.requests
     kernel.run("%chat tools --no-ask")
     assert kernel.run("%%chat\nhi", somebody=False).answer
+
+
+def test_an_async_tool_that_blocks_is_said_to_hold_up_the_end(wire: WireServer, kernel: Kernel) -> None:
+    kernel.run(
+        "import time\nasync def long(n: int) -> str:\n    'Block.'\n    time.sleep(7)\n    return 'late'"
+    )
+    kernel.run("%chat tools long\nfrom ipycachechat import get_chat")
+    wire.script(Reply("I look.", tool_calls=(ToolCall("long", {"n": 1}),)))
+    request = kernel.start("%%chat\nhello", cell="a")
+    wire.wait(1, 30)[0].wait(5)
+    time.sleep(0.5)
+    kernel.interrupt()
+    ran = kernel.finish(request)
+    told = "An async tool blocks the end: what arrived is kept, marked, once it returns."
+    assert ran.error.splitlines() == ["Stopped.", told]
+    assert kernel.run("%%chat\nand now?").answer  # which waits for it
+    roles = kernel.value("[m['role'] for m in get_chat().hist]")
+    assert roles == ["user", "assistant", "tool", "user", "assistant"]
 
 
 def test_the_stop_button_stops_a_tool(wire: WireServer, kernel: Kernel) -> None:

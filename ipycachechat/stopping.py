@@ -1,4 +1,7 @@
-"""The stop button while a chat waits: no press is lost, and none of them ends the clean-up half-way."""
+"""The stop button while a chat waits: no press is lost, and none of them ends the clean-up half-way.
+
+Both sides need it, the notebook's and that of who asks from Python: the standard library is all that this imports.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,15 @@ QUIET = 0.5
 where it comes while the kernel tells of the end, ipykernel loses its reply, and the cell never ends."""
 
 
+LOOPS = ("asyncio.runners", "ipykernel.ipkernel")
+"""Modules whose handlers only cancel the task that runs, as of a cell that awaits: it waits here, and hears nothing."""
+
+
 class StopButton:
     """While it is entered, no press is lost: the first raises KeyboardInterrupt, or, once it is held, ends what runs.
 
-    Only on the main thread, where signals arrive, and only in the place of Python's own handler: who has set another
-    one means it.
+    Only on the main thread, where signals arrive, and only in the place of Python's own handler or an event loop's: who
+    has set another one means it.
     """
 
     def __init__(self, *, last: bool = False) -> None:
@@ -33,9 +40,12 @@ class StopButton:
 
     def __enter__(self) -> Self:
         now = signal.getsignal(signal.SIGINT)
-        own = now is signal.default_int_handler or getattr(now, "__func__", None) is StopButton._late
-        if own and threading.current_thread() is threading.main_thread():
-            self._before = signal.default_int_handler
+        if getattr(now, "__func__", None) is StopButton._late:
+            now = now.__self__._before  # type: ignore[union-attr]
+        module = getattr(getattr(now, "func", now), "__module__", "")
+        own = now is signal.default_int_handler or module in LOOPS
+        self._before = now if own and threading.current_thread() is threading.main_thread() else None
+        if self._before is not None:
             self._held = True  # what is raised before the end of this would leave the handler there for ever
             signal.signal(signal.SIGINT, self._press)
             self._held = self.pressed
@@ -67,14 +77,23 @@ class StopButton:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """In here the button is as in any other cell: each press raises, and whoever catches that may go on."""
+        """In here each press raises, as in any other cell. Whoever catches that comes to its end, and so do we then."""
+        pressed = False
+
+        def press(_: int, frame: FrameType | None) -> None:
+            nonlocal pressed
+            pressed = True
+            raise KeyboardInterrupt
+
         if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+            signal.signal(signal.SIGINT, press)
         try:
             yield
         finally:
             if self._before is not None:
                 signal.signal(signal.SIGINT, self._press)
+            if pressed:
+                self.press()
 
     def _press(self, _: int, frame: FrameType | None) -> None:
         if not self._held and not self.pressed:
@@ -87,6 +106,16 @@ class StopButton:
         if time.monotonic() - self._ended > QUIET:
             signal.signal(signal.SIGINT, self._before)
             self._before(number, frame)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """In here nothing is stopped, lest a half of it or a lock stay; a press is told after it."""
+    with StopButton() as button:
+        button.hold()
+        yield
+    if button.pressed:
+        raise KeyboardInterrupt
 
 
 def _nothing() -> None:

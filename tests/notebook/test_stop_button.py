@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from ipycachechat import stopping
 from ipycachechat.core.conversation import Message, State, Turn
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event, Piece
 from ipycachechat.model.loop import BackgroundLoop
-from ipycachechat.notebook import cell, stopping
+from ipycachechat.notebook import cell
 from ipycachechat.notebook.screen import Outputs
-from ipycachechat.notebook.stopping import StopButton
+from ipycachechat.stopping import StopButton, undisturbed
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def test_a_press_before_there_was_anything_to_end_ends_it_as_soon_as_it_is_there
     assert ended == [1]
 
 
-def test_in_a_tool_each_press_raises_and_may_be_caught() -> None:
+def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after_it() -> None:
     ended = []
     with StopButton() as button:
         button.hold(lambda: ended.append(1))
@@ -67,8 +68,7 @@ def test_in_a_tool_each_press_raises_and_may_be_caught() -> None:
             for _ in range(2):
                 with pytest.raises(KeyboardInterrupt):
                     press()
-        assert not button.pressed and not ended
-        press()
+            assert not ended
     assert ended == [1]
 
 
@@ -90,7 +90,7 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
         with pytest.raises(KeyboardInterrupt):
             press()
     press()
-    monkeypatch.setattr("ipycachechat.notebook.stopping.QUIET", 0.0)
+    monkeypatch.setattr("ipycachechat.stopping.QUIET", 0.0)
     with pytest.raises(KeyboardInterrupt):
         press()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -224,3 +224,41 @@ def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable
     finally:
         loop.stop()
     assert number > 20
+
+
+def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way() -> None:
+    async def cell() -> None:
+        before = signal.getsignal(signal.SIGINT)
+        with StopButton():
+            pass
+        assert signal.getsignal(signal.SIGINT) is before is not signal.default_int_handler
+        with StopButton() as button:
+            for _ in range(2):
+                with button.released(), pytest.raises(KeyboardInterrupt):
+                    press()
+            assert button.pressed
+
+    asyncio.run(cell())
+
+
+def test_a_handler_that_is_set_between_two_uses_stays() -> None:
+    button = StopButton()
+    with button:
+        pass
+
+    def other(*_: object) -> None:
+        pass
+
+    signal.signal(signal.SIGINT, other)
+    with button:
+        pass
+    assert signal.getsignal(signal.SIGINT) is other
+
+
+def test_what_is_not_to_be_disturbed_is_done_before_a_press_is_told() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with undisturbed():
+            press()
+            done.append("all of it")
+    assert done
