@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -25,7 +26,7 @@ from ipycachechat.core.plan import SCRIPT, Pace
 from ipycachechat.core.prefix import Count, Said
 from ipycachechat.core.shown import Eyes
 from ipycachechat.core.usage import Ledger
-from ipycachechat.engine import Engine
+from ipycachechat.engine import LATEST, Engine
 from ipycachechat.keeping import Keeper, Partial
 from ipycachechat.model.local import Address, LocalServers
 from ipycachechat.model.target import Target, local_target, target
@@ -59,8 +60,8 @@ class Dialogue:
         self._changing = threading.RLock()
         self._history = History.of(conversation)
         self.engine = engine or Engine(clock=clock, count=count, pace=pace)
-        self.answered: list[Done] = []
-        """Every answer, with what was expected of its requests and what they were billed, in order."""
+        self.answered: deque[Done] = deque(maxlen=LATEST)
+        """The latest answers, with what was expected of its requests and what they were billed, in order."""
         self.failed: ChatError | None = None
         """What went wrong with the last prompt, if anything did."""
         self.spent = Ledger()
@@ -145,7 +146,8 @@ class Dialogue:
         done = self._finish(ask, rounds, error, fault)
         if done.turn:
             # Litellm's object is ten times as large as all else: that of the last answer is kept.
-            self.answered[-1:] = [replace(one, response=None) for one in self.answered[-1:]]
+            if self.answered:
+                self.answered[-1] = replace(self.answered[-1], response=None)
             self.answered.append(done)
         tell(done)
         if fault is not None:

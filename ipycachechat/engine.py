@@ -6,6 +6,7 @@ Chat cells, what keeps the cache warm, and the check of the rules are all made o
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -33,6 +34,8 @@ from ipycachechat.replies import Replies
 
 TEXTS = 1 << 16
 """Texts whose tokens are remembered."""
+LATEST = 1000
+"""Requests, and answers, of which all is remembered: of thousands that would take more than the conversation itself."""
 
 
 class Engine:
@@ -52,8 +55,10 @@ class Engine:
         self.ledger = Ledger()
         self.budgets = Budgets()
         """What may be spent, and was."""
-        self.booked: list[Booked] = []
-        """Every request that was answered, in order."""
+        self.booked: deque[Booked] = deque(maxlen=LATEST)
+        """The latest requests that were answered, in order."""
+        self.foretold: tuple[int, int] | None = None
+        """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
         self.clock = clock
         self._exact = count is not None
         # The same texts are counted again whenever something before them has changed.
@@ -222,6 +227,9 @@ class Engine:
         until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
         booked = replace(booked, reason=reason, warm_until=until, promised=promised)
         self.booked.append(booked)
+        if booked.promised and used.read is not None:
+            expected, read = self.foretold or (0, 0)
+            self.foretold = expected + booked.expected.read, read + used.read
         self.count(booked, to)
         return booked
 
@@ -271,14 +279,6 @@ class Engine:
     def remembers(self) -> bool:
         """Whether anything is known of what a provider holds."""
         return bool(self._memories or self._recalled)
-
-    @property
-    def foretold(self) -> tuple[int, int] | None:
-        """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
-        known = [one for one in self.booked if one.promised and one.usage.read is not None]
-        if not known:
-            return None
-        return sum(one.expected.read for one in known), sum(one.usage.read or 0 for one in known)
 
     @property
     def busy(self) -> bool:

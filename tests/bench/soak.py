@@ -52,6 +52,9 @@ def _size(*roots):
         total += _sys.getsizeof(one)
         todo += _gc.get_referents(one)
     return total
+def _asked(n):
+    timings = [done.timing for done in _session().dialogue.answered][-n:]
+    return [one.first + one.writing for one in timings]
 def _measure():
     from ipywidgets.widgets.widget import _instances
     _gc.collect()
@@ -175,6 +178,7 @@ def soaked(turns: int, each: int) -> Soaked:
     """So many turns, in conversations of `each`."""
     cells: list[float] = []
     servers: list[float] = []
+    asked: list[float] = []
     wrong = 0
     with WireServer() as wire, Kernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat")
@@ -184,7 +188,6 @@ def soaked(turns: int, each: int) -> Soaked:
         for number in range(-warm_up, turns):
             if number == 0:
                 before = state(kernel)
-                kernel.run("_session().dialogue.answered.clear()")
             if number % each == 0:
                 kernel.run("%chat reset")
                 if each < turns:
@@ -196,12 +199,13 @@ def soaked(turns: int, each: int) -> Soaked:
                 cells.append(seconds(ran))
                 servers.append((wire.requests[-1].ended or 0) - wire.requests[-1].started)
             wire.clear()
+            if number % 500 == 499 or number == turns - 1:  # of older ones nobody knows any more
+                asked += kernel.value(f"_asked({len(cells) - len(asked)})")
             if number % 1000 == 999:
                 print(
                     f"{number + 1} turns, {psutil.Process(kernel.pid).memory_info().rss / 1e6:.0f} MB",
                     flush=True,
                 )
-        asked = kernel.value("[d.timing.first + d.timing.writing for d in _session().dialogue.answered]")
         assert before is not None
         after = state(kernel)
     took = tuple(Took(*one) for one in zip(cells, servers, asked, strict=True))
