@@ -30,8 +30,8 @@ from ipycachechat.engine import LATEST, Engine
 from ipycachechat.keeping import Keeper, Partial
 from ipycachechat.model.local import Address, LocalServers
 from ipycachechat.model.target import Target, local_target, target
+from ipycachechat.notebook.stopping import undisturbed
 from ipycachechat.rounds import Rounds
-from ipycachechat.stopping import undisturbed
 from ipycachechat.warm import KeepWarm, Sleep
 
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())

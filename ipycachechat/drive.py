@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from ipycachechat.core.events import Do, Event
 from ipycachechat.model.loop import BackgroundLoop
-from ipycachechat.stopping import StopButton
+from ipycachechat.notebook.stopping import StopButton
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]

@@ -16,7 +16,7 @@ from ipycachechat.core.errors import BadInput, OverBudget
 from ipycachechat.core.history import History
 from ipycachechat.core.placing import Place
 from ipycachechat.found import printable
-from ipycachechat.stopping import undisturbed
+from ipycachechat.notebook.stopping import undisturbed
 
 if TYPE_CHECKING:
     from ipycachechat.bills import Spent

@@ -56,7 +56,7 @@ class Chunks:
         built: Any = litellm.stream_chunk_builder(chunks)
         if built is None:
             return None
-        if not whole:
+        if not (whole and told):
             built.usage = _as_litellm(usage) if told else None
         return Response.of(built, usage)
 

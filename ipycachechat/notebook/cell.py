@@ -26,7 +26,7 @@ from ipycachechat.core.events import (
     Waiting,
 )
 from ipycachechat.notebook.screen import SOONEST, Screen
-from ipycachechat.stopping import StopButton
+from ipycachechat.notebook.stopping import StopButton
 
 # How long the connection may take to close after the stop button.
 CLOSING = 2.0  # seconds

@@ -506,7 +506,7 @@ def test_a_loop_is_there_while_there_are_chats(server: WireServer) -> None:
 
 
 def test_whatever_is_handed_out_is_safe_to_show(server: WireServer) -> None:
-    server.script(Reply(tuple("<script>x</script> and so on".split(" ")), chunk_delay=0.05))
+    server.script(Reply(("<script>x</script> ", "and ", "so ", "on"), chunk_delay=0.05))
     chat = Chat(SONNET)
     for n, _ in enumerate(chat("hi", stream=True)):
         if n > 1:

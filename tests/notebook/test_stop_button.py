@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from ipycachechat import stopping
 from ipycachechat.core.conversation import Message, State, Turn
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event, Piece
 from ipycachechat.model.loop import BackgroundLoop
-from ipycachechat.notebook import cell
+from ipycachechat.notebook import cell, stopping
 from ipycachechat.notebook.screen import Outputs
-from ipycachechat.stopping import StopButton, undisturbed
+from ipycachechat.notebook.stopping import StopButton, undisturbed
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +89,7 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
         with pytest.raises(KeyboardInterrupt):
             press()
     press()
-    monkeypatch.setattr("ipycachechat.stopping.QUIET", 0.0)
+    monkeypatch.setattr("ipycachechat.notebook.stopping.QUIET", 0.0)
     with pytest.raises(KeyboardInterrupt):
         press()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,6 +1,6 @@
 """The stop button while a chat waits: no press is lost, and none of them ends the clean-up half-way.
 
-Both sides need it, the notebook's and that of who asks from Python: the standard library is all that this imports.
+Who asks from Python needs it, too: the standard library is all that this imports.
 """
 
 from __future__ import annotations
