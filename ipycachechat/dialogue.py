@@ -142,8 +142,8 @@ class Dialogue:
             # Cancelled, or a mistake of ours: what was paid and came is kept all the same.
             fault = failure
         partial.end()
-        self.failed = error
         done = self._finish(ask, rounds, error, fault)
+        self.failed = rounds.stopped if rounds and isinstance(fault, asyncio.CancelledError) else error
         if done.turn:
             # Litellm's object is ten times as large as all else: that of the last answer is kept.
             if self.answered:

@@ -15,10 +15,15 @@ from ipycachechat.core.cache import Outcome
 from ipycachechat.core.conversation import Conversation, Message, State, Turn, pasts
 from ipycachechat.core.defaults import REWRITE
 from ipycachechat.core.errors import (
+    ARRIVED,
+    AT_LEAST,
+    NOBODY_TELLS,
+    NOTHING_SENT,
     ChatError,
     ContextTooLong,
     Dropped,
     EmptyAnswer,
+    Interrupted,
     ModelError,
     TooLate,
 )
@@ -91,6 +96,17 @@ class Rounds:
             found[-1] = replace(found[-1], thoughts=tuple(thoughts))
         self.replies = found
         self._calling.end()
+
+    @property
+    def stopped(self) -> Interrupted:
+        """What is to be told if it was stopped."""
+        kept = "What arrived is kept, marked." if self.replies else "The conversation is as it was."
+        error = Interrupted("Stopped.", kept)
+        if self.bills.booked:
+            error.billed = AT_LEAST if self.bills.usage.at_least else ARRIVED
+        else:
+            error.billed = NOBODY_TELLS if self.bills.silent else NOTHING_SENT
+        return error
 
     @property
     def _so_far(self) -> list[Message]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ipycachechat.commands.words import chosen, say, tell, turns, wrong
-from ipycachechat.core.errors import ChatError
+from ipycachechat.core.errors import ChatError, Interrupted
 from ipycachechat.core.words import budgets, totals
 from ipycachechat.notebook import front, tables
 
@@ -52,6 +52,8 @@ def history(magics: ChatMagics, _: str) -> None:
         try:
             forecast = session.wait(lambda tell: dialogue.plan(magics.next(""), tell))
             warm = rows.warm(forecast.rows)
+        except Interrupted:
+            raise
         except ChatError:  # a model that is not there, say: the turns are there all the same
             pass
     told = rows.rows(dialogue.history.now, warm, known=dialogue.engine.remembers)

@@ -26,6 +26,8 @@ from __future__ import annotations
 NOT_BILLED = "Nothing is billed for it."
 NOTHING_SENT = "Nothing was sent."
 NOBODY_TELLS = "Nobody tells whether it is billed."
+ARRIVED = "What arrived is billed."
+AT_LEAST = "What was told of the bill by then is a lower bound."
 
 
 class ChatError(Exception):
@@ -122,7 +124,7 @@ class Unreachable(ModelError):
 class Dropped(ModelError):
     """The connection ended in the middle of the answer."""
 
-    billed = "What arrived is billed."
+    billed = ARRIVED
 
 
 class TooLate(Dropped):

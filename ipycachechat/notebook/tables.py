@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipycachechat.core.cache import Outcome
 from ipycachechat.core.contents import Contents
 from ipycachechat.core.conversation import Conversation, Turn
-from ipycachechat.core.errors import ChatError, ModelError
+from ipycachechat.core.errors import ChatError, Interrupted, ModelError
 from ipycachechat.core.events import Done
 from ipycachechat.core.forecast import Forecast, Row, condensed
 from ipycachechat.core.history import History
@@ -111,7 +111,8 @@ def why(done: Done | None) -> str:
 
 def failure(error: ChatError) -> str:
     """What went wrong with the last prompt, at more length than in its cell."""
-    lines = ["the last prompt failed:", error.what, error.todo, error.billed]
+    how = "was stopped" if isinstance(error, Interrupted) else "failed"
+    lines = [f"the last prompt {how}:", error.what, error.todo, error.billed]
     if isinstance(error, ModelError):
         lines += [f"asked {error.tries} times"] * (error.tries > 1)
         lines += [f"in the provider's words: {error.words}"] * bool(error.words)

@@ -1,7 +1,7 @@
 """Thousands of turns in one kernel: what stays in memory, what stays open, and whether the last are as fast.
 
     python tests/bench/soak.py [TURNS] [--each N]     10,000 turns, in conversations of 50, which a reset ends
-    python tests/bench/soak.py --short                a minute
+    python tests/bench/soak.py --short                a minute, as in CI
     python tests/bench/soak.py --growing 1000         one conversation that only grows, and whose time that takes
 
 Every turn is a cell of its own, asked of a real kernel and sent through litellm to the wire server. A request says all
@@ -229,7 +229,8 @@ def main() -> None:
     found = soaked(turns, args.growing + 1 if args.growing else args.each)
     print(found.told)
     fails = found.wrong or found.left or found.growth > MOST_GROWTH
-    sys.exit(bool(fails or (found.slower > FLAT and not args.growing)))
+    steady = args.short or args.growing or found.slower <= FLAT  # in short, nothing fails on a clock
+    sys.exit(bool(fails or not steady))
 
 
 if __name__ == "__main__":

@@ -282,3 +282,26 @@ def test_keys_are_in_no_output(server: WireServer) -> None:
                 if not name.endswith(".sqlite"):
                     with open(os.path.join(folder, name), "rb") as file:
                         assert secret.encode() not in file.read()
+
+
+@every_provider
+def test_why_tells_of_a_stopped_prompt_what_is_known_of_its_bill(
+    kernel: Kernel, server: WireServer, provider: str
+) -> None:
+    said = []
+    for reply in (
+        Reply(("one ", "two "), fault=Stall("chunk", after=2, seconds=30)),
+        Reply("x", first_delay=30),
+    ):
+        server.clear()
+        server.script(reply)
+        request = kernel.start(f"%%chat -m {MODELS[provider]}\nhello")
+        kernel.finish(request, until="1 s" if reply.first_delay else "two")
+        kernel.interrupt()
+        kernel.finish(request)
+        said.append(kernel.run("%chat why").text.strip().splitlines())
+    assert [lines[0] for lines in said] == ["the last prompt was stopped:"] * 2
+    assert said[0][2] == "What arrived is kept, marked."
+    # Some tell of the bill on the way, some only at the end.
+    assert ("lower bound" in said[0][3]) == (provider in ("anthropic", "gemini"))
+    assert said[1][2:] == ["The conversation is as it was.", "Nobody tells whether it is billed."]
