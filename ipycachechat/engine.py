@@ -32,9 +32,9 @@ from ipycachechat.model.provider import Exchange
 from ipycachechat.model.target import PROCESS, Target
 from ipycachechat.replies import Replies
 
-TEXTS = 1 << 16
+TEXTS = 1 << 13
 """Texts whose tokens are remembered."""
-LATEST = 1000
+LATEST = 300
 """Requests, and answers, of which all is remembered: of thousands that would take more than the conversation itself."""
 
 
