@@ -20,7 +20,7 @@ _ORDER = (0, 8, 2, 7, 6, 3, 4, 5, 1)
 _CELL = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 _GRID = (
     "display:inline-grid;vertical-align:top;width:calc(100% - 1.6em);gap:0.9em;grid-template-columns:"
-    "1.5em minmax(12em,1fr) 10.5em 9em 5.5em 4.5em 4.5em 5.5em 6em"
+    "1.5em minmax(11em,1fr) 10.5em 9em 6.5em 4.5em 4.5em 5.5em 6em"
 )
 _BOX = "font:12px/1.6 system-ui,sans-serif"
 _PROMPT = "white-space:pre-wrap;font-weight:600;margin:0.4em 0"

@@ -111,8 +111,11 @@ def why(done: Done | None) -> str:
 
 def failure(error: ChatError) -> str:
     """What went wrong with the last prompt, at more length than in its cell."""
-    how = "was stopped" if isinstance(error, Interrupted) else "failed"
-    lines = [f"the last prompt {how}:", error.what, error.todo, error.billed]
+    if isinstance(error, Interrupted):
+        lines = ["the last prompt was stopped:"]
+    else:
+        lines = ["the last prompt failed:", error.what]
+    lines += [error.todo, error.billed]
     if isinstance(error, ModelError):
         lines += [f"asked {error.tries} times"] * (error.tries > 1)
         lines += [f"in the provider's words: {error.words}"] * bool(error.words)
