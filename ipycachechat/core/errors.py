@@ -148,4 +148,7 @@ class LocalModelError(ChatError):
 
 
 class Interrupted(ChatError):
-    """The person pressed stop."""
+    """The person pressed stop, which is told in one line: it is no surprise."""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.what, self.todo, self.billed)))

@@ -218,8 +218,8 @@ class Stops:
         """What is not as it should be in the cell."""
         if "Traceback" in ran.error + ran.printed or len(ran.error.splitlines()) > LINES:
             yield f"a traceback: {(ran.error + ran.printed)[-900:]}"
-        if moment.stopped and (not ran.error.startswith("Stopped.") or len(ran.error.splitlines()) != 2):
-            yield f"not told in two lines: {ran.error[-400:]}"
+        if moment.stopped and (not ran.error.startswith("Stopped.") or len(ran.error.splitlines()) != 1):
+            yield f"not told in one line: {ran.error[-400:]}"
         if not moment.stopped and not ran.answer:
             yield "neither stopped nor answered"
         if moment.model == "local":
