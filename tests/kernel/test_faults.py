@@ -96,7 +96,7 @@ def goes_on(kernel: Kernel, wire: WireServer) -> None:
     wire.script(Reply("Still here."))
     after = kernel.run("%%chat\nstill there?", "r")
     assert after.answer == "Still here.", after.error
-    last = wire.requests[-1]
+    last = wire.requests[-1].wait(10)
     assert last.status == 200 and not last.error
 
 
