@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # The conversation waits here while the extension is reloaded.
 PARKED = "ipycachechat"
 T = TypeVar("T")
+DRAWN_ANEW = 1000
+"""Answers, the latest, that are drawn where they stand when their cell is run again, or when they become stale."""
 
 
 class Session:
@@ -171,6 +173,8 @@ class Session:
             self.tell_problem()
         if done.turn is not None and screen.outputs is not None:
             self._outputs[done.turn.cell, done.turn.at] = screen.outputs
+            if len(self._outputs) > DRAWN_ANEW:
+                del self._outputs[next(iter(self._outputs))]
         if self._inspector is not None:  # here already, since one cell may ask many times
             self._inspector.redraw()
         return done
@@ -230,11 +234,10 @@ class Session:
         cell = front.cell(self.shell)
         if cell is None:
             return []
-        before, self._told[cell.id] = (
-            self._told.get(cell.id, {}),
-            {one: hash(told) for one, told in values.items()},
-        )
-        return [one for one, told in self._told[cell.id].items() if before.get(one, told) != told]
+        before, now = self._told.pop(cell.id, {}), {one: hash(told) for one, told in values.items()}
+        if now:
+            self._told[cell.id] = now
+        return [one for one, told in now.items() if before.get(one, told) != told]
 
     def _notice(self, *_: object) -> None:
         """A cell starts, and the front end reports which others have been deleted."""

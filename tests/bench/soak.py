@@ -199,7 +199,7 @@ def soaked(turns: int, each: int) -> Soaked:
                 cells.append(seconds(ran))
                 servers.append((wire.requests[-1].ended or 0) - wire.requests[-1].started)
             wire.clear()
-            if number % 500 == 499 or number == turns - 1:  # of older ones nobody knows any more
+            if number % 250 == 249 or number == turns - 1:  # of older ones nobody knows any more
                 asked += kernel.value(f"_asked({len(cells) - len(asked)})")
             if number % 1000 == 999:
                 print(
