@@ -33,6 +33,7 @@ SOON = 0.2
 """Seconds in which all should be free."""
 EACH = 12
 """Moments after which the conversation begins anew."""
+OURS = re.compile(r"ipycachechat/\w+(/\w+)?\.py")
 LINES = 5
 """That an error has at most."""
 TOOLS = """
@@ -134,6 +135,8 @@ class Moment:
     """Seconds from the press to the cell's reply."""
     closed: float | None = None
     """Seconds from the press to the end of the connection that was open, as the server sees it."""
+    early: bool = False
+    """Whether it hit IPython itself, on the way to the cell's code: that is told as IPython tells it."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -216,6 +219,9 @@ class Stops:
 
     def _shown(self, ran: Ran, pressed: datetime, moment: Moment) -> Iterator[str]:
         """What is not as it should be in the cell."""
+        moment.early = "KeyboardInterrupt" in ran.error and not OURS.search(ran.error)
+        if moment.early:
+            return
         if "Traceback" in ran.error + ran.printed or len(ran.error.splitlines()) > LINES:
             yield f"a traceback: {(ran.error + ran.printed)[-900:]}"
         if moment.stopped and (not ran.error.startswith("Stopped.") or len(ran.error.splitlines()) != 1):
@@ -294,7 +300,8 @@ def told(found: list[Moment]) -> str:
     stopped = [one for one in found if one.stopped]
     lines = [
         f"{len(found)} moments, {len(stopped)} of them before the end, {sum(bool(one.twice) for one in found)} pressed "
-        f"twice; {sum(bool(one.wrong) for one in found)} wrong",
+        f"twice, {sum(one.early for one in found)} before any of our code ran; "
+        f"{sum(bool(one.wrong) for one in found)} wrong",
         spread("cell free", [one.free for one in stopped]),
         spread("connection closed", [one.closed for one in stopped if one.closed is not None]),
     ]
