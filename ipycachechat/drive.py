@@ -37,15 +37,13 @@ def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], N
     button = StopButton()
     future = loop.submit(_to_its_end(work, events.put))
     try:
-        while True:
+        while not button.pressed:  # which whatever was called may have swallowed
             try:
-                with button:
+                with button, button.raising():
                     event = events.get(timeout=LOOK)
                     if isinstance(event, Do):
                         with button.released():
                             event.work()
-                if button.pressed:  # which whatever was called may have swallowed
-                    raise KeyboardInterrupt
             except queue.Empty:
                 if future.done() or not loop.running:
                     break
@@ -54,11 +52,11 @@ def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], N
                 break
             if not isinstance(event, Do):
                 yield event
+        button.heed()
         yield Result(future.result(timeout=CLOSING))
     finally:
         if not future.done():
             with button, suppress(queue.Empty):
-                button.hold()
                 future.cancel()
                 while events.get(timeout=CLOSING) is not None:
                     pass

@@ -76,17 +76,16 @@ def run(
     done: Done | None
     with StopButton(last=last) as button:
         try:
-            prepare()
-            button.hold()  # what has begun is always known here, so that it can be cancelled
+            with button.raising():
+                prepare()
             coming = work(told.tell)
             future = submit(coming)
-            button.hold(future.cancel)
+            button.ends(future.cancel)
             done = _follow(told, coming, future, screen, button)
         except KeyboardInterrupt:
             button.press()
             done = told.end(coming) if future is not None else Done(None)
         except BaseException:
-            button.hold()
             if future is not None:  # a mistake in drawing costs no answer that was paid for
                 future.cancel()
                 with suppress(Exception):
@@ -126,11 +125,12 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
     future: Future[T] | None = None
     with StopButton() as button:
         try:
-            prepare()
-            button.hold()
+            button.heed()
+            with button.raising():
+                prepare()
             future = submit(work(told.tell))
             future.add_done_callback(lambda _: told.tell(Done(None)))  # which wakes whoever waits below
-            button.hold(future.cancel)
+            button.ends(future.cancel)
             while not future.done():
                 with suppress(queue.Empty):
                     event = told.events.get(timeout=SOONEST)
@@ -139,7 +139,6 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
         except KeyboardInterrupt:
             button.press()
         finally:
-            button.hold()
             if future is not None:
                 future.cancel()  # which does nothing once it is done
             screen.done(Done(None))

@@ -23,7 +23,7 @@ LOOPS = ("asyncio.runners", "ipykernel.ipkernel")
 
 
 class StopButton:
-    """While it is entered, no press is lost: the first raises KeyboardInterrupt, or, once it is held, ends what runs.
+    """While it is entered, no press is lost: the first ends what runs, or raises KeyboardInterrupt where it may.
 
     Only on the main thread, where signals arrive, and only in the place of Python's own handler or an event loop's: who
     has set another one means it.
@@ -33,7 +33,7 @@ class StopButton:
         """`last`: whether nothing follows in the cell that could still be stopped."""
         self.pressed = False
         self._last = last
-        self._held = False
+        self._raises = False
         self._stop: Callable[[], object] = _nothing
         self._ended = 0.0
         self._before: Any = None
@@ -46,28 +46,41 @@ class StopButton:
         own = now is signal.default_int_handler or module in LOOPS
         self._before = now if own and threading.current_thread() is threading.main_thread() else None
         if self._before is not None:
-            self._held = True  # what is raised before the end of this would leave the handler there for ever
             signal.signal(signal.SIGINT, self._press)
-            self._held = self.pressed
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.hold()
+        self._stop = _nothing
         self._ended = time.monotonic()
         if self._before is not None:
             # A kernel puts its own handler back when the cell has ended.
             signal.signal(signal.SIGINT, self._late if self.pressed or self._last else self._before)
 
-    def hold(self, stop: Callable[[], object] | None = None) -> None:
+    def ends(self, stop: Callable[[], object]) -> None:
         """From now on the first press calls this, as one does that has been, and nothing is raised.
 
         What would be raised while something is drawn, or in a callback of the garbage collector's, would be lost there.
         """
-        self._held, self._stop = True, stop or _nothing
+        self._stop = stop
         if self.pressed:
-            self._stop()
+            stop()
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """In here the first press raises KeyboardInterrupt, as one does that has been."""
+        self._raises = True
+        try:
+            self.heed()
+            yield
+        finally:
+            self._raises = False
+
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt if it was pressed."""
+        if self.pressed:
+            raise KeyboardInterrupt
 
     def press(self) -> None:
         """A press that has arrived as a KeyboardInterrupt, perhaps of a tool."""
@@ -96,10 +109,10 @@ class StopButton:
                 self.press()
 
     def _press(self, _: int, frame: FrameType | None) -> None:
-        if not self._held and not self.pressed:
-            self.pressed = True
-            raise KeyboardInterrupt
+        first = not self.pressed
         self.press()
+        if first and self._raises:
+            raise KeyboardInterrupt
 
     def _late(self, number: int, frame: FrameType | None) -> None:
         """Pressed after the end."""
@@ -112,10 +125,8 @@ class StopButton:
 def undisturbed() -> Iterator[None]:
     """In here nothing is stopped, lest a half of it or a lock stay; a press is told after it."""
     with StopButton() as button:
-        button.hold()
         yield
-    if button.pressed:
-        raise KeyboardInterrupt
+    button.heed()
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ipycachechat import drive
 from ipycachechat.core.conversation import Message, State, Turn
 from ipycachechat.core.errors import Interrupted
 from ipycachechat.core.events import Done, Event, Piece
@@ -34,17 +35,17 @@ def press() -> None:
 
 
 def test_only_the_first_press_raises() -> None:
-    with StopButton() as button:
+    with StopButton() as button, button.raising():
         with pytest.raises(KeyboardInterrupt):
             press()
         press()
         assert button.pressed
 
 
-def test_where_it_is_held_the_first_press_ends_what_runs_and_raises_nothing() -> None:
+def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
     ended = []
     with StopButton() as button:
-        button.hold(lambda: ended.append(1))
+        button.ends(lambda: ended.append(1))
         press()
         press()
     assert button.pressed and ended == [1]
@@ -53,16 +54,15 @@ def test_where_it_is_held_the_first_press_ends_what_runs_and_raises_nothing() ->
 def test_a_press_before_there_was_anything_to_end_ends_it_as_soon_as_it_is_there() -> None:
     ended = []
     with StopButton() as button:
-        button.hold()
         press()
-        button.hold(lambda: ended.append(1))
+        button.ends(lambda: ended.append(1))
     assert ended == [1]
 
 
 def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after_it() -> None:
     ended = []
     with StopButton() as button:
-        button.hold(lambda: ended.append(1))
+        button.ends(lambda: ended.append(1))
         with button.released():
             for _ in range(2):
                 with pytest.raises(KeyboardInterrupt):
@@ -74,7 +74,7 @@ def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after
 def test_a_press_that_a_tool_let_through_ends_what_runs_once() -> None:
     ended = []
     with StopButton() as button:
-        button.hold(lambda: ended.append(1))
+        button.ends(lambda: ended.append(1))
         with pytest.raises(KeyboardInterrupt), button.released():
             press()
         button.press()
@@ -86,8 +86,7 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with StopButton():
-        with pytest.raises(KeyboardInterrupt):
-            press()
+        press()
     press()
     monkeypatch.setattr("ipycachechat.notebook.stopping.QUIET", 0.0)
     with pytest.raises(KeyboardInterrupt):
@@ -100,8 +99,7 @@ def test_a_press_right_after_the_last_of_a_cell_is_none() -> None:
         pass
     press()
     with StopButton() as button:
-        with pytest.raises(KeyboardInterrupt):
-            press()
+        press()
         assert button.pressed
 
 
@@ -129,7 +127,8 @@ def test_a_press_while_the_button_is_put_in_place_is_told_after_it(monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(signal, "signal", put)
         button = StopButton().__enter__()
-    assert button.pressed
+    with pytest.raises(KeyboardInterrupt):
+        button.heed()
 
 
 class Shown:
@@ -177,7 +176,7 @@ def ours() -> bool:
 class Line:
     """A press at one line, of those that are run once work has begun and until the handler is back."""
 
-    FILES = (cell.__file__, stopping.__file__, contextlib.__file__)
+    FILES = (cell.__file__, drive.__file__, stopping.__file__, contextlib.__file__)
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -223,6 +222,30 @@ def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable
     finally:
         loop.stop()
     assert number > 20
+
+
+def test_at_whichever_line_it_is_pressed_who_waits_in_python_is_told() -> None:
+    loop, number, before = BackgroundLoop(), 0, sys.gettrace()
+    try:
+        while True:
+            number += 1
+            line, told = Line(number), False
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            try:
+                line.begin()
+                for _ in drive.drive(loop, answer):
+                    pass
+            except KeyboardInterrupt:
+                told = True
+            finally:
+                sys.settrace(before)
+            if not line.at:
+                break
+            assert told, line.at
+            assert not ours(), line.at
+    finally:
+        loop.stop()
+    assert number > 10
 
 
 def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way() -> None:
