@@ -566,6 +566,15 @@ def test_async_tools_are_stopped_with_the_turn(server: WireServer) -> None:
     assert ended == [True]
 
 
+@pytest.fixture
+def pressable() -> Iterator[None]:
+    """Python's own handler of SIGINT, which processes that share the tests have switched off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("pressable")
 def test_a_tool_that_swallows_its_cancelling_does_not_go_on_with_the_turn(server: WireServer) -> None:
     async def waited(q: str) -> str:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
