@@ -62,10 +62,12 @@ class Chunks:
 
 
 def _as_litellm(usage: Usage) -> Any:
-    """What was told of an answer that broke off."""
+    """What was told of an answer that broke off; None if that is not all that litellm's has to say."""
     import litellm
 
-    sent, answered = usage.input or 0, usage.output or 0
+    sent, answered = usage.input, usage.output
+    if sent is None or answered is None:
+        return None
     return litellm.Usage(prompt_tokens=sent, completion_tokens=answered, total_tokens=sent + answered)
 
 

@@ -107,7 +107,8 @@ def _interrupted(done: Done | None) -> Interrupted:
     """What is said of a chat that was stopped with this; None: what was cancelled goes on."""
     if done is None:
         return Interrupted(
-            "Stopped.", "An async tool blocks the end: what arrived is kept, marked, once it returns."
+            "Stopped.",
+            "It has not ended yet (an async tool that blocks?): what arrived is kept once it does.",
         )
     if done.turn is None:
         return Interrupted("Stopped.", "The conversation is as it was. Run the cell again to ask again.")

@@ -127,7 +127,7 @@ def test_an_async_tool_that_blocks_is_said_to_hold_up_the_end(wire: WireServer, 
     time.sleep(0.5)
     kernel.interrupt()
     ran = kernel.finish(request)
-    told = "An async tool blocks the end: what arrived is kept, marked, once it returns."
+    told = "It has not ended yet (an async tool that blocks?): what arrived is kept once it does."
     assert ran.error == f"Stopped. {told}"
     assert kernel.run("%%chat\nand now?").answer  # which waits for it
     roles = kernel.value("[m['role'] for m in get_chat().hist]")
