@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipycachechat.chat import AsyncChat, Chat, register_model
-    from ipycachechat.core import errors
-    from ipycachechat.core.errors import ChatError
-    from ipycachechat.kernel_chat import get_chat
+    from ipycachechat import errors
+    from ipycachechat.api.chat import AsyncChat, Chat, register_model
+    from ipycachechat.errors import ChatError
+    from ipycachechat.notebook.kernel_chat import get_chat
 
 __version__ = "0.1.0"
 __all__ = ["AsyncChat", "Chat", "ChatError", "errors", "get_chat", "register_model"]
 
 # Where each name is, so that `%load_ext` imports none of it.
 _PLACES = {
-    "AsyncChat": "chat",
-    "Chat": "chat",
-    "ChatError": "core.errors",
-    "errors": "core.errors",
-    "get_chat": "kernel_chat",
-    "register_model": "chat",
+    "AsyncChat": "api.chat",
+    "Chat": "api.chat",
+    "ChatError": "errors",
+    "errors": "errors",
+    "get_chat": "notebook.kernel_chat",
+    "register_model": "api.chat",
 }
 
 LOADED = "ipycachechat-loaded"  # the place in `shell.meta` of what is loaded, and of whom it stands in for
@@ -44,9 +44,9 @@ def load_ipython_extension(shell: Any) -> None:
     """`%load_ext ipycachechat`: the magics, and one line that says which model is in use."""
     from traitlets import TraitError
 
-    from ipycachechat.core.errors import BadInput
-    from ipycachechat.magics import ChatMagics
-    from ipycachechat.session import Session
+    from ipycachechat.errors import BadInput
+    from ipycachechat.notebook.magics import ChatMagics
+    from ipycachechat.notebook.session import Session
 
     owners = {kind: table.get("chat") for kind, table in shell.magics_manager.magics.items()}
     session = Session(shell)

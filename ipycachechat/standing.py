@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipycachechat.notebook import tables
-from ipycachechat.notebook.inspector import Standing
+from ipycachechat.rendering import reports
+from ipycachechat.rendering.inspector import Standing
 
 if TYPE_CHECKING:
-    from ipycachechat.dialogue import Dialogue
+    from ipycachechat.engine.session import Dialogue
 
 
 def standing(dialogue: Dialogue) -> Standing:
@@ -22,5 +22,5 @@ def standing(dialogue: Dialogue) -> Standing:
         dialogue.ledger,
         dialogue.answer(),
         dialogue.engine.foretold,
-        tables.kept(kept.refreshed, kept.until, kept.ended) if kept else "",
+        reports.kept(kept.refreshed, kept.until, kept.ended) if kept else "",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ipycachechat.commands import COMMANDS, HELP
+from ipycachechat.notebook.commands import COMMANDS, HELP
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()

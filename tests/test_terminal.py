@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from wire import Reply, Stall, ToolCall, WireServer
 
-from ipycachechat.core.events import Done, Piece
-from ipycachechat.notebook import markdown
-from ipycachechat.notebook.answer import Text
-from ipycachechat.notebook.terminal import PlainScreen, _rendered
+from ipycachechat.conversation.events import Done, Piece
+from ipycachechat.notebook.display.terminal import PlainScreen, _rendered
+from ipycachechat.rendering import markdown
+from ipycachechat.rendering.answer import Text
 
 pexpect = pytest.importorskip("pexpect")
 

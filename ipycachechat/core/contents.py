@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ipycachechat.core.conversation import File
-from ipycachechat.core.forecast import Row
-from ipycachechat.core.prefix import Chain
+from ipycachechat.caching.breakdown import Row
+from ipycachechat.caching.prefix import Chain
+from ipycachechat.conversation.turns import File
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ipycachechat.core.defaults import LOCAL, MODELS
-from ipycachechat.core.errors import BadInput
-from ipycachechat.model.litellm_import import is_imported
+from ipycachechat.defaults import LOCAL, MODELS
+from ipycachechat.errors import BadInput
+from ipycachechat.providers.litellm_import import is_imported
 
 
 def chat_models() -> list[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Turn
-from ipycachechat.core.events import Done
-from ipycachechat.core.usage import Timing
-from ipycachechat.core.words import count
-from ipycachechat.notebook import markdown, tables
-from ipycachechat.notebook.words import short
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.turns import Turn
+from ipycachechat.conversation.usage import Timing
+from ipycachechat.rendering import markdown, reports
+from ipycachechat.rendering.format import short
+from ipycachechat.text.format import count
 
 _TABLE = "font-size:1em;text-align:right;margin:0.3em 0 0.6em 1.2em"
 _LEFT = ' style="text-align:left"'
@@ -30,7 +30,7 @@ def to_html(turn: Turn, done: Done) -> str:
     rows += _times(done.timing)
     rows += [("request", short(done.request_id, LONGEST))] if done.request_id else []
     bill = "" if turn.replayed else table(("tokens", "expected", "billed"), _held(turn, done.expected))
-    prefix = table(tables.PREFIX, shortened(tables.prefix(done.rows))) if done.rows else ""
+    prefix = table(reports.PREFIX, shortened(reports.prefix(done.rows))) if done.rows else ""
     return bill + prefix + (table((), rows) if rows else "")
 
 

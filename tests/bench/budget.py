@@ -18,7 +18,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "engine")]
 from test_budgets import MODELS, TINY, World, happen  # noqa: E402
 from wire import Clock, WireServer  # noqa: E402
 
-from ipycachechat.model.litellm_import import portions  # noqa: E402
+from ipycachechat.providers.litellm_import import portions  # noqa: E402
 
 
 def main(conversations: int) -> int:

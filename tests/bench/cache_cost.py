@@ -33,13 +33,13 @@ from scenarios import SCENARIOS, Ask, Edit, Rewind, bound, scenario  # noqa: E40
 from wire import Clock, Reply, WireServer, count, words  # noqa: E402
 from wire.cache import BlockCache, plan_anthropic, prefixes  # noqa: E402
 
-from ipycachechat.core.conversation import Message, ToolCall  # noqa: E402
-from ipycachechat.core.plan import NOTEBOOK  # noqa: E402
-from ipycachechat.core.prefix import Said  # noqa: E402
-from ipycachechat.core.request import settings  # noqa: E402
-from ipycachechat.engine import Engine  # noqa: E402
-from ipycachechat.model.litellm_import import portions  # noqa: E402
-from ipycachechat.model.target import target  # noqa: E402
+from ipycachechat.caching.planner import NOTEBOOK  # noqa: E402
+from ipycachechat.caching.prefix import Said  # noqa: E402
+from ipycachechat.caching.request import settings  # noqa: E402
+from ipycachechat.conversation.turns import Message, ToolCall  # noqa: E402
+from ipycachechat.engine.client import Engine  # noqa: E402
+from ipycachechat.providers.endpoint import target  # noqa: E402
+from ipycachechat.providers.litellm_import import portions  # noqa: E402
 
 MODEL, MINIMUM = "anthropic/claude-sonnet-5", 1024
 START = 1_000_000.0

@@ -19,13 +19,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
-from ipycachechat.core.conversation import Cell, Conversation, Message, Turn  # noqa: E402
-from ipycachechat.core.history import History, Version  # noqa: E402
-from ipycachechat.core.placing import END, put  # noqa: E402
-from ipycachechat.core.usage import Cost, Usage  # noqa: E402
-from ipycachechat.dialogue import Dialogue  # noqa: E402
-from ipycachechat.recorder import Recorder  # noqa: E402
-from ipycachechat.store import Store  # noqa: E402
+from ipycachechat.conversation.history import History, Version  # noqa: E402
+from ipycachechat.conversation.placement import END, put  # noqa: E402
+from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn  # noqa: E402
+from ipycachechat.conversation.usage import Cost, Usage  # noqa: E402
+from ipycachechat.engine.session import Dialogue  # noqa: E402
+from ipycachechat.storage.conversations import Store  # noqa: E402
+from ipycachechat.storage.recorder import Recorder  # noqa: E402
 
 CONVERSATIONS, TURNS = 10, 1000
 PROMPT, ANSWER = 300, 2000

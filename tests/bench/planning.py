@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
-from ipycachechat.core.memory import Memory
-from ipycachechat.core.placing import Place, put
-from ipycachechat.core.prefix import Settings, chain
-from ipycachechat.core.request import mark, messages, said
-from ipycachechat.core.rules import rules
-from ipycachechat.core.usage import Usage
-from ipycachechat.model.litellm_import import portions
-from ipycachechat.model.tokens import count
+from ipycachechat.caching.prefix import Settings, chain
+from ipycachechat.caching.request import mark, messages, said
+from ipycachechat.caching.rules import rules
+from ipycachechat.caching.tracker import Memory
+from ipycachechat.conversation.placement import Place, put
+from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn
+from ipycachechat.conversation.usage import Usage
+from ipycachechat.providers.litellm_import import portions
+from ipycachechat.providers.token_counter import count
 
 SIZES = (125, 250, 500, 1000)
 TOKENS = 1000

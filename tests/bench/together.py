@@ -27,8 +27,8 @@ from kernels import Kernel  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
-from ipycachechat.core.history import Version  # noqa: E402
-from ipycachechat.store import Store  # noqa: E402
+from ipycachechat.conversation.history import Version  # noqa: E402
+from ipycachechat.storage.conversations import Store  # noqa: E402
 
 SECONDS, KERNELS = 120.0, 8
 LOCAL = 4

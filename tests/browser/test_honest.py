@@ -143,7 +143,7 @@ def _show(lab: Lab, pairs: Sequence[tuple[str, str]]) -> None:
     (lab.directory / "answers.json").write_text(json.dumps(pairs))
     start = (
         "import json\nfrom IPython.display import display\n"
-        "from ipycachechat.notebook.markdown import bundle\n"
+        "from ipycachechat.rendering.markdown import bundle\n"
         "answers = json.load(open('answers.json'))"
     )
     # Not by way of IPython's Markdown(), which fetches an answer that begins with an address.

@@ -140,7 +140,7 @@ def answers(lab: Lab, hits: Hits) -> list[tuple[str, str]]:
 def _write(path: Path, how: str, numbers: range | list[int]) -> None:
     start = (
         "import json\nfrom IPython.display import Markdown, display\n"
-        "from ipycachechat.notebook.markdown import bundle\n"
+        "from ipycachechat.rendering.markdown import bundle\n"
         "answers = json.load(open('answers.json'))"
     )
     write_notebook(path, [start, *(how.format(number) for number in numbers)])
@@ -195,7 +195,7 @@ def test_short_answers_are_harmless_wherever_their_stream_is_cut(
     short = {name: text for name, text in answers if len(text) <= SHORT}
     draw = (
         "import json\nfrom IPython.display import HTML, display\n"
-        "from ipycachechat.notebook.answer import Text, to_html\n"
+        "from ipycachechat.rendering.answer import Text, to_html\n"
         "for name, text in json.load(open('answers.json')):\n"
         f"    if len(text) <= {SHORT}:\n"
         "        frames = (to_html([Text(text[:end])], style=False) for end in range(1, len(text) + 1))\n"

@@ -10,7 +10,7 @@ from wire import Reply, WireServer, count, words
 from wire.replies import ToolCall
 
 from ipycachechat import AsyncChat, Chat
-from ipycachechat.dialogue import Dialogue
+from ipycachechat.engine.session import Dialogue
 
 SONNET, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"
 

@@ -13,7 +13,7 @@ from wire import Call, Reply, WireServer
 from wire.replies import default_reply
 
 import ipycachechat
-from ipycachechat import base_chat, chat
+from ipycachechat.api import base_chat, chat
 
 README = Path(__file__).parents[2] / "README.md"
 

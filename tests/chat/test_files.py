@@ -12,7 +12,7 @@ from calling import GEMINI, GPT, SONNET
 from wire import WireServer
 
 from ipycachechat import Chat
-from ipycachechat.core.errors import BadInput
+from ipycachechat.errors import BadInput
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 PDF = b"%PDF-1.7\n and so on"

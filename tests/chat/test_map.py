@@ -13,7 +13,7 @@ from wire import HttpError, Reply, WireServer, words
 from wire.replies import default_reply
 
 from ipycachechat import AsyncChat, Chat, ChatError
-from ipycachechat.core.errors import BadInput
+from ipycachechat.errors import BadInput
 
 PREFIX = words(20_000)
 

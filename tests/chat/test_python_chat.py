@@ -19,7 +19,7 @@ from calling import GEMINI, GPT, SONNET, calls, fetch, look
 from wire import Drop, HttpError, Reply, WireServer, words
 
 from ipycachechat import AsyncChat, Chat, ChatError, register_model
-from ipycachechat.core.errors import BadInput, Dropped, KeyMissing, OverBudget, RateLimited, UnknownModel
+from ipycachechat.errors import BadInput, Dropped, KeyMissing, OverBudget, RateLimited, UnknownModel
 
 PROJECT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from wire import Reply, WireServer, words
 
 from ipycachechat import AsyncChat, Chat
-from ipycachechat.core.errors import BadAnswer, BadInput
+from ipycachechat.errors import BadAnswer, BadInput
 
 
 class Colour(Enum):

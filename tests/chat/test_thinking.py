@@ -10,7 +10,7 @@ from calling import GEMINI, GPT, SONNET, calls, exact, look
 from wire import Bill, Reply, WireServer, words
 
 from ipycachechat import Chat
-from ipycachechat.core.errors import BadInput
+from ipycachechat.errors import BadInput
 
 OLD_SONNET = "anthropic/claude-sonnet-4-5"
 

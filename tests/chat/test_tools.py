@@ -20,8 +20,8 @@ from wire import HttpError, Reply, WireServer, words
 from wire.replies import ToolCall
 
 from ipycachechat import AsyncChat, Chat
-from ipycachechat.core.conversation import State
-from ipycachechat.core.errors import BadInput, ChatError, ContextTooLong
+from ipycachechat.conversation.turns import State
+from ipycachechat.errors import BadInput, ChatError, ContextTooLong
 
 
 def test_the_model_is_told_of_signature_and_comments(server: WireServer) -> None:

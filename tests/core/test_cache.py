@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ipycachechat.core.cache import MOST, CacheState, Mark, disproved, outcome, sent
-from ipycachechat.core.conversation import Message, ToolCall
-from ipycachechat.core.memory import Memory
-from ipycachechat.core.prefix import Chain, Said, Settings, chain
-from ipycachechat.core.request import mark, messages
-from ipycachechat.core.rules import rules
-from ipycachechat.core.usage import Usage
+from ipycachechat.caching.prefix import Chain, Said, Settings, chain
+from ipycachechat.caching.request import mark, messages
+from ipycachechat.caching.rules import rules
+from ipycachechat.caching.state import MOST, CacheState, Mark, disproved, outcome, sent
+from ipycachechat.caching.tracker import Memory
+from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.conversation.usage import Usage
 
 CLAUDE = rules("anthropic", "claude-sonnet-5")
 CALLS = (ToolCall("1", "add", '{"a":1}'), ToolCall("2", "add", '{"a":2}'))

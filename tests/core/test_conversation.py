@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.core.conversation import Cell, Conversation, Message, Turn, pasts
-from ipycachechat.core.history import History
-from ipycachechat.core.placing import Place, Rerun, before, put
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.placement import Place, Rerun, before, put
+from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn, pasts
 
 
 def turn(cell: str | None, run: int = 0, prompt: str = "") -> Turn:

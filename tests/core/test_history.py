@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ipycachechat.core.conversation import Cell, Conversation, Message, Turn
-from ipycachechat.core.errors import BadInput
-from ipycachechat.core.history import History
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn
+from ipycachechat.errors import BadInput
 
 
 def of(*prompts: str) -> Conversation:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import HEX, PEM_BODY, PLANTED, caps, made, pem
 
-from ipycachechat.core.masking import PIECE, Key, Mask, Masked, note, without
-from ipycachechat.core.secret_kinds import KINDS
+from ipycachechat.text.redaction import PIECE, Key, Mask, Masked, note, without
+from ipycachechat.text.secret_patterns import KINDS
 
 SURROUNDINGS: dict[str, Callable[[str], str]] = {
     "bare": str,
@@ -381,7 +381,7 @@ def test_what_goes_on_and_on_is_masked_too(text: str, times: int) -> None:
 def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
     import pandas as pd
 
-    from ipycachechat.model.described import described
+    from ipycachechat.prompts.describe import described
 
     token, known = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYz1", "Zq7+correct/horse9battery" * 3
     mask = Mask.of({"MY_API_KEY": known})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipycachechat.core.conversation import Message
-from ipycachechat.core.memory import Memory
-from ipycachechat.core.prefix import Said, Settings
-from ipycachechat.core.reason import Cause, Reason
-from ipycachechat.core.rules import rules
-from ipycachechat.core.usage import Usage
+from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.prefix import Said, Settings
+from ipycachechat.caching.rules import rules
+from ipycachechat.caching.tracker import Memory
+from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.usage import Usage
 
 ONE = [Said(Message("user", "word " * 2000), 0)]
 TWO = [*ONE, Said(Message("assistant", "yes"), 0), Said(Message("user", "and?"), 1)]

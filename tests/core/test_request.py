@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ipycachechat.core.conversation import Conversation, Message, ToolCall, Turn
-from ipycachechat.core.request import estimate, messages, said, wire
+from ipycachechat.caching.request import estimate, messages, said, wire
+from ipycachechat.conversation.turns import Conversation, Message, ToolCall, Turn
 
 TURN = Turn("one", (Message("assistant", "yes"),))
 

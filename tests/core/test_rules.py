@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipycachechat.core.rules import ROWS, rules
+from ipycachechat.caching.rules import ROWS, rules
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_only_who_bills_writes_tells_them_apart() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.provider}/{row.model}")
 def test_every_row_has_a_source_and_fits_together(row: object) -> None:
-    from ipycachechat.core.rules import Rules
+    from ipycachechat.caching.rules import Rules
 
     assert isinstance(row, Rules)
     assert row.source

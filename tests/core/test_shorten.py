@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipycachechat.core.shorten import whole_words
+from ipycachechat.text.truncate import whole_words
 
 
 @pytest.mark.parametrize(

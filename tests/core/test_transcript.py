@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.core import transcript
-from ipycachechat.core.conversation import Conversation, File, Message, Thought, ToolCall, Turn
-from ipycachechat.core.rules import rules
-from ipycachechat.core.shorten import largest, middle_cut, shortened
-from ipycachechat.core.shown import Eyes, messages
+from ipycachechat.caching.rules import rules
+from ipycachechat.conversation import from_wire
+from ipycachechat.conversation.model_view import Eyes, messages
+from ipycachechat.conversation.turns import Conversation, File, Message, Thought, ToolCall, Turn
+from ipycachechat.text.truncate import largest, middle_cut, shortened
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
 files = st.builds(
@@ -55,8 +55,8 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 @unhurried
 @given(st.lists(turns(), max_size=3))
 def test_what_is_written_is_read_again(told: list[Turn]) -> None:
-    written = json.loads(json.dumps(transcript.written(Conversation("", tuple(told)))))
-    read = transcript.turns([transcript.message(one) for one in written])
+    written = json.loads(json.dumps(from_wire.written(Conversation("", tuple(told)))))
+    read = from_wire.turns([from_wire.message(one) for one in written])
     assert [turn.messages for turn in read] == [turn.messages for turn in told]
 
 

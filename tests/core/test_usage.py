@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Ledger, Price, Rates, Timing, Usage, cost
+from ipycachechat.conversation.usage import (
+    FREE,
+    NOTHING_REPORTED,
+    Cost,
+    Ledger,
+    Price,
+    Rates,
+    Timing,
+    Usage,
+    cost,
+)
 
 SONNET = Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6))
 tokens = st.integers(0, 10**6)

@@ -9,7 +9,7 @@ import pytest
 from talks import Talk
 from wire import Clock, WireServer
 
-from ipycachechat.model.litellm_import import portions
+from ipycachechat.providers.litellm_import import portions
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from itertools import count as counter
 
 from wire import Bill, Reply, WireServer, count
 
-from ipycachechat.ask import Ask
-from ipycachechat.core.conversation import Cell
-from ipycachechat.core.events import Done
-from ipycachechat.core.placing import Place
-from ipycachechat.core.plan import NOTEBOOK
-from ipycachechat.core.reason import Cause
-from ipycachechat.dialogue import Dialogue
+from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.caching.planner import NOTEBOOK
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.placement import Place
+from ipycachechat.conversation.turns import Cell
+from ipycachechat.engine.session import Dialogue
+from ipycachechat.engine.turn_request import Ask
 
 SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
 

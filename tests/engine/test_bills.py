@@ -9,14 +9,14 @@ import pytest
 from talks import Talk, nothing
 from wire import HttpError, Reply, ToolCall, WireServer
 
-from ipycachechat.ask import Ask
-from ipycachechat.booked import Bills, Booked
-from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import State
-from ipycachechat.core.events import Done, Returned
-from ipycachechat.core.limits import Limits
-from ipycachechat.core.usage import Cost, Usage
-from ipycachechat.model.tools import tools
+from ipycachechat.billing.records import Bills, Booked
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Done, Returned
+from ipycachechat.conversation.turns import State
+from ipycachechat.conversation.usage import Cost, Usage
+from ipycachechat.engine.turn_request import Ask
+from ipycachechat.providers.timeouts import Limits
+from ipycachechat.tools.schema import tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 TOLD = Booked("a/b", 0.0, Outcome(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))

@@ -20,14 +20,14 @@ from wire import Drop, HttpError, Reply, StreamError, Truncated, WireServer, wor
 from wire.money import dollars
 from wire.replies import ToolCall, default_reply
 
-from ipycachechat import many
-from ipycachechat.ask import Ask
-from ipycachechat.core.conversation import Cell, Content, File, State
-from ipycachechat.core.errors import ChatError, OverBudget
-from ipycachechat.core.events import Do, Done, Piece
-from ipycachechat.core.placing import Place
-from ipycachechat.dialogue import Dialogue
-from ipycachechat.model.tools import tools
+from ipycachechat.api import batch
+from ipycachechat.conversation.events import Do, Done, Piece
+from ipycachechat.conversation.placement import Place
+from ipycachechat.conversation.turns import Cell, Content, File, State
+from ipycachechat.engine.session import Dialogue
+from ipycachechat.engine.turn_request import Ask
+from ipycachechat.errors import ChatError, OverBudget
+from ipycachechat.tools.schema import tools
 
 GPT, OLDER, GEMINI = "openai/gpt-5.6-terra", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
 MODELS = (SONNET, OPUS, GPT, OLDER, GEMINI)
@@ -178,7 +178,7 @@ def happen(world: World, r: random.Random) -> None:
     elif kind == "map":
         server.always = Reply(long_answer, chunk_delay=0.001)
         asks = [world.ask(world.text(20), most=most) for _ in range(r.randint(2, 9))]
-        world.loop.run_until_complete(many.answers(world.chat, asks, 4, nothing))
+        world.loop.run_until_complete(batch.answers(world.chat, asks, 4, nothing))
     else:
         server.script(*replies)
         world.send(ask, stop)
@@ -323,7 +323,7 @@ def test_many_at_once_are_never_too_much_together_and_wait_for_each_other(world:
     world.chat.engine.budgets.hold = watched  # type: ignore[method-assign]
     world.server.always = Reply("yes " * 3, chunk_delay=0.003)
     asks = [world.ask(f"question {n}", most=500) for n in range(8)]
-    found = world.loop.run_until_complete(many.answers(world.chat, asks, 8, nothing))
+    found = world.loop.run_until_complete(batch.answers(world.chat, asks, 8, nothing))
     done = [one for one in found if isinstance(one, Done) and one.error is None]
     assert len(done) == 8 and 1 < max(together) < 4  # each holds $0.009 back, and costs a hundredth of that
     assert world.billed <= world.budget

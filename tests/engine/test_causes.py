@@ -19,13 +19,13 @@ from talks import OPUS, SONNET
 from test_tool_loops import sized, tool
 from wire import Bill, Reply, WireServer, words
 
-from ipycachechat.core.conversation import File, Message, ToolCall
-from ipycachechat.core.plan import NOTEBOOK
-from ipycachechat.core.prefix import Said
-from ipycachechat.core.reason import Cause, Reason
-from ipycachechat.core.request import settings as sent_along
-from ipycachechat.engine import Engine
-from ipycachechat.model.target import target
+from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.planner import NOTEBOOK
+from ipycachechat.caching.prefix import Said
+from ipycachechat.caching.request import settings as sent_along
+from ipycachechat.conversation.turns import File, Message, ToolCall
+from ipycachechat.engine.client import Engine
+from ipycachechat.providers.endpoint import target
 
 Json = dict[str, Any]
 Block = tuple[str, str]

@@ -10,8 +10,8 @@ import pytest
 from talks import OPUS, SONNET, Talk
 from wire import Reply, Stall, WireServer
 
-from ipycachechat import doctor
-from ipycachechat.model.target import Target, target
+from ipycachechat.engine import doctor
+from ipycachechat.providers.endpoint import Target, target
 
 
 def examine(talk: Talk, to: Target) -> list[doctor.Check]:

@@ -6,8 +6,8 @@ import pytest
 from talks import SONNET, Talk, agree, nothing
 from wire import Reply, words
 
-from ipycachechat.core.events import Done
-from ipycachechat.core.placing import Place
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.placement import Place
 
 GPT = "openai/gpt-5.6-terra"
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
-from ipycachechat.core.events import Piece, Sending
-from ipycachechat.core.reason import Cause
-from ipycachechat.model.target import target
-from ipycachechat.notebook import tables
+from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.conversation.events import Piece, Sending
+from ipycachechat.providers.endpoint import target
+from ipycachechat.rendering import reports
 
 GPT, GEMINI, HAIKU = "openai/gpt-5.5", "gemini/gemini-2.5-flash", "openrouter/anthropic/claude-haiku-4.5"
 DICE = random.Random(1)
@@ -73,7 +73,7 @@ def test_foretold_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
     else:
         told = guessing.loop.run_until_complete(guessing.chat.plan(guessing.next("hello", "c0"), nothing))
         expected = told.expected
-        assert "fresh" in tables.plan(told)
+        assert "fresh" in reports.plan(told)
     assert expected and min(expected.read, expected.written, expected.fresh) >= 0
 
 
@@ -298,7 +298,7 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
     guess = talk.chat.engine.memory(to)
     prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.settings, 1024, 0.0)
     assert prepared.plan.expected.written == 2000
-    from ipycachechat.core.usage import Usage
+    from ipycachechat.conversation.usage import Usage
 
     after, _ = guess.billed(prepared, Usage(2000, 0, 0, 0, 5))
     assert after.warm_until(prepared) is None
@@ -353,7 +353,7 @@ def test_an_answer_cut_off_before_its_bill_is_not_a_provider_that_reports_nothin
     talk.server.script(Reply("one two three", fault=Stall()))
     done = talk.loop.run_until_complete(interrupted())
     assert done.turn.usage.read is None and done.reason is None
-    assert "nothing was missed" not in tables.why(done)
+    assert "nothing was missed" not in reports.why(done)
     assert talk.ask("and now?").reason is None
 
 
@@ -364,7 +364,7 @@ def test_nothing_is_said_to_be_missed_or_not_where_nothing_is_promised(talk: Tal
     talk.server.forget()
     done = talk.ask("and now?")
     assert talk.bill.read == 0 and done.reason is None
-    assert "nobody can tell" in tables.why(done)
+    assert "nobody can tell" in reports.why(done)
 
 
 # Settings

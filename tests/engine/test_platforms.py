@@ -14,12 +14,12 @@ from talks import SONNET, Talk, cause, nothing
 from wire import WireServer, words
 from wire.requests import Request
 
-from ipycachechat.core.conversation import Message
-from ipycachechat.core.errors import ChatError
-from ipycachechat.core.prefix import Said
-from ipycachechat.core.reason import Cause
-from ipycachechat.engine import Engine
-from ipycachechat.model.target import target
+from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.caching.prefix import Said
+from ipycachechat.conversation.turns import Message
+from ipycachechat.engine.client import Engine
+from ipycachechat.errors import ChatError
+from ipycachechat.providers.endpoint import target
 
 GPT = "openai/gpt-5.6-terra"
 SAID = [

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
-from ipycachechat.ask import Ask
-from ipycachechat.core.events import Sending
-from ipycachechat.core.reason import Cause
+from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.conversation.events import Sending
+from ipycachechat.engine.turn_request import Ask
 
 steps = st.lists(
     st.one_of(

@@ -11,11 +11,11 @@ import pytest
 from talks import OPUS, Talk
 from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, Truncated, words
 
-from ipycachechat.ask import Ask
-from ipycachechat.core.conversation import State
-from ipycachechat.core.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
-from ipycachechat.core.events import Broken, Done, Event, Pausing, Piece
-from ipycachechat.core.limits import Limits
+from ipycachechat.conversation.events import Broken, Done, Event, Pausing, Piece
+from ipycachechat.conversation.turns import State
+from ipycachechat.engine.turn_request import Ask
+from ipycachechat.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
+from ipycachechat.providers.timeouts import Limits
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 every_provider = pytest.mark.parametrize("model", PROVIDERS)
@@ -223,7 +223,7 @@ def test_a_slow_answer_is_no_stalled_one(talk: Talk, model: str) -> None:
 
 
 def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Talk) -> None:
-    from ipycachechat.model.tools import tools
+    from ipycachechat.tools.schema import tools
 
     called: list[str] = []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from talks import Talk
 from wire import words
 
-from ipycachechat.core.conversation import Conversation, Message, Turn
-from ipycachechat.core.history import History
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.turns import Conversation, Message, Turn
 
 GEMINI = "gemini/gemini-2.5-flash"
 

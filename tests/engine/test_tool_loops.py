@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from talks import SONNET
 from wire import Bill, Reply, WireServer, count, words
 
-from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Message, ToolCall
-from ipycachechat.core.plan import NOTEBOOK
-from ipycachechat.core.prefix import Said
-from ipycachechat.core.reason import Cause, Reason
-from ipycachechat.core.request import settings as sent_along
-from ipycachechat.engine import Engine
-from ipycachechat.model.target import target
+from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.planner import NOTEBOOK
+from ipycachechat.caching.prefix import Said
+from ipycachechat.caching.request import settings as sent_along
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.engine.client import Engine
+from ipycachechat.providers.endpoint import target
 
 Json = dict[str, Any]
 

@@ -10,15 +10,15 @@ import pytest
 from talks import OPUS, Talk, agree, nothing
 from wire import HttpError, Reply, Stall, count, words
 
-from ipycachechat.ask import Ask
-from ipycachechat.core.conversation import Turn
-from ipycachechat.core.errors import BadInput
-from ipycachechat.core.events import Done, Piece
-from ipycachechat.core.prefix import Settings
-from ipycachechat.core.reason import Cause
-from ipycachechat.core.request import said
-from ipycachechat.model.target import target
-from ipycachechat.warm import KeepWarm
+from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.caching.prefix import Settings
+from ipycachechat.caching.request import said
+from ipycachechat.conversation.events import Done, Piece
+from ipycachechat.conversation.turns import Turn
+from ipycachechat.engine.keepalive import KeepWarm
+from ipycachechat.engine.turn_request import Ask
+from ipycachechat.errors import BadInput
+from ipycachechat.providers.endpoint import target
 
 
 def keep(talk: Talk, seconds: float) -> None:

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from ipycachechat.core.conversation import (
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.placement import Place, put
+from ipycachechat.conversation.turns import (
     Cell,
     Content,
     Conversation,
@@ -18,9 +20,7 @@ from ipycachechat.core.conversation import (
     ToolCall,
     Turn,
 )
-from ipycachechat.core.history import History
-from ipycachechat.core.placing import Place, put
-from ipycachechat.core.usage import Cost, Usage
+from ipycachechat.conversation.usage import Cost, Usage
 
 CELLS = ("a", "b", "c", "d")
 texts = st.text(max_size=40) | st.sampled_from(["", "\ud800 alone", "\0", "=data", "Ω" * 3000])

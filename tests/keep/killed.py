@@ -27,8 +27,8 @@ from kernels import Kernel  # noqa: E402
 from wire import Reply, Request, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
-from ipycachechat.core.conversation import State  # noqa: E402
-from ipycachechat.store import Store  # noqa: E402
+from ipycachechat.conversation.turns import State  # noqa: E402
+from ipycachechat.storage.conversations import Store  # noqa: E402
 
 WORDS, PAUSE = 220, 0.012
 """Of the long answer: its pieces, each another word, and the seconds between two."""

@@ -20,8 +20,8 @@ from kernels import Kernel  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
-from ipycachechat.core.conversation import State  # noqa: E402
-from ipycachechat.store import Store  # noqa: E402
+from ipycachechat.conversation.turns import State  # noqa: E402
+from ipycachechat.storage.conversations import Store  # noqa: E402
 
 KERNELS = 4
 SLOW = 5

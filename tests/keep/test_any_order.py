@@ -15,13 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from talks import SONNET, agree, nothing
 from wire import Clock, Reply, WireServer, count
 
-from ipycachechat.ask import Ask
-from ipycachechat.core.conversation import Cell
-from ipycachechat.core.placing import Place, Rerun
-from ipycachechat.core.plan import NOTEBOOK
-from ipycachechat.dialogue import Dialogue
-from ipycachechat.model.litellm_import import portions
-from ipycachechat.recorder import Recorder
+from ipycachechat.caching.planner import NOTEBOOK
+from ipycachechat.conversation.placement import Place, Rerun
+from ipycachechat.conversation.turns import Cell
+from ipycachechat.engine.session import Dialogue
+from ipycachechat.engine.turn_request import Ask
+from ipycachechat.providers.litellm_import import portions
+from ipycachechat.storage.recorder import Recorder
 
 CELLS = "ABCDE"
 

@@ -21,24 +21,24 @@ from histories import histories, places, steps, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.booked import Booked
-from ipycachechat.core.bounds import Charge
-from ipycachechat.core.cache import CacheState, Entry, Outcome
-from ipycachechat.core.conversation import Conversation, Message, Turn
-from ipycachechat.core.errors import BadInput
-from ipycachechat.core.history import History
-from ipycachechat.core.memory import Memory
-from ipycachechat.core.placing import END, Place, put
-from ipycachechat.core.plan import Pace
-from ipycachechat.core.prefix import Settings
-from ipycachechat.core.request import said
-from ipycachechat.core.rules import rules
-from ipycachechat.core.usage import FREE, NOTHING_REPORTED, Cost, Usage
-from ipycachechat.dialogue import Dialogue
-from ipycachechat.found import look
-from ipycachechat.model.target import Identity, Target
-from ipycachechat.recorder import Recorder
-from ipycachechat.store import LONG, STEPS, Store
+from ipycachechat.billing.cost_bound import Charge
+from ipycachechat.billing.records import Booked
+from ipycachechat.caching.planner import Pace
+from ipycachechat.caching.prefix import Settings
+from ipycachechat.caching.request import said
+from ipycachechat.caching.rules import rules
+from ipycachechat.caching.state import CacheState, Entry, Outcome
+from ipycachechat.caching.tracker import Memory
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.placement import END, Place, put
+from ipycachechat.conversation.turns import Conversation, Message, Turn
+from ipycachechat.conversation.usage import FREE, NOTHING_REPORTED, Cost, Usage
+from ipycachechat.engine.session import Dialogue
+from ipycachechat.errors import BadInput
+from ipycachechat.providers.endpoint import Identity, Target
+from ipycachechat.storage.conversations import LONG, STEPS, Store
+from ipycachechat.storage.discovery import look
+from ipycachechat.storage.recorder import Recorder
 
 HERE, NOW = "/notebooks/here.ipynb", 1_800_000_000.0
 SCOPE = ("anthropic", "claude-sonnet-5", "https://api.anthropic.com", "fingerprint")
@@ -197,7 +197,7 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
 
 
 def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
-    from ipycachechat.core.conversation import File
+    from ipycachechat.conversation.turns import File
 
     file = File("image/png", "A" * 100 * LONG)
     history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))

@@ -9,7 +9,7 @@ import pytest
 from kernels import Kernel
 from wire import Clock, WireServer
 
-from ipycachechat.session import PARKED
+from ipycachechat.notebook.session import PARKED
 
 # `%reset` collects all garbage, which takes a second where litellm is.
 FORGET = f"""

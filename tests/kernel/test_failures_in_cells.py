@@ -10,7 +10,7 @@ import pytest
 from kernels import Kernel
 from wire import Drop, HttpError, Malformed, Reply, Stall, StreamError, Truncated, WireServer
 
-from ipycachechat.core.limits import LIMITS
+from ipycachechat.providers.timeouts import LIMITS
 
 MODELS = {
     "anthropic": "anthropic/claude-sonnet-5",

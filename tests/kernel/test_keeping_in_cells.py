@@ -305,7 +305,7 @@ def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kerne
 
 def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
     kernel.run(
-        "from ipycachechat.engine import Engine\nown = Engine.exchange\n"
+        "from ipycachechat.engine.client import Engine\nown = Engine.exchange\n"
         "def boom(*_):\n    raise ValueError('x')\n\nEngine.exchange = boom"
     )
     assert "ValueError" in kernel.run("%%chat\nq", "q").error

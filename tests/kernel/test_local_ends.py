@@ -26,7 +26,7 @@ OPEN_TO_ALL = {"/health", "/v1/health"}  # they say that it runs, and nothing el
 
 def server_of(kernel: Kernel) -> psutil.Process:
     found = psutil.Process(kernel.pid).children(recursive=True)
-    (server,) = (one for one in found if "local_server.py" in " ".join(one.cmdline()))
+    (server,) = (one for one in found if "server_process.py" in " ".join(one.cmdline()))
     return server
 
 

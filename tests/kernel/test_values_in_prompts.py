@@ -219,7 +219,7 @@ HUGE = {
 }
 MEASURE = """
 import resource, time
-from ipycachechat.model.described import described
+from ipycachechat.prompts.describe import described
 described(v)
 before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
 told = described(v)

@@ -11,7 +11,7 @@ import pytest
 from kernels import Kernel
 from wire import HttpError, Reply, WireServer, words
 
-from ipycachechat.core.watched import HEAD
+from ipycachechat.conversation.cell_runs import HEAD
 
 
 def blocks(wire: WireServer, message: int = -1) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ipycachechat.core import errors
-from ipycachechat.model.failures import masked, translate
+from ipycachechat import errors
+from ipycachechat.providers.error_mapping import masked, translate
 
 
 class Foreign(Exception):

@@ -22,10 +22,10 @@ from typing import Any
 import psutil
 import pytest
 
-from ipycachechat.core.errors import LocalModelError
-from ipycachechat.core.events import Progress
-from ipycachechat.model import weights
-from ipycachechat.model.local import Address, LocalServers
+from ipycachechat.conversation.events import Progress
+from ipycachechat.errors import LocalModelError
+from ipycachechat.providers.local import weights
+from ipycachechat.providers.local.servers import Address, LocalServers
 
 pytestmark = pytest.mark.local
 posix = pytest.mark.skipif(os.name != "posix", reason="forks and kill -9")
@@ -38,7 +38,7 @@ SYSTEM = "You answer briefly, in one sentence, and you never invent facts that y
 
 KERNEL = """
 import asyncio, json, os, sys, threading, time
-from ipycachechat.model.local import LocalServers
+from ipycachechat.providers.local.servers import LocalServers
 
 mode, servers, loop, told = sys.argv[1], LocalServers(), asyncio.new_event_loop(), []
 
@@ -69,7 +69,7 @@ def ignore(_: Progress) -> None:
 def children(parent: int | None = None) -> list[psutil.Process]:
     """The llama.cpp servers of a process."""
     found = psutil.Process(parent).children()
-    return [child for child in found if "local_server.py" in " ".join(child.cmdline())]
+    return [child for child in found if "server_process.py" in " ".join(child.cmdline())]
 
 
 def is_gone(process: psutil.Process) -> bool:

@@ -22,11 +22,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pydantic import BaseModel, SecretStr
 
-from ipycachechat.core.conversation import File
-from ipycachechat.core.errors import BadInput
-from ipycachechat.inputs import prompt_of as content
-from ipycachechat.model import parts, pictures, tabular
-from ipycachechat.model.parts import by_kind, result
+from ipycachechat.conversation.turns import File
+from ipycachechat.errors import BadInput
+from ipycachechat.prompts import content as parts
+from ipycachechat.prompts import images, tables
+from ipycachechat.prompts.content import by_kind, result
+from ipycachechat.prompts.inputs import prompt_of as content
 
 
 def part(value: Any) -> Any:
@@ -133,7 +134,7 @@ class Frame:
         return Frame(min(count, self.size[0]), self.size[1], self.cell)
 
     def itertuples(self, name: Any = "") -> Any:
-        assert self.size[0] <= tabular.TABLE_ROWS, "the whole of it is gone through"
+        assert self.size[0] <= tables.TABLE_ROWS, "the whole of it is gone through"
         return ((row, *[self.cell] * self.size[1]) for row in range(self.size[0]))
 
     def __len__(self) -> int:
@@ -408,7 +409,7 @@ def test_an_image_is_scaled_to_the_side_that_providers_take() -> None:
 
 
 def test_an_image_is_scaled_to_the_bytes_that_providers_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "IMAGE_BASE64", 30_000)
+    monkeypatch.setattr(images, "IMAGE_BASE64", 30_000)
     noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype="uint8")
     image = Image.fromarray(noise)
     file = part(image)
@@ -440,10 +441,10 @@ def test_axes_in_a_part_of_a_figure_are_drawn_with_the_whole() -> None:
 
 
 def test_a_large_figure_is_drawn_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert max(opened(part(Figure(figsize=(40, 20)))).size) <= pictures.FIGURE_SIDE + 20
+    assert max(opened(part(Figure(figsize=(40, 20)))).size) <= images.FIGURE_SIDE + 20
     made = figure()
     made.axes[0].text(200, 2, "far out")  # the tight box reaches there
-    monkeypatch.setattr(pictures, "IMAGE_SIDE", 1000)
+    monkeypatch.setattr(images, "IMAGE_SIDE", 1000)
     assert max(opened(part(made)).size) <= 1000
 
 
@@ -458,13 +459,13 @@ def test_axes_without_a_figure_are_told_in_two_lines() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from matplotlib.figure import Figure; from ipycachechat.model.parts import by_kind as part;"
+        "import sys; from matplotlib.figure import Figure; from ipycachechat.prompts.content import by_kind as part;"
         "assert 'numpy' in sys.modules and not {'IPython', 'ipywidgets', 'pandas', 'litellm'} & set(sys.modules);"
         "assert part(Figure()).media == 'image/png'; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     code = (
-        "import sys; from ipycachechat.model.parts import by_kind, result; by_kind({'a': [1]}); result(object());"
+        "import sys; from ipycachechat.prompts.content import by_kind, result; by_kind({'a': [1]}); result(object());"
         "assert not {'numpy', 'PIL', 'matplotlib', 'pandas', 'polars', 'litellm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -513,7 +514,7 @@ def test_a_plotly_figure_is_drawn_if_it_can_be() -> None:
 def test_a_huge_dataframe_is_not_gone_through() -> None:
     frame = Frame(10**12)
     text = str(part(frame))
-    assert frame.asked == [tabular.TABLE_ROWS]
+    assert frame.asked == [tables.TABLE_ROWS]
     assert text.startswith("Frame, 1,000,000,000,000 rows and 2 columns:\n\n|  | c0 (str) | c1 (str) |\n|")
     assert text.endswith("| 49 | x | x |\n\n(999,999,999,950 rows left out)")
 
@@ -521,7 +522,7 @@ def test_a_huge_dataframe_is_not_gone_through() -> None:
 @pytest.mark.parametrize("frame", [Frame(100, 1000), Frame(100, 40, "y" * 5000), Frame(3, 60, "a|b\n" * 100)])
 def test_a_table_stays_in_its_budget_and_tells_what_is_left_out(frame: Frame) -> None:
     text = str(part(frame))
-    assert len(text) <= tabular.TABLE_CHARACTERS + 300
+    assert len(text) <= tables.TABLE_CHARACTERS + 300
     assert "left out)" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
@@ -582,7 +583,7 @@ def test_arrays_are_told_by_shape_type_and_values(array: Any, expected: str) -> 
 
 def test_a_large_array_is_abbreviated() -> None:
     with np.printoptions(threshold=10**9):
-        assert len(str(part(np.arange(20_000)))) < tabular.TABLE_CHARACTERS + 200
+        assert len(str(part(np.arange(20_000)))) < tables.TABLE_CHARACTERS + 200
 
 
 # Data

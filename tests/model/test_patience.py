@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipycachechat.core.errors import TimeUp
-from ipycachechat.model.patience import within
+from ipycachechat.errors import TimeUp
+from ipycachechat.runtime.time_limit import within
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ipycachechat.core.usage import Price
-from ipycachechat.model.litellm_import import portions
-from ipycachechat.model.prices import entry, most_tokens, price
+from ipycachechat.conversation.usage import Price
+from ipycachechat.providers.litellm_import import portions
+from ipycachechat.providers.model_data import entry, most_tokens, price
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_rates_as_the_providers_publish_them(data: dict[str, dict[str, Any]]) ->
 
 
 def test_every_default_model_has_a_price_and_a_limit(data: dict[str, dict[str, Any]]) -> None:
-    from ipycachechat.core.defaults import MODELS
+    from ipycachechat.defaults import MODELS
 
     for model in MODELS.values():
         provider, _, name = model.partition("/")

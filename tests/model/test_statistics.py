@@ -9,8 +9,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from ipycachechat.model.described import described
-from ipycachechat.model.statistics import SAMPLE
+from ipycachechat.prompts.data_summary import SAMPLE
+from ipycachechat.prompts.describe import described
 
 N = 300_000
 

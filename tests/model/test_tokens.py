@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from ipycachechat.model.tokens import PIECE, count
+from ipycachechat.providers.token_counter import PIECE, count
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import re
 import pytest
 from hostile import corpus
 
-from ipycachechat.core.conversation import File, Message, Thought, ToolCall
-from ipycachechat.notebook.answer import (
+from ipycachechat.conversation.turns import File, Message, Thought, ToolCall
+from ipycachechat.rendering.answer import (
     Call,
     Text,
     Thinking,

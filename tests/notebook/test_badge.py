@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ipycachechat.core import words
-from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Message, State, Turn
-from ipycachechat.core.events import Done
-from ipycachechat.core.forecast import Row
-from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Timing, Usage
-from ipycachechat.notebook import badge
+from ipycachechat.caching.breakdown import Row
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.turns import Message, State, Turn
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
+from ipycachechat.rendering import badge
+from ipycachechat.text import format
 
 
 def done(usage: Usage, bill: Cost = Cost(), state: State = State.COMPLETE, model: str = "a/b") -> Done:
@@ -64,7 +64,7 @@ def test_an_answer_that_broke_off_says_so() -> None:
     ],
 )
 def test_money(dollars: float | None, shown: str) -> None:
-    assert words.money(dollars) == shown
+    assert format.money(dollars) == shown
 
 
 class Tags(HTMLParser):

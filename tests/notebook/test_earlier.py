@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ipycachechat.model.described import described
-from ipycachechat.notebook.earlier import Failure
+from ipycachechat.notebook.lookups import Failure
+from ipycachechat.prompts.describe import described
 
 
 class NoShape:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.core.conversation import Message, ToolCall
-from ipycachechat.core.events import Called, Piece, Returned
-from ipycachechat.notebook import blocks
-from ipycachechat.notebook.answer import Segment, Text, Thinking, growing_html
-from ipycachechat.notebook.growing import PART, Growing
+from ipycachechat.conversation.events import Called, Piece, Returned
+from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.rendering import markdown_split
+from ipycachechat.rendering.answer import Segment, Text, Thinking, growing_html
+from ipycachechat.rendering.streaming_answer import PART, Growing
 
 PARAGRAPH = "Some words, *some* of them `code`, and $a<b$ for good measure; they go on for a while.\n\n"
 TABLE = "| a | b |\n|---|--:|\n| 1 | 2 |\n| 3 | 4 |\n\n"
@@ -121,7 +121,7 @@ def test_a_block_that_goes_on_for_ever_is_cut_where_a_line_or_a_word_begins(bloc
     for start in range(0, len(block), 40):
         growing.add(Piece(block[start : start + 40]))
         shown += texts(growing.take_finished())
-        assert growing.unfinished < blocks.ANYWHERE + 1_000
+        assert growing.unfinished < markdown_split.ANYWHERE + 1_000
     assert shown + texts(growing.rest) == "So:\n\n" + block
 
 
@@ -253,12 +253,12 @@ def test_all_counts_as_one_again() -> None:
 def test_half_a_formula_is_shown_as_it_came(source: str, begin: int) -> None:
     html = growing_html([Text(source)])
     assert "<em>" not in html and "<pre" in html
-    assert blocks.shown(source).startswith(source[:begin])
-    assert source[begin:] in blocks.shown(source)
+    assert markdown_split.shown(source).startswith(source[:begin])
+    assert source[begin:] in markdown_split.shown(source)
 
 
 @pytest.mark.parametrize(
     "source", ["It costs $5 and", "$$x$$\n\nand more", "```\n$$\n```\n\nso", "", "$$ a $$"]
 )
 def test_what_is_whole_or_no_formula_is_left_alone(source: str) -> None:
-    assert blocks.shown(source) == source
+    assert markdown_split.shown(source) == source

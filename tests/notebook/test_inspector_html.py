@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from html_tables import Html
 
-from ipycachechat.core.cache import Outcome
-from ipycachechat.core.conversation import Cell, Message, State, Turn
-from ipycachechat.core.events import Done
-from ipycachechat.core.forecast import Row
-from ipycachechat.core.reason import Cause, Reason
-from ipycachechat.core.usage import NOTHING_REPORTED, Cost, Ledger, Usage
-from ipycachechat.notebook import bars, displays, inspector
-from ipycachechat.notebook.badge import clock
+from ipycachechat.caching.breakdown import Row
+from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.turns import Cell, Message, State, Turn
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Ledger, Usage
+from ipycachechat.rendering import charts, inspector, panels
+from ipycachechat.rendering.badge import clock
 
 NOW = 1_000_000.0
 KEPT = {"div", "details", "summary", "span", "table", "thead", "tbody", "tr", "th", "td"}
@@ -57,7 +57,7 @@ def test_it_is_made_of_what_an_untrusted_notebook_keeps_and_a_question_is_only_t
     some = standing(turn(1), replace(turn(2), usage=NOTHING_REPORTED, cost=Cost()), turn(3))
     reason = Reason(Cause.EDITED, 9, was="a <i>b</i>", now="a $x$", cell="<c>")
     wrong = replace(told(turn(2), 2), reason=reason)
-    for html in (inspector.to_html(some, NOW, 2), displays.why(wrong), displays.why(None)):
+    for html in (inspector.to_html(some, NOW, 2), panels.why(wrong), panels.why(None)):
         seen = Html(html)
         assert seen.tags <= KEPT
         assert seen.attributes <= {"class", "title", "style", "open", "scope"}
@@ -139,7 +139,7 @@ def test_a_long_conversation_stays_small_and_its_sums_right() -> None:
     ],
 )
 def test_sums_of_money_in_words(values: list[float | None], said: str, least: str) -> None:
-    total = (bars.running(values) or [bars.Sum()])[-1]
+    total = (charts.running(values) or [charts.Sum()])[-1]
     assert (total.told, total.least) == (said, least)
 
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ipycachechat.notebook.markdown import bundle, to_html, to_markdown
-from ipycachechat.notebook.maths import typesettable
+from ipycachechat.rendering.markdown import bundle, to_html, to_markdown
+from ipycachechat.rendering.maths import typesettable
 
 TAGS = frozenset(
     "div p pre code span a h1 h2 h3 h4 h5 h6 ul ol li table thead tbody tr th td blockquote em strong s sup hr br".split()
@@ -460,7 +460,7 @@ def work(source: str) -> float:
 
 
 def test_importing_it_imports_no_parser() -> None:
-    code = "import sys, ipycachechat.notebook.markdown; print([m for m in ('markdown_it', 'pygments') if m in sys.modules])"
+    code = "import sys, ipycachechat.rendering.markdown; print([m for m in ('markdown_it', 'pygments') if m in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

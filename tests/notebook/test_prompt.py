@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.core.conversation import File
-from ipycachechat.core.errors import PromptError
-from ipycachechat.model.described import described
-from ipycachechat.notebook import prompt
+from ipycachechat.conversation.turns import File
+from ipycachechat.errors import PromptError
+from ipycachechat.prompts import template
+from ipycachechat.prompts.describe import described
 
 
 class Spy:
@@ -41,7 +41,7 @@ NAMES: dict[str, Any] = {
 
 
 def fill(text: str, names: dict[str, Any] = NAMES) -> Any:
-    return prompt.fill(text, names, described)
+    return template.fill(text, names, described)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ BITS = [
 @given(st.lists(st.sampled_from(BITS), max_size=30).map("".join))
 def test_prompts_of_braces_go_through_unchanged_unless_an_expression_is_in_them(text: str) -> None:
     try:
-        real = any(not isinstance(piece, str) for piece in prompt.pieces(text))
+        real = any(not isinstance(piece, str) for piece in template.pieces(text))
     except PromptError:
         real = True
     if not real:
@@ -465,7 +465,7 @@ import resource, sys, collections, fractions
 import numpy as np, pandas as pd
 names = dict(array=np.array([3]), texts=np.array(["a"], dtype=object), column=pd.Series(["a"]),
     numbers=pd.Series([1, 2]), third=fractions.Fraction(1, 3), deque=collections.deque([1]))
-from ipycachechat.core.errors import PromptError
+from ipycachechat.errors import PromptError
 from ipycachechat.notebook import prompt
 prompt.fill("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
 resource.setrlimit(resource.RLIMIT_CPU, (int(sum(resource.getrusage(0)[:2])) + 3,) * 2)
@@ -496,5 +496,5 @@ def test_what_pythons_own_compiler_does_not_take_is_told_in_two_lines() -> None:
 @pytest.mark.parametrize("braces", ["{{a}}", "{{ a }}", "{{ a }}\n", "{{ ", "{{}}", "{{x y}}", "{"])
 def test_a_megabyte_of_braces_is_read_soon(braces: str) -> None:
     begin = time.process_time()
-    prompt.pieces(braces * (1_000_000 // len(braces)))
+    template.pieces(braces * (1_000_000 // len(braces)))
     assert time.process_time() - begin < 20  # a second, if it does not grow with the square

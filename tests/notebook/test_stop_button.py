@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from ipycachechat import drive
-from ipycachechat.core.conversation import Message, State, Turn
-from ipycachechat.core.errors import Interrupted
-from ipycachechat.core.events import Done, Event, Piece
-from ipycachechat.model.loop import BackgroundLoop
-from ipycachechat.notebook import cell, stopping
-from ipycachechat.notebook.screen import Outputs
-from ipycachechat.notebook.stopping import StopButton, undisturbed
+from ipycachechat.conversation.events import Done, Event, Piece
+from ipycachechat.conversation.turns import Message, State, Turn
+from ipycachechat.errors import Interrupted
+from ipycachechat.notebook import cell_runner
+from ipycachechat.notebook.display.screen import Outputs
+from ipycachechat.runtime import interrupts, streaming
+from ipycachechat.runtime.event_loop import BackgroundLoop
+from ipycachechat.runtime.interrupts import StopButton, undisturbed
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
     with StopButton():
         press()
     press()
-    monkeypatch.setattr("ipycachechat.notebook.stopping.QUIET", 0.0)
+    monkeypatch.setattr("ipycachechat.runtime.interrupts.QUIET", 0.0)
     with pytest.raises(KeyboardInterrupt):
         press()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -176,7 +176,7 @@ def ours() -> bool:
 class Line:
     """A press at one line, of those that are run once work has begun and until the handler is back."""
 
-    FILES = (cell.__file__, drive.__file__, stopping.__file__, contextlib.__file__)
+    FILES = (cell_runner.__file__, streaming.__file__, interrupts.__file__, contextlib.__file__)
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -199,7 +199,7 @@ class Line:
         return self._passed
 
 
-@pytest.mark.parametrize("run", [cell.run, cell.wait])
+@pytest.mark.parametrize("run", [cell_runner.run, cell_runner.wait])
 def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable[..., Done]) -> None:
     loop, number, before = BackgroundLoop(), 0, sys.gettrace()
     try:
@@ -233,7 +233,7 @@ def test_at_whichever_line_it_is_pressed_who_waits_in_python_is_told() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
                 line.begin()
-                for _ in drive.drive(loop, answer):
+                for _ in streaming.drive(loop, answer):
                     pass
             except KeyboardInterrupt:
                 told = True
@@ -260,7 +260,7 @@ def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way
                     press()
             assert button.pressed
 
-    asyncio.run(cell())
+    asyncio.run(cell_runner())
 
 
 def test_a_handler_that_is_set_between_two_uses_stays() -> None:

@@ -1,0 +1,61 @@
+"""What is handed back to Python: answers that are safe to show, and texts that are shown as such."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.caching.breakdown import Forecast
+from ipycachechat.conversation.events import Done
+
+if TYPE_CHECKING:
+    from ipycachechat.providers.response import Response
+
+
+class Told(str):
+    """A text of several lines that is shown as such."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Plan(Forecast):
+    """What a prompt would read, write and cost; shown as `%chat plan` shows it."""
+
+    def __repr__(self) -> str:
+        from ipycachechat.rendering import reports
+
+        return reports.plan(self)
+
+
+def answered(done: Done) -> Response:
+    """What was said, ready to be shown. Raises what went wrong."""
+    if done.error is not None:
+        raise done.error from None
+    return shown(done)
+
+
+def or_error(found: Done | Exception) -> Response | Exception:
+    if isinstance(found, Exception):
+        return found
+    return found.error or shown(found)
+
+
+def said(done: Done) -> str:
+    """The text of the answer. Raises what went wrong."""
+    if done.error is not None:
+        raise done.error from None
+    return done.turn.answer if done.turn else ""
+
+
+def shown(done: Done) -> Response:
+    from ipycachechat.rendering import answer
+
+    response: Any = done.response
+    shown: Response = response.shown_by(partial(answer.noted, notes=done.notes))
+    return shown
+
+
+def planned(forecast: Forecast) -> Plan:
+    return Plan(**{one.name: getattr(forecast, one.name) for one in fields(forecast)})

@@ -1,0 +1,89 @@
+"""Requests that are over, and what those of one turn make together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+
+from ipycachechat.caching.miss_reasons import Reason
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.usage import Cost, Timing, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A request: what was expected of it, what it was billed, and what that tells."""
+
+    model: str
+    at: float
+    """When it was sent."""
+    expected: Outcome
+    usage: Usage
+    bill: Cost
+    reason: Reason | None = None
+    warm_until: float | None = None
+    promised: bool = True
+    """Whether the rules say what should have been read."""
+    kept: bool = False
+    """Whether it was sent for the cache alone."""
+    replayed: bool = False
+    """Whether it was not sent at all, since its reply was at hand."""
+    timing: Timing | None = None
+    request_id: str = ""
+    """The provider's name for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bills:
+    """The requests of one turn, added up."""
+
+    booked: tuple[Booked, ...] = ()
+    """Those that were answered, or of which something was told."""
+    silent: tuple[Booked, ...] = ()
+    """Those that were sent, and may be billed, and of which nothing was told."""
+
+    def add(self, one: Booked) -> Bills:
+        """With one more."""
+        return replace(self, booked=(*self.booked, one))
+
+    def add_silent(self, one: Booked) -> Bills:
+        """With one more of which nobody knows more than that it was sent."""
+        return replace(self, silent=(*self.silent, one))
+
+    @property
+    def usage(self) -> Usage:
+        """Of those that were told; a lower bound where others were not."""
+        told = reduce(add, (one.usage for one in self.booked)) if self.booked else Usage()
+        return replace(told, at_least=told.at_least or bool(self.silent))
+
+    @property
+    def bill(self) -> Cost:
+        """Of all; a lower bound where some of them are unknown."""
+        bills = [one.bill for one in (*self.booked, *self.silent)]
+        told = [bill for bill in bills if bill.paid is not None]
+        if told and len(told) < len(bills):
+            return Cost(reduce(add, told).paid, None, at_least=True)
+        return reduce(add, bills) if bills else Cost()
+
+    @property
+    def expected(self) -> Outcome | None:
+        """What they should have been billed."""
+        return reduce(add, (one.expected for one in self.booked)) if self.booked else None
+
+    @property
+    def timing(self) -> Timing | None:
+        """Of all that were answered."""
+        told = [one.timing for one in self.booked if one.timing]
+        return reduce(add, told) if told else None
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why less was read than could have been: that of the request in which it cost most."""
+        told = [one.reason for one in self.booked if one.reason]
+        return max(told, key=lambda reason: reason.tokens or 0, default=None)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether none was sent, since all replies were at hand."""
+        return all(one.replayed for one in self.booked)

@@ -1,0 +1,132 @@
+"""What a request would do to the cache and to the bill, told before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ipycachechat.caching.miss_reasons import Reason
+from ipycachechat.caching.planner import Prepared
+from ipycachechat.caching.state import CacheState, Outcome
+from ipycachechat.conversation.usage import Price, Usage, cost
+
+KINDS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One block of the prefix."""
+
+    what: str
+    turn: int
+    """From 0; -1: none."""
+    cell: str
+    tokens: int
+    exact: bool
+    checkpoint: int | None = None
+    """Lifetime in seconds."""
+    warm_until: float | None = None
+    blocks: int = 1
+    """How many this row stands for."""
+    cells: int = 1
+    """Of how many cells."""
+
+    @property
+    def label(self) -> str:
+        """Which block it is, or which blocks."""
+        if self.blocks > 1:
+            return f"{self.what} ({self.blocks} blocks)"
+        return f"turn {self.turn + 1}: {self.what}" if self.turn >= 0 else self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Tokens, the prompt's costs in dollars (None: unknown), and the blocks in order."""
+
+    model: str
+    expected: Outcome
+    paid: float | None
+    uncached: float | None
+    lifetimes: tuple[tuple[int, float | None], ...]
+    """What it would cost with either lifetime, where there is a choice."""
+    rows: tuple[Row, ...]
+    reason: Reason | None = None
+
+
+def prompt_cost(expected: Outcome, price: Price, *, cached: bool = True) -> float | None:
+    """Dollars for the prompt alone; with `cached` False what it would cost with no cache."""
+    usage = Usage(expected.input, expected.read, expected.written, expected.written_1h, 0)
+    return cost(usage if cached else Usage(expected.input, 0, 0, 0, 0), price).paid
+
+
+def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
+    """The blocks of a request; tokens are those of the block alone."""
+    chain, marked = prepared.chain, {mark.at: mark.ttl for mark in prepared.plan.marks}
+    found, before, known = [], 0, True
+    sizes = state.sizes(chain)
+    for n, prefix in enumerate(chain.prefixes):
+        one = chain.said[prefix.message] if prefix.message >= 0 else None
+        upto, exact = sizes[n]
+        entry = state.live(prefix.digest, prepared.at)
+        what = KINDS.get(prefix.kind) or {"system": "system", "user": "prompt"}.get(
+            one.message.role if one else "", "answer"
+        )
+        if one and one.message.tells_of_cells and chain.starts[prefix.message] == n:
+            what = "cells that ran"
+        found.append(
+            Row(
+                what,
+                prefix.turn,
+                one.cell if one else "",
+                upto - before,
+                exact and known,
+                marked.get(n),
+                entry.expires if entry else None,
+            )
+        )
+        before, known = upto, exact
+    return tuple(found)
+
+
+def condensed(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """A row for each block with a checkpoint, and for the first and last; the others are put together."""
+    found: list[Row] = []
+    waiting: list[Row] = []
+
+    def flush() -> None:
+        if waiting:
+            found.append(_together(waiting) if len(waiting) > 1 else waiting[0])
+        waiting.clear()
+
+    for n, row in enumerate(rows):
+        # Where whole prefixes live, all rows have the same time.
+        ends = n + 1 < len(rows) and row.warm_until != rows[n + 1].warm_until and row.warm_until
+        if row.checkpoint or ends or n in (0, len(rows) - 1):
+            flush()
+            found.append(row)
+            continue
+        if waiting and (waiting[-1].turn < 0) != (row.turn < 0):  # tools and system prompt belong to no turn
+            flush()
+        waiting.append(row)
+    flush()
+    return tuple(found)
+
+
+def _together(rows: Sequence[Row]) -> Row:
+    cells = list(dict.fromkeys(row.cell for row in rows if row.cell))
+    return Row(
+        _span(rows),
+        rows[0].turn,
+        cells[0] if len(cells) == 1 else "",
+        sum(row.tokens for row in rows),
+        all(row.exact for row in rows),
+        blocks=len(rows),
+        cells=len(cells),
+    )
+
+
+def _span(rows: Sequence[Row]) -> str:
+    if rows[0].turn < 0:
+        return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
+    first, last = rows[0].turn + 1, rows[-1].turn + 1
+    return f"turn {first}" if first == last else f"turns {first} to {last}"

@@ -1,0 +1,214 @@
+"""Where the checkpoints go, and for how long: the lowest bill that can be expected, without knowing the future.
+
+Four markers are enough:
+- the last block, so that the next request can read all of this one;
+- the longest live prefix, so that it is reached however many blocks have been added since, and refreshed;
+- the longest one that lives for an hour, so that it stays alive behind the short-lived end;
+- what the person pinned, the place to which the conversation has gone back before, or the system prompt.
+
+An hour's entry costs twice the input where it is written, five minutes' 1.25 times. But what is already read is not
+charged again: an entry for an hour after a *small* addition keeps the whole prefix warm for the price of that addition.
+So the end is written for five minutes until the prefix that a long pause would lose is worth more than that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipycachechat.caching.prefix import Chain
+from ipycachechat.caching.rules import Rules
+from ipycachechat.caching.state import CacheState, Mark, Outcome, outcome
+from ipycachechat.defaults import SECONDS
+
+# What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
+# longer than five minutes and shorter than an hour.
+BELIEVED, WEIGHT = 0.06, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The pauses between requests seen so far."""
+
+    pauses: int = 0
+    lapses: int = 0
+    """Pauses that an hour's entry outlives and a shorter one does not."""
+    last: float | None = None
+    believed: float = BELIEVED
+
+    def seen(self, now: float) -> Pace:
+        """With a request that starts now."""
+        if self.last is None:
+            return Pace(0, 0, now, self.believed)
+        gap = now - self.last
+        lapse = SECONDS["5m"] <= gap < SECONDS["1h"]
+        return Pace(self.pauses + 1, self.lapses + lapse, now, self.believed)
+
+    @property
+    def lapse(self) -> float:
+        """The chance that the pause after a request is one of those."""
+        return (self.lapses + self.believed * WEIGHT) / (self.pauses + WEIGHT)
+
+
+# A person thinks for ten minutes between two questions; a script does not.
+NOTEBOOK, SCRIPT = Pace(), Pace(believed=0.002)
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A prefix from which the conversation has gone on in more than one way."""
+
+    digest: bytes = b""
+    at: int = -1
+    """Its index."""
+    times: int = 0
+    """How often it came back there."""
+
+    def seen(self, chain: Chain, before: Chain) -> Fork:
+        """With a request after the one `before`."""
+        common = chain.common(before)
+        if not 0 < common < len(before.prefixes):
+            return self
+        last = chain.prefixes[common - 1]
+        if last.kind not in ("text", "tool_result"):  # the others cannot bear a marker everywhere
+            return self
+        return Fork(last.digest, common - 1, self.times + 1 if last.digest == self.digest else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Checkpoints, and the bill that they should cause."""
+
+    marks: tuple[Mark, ...]
+    expected: Outcome
+
+    @property
+    def last(self) -> int:
+        """The last prefix with a checkpoint; -1: none."""
+        return self.marks[-1].at if self.marks else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request about to be sent, and what it is expected to be billed."""
+
+    chain: Chain
+    plan: Plan
+    minimum: int
+    at: float
+    state: CacheState = CacheState()
+    """What was believed when it was planned; other requests may have changed that since."""
+    unaided: bool = False
+    """Whether a provider that sets a checkpoint at the end by itself is told not to."""
+
+
+def sent_marks(prepared: Prepared, by: Rules) -> tuple[Mark, ...]:
+    """The checkpoints that the request itself tells of: all but the one that the provider sets by itself."""
+    marks = prepared.plan.marks
+    if not by.marker:
+        return ()
+    return marks[:-1] if by.asked == "implicit" and not prepared.unaided else marks
+
+
+def plan(
+    chain: Chain,
+    by: Rules,
+    minimum: int,
+    state: CacheState,
+    now: float,
+    pace: Pace = Pace(),
+    fork: Fork = Fork(),
+    ttl: int | None = None,
+    tail: int | None = None,
+) -> Plan:
+    """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `tail`: the last prefix to cache."""
+    tail = len(chain.prefixes) - 1 if tail is None else tail
+    if by.asked == "explicit":
+        tail = _bearer(chain, tail, by)
+    if tail < 0 or chain.prefixes[tail].kind == "tool":  # a definition bears no marker of ours
+        return Plan((), outcome(chain, (), state, by, minimum, now))
+    marks: tuple[Mark, ...] = ()
+    if by.asked in ("explicit", "implicit"):
+        ttl = ttl if ttl in by.lifetimes or not ttl else by.lifetimes[0]
+        marks = _marks(chain, tail, by, state, now, pace, fork, ttl)
+    return Plan(marks, outcome(chain, marks, state, by, minimum, now))
+
+
+def _marks(
+    chain: Chain,
+    tail: int,
+    by: Rules,
+    state: CacheState,
+    now: float,
+    pace: Pace,
+    fork: Fork,
+    ttl: int | None,
+) -> tuple[Mark, ...]:
+    short, long = by.lifetimes[0], by.lifetimes[-1]
+    live = [(at, entry) for at, entry in state.on(chain, now) if at <= tail]
+    hit = live[-1][0] if live else -1
+    hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
+    ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
+    found = {tail: ending}
+    # In order of worth: what is read, what outlives a pause, what the person pinned, where the conversation has
+    # forked before, what every fork begins with.
+    wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
+    wanted += [(at, ttl or long) for at in reversed(_pinned(chain))]
+    # If most of the prompt is new to the cache, the next edit of this cell would pay for all of it once more.
+    start = _start_of_turn(chain) - 1
+    if 2 * state.tokens(chain, hit)[0] < state.tokens(chain, start)[0]:
+        wanted += [(start, ending)]
+    if chain.has(fork.at, fork.digest):
+        wanted += [(fork.at, ttl or _keeping(by, pace, fork))]
+    wanted += [(chain.head, ending)]
+    most = by.checkpoints + (by.asked == "implicit")  # its own at the end is none of ours
+    for at, seconds in wanted:
+        at = _bearer(chain, at, by)
+        if 0 <= at < tail and len(found) < most:
+            found.setdefault(at, seconds)
+    # A longer lifetime may not come after a shorter one.
+    longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
+    return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+
+
+def _start_of_turn(chain: Chain) -> int:
+    """The first prefix of the newest turn."""
+    number = len(chain.said) - 1
+    while number > 0 and chain.said[number - 1].turn == chain.said[-1].turn:
+        number -= 1
+    return chain.starts[number]
+
+
+def _bearer(chain: Chain, at: int, by: Rules) -> int:
+    """The last block up to this one that can bear a marker; -1: none."""
+    while at >= 0:
+        prefix = chain.prefixes[at]
+        answer = prefix.message >= 0 and chain.said[prefix.message].message.role == "assistant"
+        # A marker goes to the end of a message, or to a call.
+        inner = at + 1 < len(chain.prefixes) and chain.prefixes[at + 1].message == prefix.message
+        ends = prefix.kind == "tool_use" or not inner
+        if prefix.kind != "tool" and ends and (by.marks_answers or not answer):
+            return at
+        at -= 1
+    return -1
+
+
+def _keeping(by: Rules, pace: Pace, fork: Fork) -> int:
+    """What has come back so often is likely to come back as often again: the pauses it would meet, and their price."""
+    lost = fork.times * pace.lapse * (by.writes[0] - by.reads)
+    return by.lifetimes[-1] if lost > by.writes[-1] - by.writes[0] else by.lifetimes[0]
+
+
+def _pinned(chain: Chain) -> list[int]:
+    """The last prefix of each pinned turn."""
+    ends = {chain.said[number].turn: number for number in chain.pins}
+    return [chain.starts[number + 1] - 1 for number in ends.values() if number + 1 < len(chain.starts)]
+
+
+def _lifetime(chain: Chain, by: Rules, state: CacheState, pace: Pace, hit: int, hour: int) -> int:
+    """Whether what a pause would lose is worth what an hour costs more."""
+    total = state.tokens(chain, len(chain.prefixes) - 1)[0]
+    new = total - state.tokens(chain, hit)[0]
+    exposed = total - state.tokens(chain, hour)[0]
+    dearer = (by.writes[-1] - by.writes[0]) * new
+    lost = (by.writes[0] - by.reads) * exposed
+    return by.lifetimes[-1] if pace.lapse * lost > dearer else by.lifetimes[0]

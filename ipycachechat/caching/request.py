@@ -1,0 +1,187 @@
+"""A conversation as the messages of one request, with their checkpoints, in the form that litellm takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ipycachechat.caching.prefix import FILE_TOKENS, Chain, Said, Settings, guess
+from ipycachechat.caching.rules import Rules, Tier
+from ipycachechat.caching.state import Mark
+from ipycachechat.conversation.model_view import Eyes
+from ipycachechat.conversation.model_view import messages as messages_of
+from ipycachechat.conversation.turns import Conversation, File, Message, Part, Thought, ToolCall, Turn
+from ipycachechat.defaults import SECONDS
+
+Json = dict[str, Any]
+# To say it is the same as not to say it. The first two are not said at all, since litellm makes a third thing of them.
+UNSAID = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
+FILE_ID = "file-id://"
+"""Before the id of a file that the provider has already."""
+DEFAULTS = UNSAID | {("thinking", '{"type":"disabled"}')}
+
+
+def said(past: Conversation, turn: Turn, eyes: Eyes = Eyes(), system: str | None = None) -> list[Said]:
+    """System prompt, all turns of the past, and the turn at hand. `system` stands in for the conversation's."""
+    text = past.system if system is None else system
+    found = [Said(Message("system", text))] if text.strip() else []
+    last = len(past.turns)
+    for number, one in enumerate((*past.turns, turn)):
+        cell = one.cell.id if one.cell else ""
+        told = messages_of(one, eyes, earlier=number < last)
+        found += [Said(message, number, cell, one.pinned) for message in told]
+    return found
+
+
+def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None) -> Settings:
+    """What is sent beside the messages; `options` as litellm names them."""
+    told = {name: _json(value) for name, value in sorted((options or {}).items()) if value is not None}
+    changed = [one for one in told.items() if one not in DEFAULTS]
+
+    def part(tier: Tier) -> tuple[tuple[str, str], ...]:
+        return tuple(one for one in changed if by.invalidates.get(one[0]) == tier)
+
+    return Settings(
+        tuple(_json(tool) for tool in tools),
+        tuple(told.items()),
+        part("system"),
+        part("messages"),
+        "image" in by.invalidates,
+    )
+
+
+def options(settings: Settings) -> Json:
+    """The settings as litellm takes them."""
+    sent: Json = {name: json.loads(value) for name, value in settings.options if (name, value) not in UNSAID}
+    if settings.tools:
+        sent["tools"] = [json.loads(tool) for tool in settings.tools]
+    return sent
+
+
+def messages(sent: Sequence[Said]) -> list[Json]:
+    """As litellm takes them."""
+    return [wire(one.message) for one in sent]
+
+
+def wire(message: Message) -> Json:
+    """One message; with no content rather than an empty one, which litellm would fill with words of its own."""
+    content = message.content
+    if isinstance(content, str):
+        sent: Json = {"role": message.role, "content": sendable(content) if content.strip() else None}
+    else:
+        parts = [_part(part) for part in content if isinstance(part, File) or part.strip()]
+        sent = {"role": message.role, "content": parts or None}
+    if message.role == "tool":
+        sent |= {"tool_call_id": message.call_id, "content": sent["content"] or ""}
+    if message.calls:
+        sent["tool_calls"] = [_call(call) for call in message.calls]
+    if message.thoughts:
+        sent |= _sealed(message.thoughts)
+    return sent
+
+
+def _sealed(thoughts: Sequence[Thought]) -> Json:
+    """Thoughts in the fields of whoever sealed them."""
+    sent: Json = {}
+    if blocks := [_thinking(thought) for thought in thoughts if thought.by == "claude"]:
+        sent["thinking_blocks"] = blocks
+    if items := [json.loads(thought.hidden) for thought in thoughts if thought.by == "openai"]:
+        sent["reasoning_items"] = items
+    if seals := [thought.signature for thought in thoughts if thought.by == "gemini" and thought.signature]:
+        sent["provider_specific_fields"] = {"thought_signatures": seals}
+    return sent
+
+
+def _part(part: Part) -> Json:
+    """A text or a file as a part of a message."""
+    if isinstance(part, str):
+        return {"type": "text", "text": sendable(part)}
+    address = part.data if part.is_address else f"data:{part.media};base64,{part.data}"
+    if part.kind == "image":
+        return {
+            "type": "image_url",
+            "image_url": {"url": address} | ({"detail": part.detail} if part.detail else {}),
+        }
+    if part.kind == "audio" and not part.is_address:
+        return {
+            "type": "input_audio",
+            "input_audio": {"data": part.data, "format": part.media.partition("/")[2]},
+        }
+    name = {"filename": part.name} if part.name else {}
+    if part.is_address:
+        return {
+            "type": "file",
+            "file": {"file_id": part.data.removeprefix(FILE_ID), "format": part.media} | name,
+        }
+    return {"type": "file", "file": {"file_data": address} | name}
+
+
+def _call(call: ToolCall) -> Json:
+    sent: Json = {"id": call.id, "type": "function"}
+    sent["function"] = {"name": call.name, "arguments": sendable(call.arguments)}
+    if call.signature:
+        sent["provider_specific_fields"] = {"thought_signature": call.signature}
+    return sent
+
+
+def _thinking(thought: Thought) -> Json:
+    """A sealed thought as Claude wants it back, which litellm calls by the same names."""
+    if thought.hidden:
+        return {"type": "redacted_thinking", "data": thought.hidden}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+
+
+def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:
+    """The messages with a checkpoint after each marked prefix, in the provider's form.
+
+    Claude's tool results are marked as a message: inside of their content the marker would land on a part that
+    cannot be cached. A call is marked itself, since a message's marker would land on the text before it.
+    """
+    marked = list(messages)
+    for one in marks:
+        prefix = chain.prefixes[one.at]
+        message = dict(marked[prefix.message])
+        marker: Json = {by.marker: _marker(by, one.ttl)}
+        if prefix.kind == "tool_result" and by.marker == "cache_control":
+            message |= marker
+        elif prefix.kind == "tool_use":
+            *before, call = message["tool_calls"]
+            message["tool_calls"] = [*before, call | marker]
+        elif isinstance(message["content"], list):
+            *others, end = message["content"]
+            message["content"] = [*others, end | marker]
+        elif isinstance(message["content"], str) and message["content"].strip():
+            message["content"] = [{"type": "text", "text": message["content"], **marker}]
+        marked[prefix.message] = message
+    return marked
+
+
+def _marker(by: Rules, ttl: int) -> Json:
+    """What the marker's field says."""
+    if by.marker == "prompt_cache_breakpoint":
+        return {"mode": "explicit"}
+    name = next(name for name, seconds in SECONDS.items() if seconds == ttl)
+    return {"type": "ephemeral", "ttl": name}
+
+
+def sendable(text: str) -> str:
+    """The text with halves of characters (lone surrogates), which no request can carry, as U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def loads(definition: str) -> Json:
+    """A tool's definition."""
+    found: Json = json.loads(definition)
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def estimate(sent: Sequence[Said]) -> int:
+    """Tokens, roughly: a guess that is always shown with "≈"."""
+    return max(1, round(sum(guess(one.message.text) + FILE_TOKENS * len(one.message.files) for one in sent)))

@@ -1,0 +1,298 @@
+"""One request after the other: planned, sent, billed, and the bill held against the plan.
+
+Chat cells, what keeps the cache warm, and the check of the rules are all made of this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from ipycachechat.billing.cost_bound import Bound, bound
+from ipycachechat.billing.records import Booked
+from ipycachechat.caching import request
+from ipycachechat.caching.breakdown import Forecast, prompt_cost, rows
+from ipycachechat.caching.miss_diagnosis import Before
+from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.planner import SCRIPT, Pace, Prepared, sent_marks
+from ipycachechat.caching.prefix import Chain, Count, Said, Settings
+from ipycachechat.caching.request import Json
+from ipycachechat.caching.state import CacheState, Outcome
+from ipycachechat.caching.tracker import Memory
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Ledger, cost
+from ipycachechat.core.contents import Contents, texts
+from ipycachechat.engine.budget_guard import Budgets
+from ipycachechat.errors import BadInput
+from ipycachechat.providers import token_counter
+from ipycachechat.providers.endpoint import PROCESS, Target
+from ipycachechat.providers.exchange import Exchange
+from ipycachechat.providers.timeouts import ONCE, Limits
+from ipycachechat.storage.cassette import Replies
+
+TEXTS = 1 << 13
+"""Texts whose tokens are remembered."""
+LATEST = 300
+"""Requests, and answers, of which all is remembered: of thousands that would take more than the conversation itself."""
+
+
+class Engine:
+    """What this kernel has sent to each model at each address under each key, and what all of it cost."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        count: Count | None = None,
+        pace: Pace = SCRIPT,
+    ) -> None:
+        """`count`: the provider's own tokenizer, if it is at hand; else tokens are estimated and learned.
+
+        `pace`: what is believed of the pauses before any has been seen.
+        """
+        self.ledger = Ledger()
+        self.budgets = Budgets()
+        """What may be spent, and was."""
+        self.booked: deque[Booked] = deque(maxlen=LATEST)
+        """The latest requests that were answered, in order."""
+        self.foretold: tuple[int, int] | None = None
+        """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
+        self.clock = clock
+        self._exact = count is not None
+        # The same texts are counted again whenever something before them has changed.
+        self._count = lru_cache(TEXTS)(count or token_counter.count)
+        self._pace = pace
+        self._memories: dict[tuple[str, ...], Memory] = {}
+        self._recalled: dict[tuple[str, ...], Memory] = {}
+        self._resumed: set[tuple[str, ...]] = set()
+        self._latest: Target | None = None
+        self.asked = 0
+        """Requests that a person made, keepalives not among them."""
+        self.who = PROCESS
+        self.replies: Replies | None = None
+        """Replies that are at hand, if some are."""
+        self.told: Callable[[Booked, Target, Memory], None] | None = None
+        """Hears of every request that was billed, and of what is remembered of it."""
+        self._open: set[Exchange] = set()
+
+    def memory(self, to: Target) -> Memory:
+        """What has been sent to this model."""
+        if recalled := self._recalled.pop(to.scope, None):
+            self._memories[to.scope] = replace(recalled, by=to.rules, count=self._count)
+            self._resumed.add(to.scope)
+        state = CacheState(exact=self._exact)
+        fresh = Memory(to.rules, state, pace=self._pace, count=self._count)
+        return self._memories.get(to.scope, fresh)
+
+    def prepare(
+        self,
+        to: Target,
+        said: Sequence[Said],
+        settings: Settings = Settings(),
+        ttl: int | None = None,
+        *,
+        keep: bool = False,
+        cache: bool = True,
+    ) -> Prepared:
+        """Plan a request that would be sent now.
+
+        `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
+        """
+        memory = self.memory(to)
+        if (
+            to.scope in self._resumed
+        ):  # the last request of the earlier kernel is as much of this one as it knows
+            self._resumed.discard(to.scope)
+            memory = self._memories[to.scope] = memory.resumed(said, settings)
+        return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
+
+    def begun(self, to: Target, prepared: Prepared) -> None:
+        """The answer has begun: from now on what the request wrote can be read."""
+        self._memories[to.scope] = self.memory(to).begun(prepared)
+
+    def exchange(
+        self,
+        to: Target,
+        prepared: Prepared,
+        max_tokens: int | None,
+        limits: Limits = ONCE,
+        *,
+        allowed: bool = False,
+    ) -> Exchange:
+        """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput, OverBudget.
+
+        It has to be booked, whatever becomes of it. `allowed`: no budget holds, since the person said so.
+        """
+        self.check_open()
+        messages, options = self.wire(to, prepared)
+        expected = prepared.plan.expected
+        hour = expected.written_1h / expected.written if expected.written else 0.0
+        exchange = Exchange(to, messages, max_tokens, hour, options, limits)
+        return self._opened(exchange, prepared.chain, max_tokens, allowed=allowed)
+
+    def probe(self, to: Target, messages: list[Json], chain: Chain, max_tokens: int) -> Exchange:
+        """A request with checkpoints of its own, which nothing is learned from: it has to be `probed`."""
+        return self._opened(Exchange(to, messages, max_tokens, 0.0), chain, max_tokens)
+
+    def probed(self, exchange: Exchange) -> None:
+        """Add up the bill of such a request, as far as it was told."""
+        used, to = exchange.usage, exchange.target
+        try:
+            if exchange.begun or exchange.billable or used != NOTHING_REPORTED:
+                nothing, bill = Outcome(0, 0, 0, 0, exact=True), cost(used, to.price)
+                self.count(Booked(to.model, self.clock(), nothing, used, bill, kept=True), to)
+        finally:
+            self.close(exchange)
+
+    def _opened(
+        self, exchange: Exchange, chain: Chain, max_tokens: int | None, *, allowed: bool = False
+    ) -> Exchange:
+        """Every request there is comes by here."""
+        most = self.bound(exchange.target, chain, max_tokens)
+        self.budgets.hold(exchange, most, self.clock(), allowed=allowed)
+        self._open.add(exchange)
+        return exchange
+
+    def bound(self, to: Target, chain: Chain, max_tokens: int | None) -> Bound:
+        """The most that a request can cost."""
+        return bound(chain, self.memory(to).state, to.terms, max_tokens)
+
+    def close(self, exchange: Exchange) -> None:
+        """The request is over, or is not sent after all."""
+        self._open.discard(exchange)
+        self.budgets.settle(exchange)
+
+    def wire(self, to: Target, prepared: Prepared) -> tuple[list[Json], Json]:
+        """Messages with their checkpoints, and what else is sent, in the form that litellm takes."""
+        messages = request.messages(prepared.chain.said)
+        messages = request.mark(messages, prepared.chain, sent_marks(prepared, to.rules), to.rules)
+        options = request.options(prepared.chain.settings)
+        if prepared.unaided:
+            options["prompt_cache_options"] = {"mode": "explicit"}
+        return messages, options
+
+    def contents(
+        self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None
+    ) -> Contents:
+        """What a request sent now would contain."""
+        prepared = self.prepare(to, said, settings, ttl)
+        messages, options = self.wire(to, prepared)
+        blocks = zip(rows(prepared, self.memory(to).state), texts(prepared.chain), strict=True)
+        return Contents(to.model, tuple(blocks), {"model": to.wire, "messages": messages, **options})
+
+    def check_open(self) -> None:
+        """Raises BadInput where nobody is to be asked."""
+        if self.replies is not None and self.replies.strict:
+            raise BadInput(
+                f"Nobody is to be asked: only what {self.replies.path.name} holds is replayed (--strict)",
+                "%chat replies off ends that.",
+            )
+
+    def foresee(self, to: Target, prepared: Prepared) -> Reason | None:
+        """Why less will be read than could be, if the plan comes true."""
+        return self.memory(to).foresee(prepared, self._other(to), to.model)
+
+    def book(self, prepared: Prepared, exchange: Exchange, *, keep: bool = False) -> Booked:
+        """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
+        try:
+            return self._booked(prepared, exchange, keep)
+        finally:  # after the bill was written down, so that no other kernel sees less than was spent
+            self.close(exchange)
+
+    def _booked(self, prepared: Prepared, exchange: Exchange, keep: bool) -> Booked:
+        used, to = exchange.usage, exchange.target
+        bill = cost(used, to.price)
+        booked = Booked(
+            *(to.model, prepared.at, prepared.plan.expected, used, bill),
+            kept=keep,
+            timing=exchange.timing,
+            request_id=exchange.request_id,
+        )
+        if not exchange.begun and used == NOTHING_REPORTED:
+            if exchange.billable:
+                self.count(booked, to)
+            return booked
+        reason = None
+        if keep:
+            memory = self.memory(to).refreshed(prepared, used)
+        else:
+            memory, reason = self.memory(to).billed(prepared, used, self._other(to), to.model)
+            if reason and reason.cause is Cause.SILENT and not exchange.finish and to.rules.reports:
+                reason = None  # it would have been told at the end of the answer
+            self._latest = to
+            self.asked += 1
+        self._memories[to.scope] = memory
+        until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
+        booked = replace(booked, reason=reason, warm_until=until, promised=promised)
+        self.booked.append(booked)
+        if booked.promised and used.read is not None:
+            expected, read = self.foretold or (0, 0)
+            self.foretold = expected + booked.expected.read, read + used.read
+        self.count(booked, to)
+        return booked
+
+    def count(self, booked: Booked, to: Target) -> None:
+        """Add a request to what all of them cost."""
+        self.ledger = self.ledger.add(booked.usage, booked.bill)
+        if self.told is not None:
+            self.told(booked, to, self.memory(to))
+
+    def recall(self, scope: tuple[str, ...], memory: Memory) -> None:
+        """Take over what an earlier kernel remembered of one model."""
+        mine = self._memories.get(scope)
+        if mine is None:
+            self._recalled[scope] = memory
+        else:  # what this kernel knows is newer
+            entries = {**memory.state.entries, **mine.state.entries}
+            known = {**memory.state.known, **mine.state.known}
+            self._memories[scope] = replace(mine, state=replace(mine.state, entries=entries, known=known))
+
+    def forecast(
+        self,
+        to: Target,
+        said: Sequence[Said],
+        settings: Settings = Settings(),
+        ttl: int | None = None,
+        *,
+        cache: bool = True,
+    ) -> Forecast:
+        """What a request sent now would read, write and cost."""
+        prepared = self.prepare(to, said, settings, ttl, cache=cache)
+        other = [
+            (seconds, self.prepare(to, said, settings, seconds).plan.expected)
+            for seconds in to.rules.lifetimes
+            if to.rules.choice and cache
+        ]
+        return Forecast(
+            to.model,
+            prepared.plan.expected,
+            prompt_cost(prepared.plan.expected, to.price),
+            prompt_cost(prepared.plan.expected, to.price, cached=False),
+            tuple((seconds, prompt_cost(expected, to.price)) for seconds, expected in other),
+            rows(prepared, self.memory(to).state),
+            self.foresee(to, prepared) if self._latest else None,
+        )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything is known of what a provider holds."""
+        return bool(self._memories or self._recalled)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is on its way, which refreshes what it reads."""
+        return bool(self._open)
+
+    @property
+    def latest(self) -> tuple[str, ...]:
+        """The scope that was asked last; empty before the first question."""
+        return self._latest.scope if self._latest else ()
+
+    def _other(self, to: Target) -> Before | None:
+        """The last request, if it was to another model."""
+        if self._latest is None or self.latest == to.scope:
+            return None
+        memory = self.memory(self._latest)
+        return Before(memory.chain, memory.marked, memory.state, memory.by, self._latest.model)

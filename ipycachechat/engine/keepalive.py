@@ -1,0 +1,125 @@
+"""Keep a conversation's prefix in the cache while nobody asks, as long as that is cheaper than to write it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from ipycachechat.billing.records import Booked
+from ipycachechat.caching.keepalive import refresh
+from ipycachechat.caching.planner import Prepared
+from ipycachechat.caching.prefix import Said, Settings
+from ipycachechat.defaults import THINK
+from ipycachechat.engine.client import Engine
+from ipycachechat.errors import BadInput, ChatError, EmptyAnswer
+from ipycachechat.providers.endpoint import Target
+
+MARGIN = 30.0
+"""Seconds before the end of a lifetime at which it is renewed."""
+SHARE = 0.2
+"""Of a lifetime that is so short that the margin would be most of it."""
+
+AGAIN = 5.0
+"""Seconds until the next look, while a question is being answered."""
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+async def write(
+    engine: Engine, to: Target, said: Sequence[Said], settings: Settings, ttl: int | None
+) -> Booked:
+    """Write the prefix now, all but the last message; ask for no answer. Raises BadInput where that cannot be."""
+    check(to, settings)
+    prepared = engine.prepare(to, said, settings, ttl, keep=True)
+    if not prepared.plan.expected.read and not prepared.plan.expected.written:
+        raise BadInput(
+            f"There are not the {to.minimum:,} tokens yet that {to.model} needs to cache anything",
+            "Ask something first, or give it a longer system prompt (%chat system).",
+        )
+    return await send(engine, to, prepared)
+
+
+async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
+    """Send a request that asks for no answer, or the shortest, and book it."""
+    exchange = engine.exchange(to, prepared, to.rules.refresh)
+    try:
+        with suppress(EmptyAnswer):
+            await exchange.run(lambda _: None)
+    finally:  # booked also if it was refused, or it would stay on its way for ever
+        booked = engine.book(prepared, exchange, keep=True)
+    return booked
+
+
+def check(to: Target, settings: Settings = Settings()) -> None:
+    """Raises BadInput if the provider has no request that only reads and writes the cache."""
+    if any(name == THINK for name, _ in settings.options):
+        raise BadInput(
+            "A chat that thinks cannot be kept warm: no request may think and give no answer",
+            "Leave think out; the lifetime can be an hour all the same (ttl).",
+        )
+    if to.rules.refresh is None:
+        raise BadInput(
+            f"{to.model} has no request that only keeps its cache warm",
+            "Only Claude is known to have one; nothing was sent.",
+        )
+
+
+class KeepWarm:
+    """Refreshes the prefix shortly before it expires; ends by itself, and says why."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        to: Target,
+        said: Callable[[], tuple[Sequence[Said], Settings]],
+        seconds: float,
+        sleep: Sleep,
+    ) -> None:
+        """`said`: the conversation as it is then, with a last message that is not cached, and what goes along."""
+        check(to, said()[1])
+        self.until = engine.clock() + seconds
+        self.refreshed = 0
+        self.ended = ""
+        """Why it has ended; "" while it goes on."""
+        self._engine, self._to, self._said, self._sleep = engine, to, said, sleep
+
+    async def run(self) -> None:
+        """Until there is a reason to end."""
+        try:
+            self.ended = await self._keep()
+        except ChatError as error:
+            self.ended = error.what
+        except asyncio.CancelledError:
+            self.ended = "stopped"
+            raise
+
+    async def _keep(self) -> str:
+        engine, to = self._engine, self._to
+        requests, paid = engine.asked, 0.0
+        here = (engine.latest, to.scope)
+        while True:
+            while engine.busy and engine.clock() < self.until:  # what is being asked refreshes what it reads
+                await self._sleep(AGAIN)
+            if engine.asked != requests:  # the person is there: what was paid has served its end
+                requests, paid = engine.asked, 0.0
+            if engine.latest not in here:
+                return "another model has been asked since"
+            said, settings = self._said()
+            prepared = engine.prepare(to, said, settings, keep=True)
+            memory = engine.memory(to)
+            next_one = refresh(prepared.chain, memory.state, to.rules, prepared.at, paid)
+            if next_one is None:
+                return "to write it again is cheaper by now" if paid else "nothing is warm that is worth it"
+            ttl = memory.touch(prepared, next_one.at).plan.marks[0].ttl
+            due = next_one.expires - min(MARGIN, SHARE * ttl)
+            if due > self.until:
+                return "the time is over" if self.refreshed else "it stays warm for so long by itself"
+            if due > prepared.at:
+                await self._sleep(due - prepared.at)
+                continue
+            booked = await send(engine, to, memory.touch(prepared, next_one.at))
+            self.refreshed += 1
+            paid += next_one.cost
+            if not booked.usage.read:
+                return "the provider had not kept it"

@@ -1,0 +1,394 @@
+"""A conversation with a model as it goes on: one send, from prompt to finished turn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+
+from ipycachechat.billing.records import Booked
+from ipycachechat.caching import request
+from ipycachechat.caching.breakdown import Forecast
+from ipycachechat.caching.planner import SCRIPT, Pace
+from ipycachechat.caching.prefix import Count, Said
+from ipycachechat.conversation.events import Done, Event, Progress, Sending
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.model_view import Eyes
+from ipycachechat.conversation.placement import Place, before, put, replaced
+from ipycachechat.conversation.turns import Conversation, State, Turn, files_of
+from ipycachechat.conversation.usage import Ledger
+from ipycachechat.core.contents import Contents
+from ipycachechat.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, THINK
+from ipycachechat.engine import doctor, keepalive
+from ipycachechat.engine.autosave import Keeper, Partial
+from ipycachechat.engine.client import LATEST, Engine
+from ipycachechat.engine.keepalive import KeepWarm, Sleep
+from ipycachechat.engine.turn_request import Ask, aimed, settings
+from ipycachechat.engine.turn_runner import Rounds
+from ipycachechat.errors import BadInput, ChatError, Dropped
+from ipycachechat.providers.endpoint import Target, local_target, target
+from ipycachechat.providers.local.servers import Address, LocalServers
+from ipycachechat.runtime.interrupts import undisturbed
+
+INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
+"""The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
+NOWHERE = Address("", "", "", 2 * LOCAL_TOKENS)
+PLACEHOLDER = "."
+"""The smallest prompt: a request has to end with one."""
+
+
+class Dialogue:
+    """Every `send` adds a turn to the conversation, or leaves it as it was; one after the other."""
+
+    def __init__(
+        self,
+        conversation: Conversation = Conversation(),
+        *,
+        engine: Engine | None = None,
+        servers: LocalServers | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        count: Count | None = None,
+        pace: Pace = SCRIPT,
+    ) -> None:
+        self.keeper: Keeper | None = None
+        """Who writes down every change, if somebody does."""
+        self._changing = threading.RLock()
+        self._history = History.of(conversation)
+        self.engine = engine or Engine(clock=clock, count=count, pace=pace)
+        self.answered: deque[Done] = deque(maxlen=LATEST)
+        """The latest answers, with what was expected of its requests and what they were billed, in order."""
+        self.failed: ChatError | None = None
+        """What went wrong with the last prompt, if anything did."""
+        self.spent = Ledger()
+        """This conversation's requests added up, those that failed or were undone included."""
+        self.kept: KeepWarm | None = None
+        """What keeps the cache warm, or last did."""
+        self._servers = servers or LocalServers()
+        self._sleep = sleep
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @property
+    def history(self) -> History:
+        """All versions of the conversation."""
+        return self._history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self.change(lambda _: history)
+
+    def change(self, make: Callable[[History], History]) -> bool:
+        """Make another history of the one that there is, and have it written down; False if it is the same.
+
+        Cells, tools and answers come by several threads: none may change what another has not seen.
+        """
+        with undisturbed(), self._changing:
+            new = make(self._history)
+            moved = new is not self._history
+            self._history = new
+            if moved and self.keeper is not None:
+                self.keeper.changed(new)
+        return moved
+
+    @property
+    def ledger(self) -> Ledger:
+        """All requests of this kernel added up."""
+        return self.engine.ledger
+
+    def fork(self) -> Dialogue:
+        """Another dialogue that goes on from here by itself; what the cache holds is known to both."""
+        return Dialogue(self.history.now, engine=self.engine, servers=self._servers, sleep=self._sleep)
+
+    def sending(self, ask: Ask) -> Sending:
+        """What a prompt would send, before the model has been looked up."""
+        return Sending(ask.model, request.estimate(self._said(ask)), self._turns(ask))
+
+    async def send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
+        """Ask and keep the answer; what happens meanwhile is told, the last event being the `Done` returned.
+
+        Cancelling keeps what has arrived as an interrupted turn; so does a connection that drops.
+        """
+        if self in INSIDE.get():
+            raise BadInput(
+                "A tool cannot ask the chat that has called it", "Ask a fork of it: chat.fork()(…)"
+            )
+        inside = INSIDE.set((*INSIDE.get(), self))
+        try:
+            async with self._one_at_a_time():
+                return await self._send(self._placed(ask), tell)
+        finally:
+            INSIDE.reset(inside)
+
+    async def _send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
+        if ask.place.cell is not None:  # which runs, so that it is there
+            self.attach({ask.place.cell.id})
+        rounds: Rounds | None = None
+        error: ChatError | None = None
+        fault: BaseException | None = None
+        partial = Partial(self.keeper, ask.place, tell)
+        try:
+            to = await self._target(ask, tell)
+            check(ask, to)
+            rounds = Rounds(self.engine, to, self._past(ask), ask, partial.heard, self._sleep)
+            partial.of(rounds)
+            await rounds.run()
+        except ChatError as failure:
+            error = failure
+        except BaseException as failure:
+            # Cancelled, or a mistake of ours: what was paid and came is kept all the same.
+            fault = failure
+        partial.end()
+        done = self._finish(ask, rounds, error, fault)
+        self.failed = rounds.stopped if rounds and isinstance(fault, asyncio.CancelledError) else error
+        if done.turn:
+            # Litellm's object is ten times as large as all else: that of the last answer is kept.
+            if self.answered:
+                self.answered[-1] = replace(self.answered[-1], response=None)
+            self.answered.append(done)
+        tell(done)
+        if fault is not None:
+            raise fault
+        return done
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        """Two prompts at once would both follow the same past. A lock belongs to one event loop."""
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:
+            self._lock = loop, asyncio.Lock()
+        return self._lock[1]
+
+    def answer(self, number: int = 0) -> Done | None:
+        """What was told of a turn's answer (from 1; 0: of the last one given)."""
+        if not number:
+            return self.answered[-1] if self.answered else None
+        turn = self.history.now.turns[number - 1]
+        known = (done for done in reversed(self.answered) if done.turn and done.turn.replies is turn.replies)
+        return next(known, None)
+
+    def _past(self, ask: Ask) -> Conversation:
+        """What the prompt follows."""
+        return before(self.history.now, self._placed(ask).place)
+
+    def _placed(self, ask: Ask) -> Ask:
+        """The prompt with the place of its turn: a question that waits for its answer stands there already."""
+        if not ask.waits:
+            return ask
+        return replace(ask, waits=False, place=Place(again=self.history.now.turns[-1]))
+
+    def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
+        past = self._past(ask)
+        return request.said(
+            past, Turn(ask.prompt, (), cell=ask.place.cell, watched=ask.watched), shown, ask.system
+        )
+
+    def _turns(self, ask: Ask) -> int:
+        return len(self._past(ask).turns)
+
+    async def plan(self, ask: Ask, tell: Callable[[Event], None]) -> Forecast:
+        """What the prompt would read, write and cost; an empty one stands for the next, whatever it is."""
+        to = await self._target(ask, tell)
+        past = self._past(ask)
+        to = aimed(to, ask, past)
+        along = settings(ask, past, to)
+        return self.engine.forecast(to, self._said(ask, to.eyes), along, ask.ttl, cache=ask.cache)
+
+    async def contents(self, ask: Ask, tell: Callable[[Event], None]) -> Contents:
+        """What the prompt's request would contain; of an empty one, all that goes before the next."""
+        to = await self._target(ask, tell)
+        past = self._past(ask)
+        to = aimed(to, ask, past)
+        said = self._said(ask, to.eyes)
+        said = said if ask.prompt or ask.watched else said[:-1]
+        return self.engine.contents(to, said, settings(ask, past, to), ask.ttl)
+
+    async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
+        """Write the conversation so far to the cache, now. Raises ChatError."""
+        to = aimed(await self._target(ask, tell), ask, self.history.now)
+        booked = await keepalive.write(
+            self.engine, to, self._resting(ask, to), settings(ask, self.history.now, to), ask.ttl
+        )
+        self.spent = self.spent.add(booked.usage, booked.bill)
+        return booked
+
+    def keep_warm(self, ask: Ask, seconds: float) -> KeepWarm:
+        """What refreshes what is warm shortly before it expires, for so long or as long as it is worth it, once run."""
+        to = target(ask.model, MOST_TOKENS, ask.api_base, ask.api_key, self.engine.who)
+        self.kept = KeepWarm(
+            self.engine,
+            to,
+            lambda: (self._resting(ask, to), settings(ask, self.history.now, to)),
+            seconds,
+            self._sleep,
+        )
+        return self.kept
+
+    async def examination(self, model: str, tell: Callable[[Event], None]) -> tuple[int, int, float | None]:
+        """Requests, tokens and dollars (None: unknown) that `examine` would take, at most."""
+        return doctor.price(await self._target(Ask("", model), tell))
+
+    async def examine(self, model: str, tell: Callable[[Event], None]) -> list[doctor.Check]:
+        """Hold the rules for a model against what it bills; all of it counts in the ledger."""
+        self.engine.check_open()
+        to = await self._target(Ask("", model), tell)
+        found: list[doctor.Check] = []
+        rules = doctor.probes(to.rules, to.minimum)
+        tell(Progress(f"checking: {rules[0].rule}"))
+        async for check in doctor.examine(self.engine, to, self._sleep):
+            found.append(check)
+            if len(found) < len(rules):
+                tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
+        return found
+
+    def pin(self, number: int | None) -> None:
+        """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
+
+        def pinned(history: History) -> History:
+            now = history.now
+            chosen = now.turns[number - 1] if number and number <= len(now.turns) else None
+            pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.placed]
+            pairs = zip(now.placed, pins, strict=True)
+            placed = tuple(turn if turn.pinned == pin else replace(turn, pinned=pin) for turn, pin in pairs)
+            return history.change(replace(now, placed=placed))
+
+        self.change(pinned)
+
+    def _resting(self, ask: Ask, to: Target) -> list[Said]:
+        """The conversation with a last message that only stands for the next one."""
+        return self._said(replace(ask, prompt=PLACEHOLDER), to.eyes)
+
+    async def stop(self) -> None:
+        """End the local models."""
+        await self._servers.stop()
+
+    async def _target(self, ask: Ask, tell: Callable[[Event], None]) -> Target:
+        model = ask.model
+        if model == LOCAL or model.startswith(f"{LOCAL}:"):
+            replies = self.engine.replies
+            nobody = replies is not None and replies.strict  # who is not asked need not be there
+            address = NOWHERE if nobody else await self._servers.address(model, tell)
+            return local_target(model, address, LOCAL_TOKENS)
+        return target(model, MOST_TOKENS, ask.api_base, ask.api_key, self.engine.who)
+
+    def _finish(
+        self, ask: Ask, rounds: Rounds | None, error: ChatError | None, fault: BaseException | None
+    ) -> Done:
+        """Add the turn, unless nothing came of it that could be kept."""
+        if rounds is None:
+            return Done(None, error=error)
+        bills = rounds.bills
+        for one in (booked for booked in (*bills.booked, *bills.silent) if not booked.replayed):
+            self.spent = self.spent.add(one.usage, one.bill)
+        if fault is not None or isinstance(error, Dropped):
+            rounds.interrupted()
+        if not rounds.replies:
+            if self.keeper is not None:
+                self.keeper.dropped()
+            return Done(None, bills.bill, error)
+        if error is not None and not isinstance(error, Dropped):  # what the tools did, they did
+            error = type(error)(
+                error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
+            )
+        turn = rounds.finished(State.INTERRUPTED if error or fault else rounds.ending)
+        with self._changing:
+            number, old = self._turns(ask) + 1, self.history.now
+            self.change(lambda history: history.change(self._with(ask, rounds, turn)))
+            last, now = bills.booked[-1], self.history.now
+        stale = tuple(sorted(later for later in now.stale if later > number))
+        return Done(
+            turn,
+            bills.bill,
+            error,
+            number,
+            bills.expected,
+            bills.reason,
+            last.promised,
+            last.warm_until,
+            replaced(old, ask.place) > 0,
+            stale,
+            self._lost(ask, rounds.to, old) if len(now.turns) > number else 0,
+            self._left(old),
+            len(bills.booked),
+            rounds.prefix,
+            bills.timing,
+            last.request_id,
+            notes=(*ask.notes, *told_of(rounds.masked)),
+            response=rounds.response,
+        )
+
+    def _lost(self, ask: Ask, to: Target, old: Conversation) -> int:
+        """Tokens that the next prompt would have read behind the `old` conversation, and will not behind this."""
+
+        def read(conversation: Conversation) -> int:
+            said = request.said(conversation, Turn(PLACEHOLDER, ()), to.eyes)
+            along = settings(ask, conversation, to)
+            return self.engine.prepare(to, said, along, ask.ttl).plan.expected.read
+
+        return max(0, read(old) - read(self.history.now))
+
+    def _left(self, old: Conversation) -> tuple[Turn, ...]:
+        """Turns that have been detached since the last answer before this one."""
+        since = max((turn.at for turn in old.placed), default=0.0)
+        return tuple(t for t in self.history.now.placed if t.detached is not None and t.detached > since)
+
+    def _with(self, ask: Ask, rounds: Rounds, turn: Turn) -> Conversation:
+        """The conversation with a turn added; results of tools in its past may have been shortened on the way."""
+        now = self.history.now
+        placed = now.placed
+        pairs = zip(rounds.given.turns, rounds.past.turns, strict=True)
+        if shorter := {id(long): short for long, short in pairs if long is not short}:
+            placed = tuple(shorter.get(id(one), one) for one in placed)
+        return put(replace(now, placed=placed, tools=rounds.definitions), turn, ask.place)
+
+    def undo(self) -> bool:
+        """Back to the version before the last change; False where there is none."""
+        return self.change(History.undo)
+
+    def redo(self) -> bool:
+        """Forward to the version that was undone last; False where there is none."""
+        return self.change(History.redo)
+
+    def detach(self, cells: Collection[str], now: float) -> None:
+        """Leave the turns of these cells out of every request, on all branches; they keep their places."""
+        self.change(lambda history: history.lost(cells, now))
+
+    def attach(self, cells: Collection[str]) -> None:
+        """Have the turns of these cells back."""
+        self.change(lambda history: history.found(cells))
+
+    def reset(self) -> None:
+        """No turns, the same system prompt; can be undone."""
+        self.change(lambda history: history.change(replace(history.now, placed=())))
+
+    def set_system(self, text: str) -> None:
+        """Another system prompt from now on; can be undone."""
+        self.change(lambda history: history.change(replace(history.now, system=text)))
+
+
+def told_of(masked: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said of secrets that were not sent."""
+    if not masked:
+        return ()
+    from ipycachechat.text.redaction import note  # whose patterns take a moment to make
+
+    return (note(masked),)
+
+
+def check(ask: Ask, to: Target) -> None:
+    """Raises BadInput for what the model is known not to take."""
+    for file in files_of(ask.prompt):
+        if to.eyes.refuses(file):
+            takes = ", ".join(sorted(to.eyes.takes or ())) or "text alone"
+            raise BadInput(
+                f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
+                "Choose a model that does, or give it the text of it.",
+            )
+    if ask.options.get(THINK) and to.thinks is False:
+        raise BadInput(
+            f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
+        )
+    if ask.tools.definitions and to.tools is False:
+        raise BadInput(f"{ask.model} cannot call tools", "Leave the tools out, or choose a model that can.")

@@ -1,0 +1,98 @@
+"""A prompt with all that holds for it, and what of that a request says beside the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.caching import request
+from ipycachechat.caching.prefix import Settings
+from ipycachechat.conversation.placement import END, Place
+from ipycachechat.conversation.turns import Content, Conversation, ToolCall
+from ipycachechat.defaults import MOST_STEPS, THINK
+from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.timeouts import LIMITS, Limits
+from ipycachechat.tools import schema
+from ipycachechat.tools.schema import Tools
+
+if TYPE_CHECKING:
+    from ipycachechat.conversation.cell_runs import Watched
+    from ipycachechat.text.redaction import Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A prompt and what holds for it."""
+
+    prompt: Content
+    model: str
+    place: Place = END
+    system: str | None = None
+    """For this turn alone, in place of the conversation's."""
+    max_tokens: int = 0
+    """0: the model's own limit."""
+    ttl: int | None = None
+    """Seconds that the cache is to live; None: whichever is cheaper."""
+    cache: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What else is sent, by litellm's names."""
+    tools: Tools = Tools()
+    max_steps: int = MOST_STEPS
+    """Rounds of calls, before the model is told to answer."""
+    elsewhere: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
+    """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
+    allow: Callable[[ToolCall], bool] | None = None
+    """Asked before each call, on the thread of whoever asked."""
+    person: Callable[[str], bool] | None = None
+    """Says yes or no to a question, on the thread of whoever asked; None: nobody is there."""
+    confirm: bool = False
+    """Whether that one is asked about what is over a budget."""
+    confirm_over: float = 0.0
+    """Dollars that the prompt can cost over which that one is asked; 0: never."""
+    watched: tuple[Watched, ...] = ()
+    """Cells that ran, of which is told in front of the prompt."""
+    mask: Mask | None = None
+    """Takes what is secret out of what tools return."""
+    masked: tuple[str, ...] = ()
+    """Labels of what was taken out of the prompt."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the prompt under the answer."""
+    waits: bool = False
+    """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
+    limits: Limits = LIMITS
+    again: bool = True
+    """Whether an answer that broke off is asked for again: not where each piece is handed on for good."""
+    branch: bool = False
+    """Whether the prompt is one of several that follow the same past: only that is cached."""
+    api_base: str = ""
+    api_key: str = field(default="", repr=False)
+
+
+def settings(ask: Ask, past: Conversation, to: Target) -> Settings:
+    """What is sent beside the messages."""
+    return request.settings(to.rules, [request.loads(one) for one in definitions(ask, past)], ask.options)
+
+
+def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
+    """The tools to send: today's, and those of a past with calls, without which it could be neither sent nor read."""
+    calls = [call for turn in past.turns for message in turn.replies for call in message.calls]
+    if not calls:
+        return ask.tools.definitions
+    now = dict(zip(ask.tools.names, ask.tools.definitions, strict=True))
+    before = {schema.name_of(one): one for one in past.tools}
+    sent = {name: now.get(name, one) for name, one in before.items()} | now
+    return tuple(sent.values()) or schema.stand_ins(calls)
+
+
+def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
+    """The target as this prompt reaches it.
+
+    Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
+    cache, and the only place that takes their thoughts back.
+    """
+    if to.rules.signer != "openai":
+        return to
+    if ask.options.get(THINK) and definitions(ask, past):
+        return replace(to, scope=(*to.scope, "responses"))
+    return replace(to, eyes=replace(to.eyes, signer=""))

@@ -1,0 +1,338 @@
+"""One turn: ask, call the tools that the model asks for, ask again, until it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ipycachechat.billing.records import Bills, Booked
+from ipycachechat.caching import request
+from ipycachechat.caching.breakdown import Row, condensed, rows
+from ipycachechat.caching.planner import Prepared
+from ipycachechat.caching.prefix import Said
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Broken, Event, Pausing, Piece, Sending
+from ipycachechat.conversation.turns import Conversation, Message, State, Turn, pasts
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost
+from ipycachechat.defaults import REWRITE
+from ipycachechat.engine.approval import opened
+from ipycachechat.engine.client import Engine
+from ipycachechat.engine.keepalive import Sleep
+from ipycachechat.engine.turn_request import Ask, aimed, definitions, settings
+from ipycachechat.errors import (
+    ARRIVED,
+    AT_LEAST,
+    NOBODY_TELLS,
+    NOTHING_SENT,
+    ChatError,
+    ContextTooLong,
+    Dropped,
+    EmptyAnswer,
+    Interrupted,
+    ModelError,
+    TooLate,
+)
+from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.exchange import Exchange
+from ipycachechat.providers.replay import Served
+from ipycachechat.providers.retry import retrying
+from ipycachechat.storage.cassette import key
+from ipycachechat.text import truncate
+from ipycachechat.tools.runner import Calling
+
+if TYPE_CHECKING:
+    from ipycachechat.providers.response import Response
+
+
+class Rounds:
+    """The requests of one turn and what has come of them so far."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        to: Target,
+        past: Conversation,
+        ask: Ask,
+        tell: Callable[[Event], None],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """`sleep`: what passes the time between two tries."""
+        self.replies: list[Message] = []
+        self.bills = Bills()
+        self.definitions = definitions(ask, past)
+        self.exchange: Exchange | None = None
+        """The request under way, or the one that did not come to its end."""
+        self.past = self.given = past
+        """What came before; the past may have had the results of tools shortened since it was given."""
+        self.at = engine.clock()
+        self.to = aimed(to, ask, past)
+        self._engine, self._ask, self._tell, self._sleep = engine, ask, tell, sleep
+        self._prepared: Prepared | None = None
+        self._calling = Calling(ask, tell)
+        self._told_begun = self._opened = False
+        self._last: Exchange | Served | None = None
+
+    async def run(self) -> None:
+        """Until the model has answered. Raises ChatError; whatever has come so far is in `replies`."""
+        steps = 0
+        while True:
+            reply = await self._answer(closing=steps > self._ask.max_steps)
+            if not reply.calls:
+                self.replies.append(reply)
+                return
+            steps += 1
+            results = await self._calling.results(
+                reply, last=steps >= self._ask.max_steps, over=steps > self._ask.max_steps
+            )
+            self.replies += [reply, *results]
+
+    def interrupted(self) -> None:
+        """Keep what there is of an answer that did not come to its end."""
+        found = self._so_far
+        if not self._calling.busy and self.exchange is not None and len(found) > len(self.replies):
+            # To be read, and not to be sent: providers take a sealed thought only with all that followed from it.
+            thoughts = (replace(t, by="", signature="", hidden="") for t in self.exchange.message.thoughts)
+            found[-1] = replace(found[-1], thoughts=tuple(thoughts))
+        self.replies = found
+        self._calling.end()
+
+    @property
+    def stopped(self) -> Interrupted:
+        """What is to be told if it was stopped."""
+        kept = "What arrived is kept, marked." if self.replies else "The conversation is as it was."
+        error = Interrupted("Stopped.", kept)
+        if self.bills.booked:
+            error.billed = AT_LEAST if self.bills.usage.at_least else ARRIVED
+        else:
+            error.billed = NOBODY_TELLS if self.bills.silent else NOTHING_SENT
+        return error
+
+    @property
+    def _so_far(self) -> list[Message]:
+        """The replies, with what there is of the last one; a call without a result is none."""
+        if self._calling.busy:
+            return [*self.replies, *self._calling.so_far()]
+        if self.exchange is None:
+            return self.replies
+        text = self.exchange.text if self.exchange.finished else truncate.whole_words(self.exchange.text)
+        return [*self.replies, Message("assistant", text)] if text.strip() else self.replies
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Labels of what was secret, and was not sent."""
+        return (*self._ask.masked, *self._calling.masked)
+
+    @property
+    def turn(self) -> Turn:
+        """As far as it has come, with no answer that is under way."""
+        return Turn(
+            self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell, watched=self._ask.watched
+        )
+
+    def finished(self, state: State) -> Turn:
+        """The turn as it stays."""
+        bills = self.bills
+        known = replace(self._known, usage=bills.usage, cost=bills.bill, state=state)
+        return replace(known, replayed=bills.replayed)
+
+    @property
+    def partial(self) -> Turn | None:
+        """The turn as it would stay if it ended now; None while nothing has come."""
+        replies = tuple(self._so_far)
+        return replace(self._known, replies=replies, state=State.INTERRUPTED) if replies else None
+
+    @property
+    def _known(self) -> Turn:
+        *_, past = pasts(self.past.turns)
+        return replace(self.turn, model=self._ask.model, system=self._ask.system, at=self.at, past=past)
+
+    @property
+    def ending(self) -> State:
+        """Of a turn that came to its end."""
+        cut_off = self._last is not None and self._last.finish == "length"
+        return State.CUT_OFF if cut_off else State.COMPLETE
+
+    @property
+    def response(self) -> Response | None:
+        """The last answer as litellm has it, as far as it came."""
+        last = self.exchange or self._last
+        return last.response if last else None
+
+    @property
+    def prefix(self) -> tuple[Row, ...]:
+        """That of the last request, and what of it is warm now, in a few rows."""
+        if self._prepared is None:
+            return ()
+        return condensed(rows(self._prepared, self._engine.memory(self.to).state))
+
+    async def _answer(self, *, closing: bool) -> Message:
+        """One request; if it is too long, once more with shorter results of tools."""
+        while True:
+            try:
+                reply = await self._send(closing=closing)
+            except ContextTooLong as error:
+                if not self._shorten():
+                    raise self._too_long(error) from None
+                continue
+            if closing and reply.calls:  # told not to, and to do so all the same
+                reply = replace(reply, calls=())
+                if not reply.text.strip():
+                    raise EmptyAnswer(
+                        f"{self._ask.model} asks for tools and gives no answer, after {self._ask.max_steps} rounds",
+                        "Allow it more (max_steps), or ask for less at a time.",
+                    )
+            return reply
+
+    def _shorten(self) -> bool:
+        """Cut the results of tools, this turn's first; False if none is long."""
+        if shorter := truncate.shortened(self.replies):
+            self.replies = shorter
+        elif turns := truncate.shortened_turns(self.past.turns):
+            self.past = replace(self.past, placed=turns)
+        else:
+            return False
+        return True
+
+    async def _send(self, *, closing: bool) -> Message:
+        to, replies = self.to, self._engine.replies
+        prepared = self._prepare(closing=closing)
+        if replies is None:
+            return await self._whole(closing=closing)
+        name = key(to.model, prepared.chain, self._ask.max_tokens)
+        async with replies.answering(name):
+            if known := replies.find(name):
+                return await self._served(Served(to, *known), prepared)
+            reply = await self._whole(closing=closing)
+            if self._last is not None:
+                replies.add(name, to.model, prepared.chain, self._last.message, self._last.finish)
+            return reply
+
+    def _prepare(self, *, closing: bool) -> Prepared:
+        """Plan the request, and tell what is expected of it."""
+        ask, to = self._ask, self.to
+        branch = ask.branch and not self.replies
+        # At the very end of a loop: calls are forbidden, at the price of what that changes in the cache.
+        changed = {"tool_choice": "none"} if closing and self.definitions else {}
+        options = settings(replace(ask, options={**ask.options, **changed}), self.past, to)
+        prepared = self._engine.prepare(to, self.said, options, ask.ttl, keep=branch, cache=ask.cache)
+        self._prepared, self._told_begun = prepared, False
+        self._tell(self._foreseen(prepared))
+        return prepared
+
+    async def _whole(self, *, closing: bool) -> Message:
+        """The reply; of one that breaks off, what had come is folded up, and it is asked for once more."""
+        try:
+            return await self._tried(closing=closing)
+        except Dropped as error:
+            broken, ask = self.exchange, self._ask
+            if broken is None or not (broken.text.strip() and ask.again and ask.limits.retries):
+                raise
+            if isinstance(error, TooLate):
+                raise
+            self._tell(Broken(broken.text))
+            self._prepared = None
+            try:
+                return await self._tried(closing=closing)
+            except ChatError as second:
+                failed = Dropped(error.what, f"Asked again, which failed: {second.what}. {error.todo}")
+                failed.words = "; then: ".join(filter(None, (error.words, getattr(second, "words", ""))))
+                raise failed from None
+            finally:
+                if self.exchange is not None and not self.exchange.text.strip():
+                    self.exchange = broken
+
+    async def _tried(self, *, closing: bool) -> Message:
+        """The reply of the model, asked several times if it fails in a way that may pass."""
+        limits, tries = self._ask.limits, 0
+
+        def pausing(error: ModelError, seconds: float, tries: int) -> None:
+            self._prepared = None
+            self._tell(Pausing(error.what, seconds, tries, limits.retries + 1))
+
+        async def once() -> Message:
+            nonlocal tries
+            tries += 1
+            return await self._exchanged(self._prepared or self._prepare(closing=closing))
+
+        try:
+            reply: Message = await retrying(limits, self._sleep, pausing)(once)
+            return reply
+        except ModelError as error:
+            error.tries = tries
+            raise
+
+    async def _exchanged(self, prepared: Prepared) -> Message:
+        """The reply of the model."""
+        to, engine = self.to, self._engine
+        exchange = await opened(engine, to, prepared, self._ask, self._calling.here, first=not self._opened)
+        self._opened = True
+        self.exchange = exchange
+        try:
+            await exchange.run(self._arrived)
+        finally:
+            booked = engine.book(prepared, exchange)
+            if exchange.begun or booked.usage != NOTHING_REPORTED:
+                self.bills = self.bills.add(booked)
+            elif exchange.billable:
+                self.bills = self.bills.add_silent(booked)
+        self.exchange, self._last = None, exchange
+        return self._distinct(exchange.message)
+
+    async def _served(self, served: Served, prepared: Prepared) -> Message:
+        """A reply that is at hand."""
+        await served.run(self._tell)
+        nothing = Outcome(0, 0, 0, 0, exact=True)
+        free = Cost(0.0, 0.0)
+        booked = Booked(
+            self.to.model, prepared.at, nothing, served.usage, free, promised=False, replayed=True
+        )
+        self.bills = self.bills.add(booked)
+        self._last = served
+        return self._distinct(served.message)
+
+    def _distinct(self, reply: Message) -> Message:
+        """The reply with ids of calls that nothing before it has: some servers begin anew with each answer."""
+        taken = {
+            call.id for turn in (*self.past.turns, self.turn) for one in turn.replies for call in one.calls
+        }
+        calls = []
+        for call in reply.calls:
+            number, name = 1, call.id or "call"
+            while name in taken or (not call.id and number == 1):
+                name, number = f"{call.id or 'call'}-{number}", number + 1
+            taken.add(name)
+            calls.append(replace(call, id=name))
+        return replace(reply, calls=tuple(calls))
+
+    @property
+    def said(self) -> list[Said]:
+        """All that the next request would say."""
+        return request.said(self.past, self.turn, self.to.eyes, self._ask.system)
+
+    def _arrived(self, piece: Piece) -> None:
+        exchange, prepared = self.exchange, self._prepared
+        if not self._told_begun and exchange is not None and prepared is not None and exchange.begun:
+            self._told_begun = True
+            self._engine.begun(self.to, prepared)
+        self._tell(piece)
+
+    def _foreseen(self, prepared: Prepared) -> Sending:
+        """What is expected, and a warning if it means to pay for much once more."""
+        expected = prepared.plan.expected
+        reason = self._engine.foresee(self.to, prepared)
+        much = reason is not None and (reason.tokens or 0) > REWRITE
+        warning = reason.told("are paid") if reason and much else ""
+        return Sending(self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning)
+
+    def _too_long(self, error: ContextTooLong) -> ContextTooLong:
+        """The error with the largest turns named."""
+        if self._prepared is None:
+            return error
+        sizes = [(row.turn, row.tokens) for row in rows(self._prepared, self._engine.memory(self.to).state)]
+        largest = truncate.largest(sizes, len(self.past.turns))
+        return ContextTooLong(
+            error.what,
+            f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",
+        )

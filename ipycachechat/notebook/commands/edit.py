@@ -1,0 +1,131 @@
+"""Change the conversation. Every change makes a version, and none is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ipycachechat.conversation.placement import Place
+from ipycachechat.errors import Interrupted
+from ipycachechat.notebook.commands._common import chosen, say, short, tell, turns, unquoted, wrong
+from ipycachechat.rendering import reports
+from ipycachechat.rendering.format import clock
+from ipycachechat.text.format import money, share
+
+if TYPE_CHECKING:
+    from ipycachechat.conversation.turns import Conversation
+    from ipycachechat.engine.session import Dialogue
+    from ipycachechat.notebook.magics import ChatMagics
+
+
+def undo(magics: ChatMagics, _: str) -> None:
+    """Back to before the last change."""
+    dialogue = magics.session.dialogue
+    if not dialogue.undo():
+        wrong("There is nothing to undo")
+    say(f"undone: {turns(len(dialogue.history.now.turns))} (%chat redo)")
+
+
+def redo(magics: ChatMagics, _: str) -> None:
+    """Forward to what was undone last."""
+    dialogue = magics.session.dialogue
+    if not dialogue.redo():
+        wrong("There is nothing to redo")
+    say(f"done again: {turns(len(dialogue.history.now.turns))}")
+
+
+def reset(magics: ChatMagics, _: str) -> None:
+    """Begin anew."""
+    magics.session.dialogue.reset()
+    say("begun anew (%chat undo brings the turns back)")
+
+
+def fork(magics: ChatMagics, name: str) -> None:
+    """Go on from here on a branch."""
+    dialogue = magics.session.dialogue
+    if not name:
+        wrong("%chat fork: under which name?", "%chat fork NAME")
+    before = dialogue.history.current
+    dialogue.change(lambda history: history.fork(unquoted(name)))
+    said = f"{turns(len(dialogue.history.now.turns))} so far; %chat switch {before} goes back"
+    say(f"on the branch {dialogue.history.current}: {said}")
+
+
+def switch(magics: ChatMagics, name: str) -> None:
+    """Go on with another branch; with no name: the branches."""
+    dialogue = magics.session.dialogue
+    if name:
+        dialogue.change(lambda history: history.switch(unquoted(name)))
+        return say(f"on the branch {dialogue.history.current}: {turns(len(dialogue.history.now.turns))}")
+    from ipycachechat.rendering import panels
+
+    text = "\n".join(reports.branches(dialogue.history))
+    tell(magics, text, panels.branches(dialogue.history))
+
+
+def pin(magics: ChatMagics, which: str) -> None:
+    """Keep a checkpoint after a turn."""
+    dialogue = magics.session.dialogue
+    there = dialogue.history.now.turns
+    if not there:
+        wrong("%chat pin: there are no turns yet")
+    if which == "off":
+        dialogue.pin(None)
+        return say("no turn is pinned")
+    number = chosen(magics, "pin", which) if which else len(there)
+    dialogue.pin(number)
+    say(f"a checkpoint stays after turn {number}, from the next request on")
+
+
+def sync(magics: ChatMagics, _: str) -> None:
+    """Put the turns in the order of the saved notebook's cells, without those whose cell is gone."""
+    session = magics.session
+    dialogue, saved = session.dialogue, session.saved()
+    before, history = dialogue.history.now, dialogue.history.synced(saved.cells, saved.at, session.now)
+    after = history.now
+    say(f"as the notebook was saved at {clock(saved.at)}:")
+    if after == before:
+        return say("the conversation has its order already")
+    say(*reports.changes(before, after))
+    newer = [t for t in after.turns if t.cell and t.cell.id not in saved.cells and t.at >= saved.at]
+    if newer:
+        say(
+            f"{turns(len(newer))} of cells that are newer than that stay where they are: save, and sync again"
+        )
+    dialogue.history = history
+    say("done (%chat undo takes it back)")
+
+
+def replay(magics: ChatMagics, _: str) -> None:
+    """Ask the stale turns again, in order, into their own cells' outputs where the front end knows them."""
+    session = magics.session
+    dialogue, last, asked = session.dialogue, 0, 0
+    while later := [number for number in dialogue.history.now.stale if number > last]:
+        last = min(later)
+        turn = dialogue.history.now.turns[last - 1]
+        ask = replace(
+            magics.next(turn.prompt, turn.watched),
+            model=turn.model or magics.model_in_use(),
+            system=turn.system,
+            place=Place(turn.cell, again=turn),
+            allow=magics.allow(),
+        )
+        known = session.knows_outputs(turn)
+        if not known:
+            say(f"turn {last}: {short(turn.question)}")
+        before = dialogue.history.now
+        try:
+            done = session.ask(ask, turn)
+        except Interrupted as error:  # half an answer would stand where a whole one was
+            _back(dialogue, before)
+            raise Interrupted(error.what, f"Turn {last} is as it was. %chat replay goes on.") from None
+        asked += 1
+        if known:
+            answer = short(done.turn.answer if done.turn else "", 40)
+            paid = f"{share(done.turn.usage.share_read)} read, {money(done.bill.paid)}" if done.turn else ""
+            say(f"turn {last}: {short(turn.question, 40)} → {answer} ({paid})")
+    say(f"{turns(asked)} asked again" if asked else "no turn is stale")
+
+
+def _back(dialogue: Dialogue, to: Conversation) -> None:
+    dialogue.change(lambda history: history.change(to))

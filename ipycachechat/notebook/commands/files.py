@@ -1,0 +1,89 @@
+"""Keep the conversation, and take it up again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ipycachechat.errors import BadInput
+from ipycachechat.notebook.commands._common import file, say, turns, unquoted, wrong
+from ipycachechat.storage import serialization
+
+if TYPE_CHECKING:
+    from ipycachechat.conversation.turns import Conversation
+    from ipycachechat.notebook.magics import ChatMagics
+
+
+def save(magics: ChatMagics, name: str) -> None:
+    """Write the conversation to a file, by its suffix."""
+    from ipycachechat.rendering import export
+    from ipycachechat.storage.atomic_write import write
+
+    path, now = file("save", name), magics.session.dialogue.history.now
+    forms = {".json": _json, ".md": export.to_markdown, ".html": export.to_html}
+    if path.suffix.lower() not in forms:
+        wrong(f"%chat save {name}: a conversation is saved as {', '.join(forms)}")
+    write(path, forms[path.suffix.lower()](now))
+    say(f"saved: {path}, {turns(len(now.turns))}")
+
+
+def _json(conversation: Conversation) -> str:
+    return json.dumps(serialization.written(conversation), ensure_ascii=False, indent=1)
+
+
+def load(magics: ChatMagics, name: str) -> None:
+    """Go on with a saved conversation; the one of before is a version away."""
+    path, dialogue = file("load", name), magics.session.dialogue
+    try:
+        told = json.loads(path.read_text("utf-8", "surrogatepass"))
+    except OSError as error:
+        raise BadInput(f"%chat load: {error}", "Nothing was changed.") from None
+    except (ValueError, RecursionError) as error:
+        raise serialization.broken(error) from None
+    found = serialization.read(told)
+    dialogue.change(lambda history: history.change(found))
+    say(f"loaded: {turns(len(found.turns))} (%chat undo goes back)")
+
+
+def resume(magics: ChatMagics, name: str) -> None:
+    """Take up what is kept of this notebook from an earlier kernel."""
+    from ipycachechat.rendering.format import clock
+
+    session = magics.session
+    recorder = session.recorder
+    if not name and recorder.resumed:
+        return say("taken up already (%chat resume NAME: another notebook's)")
+    before = session.dialogue.history
+    settings, warm = session.resume(unquoted(name))
+    missing = magics.restore(settings)
+    now = session.dialogue.history.now
+    until = f"; warm until {clock(warm)}" if warm > session.now else "; nothing is warm any more"
+    whose = f" of {recorder.resumed}" if name else ""
+    say(f"resumed{whose}: {turns(len(now.turns))}, model {magics.model_in_use()}{until if warm else ''}")
+    if before.now.placed:
+        branch = session.dialogue.history.branches[-len(before.branches)].name
+        say(f"what was asked here before is the branch {branch} (%chat switch)")
+    if missing:
+        say(f"the model could call {', '.join(missing)}: define them, then %chat tools {' '.join(missing)}")
+
+
+def replies(magics: ChatMagics, line: str) -> None:
+    """Record every reply in a file, and serve it when the same is asked again."""
+    from ipycachechat.storage.cassette import Replies
+
+    engine = magics.session.dialogue.engine
+    words = line.split()
+    strict = "--strict" in words
+    name = unquoted(" ".join(word for word in words if word != "--strict"))
+    if name == "off":
+        engine.replies = None
+        return say("replies are neither recorded nor replayed")
+    if name:
+        engine.replies = Replies(file("replies", name), magics.model_in_use(), strict=strict)
+    elif strict:
+        wrong("%chat replies --strict: which file?", "%chat replies FILE --strict")
+    found = engine.replies
+    if found is None:
+        return say("replies are neither recorded nor replayed (%chat replies FILE)")
+    how = "nobody else is asked" if found.strict else "others are recorded"
+    say(f"replies: {found.path}, {len(found)} of them; {how} (%chat replies off)")

@@ -1,0 +1,331 @@
+"""One kernel's chat, and all that lives as long as the extension is loaded: what `%unload_ext` takes away."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ipycachechat.notebook import frontend
+from ipycachechat.notebook.cell_watcher import Watching
+from ipycachechat.notebook.display.live_badges import LiveBadges
+from ipycachechat.notebook.idle_tasks import IdleWork
+from ipycachechat.notebook.lookups import Earlier
+from ipycachechat.notebook.question_marks import keep_question_marks
+
+if TYPE_CHECKING:
+    from ipycachechat.conversation.events import Done, Event
+    from ipycachechat.conversation.turns import Cell, Part, Turn
+    from ipycachechat.engine.session import Dialogue
+    from ipycachechat.engine.turn_request import Ask
+    from ipycachechat.notebook.deleted_cells import Presence
+    from ipycachechat.notebook.display.inspector_widget import Inspector
+    from ipycachechat.notebook.display.screen import Outputs, Screen
+    from ipycachechat.notebook.notebook_file import Saved
+    from ipycachechat.runtime.event_loop import BackgroundLoop
+    from ipycachechat.storage.recorder import Recorder
+
+# The conversation waits here while the extension is reloaded.
+PARKED = "ipycachechat"
+T = TypeVar("T")
+DRAWN_ANEW = 1000
+"""Answers, the latest, that are drawn where they stand when their cell is run again, or when they become stale."""
+
+
+class Session:
+    """The chat, its background loop, its live badges and its idle work, tied to one shell."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.notebook = frontend.notebook(shell)
+        self.name = str(self.notebook or Path.cwd())
+        """Under which the conversation is kept."""
+        self.where: Callable[[], Path | None] = lambda: None
+        """The file in which it is kept, if it is."""
+        self.settings: Callable[[], dict[str, Any]] = dict
+        """Those that are kept with it."""
+        self.limits: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
+        """Dollars that this kernel may spend, and all kernels in a day; 0: no budget."""
+        self.images: Callable[[], bool] = lambda: False
+        """Whether answers load the images that they name."""
+        self.watch: Callable[[], str] = lambda: "off"
+        """What of the cells that run goes along with prompts."""
+        self._dialogue: Dialogue | None = None
+        self._recorder: Recorder | None = None
+        self._loop: BackgroundLoop | None = None
+        self._outputs: dict[tuple[Cell | None, float], Outputs] = {}
+        """Where each turn's answer stands, by its cell and the time at which it was asked."""
+        self._presence: Presence | None = None
+        self._started = 0.0
+        """When the last cell did."""
+        self._badges = LiveBadges()
+        self._inspector: Inspector | None = None
+        self._warming: Future[None] | None = None
+        self._idle = IdleWork(_heavy(), _warm_up)
+        self.earlier = Earlier(shell)
+        self.watching = Watching(shell, lambda: self.watch())
+        self._told: dict[str, dict[str, int]] = {}
+        """Of each cell that has asked, what its values were, as hashes."""
+        self._events: list[tuple[str, Callable[..., None]]] = [
+            ("pre_run_cell", self._badges.freeze),
+            ("pre_run_cell", self._idle.pause),
+            ("pre_run_cell", self._notice),
+            ("pre_run_cell", self.watching.begins),
+            ("post_run_cell", self._idle.arm),
+            ("post_run_cell", self.earlier.ran),
+            ("post_run_cell", self.watching.ran),
+        ]
+        for name, callback in self._events:
+            shell.events.register(name, callback)
+        shell.input_transformers_cleanup.append(keep_question_marks)
+        atexit.register(self._at_exit)
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """The conversation, made or taken up again when it is first asked for."""
+        if self._dialogue is None:
+            from ipycachechat.caching.planner import NOTEBOOK
+            from ipycachechat.engine.session import Dialogue
+            from ipycachechat.storage.recorder import Recorder
+
+            dialogue, self._recorder = self.shell.meta.pop(PARKED, None) or (
+                Dialogue(pace=NOTEBOOK),
+                Recorder(self.name),
+            )
+            self._recorder.work(self.where, self.settings)
+            if dialogue.keeper is None:
+                self._recorder.follow(dialogue)
+            dialogue.engine.budgets.limits = lambda: self.limits()
+            self._dialogue = dialogue
+        return self._dialogue
+
+    @property
+    def recorder(self) -> Recorder:
+        """What writes the conversation down."""
+        assert self.dialogue is not None and self._recorder is not None
+        return self._recorder
+
+    @property
+    def loop(self) -> BackgroundLoop:
+        """That of the network."""
+        if self._loop is None:
+            from ipycachechat.runtime.event_loop import BackgroundLoop
+
+            self._loop = BackgroundLoop()
+        return self._loop
+
+    @property
+    def inspector(self) -> Inspector:
+        """What `%chat usage` shows, drawn anew after every cell that has changed it."""
+        if self._inspector is None:
+            from ipycachechat.notebook.display.inspector_widget import Inspector
+            from ipycachechat.standing import standing
+
+            self._inspector = Inspector(lambda: standing(self.dialogue), lambda: self.now)
+            events = [("pre_run_cell", self._inspector.freeze), ("post_run_cell", self._inspector.redraw)]
+            for name, callback in events:
+                self.shell.events.register(name, callback)
+            self._events += events
+        return self._inspector
+
+    @property
+    def now(self) -> float:
+        """Seconds of the clock by which the cache's lifetimes run."""
+        return self.dialogue.engine.clock()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a conversation in this kernel, parked or not."""
+        return self._dialogue is not None or PARKED in self.shell.meta
+
+    @property
+    def last_asked(self) -> float:
+        """When the last prompt was, in seconds of the clock; 0: never."""
+        return max((turn.at for turn in self.dialogue.history.now.placed), default=0.0) if self.begun else 0.0
+
+    def ask(self, ask: Ask, again: Turn | None = None) -> Done:
+        """Send a prompt from the running cell, show what comes, and keep it.
+
+        `again`: the turn whose outputs are to show it, if they are known.
+        """
+        from ipycachechat.notebook import cell_runner
+
+        outputs = self._outputs.get((again.cell, again.at)) if again is not None else None
+        screen = self._screen(outputs)
+
+        def prepare() -> None:
+            screen.waiting(self.dialogue.sending(ask), 0)
+            _import_all()
+
+        try:
+            done = cell_runner.run(
+                lambda tell: self.dialogue.send(ask, tell),
+                self.loop.submit,
+                screen,
+                prepare,
+                last=frontend.is_chat(self.shell),
+            )
+        finally:
+            self.tell_problem()
+        if done.turn is not None and screen.outputs is not None:
+            self._outputs[done.turn.cell, done.turn.at] = screen.outputs
+            if len(self._outputs) > DRAWN_ANEW:
+                del self._outputs[next(iter(self._outputs))]
+        if self._inspector is not None:  # here already, since one cell may ask many times
+            self._inspector.redraw()
+        return done
+
+    def knows_outputs(self, turn: Turn) -> bool:
+        """Whether a turn's own outputs can be drawn anew."""
+        return (turn.cell, turn.at) in self._outputs
+
+    def tell_problem(self) -> None:
+        """Say what is wrong with the files in which the conversation and the replies are kept, once."""
+        if self._dialogue is None:
+            return
+        for discovery in (self.recorder, self._dialogue.engine.replies):
+            if discovery is not None and (problem := discovery.problem):
+                print(problem)  # noqa: T201
+
+    def wait(self, work: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T:
+        """Run something that shows no more than how far it is. Raises what it raises; the stop button cancels it."""
+        from ipycachechat.notebook import cell_runner
+
+        return cell_runner.wait(work, self.loop.submit, self._screen(), _import_all)
+
+    def _screen(self, outputs: Outputs | None = None) -> Screen:
+        from ipycachechat.notebook.display import terminal
+        from ipycachechat.notebook.display.screen import NotebookScreen
+
+        if not frontend.draws(self.shell):
+            return terminal.screen()
+        live = frontend.somebody_is_there(self.shell)
+        return NotebookScreen(
+            lambda done, name: self._badges.show(done, name, live=live),
+            outputs,
+            alone=frontend.alone(self.shell),
+            images=self.images(),
+        )
+
+    def keep_warm(self, ask: Ask, seconds: float) -> None:
+        """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
+        if self._warming is not None:
+            self._warming.cancel()
+        self._warming = self.loop.submit(self.dialogue.keep_warm(ask, seconds).run()) if seconds else None
+
+    def saved(self) -> Saved:
+        """The notebook as it was saved. Raises BadInput where nobody says which it is."""
+        from ipycachechat.errors import BadInput
+        from ipycachechat.notebook import notebook_file
+
+        if self.notebook is None:
+            raise BadInput(
+                "This kernel is not told which notebook it belongs to",
+                "JupyterLab, Notebook and VS Code tell it; a terminal has no notebook.",
+            )
+        return notebook_file.read(self.notebook)
+
+    def changed(self, values: Mapping[str, Part]) -> list[str]:
+        """Which values are told otherwise than when the running cell asked before, by their expressions."""
+        cell_runner = frontend.cell(self.shell)
+        if cell_runner is None:
+            return []
+        before, now = self._told.pop(cell_runner.id, {}), {one: hash(told) for one, told in values.items()}
+        if now:
+            self._told[cell_runner.id] = now
+        return [one for one, told in now.items() if before.get(one, told) != told]
+
+    def _notice(self, *_: object) -> None:
+        """A cell starts, and the front end reports which others have been deleted."""
+        since, self._started = self._started, time.time()
+        if not self.begun:
+            return
+        if self._presence is None:
+            from ipycachechat.notebook.deleted_cells import Presence
+
+            self._presence = Presence(self.notebook)
+        self._presence.notice(self.dialogue, frontend.deleted(self.shell), since)
+
+    def resume(self, notebook: str) -> tuple[dict[str, Any], float]:
+        """Take up what an earlier kernel left of this notebook, or of another; what this one has said stays a branch.
+
+        The settings that held, and until when something is warm (0: nothing). Raises BadInput.
+        """
+        return self.recorder.take_up(self.dialogue, notebook)
+
+    def found(self) -> str:
+        """What an earlier kernel left of this notebook, in one line; "" if nothing."""
+        import sqlite3
+
+        from ipycachechat.storage import discovery
+
+        try:
+            path = self.where()
+            if path is None or self.begun:
+                return ""
+            found = discovery.look(path, self.name)
+        except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
+            return f"what is kept cannot be read ({error})"
+        return found.told if found else ""
+
+    def close(self) -> None:
+        """Leave nothing behind but the conversation, which a reload takes up again."""
+        for name, callback in self._events:
+            self.shell.events.unregister(name, callback)
+        self.shell.input_transformers_cleanup.remove(keep_question_marks)
+        self.watching.close()
+        atexit.unregister(self._at_exit)
+        self._at_exit()
+        if self._dialogue is not None:
+            self.recorder.rest()
+            now = self.limits()  # they go on holding for its forks
+            self._dialogue.engine.budgets.limits = lambda: now
+            self.shell.meta[PARKED] = self._dialogue, self._recorder
+
+    def _at_exit(self) -> None:
+        self._idle.stop()
+        self._badges.freeze()
+        if self._inspector is not None:
+            self._inspector.freeze()
+        if self._loop is not None and self._loop.running:
+            self._loop.submit(self.dialogue.stop()).result(timeout=10)
+            self._loop.stop()
+        if self._dialogue is not None:
+            self.recorder.catch_up(self._dialogue.history)
+
+
+def _heavy() -> Iterator[str]:
+    """Import what `%load_ext` has no time for, in portions: in idle time, else under the placeholder."""
+    from ipycachechat.providers import litellm_import
+    from ipycachechat.rendering import markdown
+
+    yield from litellm_import.portions()
+    markdown.to_html("")
+    yield "markdown"
+    from ipycachechat.text import redaction  # noqa: F401 # whose patterns take a moment to make
+
+    yield "masking"
+
+
+def _import_all() -> None:
+    for _ in _heavy():
+        pass
+
+
+async def _warm_up() -> None:
+    from ipycachechat.providers import litellm_import
+
+    await litellm_import.warm_up()
+
+
+def read_dotenv() -> None:
+    """Take over what `.env` (here or above) sets and the environment does not."""
+    from dotenv import dotenv_values, find_dotenv
+
+    for name, value in dotenv_values(find_dotenv(usecwd=True)).items():
+        if value is not None:
+            os.environ.setdefault(name, value)

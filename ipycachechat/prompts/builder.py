@@ -1,0 +1,189 @@
+"""What a person asks, as a prompt: with values put in, with the cells that ran, and no secret of the kernel's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ipycachechat.caching.prefix import CHARACTERS_A_TOKEN
+from ipycachechat.conversation.cell_runs import Watched, together
+from ipycachechat.conversation.turns import Content, Part
+from ipycachechat.core.budget import shares
+from ipycachechat.text.truncate import middle_cut
+
+if TYPE_CHECKING:
+    from ipycachechat.conversation.turns import Turn
+    from ipycachechat.text.redaction import Mask
+
+NAMED = 3
+"""Values that were cut, by name."""
+SOURCE, OUTPUT, PICTURES = 6_000, 1_000, 8
+"""Of a cell that ran: letters of its source, and of each output; pictures of them all, the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent, the labels of what was masked in its values, and what is to be said of it under the answer."""
+
+    content: Content
+    masked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    values: Mapping[str, Part] = field(default_factory=dict)
+    """What is told of each value, by its expression."""
+    watched: tuple[Watched, ...] = ()
+    """What is told of cells that ran."""
+
+    def after(self, turns: Sequence[Turn]) -> Prompt:
+        """In the place of these turns, of whose cells it tells, too."""
+        return replace(self, watched=together(turns, self.watched))
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """That cells go along, and about how much that is; nothing if none do."""
+        if not self.watched:
+            return ()
+        cells = f"{len(self.watched)} cell{'s' * (len(self.watched) != 1)}"
+        letters = sum(len(one.text) for one in self.watched)
+        pictures = sum(len(one.pictures) for one in self.watched)
+        more = f" and {pictures} picture{'s' * (pictures != 1)}" if pictures else ""
+        return (f"{cells} that ran went along (≈{letters // CHARACTERS_A_TOKEN:,} tokens{more})",)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would be asked."""
+        return isinstance(self.content, str) and not self.content.strip()
+
+
+def prompt(
+    text: str,
+    names: Mapping[str, Any],
+    mask: Mask | None,
+    *,
+    most: int = 0,
+    raw: bool = False,
+    ran: Sequence[Watched] = (),
+) -> Prompt:
+    """Fill in a text, if it is not to be sent `raw`. What the person typed is sent as it is, and warned about.
+
+    `most`: tokens, about, that all values together, and the cells that `ran`, may take; 0: as many as they do.
+    Raises PromptError.
+    """
+    making = _Making(mask, most, ran)
+    content: Content = text
+    if not raw and "{{" in text:
+        from ipycachechat.prompts.describe import described
+        from ipycachechat.prompts.template import fill
+
+        content = fill(text, names, lambda value: described(value, making.masked), making.fitted)
+    return making.prompt(content, _typed(text, mask))
+
+
+def given(value: Any, mask: Mask | None, *, most: int = 0, ran: Sequence[Watched] = ()) -> Prompt:
+    """The same of what was given in Python: a value, or a list of them; texts count as typed. Raises BadInput."""
+    from ipycachechat.prompts.inputs import prompt_of
+
+    making = _Making(mask, most, ran)
+    content = prompt_of(value, making.told)
+    return making.prompt(content, _typed(making.typed, mask))
+
+
+def _typed(text: str, mask: Mask | None) -> tuple[str, ...]:
+    """The warning about secrets in what the person typed."""
+    if mask is None or not (typed := mask(text).found):
+        return ()
+    from ipycachechat.text.redaction import note  # whose patterns take a moment to make
+
+    told = note(typed).removeprefix("masked: ")
+    return (f"the prompt as you typed it holds what looks secret, and was sent so: {told}",)
+
+
+class _Making:
+    """What becomes of values and cells on their way into a prompt: nothing secret, and no more than may be."""
+
+    def __init__(self, mask: Mask | None, most: int, ran: Sequence[Watched]) -> None:
+        self._mask, self._most = mask, most * CHARACTERS_A_TOKEN
+        self._found: list[str] = []
+        self._cut: tuple[str, ...] = ()
+        self._fits = False
+        self.typed = ""
+        """What among values from Python is a text of the person's."""
+        self._values: dict[str, Part] = {}
+        self._ran = [self._told(one) for one in _pictured(ran)]
+
+    def masked(self, told: str) -> str:
+        """A text without what is secret in it."""
+        made = self._mask(told) if self._mask is not None else None
+        self._found.extend(made.found if made else ())
+        return made.text if made else told
+
+    def told(self, values: Sequence[Any]) -> list[Part]:
+        """What is told of values that were given in Python."""
+        from ipycachechat.prompts.content import is_written
+        from ipycachechat.prompts.describe import given
+
+        made = {_named(one, n): given(one, self.masked) for n, one in enumerate(values, 1)}
+        pairs = zip(made.items(), values, strict=True)
+        typed = {name: part for (name, part), one in pairs if isinstance(one, str) or is_written(one)}
+        self.typed = "\n\n".join(part for part in typed.values() if isinstance(part, str))
+        made |= self.fitted({name: part for name, part in made.items() if name not in typed})
+        return [*made.values()]
+
+    def fitted(self, told: Mapping[str, Part]) -> dict[str, Part]:
+        """What is told of values, by their expressions, made shorter if need be; and the cells with it."""
+        self._values.update(told)
+        self._fits = True
+        sizes = {source: len(part) for source, part in told.items() if isinstance(part, str)}
+        sizes |= {one.name: len(one.text) for one in self._ran}
+        if not self._most or sum(sizes.values()) <= self._most:
+            return dict(told)
+        allowed = shares(sizes, self._most)
+        over = {one for one in sizes if allowed[one] < sizes[one]}
+        self._ran = [one.cut(allowed[one.name]) if one.name in over else one for one in self._ran]
+        made = {
+            source: middle_cut(part, allowed[source]) if source in over and isinstance(part, str) else part
+            for source, part in told.items()
+        }
+        # What is a little too long is left whole.
+        now = {source: len(part) for source, part in made.items() if isinstance(part, str)}
+        now |= {one.name: len(one.text) for one in self._ran}
+        cut = sorted((one for one in over if now[one] < sizes[one]), key=lambda one: (-sizes[one], one))
+        self._cut = (_cut(cut, sizes, now, self._most // CHARACTERS_A_TOKEN),) if cut else ()
+        return made
+
+    def _told(self, one: Watched) -> Watched:
+        """A cell that ran without what is secret in it, its outputs shortened."""
+        outputs = [middle_cut(self.masked(output), OUTPUT) for output in one.outputs]
+        return replace(one, source=middle_cut(self.masked(one.source), SOURCE), outputs=tuple(outputs))
+
+    def prompt(self, content: Content, notes: tuple[str, ...]) -> Prompt:
+        """The whole of it."""
+        if not self._fits:  # where there are no values, cells have to all the same
+            self.fitted({})
+        return Prompt(content, tuple(self._found), (*notes, *self._cut), self._values, tuple(self._ran))
+
+
+def _pictured(ran: Sequence[Watched]) -> list[Watched]:
+    """With the last pictures alone."""
+    left, found = PICTURES, []
+    for one in reversed(ran):
+        kept = one.pictures[max(0, len(one.pictures) - left) :]
+        left -= len(kept)
+        found.append(replace(one, pictures=kept))
+    return found[::-1]
+
+
+def _named(value: Any, number: int) -> str:
+    from ipycachechat.prompts.describe import type_name
+
+    return f"value {number} ({type_name(value)})"
+
+
+def _cut(cut: Sequence[str], sizes: Mapping[str, int], now: Mapping[str, int], most: int) -> str:
+    """What was cut, and to what."""
+    told = [
+        f"{source} (≈{sizes[source] // CHARACTERS_A_TOKEN:,} tokens to ≈{now[source] // CHARACTERS_A_TOKEN:,})"
+        for source in cut[:NAMED]
+    ]
+    more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""
+    return f"cut to the {most:,} tokens of context_tokens: {', '.join(told)}{more}"

@@ -1,0 +1,151 @@
+"""A model, and all that is known of it before it is asked: its rules, prices and limits, and what shares its cache."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ipycachechat.billing.cost_bound import Terms
+from ipycachechat.caching.rules import Rules, rules
+from ipycachechat.conversation.model_view import Eyes
+from ipycachechat.conversation.usage import FREE, Price, Rates
+from ipycachechat.errors import UnknownModel
+from ipycachechat.providers import model_data
+from ipycachechat.providers.error_mapping import translate
+from ipycachechat.providers.litellm_import import gpt_tokenizer
+from ipycachechat.providers.local.servers import Address
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks. A conversation that is taken up again asks as before, or nothing of it would be found warm."""
+
+    name: str = field(default_factory=lambda: f"ipycachechat-{secrets.token_hex(8)}")
+    """Under which OpenAI sends all requests to one machine."""
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """By which fingerprints are made of keys, so that they tell nothing about them."""
+
+
+PROCESS = Identity()
+"""Of this process, which asks as one unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model and all that is known of it before it is asked."""
+
+    model: str
+    """As the person named it."""
+    wire: str
+    """As litellm takes it."""
+    rules: Rules
+    price: Price
+    most_tokens: int | None
+    minimum: int
+    """Tokens below which nothing is cached."""
+    scope: tuple[str, ...] = field(repr=False)
+    """Provider, model, address and key: what shares a cache. The key only as a fingerprint."""
+    options: Json = field(default_factory=dict, repr=False)
+    """Where and with which key, if not the provider's own."""
+    eyes: Eyes = Eyes()
+    thinks: bool | None = None
+    """Whether it can be told how much to think; None: unknown."""
+    tools: bool | None = None
+    """Whether it can call tools; None: unknown."""
+    context: int | None = None
+    """Tokens that it reads at most; None: unknown."""
+
+    @property
+    def terms(self) -> Terms:
+        """By which a request to it is billed."""
+        return Terms("/".join(self.scope[:2]), self.price, self.rules.writes, self.context)
+
+
+def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: Identity = PROCESS) -> Target:
+    """Look a model up, at an address and with a key if given. Raises UnknownModel."""
+    import litellm
+
+    given = {"api_base": api_base, "api_key": api_key}
+    own = {name: value for name, value in given.items() if value}
+    try:
+        name, provider, _, _ = litellm.get_llm_provider(model, **own)
+    except Exception as error:
+        raise translate(error, model, [], False) from None
+    if not name.strip():
+        raise UnknownModel(f"{model!r} names a provider but no model", "Write it as PROVIDER/MODEL.")
+    if provider in ("openai", "azure"):
+        gpt_tokenizer()
+    record = model_data.entry(litellm.model_cost, provider, name)
+    by, price = rules(provider, name), model_data.price(record)
+    if by.hour_if_priced and price.rates.write_1h is None:
+        by = replace(by, lifetimes=by.lifetimes[:1], writes=by.writes[:1])
+    by = _priced(by, price.rates)
+    # "openai" also names whoever speaks its protocol, and may refuse what it does not know.
+    its_own = provider != "openai" or bool(record)
+    if not its_own:
+        by = replace(by, marker="", checkpoints=0, cache_key="")
+    return Target(
+        model,
+        model,
+        by,
+        price,
+        model_data.most_tokens(record, limit),
+        int(record.get("prompt_cache_min_tokens") or by.least(name) or 0),
+        scope(provider, name, *own.values(), secret=who.secret),
+        _carrying(by.cache_key, who.name) | own,
+        Eyes(by.signer, by.forgetful(name), model_data.takes(record)),
+        model_data.can(record, "supports_reasoning"),
+        model_data.can(record, "supports_function_calling"),
+        model_data.context(record),
+    )
+
+
+def _priced(by: Rules, rates: Rates) -> Rules:
+    """The rules with the model's own prices, where they are known."""
+    if not rates.input:
+        return by
+    paid = (rates.write, rates.write_1h)
+    writes = [rate / rates.input if rate else known for rate, known in zip(paid, by.writes, strict=False)]
+    reads = by.reads if rates.read is None else rates.read / rates.input
+    return replace(by, reads=reads, writes=tuple(writes))
+
+
+def _carrying(cache_key: str, name: str) -> Json:
+    """The parameter of litellm's that carries the name of who asks, if any does."""
+    parameter, _, inner = cache_key.partition(".")
+    return {parameter: {inner: name} if inner else name} if parameter else {}
+
+
+# Environment variables that name an address or a key, by how they begin; where not as the provider's name does.
+CLOUDS = {"bedrock": ("AWS", "BEDROCK"), "gemini": ("GEMINI", "GOOGLE"), "vertex": ("VERTEX", "GOOGLE")}
+PLACES = "KEY|TOKEN|BASE|URL|ENDPOINT|REGION|LOCATION|PROJECT|PROFILE|ROLE|ORGANIZATION"
+# A session's credentials change by the hour, and the account behind them does not.
+PASSING = re.compile("AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
+
+
+def scope(provider: str, name: str, *given: str, secret: bytes = PROCESS.secret) -> tuple[str, ...]:
+    """What shares a cache: the provider's address and key are what was given, and its environment variables say."""
+    family = provider.partition("_")[0]
+    begins = CLOUDS.get(family, (family.upper(),))
+    own = sorted((n, v) for n, v in os.environ.items() if n.startswith(begins) and re.search(PLACES, n))
+    if "AWS_SESSION_TOKEN" in os.environ:
+        own = [(n, v) for n, v in own if not PASSING.fullmatch(n)]
+    settings = "\0".join([*given, *(f"{n}={value}" for n, value in own)])
+    return provider, name, hmac.new(secret, settings.encode("utf-8", "replace"), "sha256").hexdigest()
+
+
+def local_target(model: str, address: Address, limit: int) -> Target:
+    """The model on this machine, which speaks OpenAI's protocol and costs nothing."""
+    options = {"api_base": address.api_base, "api_key": address.api_key}
+    wire = f"openai/{address.name}"
+    by = rules("llama.cpp", address.name)
+    where = ("llama.cpp", address.name, address.api_base)
+    eyes = Eyes(takes=frozenset())
+    most = min(limit, address.n_ctx // 2)
+    return Target(model, wire, by, FREE, most, 0, where, options, eyes, thinks=False)

@@ -1,0 +1,82 @@
+"""What a model costs and may answer, out of litellm's price data, without asking any server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ipycachechat.conversation.usage import Price, Rates
+
+# Our names and litellm's.
+FIELDS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "read": "cache_read_input_token_cost",
+    "write": "cache_creation_input_token_cost",
+    "write_1h": "cache_creation_input_token_cost_above_1hr",
+    "thinking": "output_cost_per_reasoning_token",
+}
+
+
+def entry(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Mapping[str, Any]:
+    """Litellm's record of the model; empty where there is none. A route before the name (`converse/`) is none of it."""
+    for known in (name, name.rpartition("/")[2]):
+        if found := data.get(f"{provider}/{known}"):
+            return found
+        plain = data.get(known, {})
+        if str(plain.get("litellm_provider", "")).startswith(provider):
+            return plain
+    return {}
+
+
+def price(record: Mapping[str, Any]) -> Price:
+    """The rates in the record. A model for nothing on somebody else's machine has an unknown price."""
+    if not record.get("input_cost_per_token"):
+        return Price()
+    base = {ours: record.get(theirs) for ours, theirs in FIELDS.items()}
+    sizes = {int(found[1]) for name in record if (found := re.search(r"_above_(\d+)k_tokens$", name))}
+    above = []
+    for size in sorted(sizes):
+        higher = {ours: record.get(f"{theirs}_above_{size}k_tokens") for ours, theirs in FIELDS.items()}
+        # What has no price of its own above the size keeps the price below it.
+        known = {ours: rate for ours, rate in higher.items() if rate is not None}
+        above.append((size * 1000, Rates(**(base | known))))
+        base |= known
+    first = {ours: record.get(theirs) for ours, theirs in FIELDS.items()}
+    return Price(Rates(**first), tuple(above))
+
+
+def most_tokens(record: Mapping[str, Any], limit: int) -> int | None:
+    """The longest answer that the model can give, at most `limit`; None where nobody knows."""
+    longest = record.get("max_output_tokens") or record.get("max_tokens")
+    return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
+
+
+def context(record: Mapping[str, Any]) -> int | None:
+    """Tokens that the model reads at most; None where nobody knows."""
+    most = record.get("max_input_tokens")
+    return int(most) if isinstance(most, int | float) and most > 0 else None
+
+
+TAKES = {
+    "image": "supports_vision",
+    "PDF": "supports_pdf_input",
+    "audio": "supports_audio_input",
+    "video": "supports_video_input",
+}
+
+
+def takes(record: Mapping[str, Any]) -> frozenset[str] | None:
+    """The kinds of files that the model takes; None where nobody knows."""
+    return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if _is_whole(record) else None
+
+
+def can(record: Mapping[str, Any], flag: str) -> bool | None:
+    """Whether the model can do what the flag says; None where nobody knows."""
+    return bool(record.get(flag)) if _is_whole(record) else None
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether the record tells what the model can, so that what is not there is not: one of a price alone does not."""
+    return any(name.startswith("supports_") for name in record)

@@ -1,0 +1,50 @@
+"""A reply that was kept, in the place of an exchange with the provider: nothing is sent, and nothing is billed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ipycachechat.caching import request
+from ipycachechat.conversation.events import Piece
+from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.usage import Usage
+from ipycachechat.providers.endpoint import Target
+
+if TYPE_CHECKING:
+    from ipycachechat.providers.response import Response
+
+NOTHING_SENT = Usage(0, 0, 0, 0, 0)
+
+
+class Served:
+    """What `Exchange` is for a request that is sent."""
+
+    begun = True
+    usage = NOTHING_SENT
+
+    def __init__(self, target: Target, message: Message, finish: str) -> None:
+        self.target, self.message, self.finish = target, message, finish
+        self.text = message.text
+
+    async def run(self, arrived: Callable[[Piece], None]) -> None:
+        """Tell the reply, at once."""
+        from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
+
+        thought = "\n\n".join(one.text for one in self.message.thoughts if one.text)
+        delta = Delta(role="assistant", content=self.text or None, reasoning_content=thought or None)
+        chunk = ModelResponseStream(model=self.target.model, choices=[StreamingChoices(delta=delta)])
+        arrived(Piece(self.text, thought, chunk))
+
+    @cached_property
+    def response(self) -> Response:
+        """As litellm would have it."""
+        import litellm
+
+        from ipycachechat.providers.response import Response
+
+        choice = {"index": 0, "finish_reason": self.finish or "stop", "message": request.wire(self.message)}
+        usage = litellm.Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
+        built = litellm.ModelResponse(model=self.target.model, choices=[choice], usage=usage)
+        return Response.of(built, self.usage)

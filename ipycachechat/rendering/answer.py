@@ -1,0 +1,203 @@
+"""What is shown of a turn: the answer's text, and folded up, what was thought and which tools were called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.rendering import markdown, markdown_split
+from ipycachechat.text.truncate import middle_cut
+
+LONGEST = 2_000
+"""Characters of arguments or of a result that are shown."""
+BROKE = "the connection broke off, asked again"
+HEADING = 80
+"""Characters of a call in its heading."""
+_FOLD = 'style="margin:0.3em 0;opacity:0.85"'
+_OFFER = 'style="font:12px/1.6 system-ui,sans-serif;opacity:0.7"'
+_PLAIN = 'style="white-space:pre-wrap;margin:0.3em 0 0.3em 1.2em;max-height:20em;overflow:auto"'
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """What was thought before it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call, and its result once there is one."""
+
+    call: ToolCall
+    result: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What had come of an answer that broke off, and was asked for again: no part of the conversation."""
+
+    text: str
+
+
+Segment = Text | Thinking | Call | Broken
+
+
+def segments(replies: Iterable[Message]) -> list[Segment]:
+    """Of a finished turn, in order."""
+    replies = list(replies)
+    results = {reply.call_id: reply for reply in replies if reply.role == "tool"}
+    found: list[Segment] = []
+    for reply in replies:
+        if reply.role != "assistant":
+            continue
+        thought = "\n\n".join(one.text for one in reply.thoughts if one.text)
+        found += [Thinking(thought)] if thought.strip() else []
+        found += [Text(reply.text)] if reply.text.strip() else []
+        found += [Call(call, results.get(call.id)) for call in reply.calls]
+    return found
+
+
+def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = False) -> dict[str, str]:
+    """The mime bundle: our HTML, the markdown for converters, and plain text.
+
+    `images`: whether those in the network are loaded, rather than linked to. `offer`: whether a line says how Python
+    code is put in a cell.
+    """
+    source = "\n\n".join(_source(one) for one in shown)
+    offered = _offer(len(python(shown))) if offer else ""
+    return {
+        "text/html": markdown.boxed("".join(_html(one, images) for one in shown) + offered),
+        "text/markdown": markdown.to_markdown(markdown.clean(source)),
+        "text/plain": to_text(shown),
+    }
+
+
+def noted(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
+    """The mime bundle of an answer alone, with what is to be said of its prompt below it."""
+    told = markdown.bundle(text)
+    for note in map(markdown.clean, notes):
+        told["text/html"] += f"<div {_OFFER}>{escape(note)}</div>"
+        told["text/markdown"] += f"\n\n> {markdown.to_markdown(note)}"
+        told["text/plain"] += f"\n\n[{note}]"
+    return told
+
+
+def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
+    """Safe HTML of it all, in one box."""
+    return markdown.boxed("".join(map(_html, shown)), style=style)
+
+
+def python(shown: Iterable[Segment]) -> list[str]:
+    """The answer's code blocks that a cell can run."""
+    return [
+        code
+        for one in shown
+        if isinstance(one, Text)
+        for code in markdown_split.python(markdown.clean(one.text))
+    ]
+
+
+def _offer(count: int) -> str:
+    """How to put so many blocks of code in cells."""
+    if not count:
+        return ""
+    which = "%chat insert" if count == 1 else f"%chat insert 1 … {count}"
+    return f"<div {_OFFER}>{which}: this Python code in a new cell, while it is the last answer</div>"
+
+
+def growing_html(shown: Sequence[Segment]) -> str:
+    """Of an answer that goes on: its end as it is best drawn now, and without the colours that the whole has."""
+    *before, last = shown
+    if isinstance(last, Text):
+        last = Text(markdown_split.shown(last.text))
+    return to_html([*before, last], style=False)
+
+
+def to_text(shown: Iterable[Segment]) -> str:
+    """The answer as it came; a line for each call."""
+    told = (one.text if isinstance(one, Text) else line(one) for one in shown if isinstance(one, Text | Call))
+    return markdown.clean("\n\n".join(told))
+
+
+def line(one: Call) -> str:
+    """A call in one line."""
+    return f"[{heading(one)}]"
+
+
+def heading(one: Call) -> str:
+    """A call with its arguments, and what it gave, as far as they fit in a line."""
+    told = f"{one.call.name}({arguments(one.call, HEADING)})"
+    if one.result is None:
+        return told
+    text = " ".join(one.result.text.split())
+    files = ", ".join(file.name or file.kind for file in one.result.files)
+    return f"{told} → {_short(' '.join(filter(None, [text, files])), HEADING)}"
+
+
+def arguments(call: ToolCall, most: int) -> str:
+    """As in Python: q='x', n=3; cut to `most` characters."""
+    try:
+        given = json.loads(call.arguments or "{}")
+        told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    except (ValueError, AttributeError):
+        told = call.arguments
+    return _short(told, most)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _whole(one: Call) -> str:
+    """A call with its result, as far as it is shown."""
+    result = middle_cut(one.result.text, LONGEST) if one.result else "…"
+    return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
+
+
+def _html(one: Segment, images: bool = False) -> str:
+    match one:
+        case Text(text):
+            return markdown.body(text, images=images)
+        case Thinking(text):
+            return _fold("thinking", markdown.clean(text))
+        case Broken(text):
+            return _fold(f"{BROKE}: what had come", markdown.clean(text))
+        case Call():
+            return _fold(markdown.clean(heading(one)), markdown.clean(_whole(one)))
+
+
+def _fold(heading: str, text: str) -> str:
+    summary = f'<summary style="cursor:pointer">{escape(heading)}</summary>'
+    return f"<details {_FOLD}>{summary}<pre {_PLAIN}>{escape(text)}</pre></details>"
+
+
+def _source(one: Segment) -> str:
+    """As markdown; what is folded is quoted code, so that nothing in it is read as markdown."""
+    match one:
+        case Text(text):
+            return text
+        case Thinking(text):
+            return _quoted("thinking", text)
+        case Broken(text):
+            return _quoted("broken", text)
+        case Call():
+            return _quoted("tool", _whole(one))
+
+
+def _quoted(what: str, text: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    lines = [f"{fence}{what}", *markdown.clean(text).split("\n"), fence]
+    return "\n".join(f"> {one}" for one in lines)

@@ -1,0 +1,119 @@
+"""What `%chat history` shows: a row for each turn, which a click unfolds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ipycachechat.caching.breakdown import Row
+from ipycachechat.conversation.turns import Conversation, Turn
+from ipycachechat.rendering import answer, markdown
+from ipycachechat.rendering.format import clock, short
+from ipycachechat.rendering.reports import columns
+from ipycachechat.text.format import answered, count, paid
+
+HEADS = ("", "cell", "state", "input", "read", "answered", "cost", "cache", "question")
+_LEFT = (0, 1, 2, 7, 8)
+_ORDER = (0, 8, 2, 7, 6, 3, 4, 5, 1)
+"""As a page shows them: what is cut off where it is narrow is what is asked for least."""
+_CELL = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_GRID = (
+    "display:inline-grid;vertical-align:top;width:calc(100% - 1.6em);gap:0.9em;grid-template-columns:"
+    "1.5em minmax(11em,1fr) 10.5em 9em 6.5em 4.5em 4.5em 5.5em 6em"
+)
+_BOX = "font:12px/1.6 system-ui,sans-serif"
+_PROMPT = "white-space:pre-wrap;font-weight:600;margin:0.4em 0"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """A turn as it is told."""
+
+    turn: Turn
+    cells: tuple[str, ...]
+    """As the heads name them."""
+
+
+def warm(blocks: Sequence[Row]) -> dict[int, float]:
+    """For each turn (from 1) until when it is warm, by the blocks of the next request: with any that comes after it."""
+    found: dict[int, float] = {}
+    until = 0.0
+    for block in reversed(blocks):
+        until = max(until, block.warm_until or 0.0)
+        if block.turn >= 0 and until:
+            found.setdefault(block.turn + 1, until)
+    return found
+
+
+def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) -> list[TurnRow]:
+    """All turns in their places. `known`: whether anything is known of the cache."""
+    found, number, stale = [], 0, conversation.stale
+    for turn in conversation.placed:
+        live = turn.detached is None
+        number += live
+        states = [turn.state.value] + ["stale"] * (live and number in stale) + ["pinned"] * turn.pinned
+        states += ["detached"] * (not live) + ["replayed"] * turn.replayed
+        cache = (
+            f"warm until {clock(warm[number])}"
+            if live and number in warm
+            else "not warm"
+            if known
+            else "unknown"
+        )
+        usage = turn.usage
+        found.append(
+            TurnRow(
+                turn,
+                (
+                    f"{number}" if live else "–",
+                    turn.cell.id[:8] if turn.cell else "",
+                    ", ".join(states),
+                    *(count(tokens) for tokens in (usage.input, usage.read)),
+                    answered(usage),
+                    paid(turn.cost),
+                    cache if live else "left out",
+                    short(turn.question),
+                ),
+            )
+        )
+    return found
+
+
+def to_text(told: Sequence[TurnRow]) -> str:
+    """A line for each."""
+    return "\n".join(columns(HEADS, (row.cells for row in told)))
+
+
+UNFOLDED = 100
+"""Turns, the last ones, that a click unfolds: a notebook is not to grow by megabytes (%chat save has all of them)."""
+
+
+def to_html(told: Sequence[TurnRow]) -> str:
+    """A line for each, the last of which open to question and answer; static, so that it stays without a kernel."""
+    heading = f"{_GRID};width:calc(100% - 0.5em);font-weight:600"
+    head = f'<div style="padding-left:1.1em"><div style="{heading}">{_line(HEADS)}</div></div>'
+    folded = len(told) - UNFOLDED
+    lines = [_closed(row) if n < folded else _folded(row) for n, row in enumerate(told)]
+    box = f'class="ipycachechat-history mathjax_ignore tex2jax_ignore" style="{_BOX};overflow-x:auto"'
+    return f"<div {box}>{head}{''.join(lines)}</div>"
+
+
+def _closed(row: TurnRow) -> str:
+    return f'<div style="padding-left:1.1em"><span style="{_GRID}">{_line(row.cells)}</span></div>'
+
+
+def _folded(row: TurnRow) -> str:
+    shown = answer.to_html(answer.segments(row.turn.replies), style=False)
+    asked = f'<div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
+    summary = f'<summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'
+    return f'<details>{summary}<div style="margin:0 0 0.8em 3.6em">{asked}{shown}</div></details>'
+
+
+def _line(cells: Sequence[str]) -> str:
+    told = []
+    for n in _ORDER:
+        side = "left" if n in _LEFT else "right"
+        text = escape(cells[n])
+        told.append(f'<span style="{_CELL};text-align:{side}" title="{text}">{text}</span>')
+    return "".join(told)

@@ -1,0 +1,221 @@
+"""The inspector, `%chat usage`, as static HTML: tokens and money of each turn, what is warm, and each turn's prefix.
+
+Nothing in it needs a script or a kernel: a turn's prefix unfolds by a click or the keyboard. `inspecting` has the
+widget, in which a turn is picked instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate, groupby
+
+from ipycachechat.caching.breakdown import Row
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.turns import State, Turn
+from ipycachechat.conversation.usage import Ledger
+from ipycachechat.rendering import charts, html, panels, reports
+from ipycachechat.rendering.format import clock, short
+from ipycachechat.text.format import answered, count, money, totals
+from ipycachechat.text.format import paid as paid_of
+
+ROWS = 100
+"""Turns, the last ones, that have a column and a row of their own; those before are one row."""
+UNFOLDED = 30
+"""Turns, the last ones, that unfold: all of it is sent anew after each chat, and saved."""
+HEADS = (
+    *("turn", "question", "read", "written", "fresh", "input", "answered"),
+    *("cost", "saved", "cost so far", "saved so far", "notes"),
+)
+WARM = ("what", "tokens", "cache")
+EARLIER = (
+    "answered in an earlier kernel, so that its prefix and what was expected of it are not known any more"
+)
+DIFFER = (
+    "This kernel's bill and the sum of these turns differ. Requests of turns that were replaced, undone or deleted, "
+    "that failed or kept the cache warm are in the bill alone; turns of an earlier kernel in the sum alone."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What there is to look at."""
+
+    turns: tuple[Turn, ...]
+    told: tuple[Done | None, ...]
+    """What was told of each turn's answer; None: it was given in an earlier kernel."""
+    stale: frozenset[int]
+    """By number."""
+    ledger: Ledger
+    last: Done | None
+    """Of the last answer, which may be of another branch."""
+    foretold: tuple[int, int] | None
+    """Tokens that were expected to be read, and were."""
+    kept: str
+    """How keeping warm goes; empty: nobody does."""
+
+    @property
+    def text(self) -> str:
+        """What this kernel was billed, in two lines."""
+        return "\n".join(totals(self.ledger))
+
+
+def to_html(standing: Standing, now: float, opened: int = 0) -> str:
+    """All of it. `opened`: the turn (from 1) whose prefix is shown at once."""
+    folded = [
+        f'<details{" open" if number == opened else ""}><summary style="cursor:pointer">'
+        f'{html.clean(name(standing, number))}</summary><div style="margin:0 0 0.6em 1.2em">'
+        f"{inside(standing, number)}</div></details>"
+        for number in pickable(standing)
+    ]
+    return html.box("inspector", body(standing, now), *folded)
+
+
+def body(standing: Standing, now: float) -> str:
+    """The inspector but for what unfolds, or is picked."""
+    bill = [html.title(f"Billed to this kernel, {_requests(standing.ledger)}")]
+    bill += [html.line(told) for told in totals(standing.ledger)]
+    if not standing.turns:
+        return "".join([*bill, html.line("no turns yet")])
+    if _differ(standing):
+        bill.append(html.line(DIFFER))
+    paid = charts.running(
+        (turn.cost.paid for turn in standing.turns), [turn.cost.at_least for turn in standing.turns]
+    )
+    saved = charts.running(turn.cost.saved for turn in standing.turns)
+    shown = [(n, turn) for n, turn in enumerate(standing.turns, 1)][-ROWS:]
+    first = shown[0][0] - 1
+    rows = [_row(standing, n, turn, paid[n - 1], saved[n - 1]) for n, turn in shown]
+    if first:
+        before = standing.turns[:first]
+        rows.insert(0, (f"1 to {first}", *_together(before, paid[first - 1], saved[first - 1])))
+    foot = ("all", *_together(standing.turns, paid[-1], saved[-1]))
+    return "".join(
+        [
+            *bill,
+            charts.tokens(shown),
+            charts.costs([n for n, _ in shown], paid[first:], saved[first:]),
+            _warmth(standing, now),
+            html.table(HEADS, rows, foot, name="Turns"),
+            html.title(f"Prefix of a turn{_which(standing)}, and what was expected of it"),
+        ]
+    )
+
+
+def pickable(standing: Standing) -> range:
+    """The turns, by number, whose prefix is shown when they are picked or unfolded."""
+    there = len(standing.turns)
+    return range(max(1, there - UNFOLDED + 1), there + 1)
+
+
+def _which(standing: Standing) -> str:
+    return f" (of the last {UNFOLDED})" if len(standing.turns) > UNFOLDED else ""
+
+
+def name(standing: Standing, number: int) -> str:
+    """A turn in a line, to be picked."""
+    turn = standing.turns[number - 1]
+    return f"turn {number}: {short(turn.question)}"
+
+
+def inside(standing: Standing, number: int) -> str:
+    """Of a turn: what was expected and what billed, and its prefix in a few rows."""
+    turn, done = standing.turns[number - 1], standing.told[number - 1]
+    cell = f", cell {turn.cell.id[:8]}" if turn.cell else ""
+    head = html.line(f"{turn.model or 'model unknown'}{cell}")
+    if turn.replayed:
+        return head + html.line("replayed: nothing was sent")
+    if done is None:
+        return head + html.table(reports.COUNTS, reports.counts(turn, None)) + html.line(EARLIER)
+    asked = f" of the last of {done.requests} requests" * (done.requests > 1)
+    title = f"Prefix{asked}, as it was when the answer had come"
+    prefix = html.table(reports.PREFIX, reports.prefix(done.rows), name=title) if done.rows else ""
+    return head + panels.reason(done) + prefix
+
+
+def _warmth(standing: Standing, now: float) -> str:
+    """What is warm, and until when, by the last answer."""
+    last, title = standing.last, html.title("Cache")
+    kept = [html.line(standing.kept)] if standing.kept else []
+    if last is None:
+        return title + html.line("nothing was asked in this kernel: what is warm is unknown") + "".join(kept)
+    head = html.line(reports.foretold(last.warm_until, now, standing.foretold))
+    rows = [
+        _span([row for row, _ in group], until, now) for until, group in groupby(_lives(last.rows), _life)
+    ]
+    table = [html.table(WARM, rows)] if any(row.warm_until for row in last.rows) else []
+    return "".join([title, head, *kept, *table])
+
+
+def _lives(rows: Sequence[Row]) -> list[tuple[Row, float]]:
+    """Each block with the time until which it is warm (0: it is not): with any prefix that goes beyond it."""
+    untils = accumulate((row.warm_until or 0.0 for row in reversed(rows)), max)
+    return list(zip(rows, reversed(list(untils)), strict=True))
+
+
+def _life(block: tuple[Row, float]) -> float:
+    return block[1]
+
+
+def _span(rows: Sequence[Row], until: float, now: float) -> tuple[str, ...]:
+    """Blocks, one after the other, that live equally long."""
+    first, last = rows[0].label, rows[-1].label
+    sure = "" if all(row.exact for row in rows) else "≈"
+    life = f"warm until {clock(until)}" if until > now else f"no longer warm (until {clock(until)})"
+    name = first if first == last else f"{first} … {last}"
+    return name, f"{sure}{sum(row.tokens for row in rows):,}", life if until else "not in the cache"
+
+
+def _row(standing: Standing, number: int, turn: Turn, paid: charts.Sum, saved: charts.Sum) -> tuple[str, ...]:
+    usage = turn.usage
+    tokens = [
+        count(usage.read),
+        count(usage.written) if usage.bills_writes else "not billed",
+        *(count(one) for one in (usage.fresh, usage.input)),
+        answered(usage),
+    ]
+    if turn.replayed:
+        tokens = ["–"] * 5
+    notes = [turn.state.value] * (turn.state is not State.COMPLETE) + ["stale"] * (number in standing.stale)
+    earlier = standing.told[number - 1] is None
+    notes += ["replayed"] * turn.replayed + ["earlier kernel"] * (earlier and not turn.replayed)
+    cost = (paid_of(turn.cost), money(turn.cost.saved), paid.least, saved.told)
+    return f"{number}", short(turn.question, 28), *tokens, *cost, ", ".join(notes)
+
+
+def _together(turns: Sequence[Turn], paid: charts.Sum, saved: charts.Sum) -> tuple[str, ...]:
+    """The rest of a row that stands for many turns."""
+    tokens = _sent(turns).tokens
+    usages = [turn.usage for turn in turns if not turn.replayed]
+    told = [
+        _at_least(total, [one.fresh for one in usages])
+        for total in (tokens.read, tokens.written, tokens.fresh, tokens.input)
+    ]
+    answered = _at_least(tokens.output, [one.output for one in usages], any(one.at_least for one in usages))
+    return "", *told, answered, *(paid.least, saved.told) * 2, ""
+
+
+def _at_least(total: int | None, of: Sequence[int | None], lower: bool = False) -> str:
+    """A sum, whose parts may be unknown, or, with `lower`, lower bounds."""
+    unknown = sum(one is None for one in of)
+    return "unknown" if unknown and unknown == len(of) else f"{'≥' * (bool(unknown) or lower)}{count(total)}"
+
+
+def _sent(turns: Sequence[Turn]) -> Ledger:
+    """The turns for which something was sent, added up."""
+    sent = (turn for turn in turns if not turn.replayed)
+    return reduce(lambda ledger, turn: ledger.add(turn.usage, turn.cost), sent, Ledger())
+
+
+def _differ(standing: Standing) -> bool:
+    """Whether not all of the kernel's bill is in its turns, or more. A turn may have had many requests."""
+    if standing.ledger.unknown_tokens or standing.ledger.unknown_cost:  # nobody can tell
+        return False
+    bills = (standing.ledger, _sent(standing.turns))
+    known = [(bill.tokens.input, bill.tokens.output, round(bill.paid, 9)) for bill in bills]
+    return known[0] != known[1]
+
+
+def _requests(ledger: Ledger) -> str:
+    return f"{ledger.requests} request{'s' * (ledger.requests != 1)}"

@@ -1,0 +1,345 @@
+"""A model's answer, made into something that a notebook may show.
+
+No text that a model writes (or quotes) may run script, load anything from the network, or leave its cell's
+box, in any front end, trusted or not. So we make the HTML ourselves, out of a short list of tags and
+attributes, rather than hand markdown to the front end.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from html import escape
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ipycachechat.rendering.highlight import STYLE, highlight
+from ipycachechat.rendering.markdown_escape import LONGEST, tangled, to_markdown
+from ipycachechat.rendering.markdown_rules import dialect_plugin
+from ipycachechat.rendering.maths import maths_plugin, typesettable, undelimited
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.rules_core import StateCore
+    from markdown_it.token import Token
+    from markdown_it.utils import EnvType, OptionsDict
+
+__all__ = ["body", "boxed", "bundle", "to_html", "to_markdown"]
+
+# Fifty lists in each other. The parser drops what is nested any deeper, so such a source is shown as it is.
+DEEPEST = 100
+# Seconds of a frame for colouring code, most of which an honest answer does not need.
+COLOURING = 0.5
+
+# What a terminal would act on: whole escape sequences, then single control characters. Also the overrides of
+# writing direction, which make code read otherwise than it runs ("Trojan Source"); honest Hebrew or Arabic
+# needs none of them, and the marks (LRM, RLM, ALM) stay. Lone surrogates cannot be sent to the front end.
+_TERMINAL = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])"
+    "[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)?"
+    "|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_LINK = re.compile(
+    r"https?://(?P<host>[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?(?=[/?#]|$)|mailto:[^/]|#.",
+    re.IGNORECASE | re.ASCII,
+)
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+# MathJax typesets only what our parser knows to be maths ("$5 and $10" is not), and paint containment keeps
+# it, and piled-up accents, inside of the answer's box. Version 2 (nbconvert) looks for tex2jax_….
+_OPEN = '<div class="ipycachechat-answer mathjax_ignore tex2jax_ignore" style="contain:paint">'
+# Inline, since an untrusted notebook keeps no <style>.
+_BOX = 'style="margin:1em 0"'
+_INNER = 'style="background-color:transparent;margin:0;padding:.5em 1em"'
+_MATHS = "mathjax_process tex2jax_process"
+
+
+def bundle(source: str, *, style: bool = True) -> dict[str, str]:
+    """The mime bundle of an answer: our HTML, the markdown for converters, and the text as it came."""
+    source = clean(source)
+    return {
+        "text/html": to_html(source, style=style),
+        "text/markdown": to_markdown(source),
+        "text/plain": source,
+    }
+
+
+def clean(source: str) -> str:
+    """The text without what a terminal acts on, and with plain line ends."""
+    return _TERMINAL.sub("", source.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def to_html(source: str, *, style: bool = True) -> str:
+    """Safe HTML of this markdown, in one `<div class="ipycachechat-answer">`.
+
+    `style=False` leaves out the colours for front ends that have none, which a frame need not repeat.
+    """
+    return boxed(body(source), style=style)
+
+
+def boxed(html: str, *, style: bool = True) -> str:
+    """HTML of ours in the box that it may not leave."""
+    return f"{_OPEN}{html}{STYLE if style else ''}</div>"
+
+
+def body(source: str, *, images: bool = False) -> str:
+    """Safe HTML of this markdown, to be put in the box. `images`: whether they are loaded, rather than linked to."""
+    source = clean(source)
+    plain = f"<pre>{_kept(escape(source))}</pre>"
+    if len(source) > LONGEST or tangled(source):
+        return plain
+    parser = _parser()
+    env: dict[str, object] = {"until": time.perf_counter() + COLOURING, "images": images}
+    try:
+        tokens = parser.parse(source, env)
+    except RecursionError:
+        return plain
+    # The last two levels: a list's item is two deep, and dropped text would be hidden text.
+    if any(token.level >= DEEPEST - 2 for token in tokens) or not _nested(tokens):
+        return plain
+    return str(parser.renderer.render(tokens, parser.options, env))
+
+
+def _nested(tokens: Sequence[Token]) -> bool:
+    """Whether every tag is closed where it has to be, which a footnote that defines another can undo."""
+    within: list[str] = []
+    for token in tokens:
+        if token.nesting == 1:
+            within.append(token.type.removesuffix("_open"))
+        elif token.nesting == -1 and (not within or within.pop() != token.type.removesuffix("_close")):
+            return False
+    return not within
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """Made at the first answer, since the extension has to load fast."""
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.footnote import footnote_plugin
+
+    class Markdown(MarkdownIt):
+        def validateLink(self, url: str) -> bool:
+            """A link that is not accepted stays text, with its address to be seen."""
+            return _acceptable(url)
+
+    parser = Markdown("commonmark", {"html": False, "maxNesting": DEEPEST})
+    parser.enable(["table", "strikethrough"])
+    # "x^[2]" is more often maths without dollars than a footnote.
+    footnote_plugin(parser, inline=False)
+    maths_plugin(parser)
+    dialect_plugin(parser)
+    parser.core.ruler.before("footnote_tail", "lone_footnotes", _lone_footnotes)
+    parser.core.ruler.push("safe_links", _safe_links)
+    rules: dict[str, Callable[[Token], str]] = {
+        "code_block": lambda token: _code(escape(token.content, quote=False)),
+        "maths_inline": _maths_inline,
+        "maths_block": _maths_block,
+        "footnote_ref": _footnote_ref,
+        "footnote_block_open": lambda token: "<hr>\n<ol>\n",
+        "footnote_block_close": lambda token: "</ol>\n",
+        "footnote_open": lambda token: "<li>",
+        "footnote_close": lambda token: "</li>\n",
+        "footnote_anchor": lambda token: "",
+    }
+    for name, html in rules.items():
+        parser.add_render_rule(name, _rule(html))
+    parser.add_render_rule("fence", _fence)
+    return parser
+
+
+def _acceptable(address: str) -> bool:
+    """Whether an address may become a link.
+
+    Not a relative one: JupyterLab makes it an address of its own server, with the person's token in it. It
+    takes "#" alone for relative, too, and what the browser cannot read: "http://[h/", "http://h:99999/".
+    """
+    link = _LINK.match(address)
+    if link is None or link["host"] is None:
+        return link is not None
+    return int(link["port"] or 0) < 65536 and _is_host(link["host"])
+
+
+def _is_host(name: str) -> bool:
+    """Whether browsers can read it: to them, what ends in a number is an IP address or nothing."""
+    numeric = name.startswith("[") or name.rstrip(".").rpartition(".")[2][:1].isdigit()
+    try:
+        ip_address(name.strip("[]")) if numeric else name.encode().decode("idna")
+    except ValueError:
+        return False
+    return True
+
+
+def _lone_footnotes(state: StateCore) -> None:
+    """A footnote to which nothing refers stays where it is: the plugin would leave it out, and hide its text."""
+    from markdown_it.token import Token
+
+    notes = state.env.get("footnotes", {}).get("list", {})
+    referred = {note.get("label") for note in notes.values()}
+    kept: list[Token] = []
+    lone: list[bool] = []
+    for token in state.tokens:
+        if token.type == "footnote_reference_open":
+            lone.append(token.meta["label"] not in referred)
+            if lone[-1]:
+                name = Token("text", "", 0, content=f"[^{token.meta['label']}]:")
+                line = Token("inline", "", 0, content=name.content, children=[name])
+                kept += Token("paragraph_open", "p", 1), line, Token("paragraph_close", "p", -1)
+                continue
+        elif token.type == "footnote_reference_close" and lone.pop():
+            continue
+        kept.append(token)
+    state.tokens = kept
+
+
+def _safe_links(state: StateCore) -> None:
+    """Images become links, links open elsewhere and tell nothing of us, and only known attributes remain."""
+    from markdown_it.token import Token
+
+    before = None
+    for block in state.tokens:
+        # The start of a numbered list, and a table cell's alignment: both come from the parser.
+        block.attrs = {name: value for name, value in block.attrs.items() if name in ("start", "style")}
+        mixed = before is not None and _RIGHT_TO_LEFT.search(block.content)
+        if before is not None and mixed:
+            before.attrs["dir"] = "auto"
+        if before is not None and before.type in ("td_open", "th_open"):
+            before.attrs.setdefault("style", f"text-align:{_side(before, block.content)}")
+        before = block if block.nesting == 1 else None
+        if not block.children:
+            continue
+        inside: list[str] = []
+        children: list[Token] = []
+        for token in block.children:
+            if token.type == "link_open":
+                inside.append(str(token.attrs["href"]))
+                token = _link_open(inside[-1])
+            elif token.type == "link_close":
+                address = inside.pop()
+                # The parser lets an empty address through, which would be the page's own.
+                token = token if _acceptable(address) else Token("text", "", 0, content=f"]({address})")
+            elif token.type == "image":
+                address = str(token.attrs["src"])
+                alt = _alt(token.children or ())
+                text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
+                where = Token("text", "", 0, content=f" ({_where(address)})")
+                if state.env.get("images") and address[:4].lower() == "http" and _acceptable(address):
+                    children.append(_image(address, alt))
+                elif inside or not _acceptable(address):
+                    children += (text, where)
+                else:
+                    children += (_link_open(address), text, Token("link_close", "a", -1), where)
+                continue
+            else:
+                token.attrs = {"dir": "ltr"} if mixed and token.type == "code_inline" else {}
+            children.append(token)
+        block.children = children
+
+
+def _side(cell: Token, text: str) -> str:
+    """Where a cell's text stands if the table does not say: a front end's default is for numbers, at the right.
+
+    A name, since "start" does not get through the sanitiser of an untrusted notebook.
+    """
+    if cell.type == "th_open":
+        return "center"
+    letter = next(filter(str.isalpha, text), "")
+    return "right" if _RIGHT_TO_LEFT.match(letter) else "left"
+
+
+def _link_open(address: str) -> Token:
+    from markdown_it.token import Token
+
+    if not _acceptable(address):
+        return Token("text", "", 0, content="[")
+    out = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
+    return Token("link_open", "a", 1, attrs={"href": address, **out})
+
+
+def _image(address: str, alt: str) -> Token:
+    """One that is loaded, from a server that is not told from where it is asked."""
+    from markdown_it.token import Token
+
+    attrs: dict[str, str | int | float] = {"src": address, "alt": "", "referrerpolicy": "no-referrer"}
+    text = Token("text", "", 0, content=alt)  # from which the renderer makes the alt
+    return Token("image", "img", 0, attrs={**attrs, "style": "max-width:100%"}, content=alt, children=[text])
+
+
+def _where(address: str) -> str:
+    """The part of an address that tells where it leads, short enough for a line."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address[:60]
+    where = parts.netloc + parts.path + ("?…" if parts.query else "")
+    return where if len(where) <= 60 else where[:59] + "…"
+
+
+def _alt(tokens: Sequence[Token]) -> str:
+    return "".join(_alt(token.children or ()) if token.type == "image" else token.content for token in tokens)
+
+
+def _rule(html: Callable[[Token], str]) -> Callable[..., str]:
+    """markdown-it's kind of render rule, for HTML that depends on the token alone."""
+
+    def render(
+        renderer: RendererHTML, tokens: Sequence[Token], number: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return html(tokens[number])
+
+    return render
+
+
+def _footnote_ref(token: Token) -> str:
+    """A number only: an anchor would need an id, which the text of another answer could take."""
+    return f"<sup>[{int(token.meta['id']) + 1}]</sup>"
+
+
+def _fence(
+    renderer: RendererHTML, tokens: Sequence[Token], number: int, options: OptionsDict, env: EnvType
+) -> str:
+    token = tokens[number]
+    words = token.info.split(maxsplit=1)
+    # When the time for colours is over, the next frame has more: it finds these in the cache.
+    if not words or time.perf_counter() > env["until"]:
+        return _code(escape(token.content, quote=False))
+    return _code(highlight(token.content, words[0].strip("{}.")))
+
+
+def _code(html: str) -> str:
+    return f'<div class="highlight" {_BOX}><pre {_INNER}>{_kept(html)}</pre></div>\n'
+
+
+def _kept(html: str) -> str:
+    """The inside of a `<pre>`: a browser drops a newline that comes first."""
+    return "\n" + html if html.startswith("\n") else html
+
+
+def _maths_inline(token: Token) -> str:
+    typeset = _typeset(token.content)
+    return (
+        f'<span class="{_MATHS}">{typeset}</span>'
+        if typeset
+        else f'<code dir="ltr">{escape(token.content)}</code>'
+    )
+
+
+def _maths_block(token: Token) -> str:
+    typeset = _typeset(token.content)
+    return (
+        f'<div class="{_MATHS}">{typeset}</div>\n' if typeset else _code(escape(token.content, quote=False))
+    )
+
+
+def _typeset(maths: str) -> str:
+    """Escaped maths with the delimiters that all front ends know, or nothing if it may not be typeset."""
+    # A label would become an id, and a second of the same name an error in a later cell.
+    inside, display = undelimited(re.sub(r"\\label\s*\{[^{}]*\}", "", maths))
+    if not typesettable(inside):
+        return ""
+    if inside.startswith("\\begin{") and not maths.startswith(("$", "\\[", "\\(")):
+        return escape(inside, quote=False)
+    mark = "$$" if display else "$"
+    return f"{mark}{escape(inside.strip(), quote=False)}{mark}"

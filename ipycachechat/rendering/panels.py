@@ -1,0 +1,55 @@
+"""What `%chat plan`, `%chat why` and `%chat switch` show in a notebook; static, so that it stays without a kernel."""
+
+from __future__ import annotations
+
+from ipycachechat.caching.breakdown import Forecast, condensed
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.history import History
+from ipycachechat.core.contents import Contents
+from ipycachechat.rendering import html, reports
+
+
+def plan(forecast: Forecast) -> str:
+    """What the next request will do, and the prefix behind it."""
+    told = [html.line(sentence) for sentence in reports.sentences(forecast)]
+    rows = reports.prefix(condensed(forecast.rows))
+    prefix = [html.table(reports.PREFIX, rows, name="Prefix")] if rows else []
+    bar = html.bar(forecast.expected)
+    return html.box("plan", *told, bar, html.legend() if bar else "", *prefix)
+
+
+def contents(found: Contents) -> str:
+    """What a request contains, block by block, each folded up."""
+    told = [html.line(reports.contained(found))]
+    for row, text in found.blocks:
+        told.append(html.folded(reports.block(row), html.mono(text.split("\n"))))
+    return html.box("contents", *told)
+
+
+def as_json(text: str) -> str:
+    """A request as it is handed over."""
+    return html.box("contents", html.mono(text.split("\n")))
+
+
+def why(done: Done | None) -> str:
+    """What a request was expected to be billed, what it was billed, and the reason of the difference."""
+    if done is None or done.turn is None:
+        return html.box("why", html.line(reports.NOTHING_ASKED))
+    return html.box("why", html.title(f"turn {done.number}, {done.turn.model}"), reason(done, html.legend()))
+
+
+def reason(done: Done, legend: str = "") -> str:
+    """The same, without saying which turn it is; `legend` where none of the bar's colours stands elsewhere."""
+    if done.turn is None:
+        return ""
+    bar = html.bar(done.turn.usage)
+    told = [html.table(reports.COUNTS, reports.counts(done.turn, done.expected)), bar, legend if bar else ""]
+    told.append(html.line(reports.verdict(done)))
+    if difference := reports.difference(done.reason):
+        told += [html.line(difference[0]), html.mono([text.strip() for text in difference[1:]])]
+    return "".join([*told, *map(html.line, (*reports.advice(done.reason), *done.notes))])
+
+
+def branches(history: History) -> str:
+    """The branches, and from where each was forked."""
+    return html.box("branches", html.table(reports.BRANCHES, reports.forks(history)))

@@ -1,0 +1,293 @@
+"""What `%chat plan`, `%chat why` and `%chat doctor` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ipycachechat.caching.breakdown import Forecast, Row, condensed
+from ipycachechat.caching.miss_reasons import ADVICE, Cause, Reason
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Done
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.turns import Conversation, Turn
+from ipycachechat.conversation.usage import Cost, Usage
+from ipycachechat.core.contents import Contents
+from ipycachechat.errors import ChatError, Interrupted, ModelError
+from ipycachechat.rendering import markdown
+from ipycachechat.rendering.format import clock, short
+from ipycachechat.text.format import count, money
+
+NOBODY_KNOWS = (
+    "nobody can tell whether more could have been read: this provider promises nothing of its cache"
+)
+PREFIX = ("block", "cell", "tokens", "checkpoint", "warm until")
+"""What is told of each block."""
+COUNTS = ("", "read", "written", "fresh", "input")
+"""What is told of an expectation and of a bill."""
+NOTHING_ASKED = "nothing has been asked yet"
+BRANCHES = ("branch", "turns", "forked from", "after turn", "")
+ABOUT = 60
+"""Characters of a text that are shown around a difference."""
+
+
+def plan(forecast: Forecast) -> str:
+    """What the next request will do, and the prefix behind it."""
+    lines = sentences(forecast)
+    if forecast.rows:
+        lines += ["", *columns(PREFIX, prefix(condensed(forecast.rows)))]
+    return "\n".join(lines)
+
+
+def sentences(forecast: Forecast) -> list[str]:
+    """What the next request will read, write and cost, and why less is read than could be."""
+    expected = forecast.expected
+    sure = "" if expected.exact else "≈"
+    lines = [
+        f"{forecast.model}: {sure}{expected.input:,} tokens in = {sure}{expected.read:,} read + "
+        f"{sure}{expected.written:,} written{_hours(expected)} + {sure}{expected.fresh:,} fresh",
+        f"cost {_about(forecast.paid, sure)} without the answer; with no cache {_about(forecast.uncached, sure)}"
+        + "".join(
+            f"; all for {_lifetime(seconds)} {_about(dollars, sure)}"
+            for seconds, dollars in forecast.lifetimes
+        ),
+    ]
+    if forecast.reason is not None and forecast.reason.cause is not Cause.SILENT:
+        lines.append(forecast.reason.told("would be paid"))
+    return lines
+
+
+def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
+    """What a request that only wrote and refreshed was billed."""
+    lasts = f", warm until {clock(until)}" if until is not None else ""
+    tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
+    return f"{tokens}, {money(bill.paid)}{lasts}"
+
+
+def foretold(until: float | None, now: float, tokens: tuple[int, int] | None) -> str:
+    """How long the cache stays warm, and how near the predictions were."""
+    told = [] if until is None else [f"warm until {clock(until)}" if until > now else "no longer warm"]
+    if tokens is not None:
+        told.append(f"≈{tokens[0]:,} tokens foretold to be read, {tokens[1]:,} read")
+    return "; ".join(told) or "this provider promises nothing of its cache"
+
+
+def kept(refreshed: int, until: float, ended: str) -> str:
+    """How keeping warm goes, or went."""
+    times = f"{refreshed} refresh{'es' * (refreshed != 1)}"
+    if not ended:
+        return f"kept warm until {clock(until)} ({times} so far)"
+    return f"no longer kept warm after {times}: {ended}" if refreshed else f"not kept warm: {ended}"
+
+
+def contents(found: Contents) -> str:
+    """What a request contains, block by block."""
+    lines = [contained(found)]
+    for row, text in found.blocks:
+        lines += ["", f"--- {block(row)}", markdown.clean(text)]
+    return "\n".join(lines)
+
+
+def contained(found: Contents) -> str:
+    """Of a request: to whom, how many blocks and tokens."""
+    number = len(found.blocks)
+    return f"{found.model}: {number} block{'s' * (number != 1)}, ≈{found.tokens:,} tokens"
+
+
+def block(row: Row) -> str:
+    """What is known of one block."""
+    _, cell, tokens, checkpoint, until = _row(row)
+    told = [row.label, f"cell {cell}" if cell else "", f"{tokens} tokens"]
+    told += [f"checkpoint for {checkpoint}" if checkpoint else "", f"warm until {until}" if until else ""]
+    return " · ".join(filter(None, told))
+
+
+def why(done: Done | None) -> str:
+    """What the last request was expected to be billed, what it was billed, and the reason of the difference."""
+    if done is None or done.turn is None:
+        return NOTHING_ASKED
+    lines = [f"turn {done.number}, {done.turn.model}", *columns(COUNTS, counts(done.turn, done.expected))]
+    return "\n".join([*lines, verdict(done), *difference(done.reason), *advice(done.reason), *done.notes])
+
+
+def failure(error: ChatError) -> str:
+    """What went wrong with the last prompt, at more length than in its cell."""
+    if isinstance(error, Interrupted):
+        lines = ["the last prompt was stopped:"]
+    else:
+        lines = ["the last prompt failed:", error.what]
+    lines += [error.todo, error.billed]
+    if isinstance(error, ModelError):
+        lines += [f"asked {error.tries} times"] * (error.tries > 1)
+        lines += [f"in the provider's words: {error.words}"] * bool(error.words)
+    return "\n".join(filter(None, lines))
+
+
+def counts(turn: Turn, expected: Outcome | None) -> list[tuple[str, ...]]:
+    """What was expected of a turn, if that is known, and what was billed."""
+    billed = _counts("billed", turn.usage)
+    return [billed] if expected is None else [_counts("expected", expected), billed]
+
+
+def verdict(done: Done) -> str:
+    """Why less was read than could have been, or that nothing was missed, in a sentence."""
+    if done.reason is not None:
+        return done.reason.sentence
+    known = done.turn is not None and done.turn.usage.read is not None and done.promised
+    return "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
+
+
+def advice(reason: Reason | None) -> list[str]:
+    """What can be done about it."""
+    return [ADVICE[reason.cause]] if reason else []
+
+
+def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
+    """The rules, what they promise, what was billed, and whether that agrees."""
+    told = {True: "ok", False: "DIFFERS", None: "open"}
+    wrong = sum(agrees is False for *_, agrees in rows)
+    end = (
+        f"{wrong} of {len(rows)} differ: this model's row in ipycachechat/core/rules.py is wrong, please report it"
+        if wrong
+        else "The provider does as the rules say."
+    )
+    found = [
+        (rule, promise, count(used.read), _written(used), count(used.fresh), told[agrees])
+        for rule, promise, used, agrees in rows
+    ]
+    return "\n".join([*columns(("rule", "promised", "read", "written", "fresh", ""), found), end])
+
+
+def _written(used: Usage) -> str:
+    """Of a bill: tokens, if writing is told at all."""
+    return count(used.written) if used.bills_writes else "-"
+
+
+def prefix(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The blocks of a request, as PREFIX names what is told of each."""
+    return [_row(row) for row in rows]
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    until = clock(row.warm_until) if row.warm_until is not None else ""
+    cell = f"{row.cells} cells" if row.cells > 1 else row.cell[:8]
+    return row.label, cell, _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
+
+
+def _n(tokens: int, exact: bool = False) -> str:
+    return f"{'' if exact else '≈'}{tokens:,}"
+
+
+def _lifetime(seconds: int | None) -> str:
+    if not seconds:
+        return ""
+    return f"{seconds // 3600} h" if seconds >= 3600 else f"{seconds // 60} min"
+
+
+def _hours(expected: Outcome) -> str:
+    return f" ({expected.written_1h:,} of them for an hour)" if expected.written_1h else ""
+
+
+def _about(dollars: float | None, sure: str) -> str:
+    return "unknown" if dollars is None else f"{sure}{money(dollars)}"
+
+
+def _counts(name: str, what: Outcome | Usage) -> tuple[str, ...]:
+    sure = "≈" if isinstance(what, Outcome) and not what.exact else ""
+    return name, *(
+        sure * (n is not None) + count(n) for n in (what.read, what.written, what.fresh, what.input)
+    )
+
+
+def difference(reason: Reason | None) -> list[str]:
+    """Where two versions of a block part: a line that says where, and one for each; none where nothing is known."""
+    if reason is None or (not reason.was and not reason.now):
+        return []
+    pairs = zip(reason.was, reason.now, strict=False)
+    at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(reason.was), len(reason.now)))
+    cell = f"cell {reason.cell[:8]}, " if reason.cell else ""
+    return [f"{cell}first difference at character {at + 1:,}:"] + [
+        f"  {name:<6} {_excerpt(text, at)}" for name, text in (("before", reason.was), ("now", reason.now))
+    ]
+
+
+def _excerpt(text: str, at: int) -> str:
+    start = max(0, at - ABOUT // 3)
+    shown = " ".join(markdown.clean(text[start : start + ABOUT]).split())
+    return f"{'…' * (start > 0)}{shown}{'…' * (start + ABOUT < len(text))}" if text else "(nothing)"
+
+
+def branches(history: History) -> list[str]:
+    """The branches as a small tree: each below the one that it was forked from."""
+    lines: list[str] = []
+
+    def add(parent: str, indent: str) -> None:
+        of_it = [branch for branch in history.branches if branch.parent == parent]
+        for n, branch in enumerate(of_it, 1):
+            last = n == len(of_it)
+            corner = ("└─ " if last else "├─ ") if parent else ""
+            turns = len(history.at(branch).turns)
+            since = len(history.versions[branch.since].conversation.turns)
+            told = f"{turns} turn{'s' * (turns != 1)}" + f", forked after turn {since}" * bool(parent)
+            here = "  ← here" if branch.name == history.current else ""
+            lines.append(f"{indent}{corner}{branch.name}: {told}{here}")
+            add(branch.name, indent + ("   " if last else "│  ") * bool(parent))
+
+    add("", "")
+    return lines
+
+
+def forks(history: History) -> list[tuple[str, ...]]:
+    """The branches, each after the one that it was forked from, as BRANCHES names what is told of each."""
+    found: list[tuple[str, ...]] = []
+
+    def add(parent: str) -> None:
+        for branch in (one for one in history.branches if one.parent == parent):
+            turns = f"{len(history.at(branch).turns)}"
+            since = f"{len(history.versions[branch.since].conversation.turns)}" if parent else ""
+            here = "← here" if branch.name == history.current else ""
+            found.append((branch.name, turns, parent, since, here))
+            add(branch.name)
+
+    add("")
+    return found
+
+
+def changes(before: Conversation, after: Conversation) -> list[str]:
+    """What becomes of each turn that does not stay as it is."""
+    was = {_id(turn): n for n, turn in enumerate(before.turns, 1)}
+    now = {_id(turn): n for n, turn in enumerate(after.turns, 1)}
+    lines = []
+    for turn in after.placed:
+        old, new = was.get(_id(turn)), now.get(_id(turn))
+        if old == new:
+            continue
+        if new is None:
+            told = f"turn {old} is left out, since its cell is gone"
+        elif old is None:
+            told = f"turn {new} is back"
+        else:
+            told = f"turn {old} becomes turn {new}"
+        lines.append(f"  {told}: {short(turn.question)}")
+    return lines
+
+
+def _id(turn: Turn) -> tuple[object, ...]:
+    """By what a turn is known again when it has been moved or detached."""
+    return turn.cell, turn.at, turn.said
+
+
+def columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Aligned; numbers to the right."""
+    table = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(row[n]) for row in table) for n in range(len(heads))]
+    numeric = [
+        all(row[n][:1] in "≈0123456789" or row[n] == "unknown" for row in table[1:] if row[n])
+        for n in range(len(heads))
+    ]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in table
+    ]

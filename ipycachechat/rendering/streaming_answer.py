@@ -1,0 +1,118 @@
+"""An answer while it grows: what has been told of it, and what of that is finished and need not be drawn again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipycachechat.conversation.events import Broken, Called, Piece, Returned
+from ipycachechat.rendering import answer, markdown_split
+from ipycachechat.rendering.answer import Call, Segment, Text, Thinking
+
+# A part is taken when it is so long, and not too short for the answer.
+PART, OF_ALL = 700, 0.015  # characters, of the answer
+
+More = Piece | Called | Returned | Broken
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One in the segments; a block that is cut there is closed before it and opened anew behind it."""
+
+    segment: int = 0
+    at: int = 0
+    close: str = ""
+    open: str = ""
+
+
+class Growing:
+    """The segments that are shown, in two parts: those that were taken as finished, and the rest."""
+
+    def __init__(self, *, anywhere: bool = False) -> None:
+        """`anywhere`: a very long block is cut also where that shows, until all is drawn as one again."""
+        self.segments: list[Segment] = []
+        self.size = 0
+        """Characters of it."""
+        self.begin = Place()
+        """Where the rest begins."""
+        self._anywhere = anywhere
+
+    def add(self, event: More) -> bool:
+        """Add what is told; True if something begins that was not there before."""
+        match event:
+            case Piece(text, thought):
+                self.size += len(text) + len(thought)
+                begun = bool(thought) and self._grow(Thinking, thought)
+                return (bool(text) and self._grow(Text, text)) or begun
+            case Broken(text):
+                while self.segments and not isinstance(self.segments[-1], Call):
+                    self.segments.pop()
+                self.all_again()
+                self.segments.append(answer.Broken(text))
+            case Called(call):
+                self.segments.append(Call(call))
+            case Returned(call, result):
+                place = next(n for n, one in enumerate(self.segments) if one == Call(call))
+                self.segments[place] = Call(call, result)
+        return True
+
+    @property
+    def broken(self) -> list[answer.Broken]:
+        """What had come of answers that broke off, and were asked for again."""
+        return [one for one in self.segments if isinstance(one, answer.Broken)]
+
+    @property
+    def rest(self) -> list[Segment]:
+        """What is not finished."""
+        return self._between(self.begin, None)
+
+    @property
+    def unfinished(self) -> int:
+        """Characters of the rest, about."""
+        rest = self.segments[self.begin.segment :]
+        return sum(len(one.text) for one in rest if not isinstance(one, Call)) - self.begin.at
+
+    def finished(self, since: Place) -> list[Segment]:
+        """What was finished since then."""
+        return self._between(since, self.begin)
+
+    def take_finished(self) -> list[Segment]:
+        """Take what is finished, if it is enough to be worth it, out of the rest."""
+        rest, was = self.rest, self.begin
+        last = rest[-1] if rest else None
+        if not isinstance(last, Text):
+            return []
+        least = max(PART, int(OF_ALL * self.size))
+        cut = markdown_split.cut(last.text, least, anywhere=self._anywhere)
+        begun = len(rest) == 1  # so that a part of this segment may be taken already
+        opened = len(was.open) if begun else 0
+        if cut is not None and cut.at > opened:
+            at = cut.at - opened + (was.at if begun else 0)
+            self.begin = Place(len(self.segments) - 1, at, cut.close, cut.open)
+        elif sum(len(one.text) for one in rest[:-1] if isinstance(one, Thinking)) >= least:
+            self.begin = Place(len(self.segments) - 1)
+        else:
+            return []
+        return self.finished(was)
+
+    def all_again(self) -> None:
+        """Nothing counts as finished any more."""
+        self.begin = Place()
+
+    def _between(self, first: Place, last: Place | None) -> list[Segment]:
+        """The segments from a place to another (None: to the end)."""
+        found = self.segments[first.segment : None if last is None else last.segment + 1]
+        if found and last is not None:
+            ending = found.pop()
+            if last.at and isinstance(ending, Text):
+                found.append(Text(ending.text[: last.at] + last.close))
+        if found and first.at and isinstance(found[0], Text):
+            found[0] = Text(first.open + found[0].text[first.at :])
+        return found
+
+    def _grow(self, kind: type[Text] | type[Thinking], text: str) -> bool:
+        last = self.segments[-1] if self.segments else None
+        if isinstance(last, kind):
+            self.segments[-1] = kind(last.text + text)
+            return not last.text.strip()
+        self.segments.append(kind(text))
+        return bool(text.strip())

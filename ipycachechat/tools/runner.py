@@ -1,0 +1,148 @@
+"""The tools that an answer calls: who is asked, who runs them, and what of it there is when it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ipycachechat.conversation.events import Called, Do, Event, Returned
+from ipycachechat.conversation.turns import Content, Message, ToolCall
+from ipycachechat.engine.turn_request import Ask
+from ipycachechat.errors import BadInput
+from ipycachechat.tools import schema
+from ipycachechat.tools.schema import Failed
+
+NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
+REFUSED = "The person did not allow this call."
+
+
+class Calling:
+    """The calls of one turn, an answer's after the other's."""
+
+    def __init__(self, ask: Ask, tell: Callable[[Event], None]) -> None:
+        self.masked: list[str] = []
+        """Labels of what was secret in results, and was taken out."""
+        self._ask, self._tell = ask, tell
+        self._under_way: tuple[Message, list[Message | None]] | None = None
+        """The answer whose tools are being called, and their results so far."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way, or were when all ended."""
+        return self._under_way is not None
+
+    def so_far(self) -> list[Message]:
+        """The answer whose tools are being called, with the calls that have a result, and those; nothing if that is
+        nothing."""
+        if self._under_way is None:
+            return []
+        reply, results = self._under_way
+        done = [(call, one) for call, one in zip(reply.calls, results, strict=True) if one is not None]
+        if not done and not reply.text.strip():
+            return []
+        return [replace(reply, calls=tuple(call for call, _ in done)), *(result for _, result in done)]
+
+    def end(self) -> None:
+        """Nothing is under way any more."""
+        self._under_way = None
+
+    async def results(self, reply: Message, *, last: bool, over: bool) -> list[Message]:
+        """The results of all calls, in their order: async tools run side by side, the others one by one.
+
+        `last`: there are to be no more calls after them; `over`: nor these.
+        """
+        results: list[Message | None] = [None] * len(reply.calls)
+        self._under_way = reply, results
+        works = [await self._work(call, over) for call in reply.calls]
+
+        def give(number: int, value: Any) -> None:
+            call = reply.calls[number]
+            content = self._masked(schema.told(value))
+            if last and number == len(works) - 1:
+                content = _with_note(content)
+            results[number] = result = Message("tool", content, call_id=call.id)
+            self._tell(Returned(call, result))
+
+        async def beside(number: int, work: Callable[[], Any]) -> None:
+            give(number, await (self._ask.elsewhere or schema.awaited)(work))
+
+        running = []
+        try:
+            for number, work in enumerate(works):
+                if not isinstance(work, Failed) and self._is_async(reply.calls[number]):
+                    self._tell(Called(reply.calls[number]))
+                    running.append(asyncio.create_task(beside(number, work)))
+            for number, work in enumerate(works):
+                if isinstance(work, Failed) or not self._is_async(reply.calls[number]):
+                    self._tell(Called(reply.calls[number]))
+                    give(number, work if isinstance(work, Failed) else await self.here(work))
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        self._under_way = None
+        return [result for result in results if result is not None]
+
+    def _masked(self, content: Content) -> Content:
+        """Without what is secret."""
+        mask = self._ask.mask
+        if mask is None:
+            return content
+        told, found = mask.content(content)
+        self.masked += found
+        return told
+
+    def _is_async(self, call: ToolCall) -> bool:
+        return schema.is_async(self._ask.tools.functions.get(call.name))
+
+    async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | Failed:
+        """What is to be done for a call, unless nothing can be, or the person does not want it done."""
+        if over:
+            return Failed(NO_MORE)
+        try:
+            work = schema.prepared(call, self._ask.tools)
+        except Exception as error:  # of a library that looks at types and schemas
+            return schema.failed(error)
+        allow = self._ask.allow
+        if isinstance(work, Failed) or allow is None:
+            return work
+        answer = await self.here(lambda: allow(call))
+        if isinstance(answer, Failed):
+            raise BadInput(f"Nobody could be asked about {call.name}: {answer.why}", "Nothing was called.")
+        return work if answer is True else Failed(REFUSED)
+
+    async def here(self, work: Callable[[], Any]) -> Any:
+        """What the work gives, or a `Failed`, from the thread of whoever asked."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def give(value: Any) -> None:
+            if not future.done():
+                future.set_result(value)
+
+        def run() -> None:
+            try:
+                value = work()
+            except (Exception, SystemExit) as error:
+                value = schema.failed(error)
+            loop.call_soon_threadsafe(give, value)
+
+        # In this context, so that a tool is known for one wherever it runs.
+        self._tell(Do(partial(copy_context().run, run)))
+        value = await future
+        if inspect.isawaitable(value):
+            # Gathered, since what swallows its own cancelling does not swallow the turn's.
+            (value,) = await asyncio.gather((self._ask.elsewhere or schema.awaited)(lambda: value))
+        return value
+
+
+def _with_note(content: Content) -> Content:
+    if isinstance(content, str):
+        return f"{content}\n\n{NO_MORE}"
+    return (*content, NO_MORE)

@@ -1,0 +1,330 @@
+"""Functions as tools: their definitions, and the calls that a model asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from ipycachechat.conversation.from_wire import UNREADABLE
+from ipycachechat.conversation.turns import Content, ToolCall
+from ipycachechat.errors import BadInput
+from ipycachechat.prompts import content
+
+Json = dict[str, Any]
+Function = Callable[..., Any]
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what every provider takes
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Definitions in the order in which they are sent, and the functions behind them."""
+
+    definitions: tuple[str, ...] = ()
+    """In JSON, as litellm takes them."""
+    functions: Mapping[str, Function] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all tools, in order."""
+        return [name_of(one) for one in self.definitions]
+
+
+def tools(given: Iterable[Any] | None, ns: Any = None) -> Tools:
+    """Tools from functions, or from definitions whose functions are in `ns` by name. Raises BadInput.
+
+    `ns`: a dict of functions by name, or a list of functions.
+    """
+    from fastcore.funccall import mk_ns
+
+    if given is not None and not callable(given) and not isinstance(given, Iterable):
+        raise BadInput(f"tools is a {type(given).__name__}", "Give a list of functions.")
+    given = [given] if callable(given) or isinstance(given, Mapping) else list(given or ())
+    functions = {name: one for name, one in mk_ns(ns or []).items() if callable(one)}
+    definitions: dict[str, str] = {}
+    for one in given:
+        name, definition = _defined(one)
+        if name in definitions:
+            raise BadInput(f"Two tools are named {name!r}", "Give each a name of its own.")
+        definitions[name] = json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
+        if callable(one):
+            functions[name] = one
+    return Tools(tuple(definitions.values()), {n: f for n, f in functions.items() if n in definitions})
+
+
+def name_of(definition: str) -> str:
+    """The name in a definition."""
+    return str(json.loads(definition)["function"]["name"])
+
+
+def _defined(one: Any) -> tuple[str, Json]:
+    """Name and definition of a tool. Raises BadInput."""
+    if isinstance(one, Mapping):
+        return _given(one)
+    if not callable(one):
+        raise BadInput(
+            f"A tool is a function, not a {type(one).__name__}",
+            "Give the function itself: tools=[my_function].",
+        )
+    named = one.func if isinstance(one, partial) else one
+    name = getattr(named, "__name__", "") or type(one).__name__
+    if not NAME.fullmatch(name):
+        raise BadInput(
+            f"A tool cannot be named {name!r}", "Write it as a function with a name: def lookup(…): …"
+        )
+    return name, {"type": "function", "function": _schema(one, name)}
+
+
+def _given(one: Mapping[str, Any]) -> tuple[str, Json]:
+    """A definition that was given as such, in OpenAI's form or as the bare function."""
+    inner = one.get("function", one)
+    if not isinstance(inner, Mapping) or not NAME.fullmatch(str(inner.get("name", ""))):
+        raise BadInput(
+            "A tool that is given as a dict has no name",
+            'Write it as {"type": "function", "function": {"name": …, "description": …, "parameters": {…}}}.',
+        )
+    parameters = inner.get("parameters") or inner.get("input_schema") or {"type": "object", "properties": {}}
+    try:
+        _validator().check_schema(parameters)
+    except Exception as error:
+        raise BadInput(
+            f"The parameters of the tool {inner['name']} are no JSON schema: {' '.join(str(error).split())[:160]}",
+            'Write them as {"type": "object", "properties": {…}}.',
+        ) from None
+    made = {"name": inner["name"], "description": inner.get("description", ""), "parameters": parameters}
+    return str(inner["name"]), {"type": "function", "function": made}
+
+
+def _schema(function: Function, name: str) -> Json:
+    """What fastcore makes of the signature, the comments at the parameters and the docstring. Raises BadInput.
+
+    Types that it does not know (choices, enums, dates, classes in classes) are pydantic's to describe.
+    """
+    bare = _bare(function)
+    if not _doc(bare):
+        raise BadInput(
+            f"The tool {name} has no docstring, by which the model would know what it is for",
+            f'Say it in a line: def {name}(…): "What it does."',
+        )
+    try:
+        made = _described(function, bare, name)
+        _validator().check_schema(made["parameters"])
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"The tool {name} cannot be described to a model: {' '.join(str(error).split())[:200]}",
+            f"Give each parameter of {name} a type, such as int, str or list[str].",
+        ) from None
+    return made
+
+
+def _described(function: Function, bare: Function, name: str) -> Json:
+    from fastcore.docments import docments
+    from fastcore.funccall import get_schema, handle_type
+
+    parameters = inspect.signature(function).parameters
+    for one in parameters.values():
+        if one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            raise BadInput(
+                f"The tool {name} has the parameter {one}, which a model cannot give by name",
+                "Write a function around it whose parameters all have names and types.",
+            )
+    rich = rich_types(function)
+    try:
+        documents = docments(_routine(bare), full=True)
+    except (OSError, SyntaxError):  # the source is not there, or not what it was
+        documents = {}
+    if documents and not rich and not isinstance(function, partial):
+        plain = get_schema(bare, pname="parameters", evalable=True, name=name)
+        described: Json = json.loads(json.dumps(plain))
+        return described
+    hints = get_type_hints(_routine(bare))
+    properties: dict[str, Json] = {}
+    defs: Json = {}
+    for one in parameters.values():
+        if one.name in rich:
+            form = rich[one.name].json_schema()
+            defs |= form.pop("$defs", {})
+        else:
+            form = handle_type(hints.get(one.name, inspect.Parameter.empty), defs)
+        told = documents.get(one.name)
+        default = {} if one.default is one.empty else {"default": _default(one.default)}
+        properties[one.name] = {"description": (told and told.docment) or "", **form, **default}
+    made: Json = {"type": "object", "properties": properties}
+    made["required"] = [one.name for one in parameters.values() if one.default is one.empty]
+    if defs:
+        made["$defs"] = defs
+    return {"name": name, "description": _doc(bare), "parameters": made}
+
+
+def _bare(function: Function) -> Any:
+    """The function as it was written: without what was given beforehand, or wrapped around it."""
+    return inspect.unwrap(function.func if isinstance(function, partial) else function)
+
+
+def _routine(bare: Any) -> Any:
+    """What has the signature: of an object that can be called, its method."""
+    return bare if inspect.isroutine(bare) or inspect.isclass(bare) else type(bare).__call__
+
+
+def _doc(bare: Any) -> str:
+    """The docstring; of an object, that of its class, or of its method."""
+    return (bare.__doc__ or getattr(_routine(bare), "__doc__", "") or "").strip()
+
+
+def _default(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return str(value)
+
+
+PLAIN = (str, int, float, bool, list, dict, set, tuple, type(None), Path, bytes, Decimal, UUID)
+
+
+def rich_types(function: Function) -> dict[str, Any]:
+    """By parameter, what describes and checks a type that is not made of Python's plain ones alone."""
+    from pydantic import TypeAdapter
+
+    bare = _bare(function)
+    hints = get_type_hints(_routine(bare))
+    names = inspect.signature(function).parameters
+    return {name: TypeAdapter(hint) for name, hint in hints.items() if name in names and not _is_plain(hint)}
+
+
+def _is_plain(hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType) or (isinstance(origin, type) and origin in PLAIN):
+        return all(one is Ellipsis or _is_plain(one) for one in inner)
+    return hint in PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that came to nothing, and what the model is told of it."""
+
+    why: str
+
+
+def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
+    """The call as a function of nothing, or why it cannot be made.
+
+    The function may return an awaitable. It raises what the tool raises.
+    """
+    function = tools.functions.get(call.name)
+    if function is None:
+        there = ", ".join(tools.functions) or "none"
+        return Failed(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
+    given = json.loads(call.arguments or "{}")
+    if UNREADABLE in given:
+        return Failed("The arguments were no valid JSON object. Call again with one.")
+    definition = next(one for one in tools.definitions if name_of(one) == call.name)
+    wrong = misfit(given, json.loads(definition)["function"]["parameters"])
+    if wrong:
+        return Failed(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
+    return partial(_called, function, given)
+
+
+def _called(function: Function, given: Json) -> Any:
+    """What the function returns for these arguments; of a generator, all that it yields."""
+    from fastcore.funccall import call_func
+
+    rich = rich_types(function)
+    whole = {
+        name: rich[name].validate_json(json.dumps(value)) if name in rich else value
+        for name, value in given.items()
+    }
+    # fastcore would make objects of dicts; those of rich types are made already.
+    value = function(**whole) if rich else call_func(function, whole)
+    return list(value) if inspect.isgenerator(value) else value
+
+
+def _validator() -> Any:
+    """Imported at first use, since it takes a while."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator
+
+
+def misfit(given: Json, schema: Json) -> str:
+    """What of the arguments does not fit the schema; "" if all do."""
+    unknown = [name for name in given if name not in schema.get("properties", {})]
+    if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
+        return f"there is no parameter {', '.join(map(repr, unknown))}"
+    for error in _validator()(schema).iter_errors(given):
+        where = ".".join(map(str, error.absolute_path))
+        return f"{where}: {error.message}" if where else str(error.message)
+    return ""
+
+
+def told(value: Any) -> Content:
+    """What a tool returned, or why it failed, as the model is told."""
+    return f"Error: {value.why}" if isinstance(value, Failed) else content.result(value)
+
+
+def failed(error: BaseException) -> Failed:
+    """What the model is told of an exception."""
+    try:
+        text = str(error)
+    except Exception:  # its own text may fail as well
+        text = ""
+    return Failed(": ".join(filter(None, (type(error).__name__, text))))
+
+
+def is_async(function: Function | None) -> bool:
+    """Whether a call returns something to be awaited."""
+    inner = getattr(function, "__call__", None)  # noqa: B004 # of an object that can be called
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
+
+
+async def awaited(work: Callable[[], Any]) -> Any:
+    """What the work gives, awaited if need be; whatever it raises as a `Failed`, but for our own cancelling.
+
+    Even SystemExit, which would end the event loop and with it every chat.
+    """
+    try:
+        value = work()
+        return await value if inspect.isawaitable(value) else value
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return failed(error)
+    except BaseException as error:
+        return failed(error)
+
+
+def stand_ins(calls: Sequence[ToolCall]) -> tuple[str, ...]:
+    """Definitions for the tools that a conversation has called, where nobody has defined any.
+
+    A request with calls and no tools is refused, or given a made-up tool by litellm, which costs the cache.
+    """
+    keys: dict[str, dict[str, Json]] = {}
+    for call in calls:
+        given = json.loads(call.arguments or "{}")
+        keys.setdefault(call.name, {}).update({name: {} for name in given})
+    return tuple(
+        json.dumps(
+            {
+                "type": "function",
+                "function": {
+                    "name": name,
+                    "description": "Called earlier in this conversation; not available now.",
+                    "parameters": {"type": "object", "properties": properties},
+                },
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        for name, properties in keys.items()
+    )
