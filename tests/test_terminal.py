@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from wire import Reply, Stall, ToolCall, WireServer
 
-from ipycachechat.conversation.events import Done, Piece
+from ipycachechat.conversation.events import Piece
+from ipycachechat.engine.events import Done
 from ipycachechat.notebook.display.terminal import PlainScreen, _rendered
 from ipycachechat.rendering import markdown
 from ipycachechat.rendering.answer import Text
+from ipycachechat.text import sanitize
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -72,7 +74,7 @@ def test_plain_text_comes_as_if_in_one_piece_and_printed_lines_are_not_read_agai
             screen.more(Piece(text[start : start + size]))
             assert "\n" not in screen._text
         screen.done(Done(None))
-    clean = markdown.clean(text)
+    clean = sanitize.clean(text)
     assert out.getvalue() == clean + "\n" * bool(clean)
 
 

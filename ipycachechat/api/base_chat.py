@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ipycachechat import defaults
 from ipycachechat.api.results import Told, shown
+from ipycachechat.api.validation import check, dollars, system_text
+from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.turns import Content
-from ipycachechat.conversation.usage import Ledger
+from ipycachechat.conversation.messages import Content
 from ipycachechat.engine.session import PLACEHOLDER, Dialogue
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.builder import Prompt
-from ipycachechat.prompts.inputs import check, dollars, is_missing, messages_of, prompt_of, system_text
+from ipycachechat.prompts.inputs import is_missing, messages_of, prompt_of
 from ipycachechat.providers.timeouts import LIMITS
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.text.redaction import Key

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ipycachechat.conversation.events import Called, Do, Done, Event, Piece, Progress
+from ipycachechat.conversation.events import Called, Do, Event, Piece, Progress
+from ipycachechat.engine.events import Done
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import BadInput

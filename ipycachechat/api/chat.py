@@ -18,7 +18,7 @@ from ipycachechat.conversation.events import Event, Piece
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.providers.litellm_import import portions
 from ipycachechat.runtime.streaming import Result, Work, drive, follow
-from ipycachechat.tools.schema import awaited
+from ipycachechat.tools.calls import awaited
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -270,7 +270,7 @@ def register_model(models: Mapping[str, Mapping[str, Any]] | str) -> None:
     >>> register_model({"openai/mine": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-6,
     ...     "output_cost_per_token": 2e-6, "max_input_tokens": 32768, "supports_function_calling": True}})
     """
-    from ipycachechat.model import names
+    from ipycachechat.providers import model_data
 
     import_litellm()
-    names.register(models)
+    model_data.register(models)

@@ -6,8 +6,8 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycachechat.caching.breakdown import Forecast
-from ipycachechat.conversation.events import Done
+from ipycachechat.billing.forecast import Forecast
+from ipycachechat.engine.events import Done
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response

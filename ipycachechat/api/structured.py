@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from ipycachechat.conversation.turns import Content, Part
+from ipycachechat.conversation.messages import Content, Part
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import BadAnswer, BadInput
 

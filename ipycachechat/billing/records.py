@@ -87,3 +87,47 @@ class Bills:
     def replayed(self) -> bool:
         """Whether none was sent, since all replies were at hand."""
         return all(one.replayed for one in self.booked)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Requests added up, those that failed or were undone included: of a kernel, or of one chat. Money is US dollars.
+
+    Of a request with an unknown count only the answer counts; thought tokens that are not told apart count as none.
+    """
+
+    requests: int = 0
+    tokens: Usage = Usage(0, 0, 0, 0, 0, 0)
+    paid: float = 0.0
+    saved: float = 0.0
+    unknown_tokens: int = 0
+    """Requests of which some token count is unknown, or a lower bound: the sums are "at least"."""
+    unknown_cost: int = 0
+
+    def together(self, other: Ledger) -> Ledger:
+        """With all requests of another."""
+        return Ledger(
+            self.requests + other.requests,
+            self.tokens + other.tokens,
+            self.paid + other.paid,
+            self.saved + other.saved,
+            self.unknown_tokens + other.unknown_tokens,
+            self.unknown_cost + other.unknown_cost,
+        )
+
+    def add(self, usage: Usage, bill: Cost) -> Ledger:
+        """With one more request."""
+        unknown = None in (usage.input, usage.read, usage.written, usage.output)
+        known = (
+            Usage(0, 0, 0, 0, usage.output or 0, 0)
+            if unknown
+            else replace(usage, thinking=usage.thinking or 0)
+        )
+        return Ledger(
+            self.requests + 1,
+            self.tokens + known,
+            self.paid + (bill.paid or 0.0),
+            self.saved + (bill.saved or 0.0),
+            self.unknown_tokens + (unknown or usage.at_least),
+            self.unknown_cost + (bill.paid is None or bill.at_least),
+        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ipycachechat.caching.miss_reasons import Reason
 from ipycachechat.caching.planner import Prepared
-from ipycachechat.caching.state import CacheState, Outcome
-from ipycachechat.conversation.usage import Price, Usage, cost
+from ipycachechat.caching.prefix import Chain
+from ipycachechat.caching.state import CacheState
+from ipycachechat.conversation.messages import File
 
 KINDS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}
 
@@ -37,26 +38,6 @@ class Row:
         if self.blocks > 1:
             return f"{self.what} ({self.blocks} blocks)"
         return f"turn {self.turn + 1}: {self.what}" if self.turn >= 0 else self.what
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """Tokens, the prompt's costs in dollars (None: unknown), and the blocks in order."""
-
-    model: str
-    expected: Outcome
-    paid: float | None
-    uncached: float | None
-    lifetimes: tuple[tuple[int, float | None], ...]
-    """What it would cost with either lifetime, where there is a choice."""
-    rows: tuple[Row, ...]
-    reason: Reason | None = None
-
-
-def prompt_cost(expected: Outcome, price: Price, *, cached: bool = True) -> float | None:
-    """Dollars for the prompt alone; with `cached` False what it would cost with no cache."""
-    usage = Usage(expected.input, expected.read, expected.written, expected.written_1h, 0)
-    return cost(usage if cached else Usage(expected.input, 0, 0, 0, 0), price).paid
 
 
 def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
@@ -130,3 +111,42 @@ def _span(rows: Sequence[Row]) -> str:
         return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
     first, last = rows[0].turn + 1, rows[-1].turn + 1
     return f"turn {first}" if first == last else f"turns {first} to {last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The blocks of a request: what is known of each, and its text; and all of it as it is handed over."""
+
+    model: str
+    blocks: tuple[tuple[Row, str], ...]
+    wire: dict[str, Any]
+
+    @property
+    def tokens(self) -> int:
+        """Of all blocks, about."""
+        return sum(row.tokens for row, _ in self.blocks)
+
+
+def texts(chain: Chain) -> list[str]:
+    """The text of each block, in the order of the chain's prefixes; of a file what it is."""
+    found = list(chain.settings.tools)
+    for one in chain.said:
+        message = one.message
+        if message.role == "tool":
+            found.append("\n".join([message.text, *map(_file, message.files)]).strip())
+            continue
+        found += [thought.text or "(a sealed thought)" for thought in message.thoughts]
+        for part in message.parts:
+            if isinstance(part, File):
+                found.append(_file(part))
+            elif part.strip():
+                found.append(part)
+        found += [f"{call.name}({call.arguments})" for call in message.calls]
+    return found
+
+
+def _file(file: File) -> str:
+    named = f" {file.name}" if file.name else ""
+    if file.is_address:
+        return f"({file.kind}{named}: {file.data})"
+    return f"({file.kind}{named}, {file.media}, {len(file.data) * 3 // 4:,} bytes)"

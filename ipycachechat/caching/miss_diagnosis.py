@@ -11,7 +11,7 @@ from ipycachechat.caching.planner import Prepared
 from ipycachechat.caching.prefix import Chain, Said
 from ipycachechat.caching.rules import Rules
 from ipycachechat.caching.state import TOLERANCE, CacheState, Outcome
-from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.messages import Message
 
 
 @dataclass(frozen=True, slots=True)

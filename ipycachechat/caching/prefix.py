@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from ipycachechat.caching.rules import Tier
-from ipycachechat.conversation.turns import File, Message
+from ipycachechat.conversation.messages import File, Message
 
 Kind = Literal["tool", "file", "text", "thinking", "tool_use", "tool_result"]
 TIERS: tuple[Tier, ...] = ("tools", "system", "messages")

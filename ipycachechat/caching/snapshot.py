@@ -7,7 +7,7 @@ from typing import Any
 
 from ipycachechat.caching.planner import Pace
 from ipycachechat.caching.prefix import DIGEST
-from ipycachechat.caching.rules import rules
+from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.state import CacheState, Entry
 from ipycachechat.caching.tracker import Memory
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ipycachechat.text.format import fenced
 from ipycachechat.text.truncate import middle_cut
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.turns import File, Part, Turn
+    from ipycachechat.conversation.messages import File, Part
 
 HEAD = "Cells of the notebook that have run, each as it ran last:"
 
@@ -53,27 +53,3 @@ def parts(watched: Sequence[Watched]) -> tuple[Part, ...]:
         return ()
     pictures = (picture for one in watched for picture in one.pictures)
     return ("\n\n".join([HEAD, *(one.text for one in watched)]), *pictures)
-
-
-def news(ran: Iterable[Watched], turns: Iterable[Turn]) -> list[Watched]:
-    """The runs that these turns do not tell of: a cell that gave the same as when they last told of it is none."""
-    last = {one.cell: one.digest for turn in turns for one in turn.watched}
-    return [one for one in ran if last.get(one.cell) != one.digest]
-
-
-def together(before: Iterable[Turn], new: Iterable[Watched]) -> tuple[Watched, ...]:
-    """What the turn tells that stands in for others: what they told, and each cell as it ran last."""
-    found: dict[str, Watched] = {}
-    for one in (*(one for turn in before for one in turn.watched), *new):
-        old = found.get(one.cell)
-        if old is not None and old.digest == one.digest:
-            continue  # it keeps its place and its number, so that the cache knows all of it
-        found.pop(one.cell, None)
-        found[one.cell] = one
-    return tuple(found.values())
-
-
-def fenced(text: str, language: str = "") -> str:
-    """In a fence that nothing in the text ends."""
-    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

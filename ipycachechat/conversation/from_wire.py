@@ -7,18 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ipycachechat.caching import request
-from ipycachechat.conversation.turns import (
-    Content,
-    Conversation,
-    File,
-    Message,
-    Part,
-    Role,
-    Thought,
-    ToolCall,
-    Turn,
-)
+from ipycachechat.conversation import to_wire
+from ipycachechat.conversation.messages import Content, File, Message, Part, Role, Thought, ToolCall
+from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.errors import BadInput
 
 Json = Mapping[str, Any]
@@ -38,7 +29,7 @@ def written(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 def _written(message: Message) -> dict[str, Any]:
-    sent = request.wire(message)
+    sent = to_wire.wire(message)
     # What others thought is shown and not sent; their seals are in fields of their own.
     if told := [
         thought.text for thought in message.thoughts if thought.by in ("", "gemini") and thought.text
@@ -157,7 +148,7 @@ def part(written: Any) -> Part:
     if kind == "input_audio" and _text(inner, "data"):
         return File(f"audio/{inner.get('format', 'wav')}", str(inner.get("data", "")))
     if kind == "file" and (_text(inner, "file_data") or _text(inner, "file_id")):
-        where = str(inner.get("file_data") or "") or f"{request.FILE_ID}{inner.get('file_id') or ''}"
+        where = str(inner.get("file_data") or "") or f"{to_wire.FILE_ID}{inner.get('file_id') or ''}"
         return _addressed(where, _text(inner, "format") or "application/pdf", _text(inner, "filename"))
     raise BadInput(
         f"A part of a message has the type {kind!r}, which is not known, or nothing in it",
@@ -200,7 +191,7 @@ def whole(arguments: str) -> str:
     try:
         if isinstance(given := json.loads(arguments or "{}"), dict):
             halved = "\\ud" in arguments.lower()  # maybe half of a character, which no request can carry
-            return request.sendable(json.dumps(given, ensure_ascii=False)) if halved else arguments or "{}"
+            return to_wire.sendable(json.dumps(given, ensure_ascii=False)) if halved else arguments or "{}"
     except (ValueError, RecursionError):
         pass
     return json.dumps({UNREADABLE: arguments}, ensure_ascii=False)

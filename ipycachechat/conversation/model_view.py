@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ipycachechat.conversation.turns import Content, File, Message, Part, Signer, Turn
+from ipycachechat.conversation.messages import Content, File, Message, Part, Signer
+from ipycachechat.conversation.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-MILLION = 1_000_000
 AT_ONCE = 0.1
 """Seconds in which an answer comes that has no speed: what was sent in one piece, say."""
 
@@ -66,19 +65,6 @@ NOTHING_REPORTED = Usage()
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """US dollars a token; None is unknown."""
-
-    input: float | None = None
-    output: float | None = None
-    read: float | None = None
-    write: float | None = None
-    write_1h: float | None = None
-    thinking: float | None = None
-    """Where thought tokens have a price of their own; else they cost what output costs."""
-
-
-@dataclass(frozen=True, slots=True)
 class Timing:
     """How fast an answer came, in seconds."""
 
@@ -102,25 +88,6 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """A model's rates, and those that hold for the whole request once its input is above a size."""
-
-    rates: Rates = Rates()
-    above: tuple[tuple[int, Rates], ...] = ()
-
-    def at(self, tokens: int) -> Rates:
-        """The rates for a request with this much input."""
-        rates = self.rates
-        for size, higher in sorted(self.above, key=lambda tier: tier[0]):
-            if tokens > size:
-                rates = higher
-        return rates
-
-
-FREE = Price(Rates(0.0, 0.0, 0.0, 0.0, 0.0))
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """US dollars of one request, and what the cache saved of them; None is unknown."""
 
@@ -136,81 +103,6 @@ class Cost:
         return Cost(_sum(self.paid, other.paid), _sum(self.saved, other.saved), least)
 
 
-def cost(usage: Usage, price: Price) -> Cost:
-    """The bill for these tokens; unknown if one of the tokens or rates that it needs is."""
-    if price == FREE:
-        return Cost(0.0, 0.0)
-    rates = price.at(usage.input or 0)
-    thought = usage.thinking if rates.thinking is not None and usage.thinking else 0
-    five_minutes = None if usage.written is None else usage.written - usage.written_1h
-    paid = _sum(
-        _times(usage.fresh, rates.input),
-        _times(usage.read, rates.read),
-        _times(five_minutes, rates.write),
-        _times(usage.written_1h, rates.write_1h),
-        _times(None if usage.output is None else usage.output - thought, rates.output),
-        _times(thought, rates.thinking),
-    )
-    uncached = _sum(
-        _times(usage.input, rates.input),
-        _times(None if usage.output is None else usage.output - thought, rates.output),
-        _times(thought, rates.thinking),
-    )
-    saved = None if paid is None or uncached is None else uncached - paid
-    return Cost(paid, saved, usage.at_least and paid is not None)
-
-
-def _times(tokens: int | None, rate: float | None) -> float | None:
-    """No tokens cost nothing, whatever the rate."""
-    if tokens == 0:
-        return 0.0
-    return None if tokens is None or rate is None else tokens * rate
-
-
 def _sum(*parts: float | None) -> float | None:
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """Requests added up, those that failed or were undone included: of a kernel, or of one chat. Money is US dollars.
-
-    Of a request with an unknown count only the answer counts; thought tokens that are not told apart count as none.
-    """
-
-    requests: int = 0
-    tokens: Usage = Usage(0, 0, 0, 0, 0, 0)
-    paid: float = 0.0
-    saved: float = 0.0
-    unknown_tokens: int = 0
-    """Requests of which some token count is unknown, or a lower bound: the sums are "at least"."""
-    unknown_cost: int = 0
-
-    def together(self, other: Ledger) -> Ledger:
-        """With all requests of another."""
-        return Ledger(
-            self.requests + other.requests,
-            self.tokens + other.tokens,
-            self.paid + other.paid,
-            self.saved + other.saved,
-            self.unknown_tokens + other.unknown_tokens,
-            self.unknown_cost + other.unknown_cost,
-        )
-
-    def add(self, usage: Usage, bill: Cost) -> Ledger:
-        """With one more request."""
-        unknown = None in (usage.input, usage.read, usage.written, usage.output)
-        known = (
-            Usage(0, 0, 0, 0, usage.output or 0, 0)
-            if unknown
-            else replace(usage, thinking=usage.thinking or 0)
-        )
-        return Ledger(
-            self.requests + 1,
-            self.tokens + known,
-            self.paid + (bill.paid or 0.0),
-            self.saved + (bill.saved or 0.0),
-            self.unknown_tokens + (unknown or usage.at_least),
-            self.unknown_cost + (bill.paid is None or bill.at_least),
-        )

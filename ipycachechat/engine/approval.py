@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ipycachechat.caching.breakdown import prompt_cost
+from ipycachechat.billing.forecast import prompt_cost
 from ipycachechat.errors import OverBudget
 from ipycachechat.text.format import money
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ipycachechat.billing.cost_bound import Bound, Charge, Purse, charge
+from ipycachechat.billing.budget import Purse
+from ipycachechat.billing.cost_bound import Bound, Charge, charge
 from ipycachechat.errors import OverBudget
 from ipycachechat.text.format import count, money
 

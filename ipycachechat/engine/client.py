@@ -12,18 +12,19 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ipycachechat.billing.cost_bound import Bound, bound
-from ipycachechat.billing.records import Booked
+from ipycachechat.billing.forecast import Forecast, prompt_cost
+from ipycachechat.billing.pricing import cost
+from ipycachechat.billing.records import Booked, Ledger
 from ipycachechat.caching import request
-from ipycachechat.caching.breakdown import Forecast, prompt_cost, rows
+from ipycachechat.caching.breakdown import Contents, rows, texts
 from ipycachechat.caching.miss_diagnosis import Before
 from ipycachechat.caching.miss_reasons import Cause, Reason
 from ipycachechat.caching.planner import SCRIPT, Pace, Prepared, sent_marks
 from ipycachechat.caching.prefix import Chain, Count, Said, Settings
-from ipycachechat.caching.request import Json
 from ipycachechat.caching.state import CacheState, Outcome
 from ipycachechat.caching.tracker import Memory
-from ipycachechat.conversation.usage import NOTHING_REPORTED, Ledger, cost
-from ipycachechat.core.contents import Contents, texts
+from ipycachechat.conversation.to_wire import Json
+from ipycachechat.conversation.usage import NOTHING_REPORTED
 from ipycachechat.engine.budget_guard import Budgets
 from ipycachechat.errors import BadInput
 from ipycachechat.providers import token_counter

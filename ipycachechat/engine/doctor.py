@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ipycachechat.billing.pricing import Rates, cost
 from ipycachechat.caching import request
 from ipycachechat.caching.prefix import Said, chain
 from ipycachechat.caching.rules import Rules
 from ipycachechat.caching.state import Mark
-from ipycachechat.conversation.turns import Message
-from ipycachechat.conversation.usage import Cost, Rates, Usage, cost
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.client import Engine
 from ipycachechat.errors import EmptyAnswer
 from ipycachechat.providers.endpoint import Target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ipycachechat.billing.records import Booked
@@ -14,6 +14,7 @@ from ipycachechat.defaults import THINK
 from ipycachechat.engine.client import Engine
 from ipycachechat.errors import BadInput, ChatError, EmptyAnswer
 from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.timeouts import Sleep
 
 MARGIN = 30.0
 """Seconds before the end of a lifetime at which it is renewed."""
@@ -22,8 +23,6 @@ SHARE = 0.2
 
 AGAIN = 5.0
 """Seconds until the next look, while a question is being answered."""
-
-Sleep = Callable[[float], Awaitable[None]]
 
 
 async def write(

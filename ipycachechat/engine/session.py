@@ -10,28 +10,29 @@ from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 
-from ipycachechat.billing.records import Booked
+from ipycachechat.billing.forecast import Forecast
+from ipycachechat.billing.records import Booked, Ledger
 from ipycachechat.caching import request
-from ipycachechat.caching.breakdown import Forecast
+from ipycachechat.caching.breakdown import Contents
 from ipycachechat.caching.planner import SCRIPT, Pace
 from ipycachechat.caching.prefix import Count, Said
-from ipycachechat.conversation.events import Done, Event, Progress, Sending
+from ipycachechat.conversation.events import Event, Progress
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.model_view import Eyes
 from ipycachechat.conversation.placement import Place, before, put, replaced
-from ipycachechat.conversation.turns import Conversation, State, Turn, files_of
-from ipycachechat.conversation.usage import Ledger
-from ipycachechat.core.contents import Contents
-from ipycachechat.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS, THINK
+from ipycachechat.conversation.turns import Conversation, State, Turn
+from ipycachechat.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS
 from ipycachechat.engine import doctor, keepalive
 from ipycachechat.engine.autosave import Keeper, Partial
 from ipycachechat.engine.client import LATEST, Engine
-from ipycachechat.engine.keepalive import KeepWarm, Sleep
-from ipycachechat.engine.turn_request import Ask, aimed, settings
+from ipycachechat.engine.events import Done, Sending
+from ipycachechat.engine.keepalive import KeepWarm
+from ipycachechat.engine.turn_request import Ask, aimed, check, settings
 from ipycachechat.engine.turn_runner import Rounds
 from ipycachechat.errors import BadInput, ChatError, Dropped
 from ipycachechat.providers.endpoint import Target, local_target, target
 from ipycachechat.providers.local.servers import Address, LocalServers
+from ipycachechat.providers.timeouts import Sleep
 from ipycachechat.runtime.interrupts import undisturbed
 
 INSIDE: ContextVar[tuple[Dialogue, ...]] = ContextVar("ipycachechat-inside", default=())
@@ -237,8 +238,8 @@ class Dialogue:
         found: list[doctor.Check] = []
         rules = doctor.probes(to.rules, to.minimum)
         tell(Progress(f"checking: {rules[0].rule}"))
-        async for check in doctor.examine(self.engine, to, self._sleep):
-            found.append(check)
+        async for result in doctor.examine(self.engine, to, self._sleep):
+            found.append(result)
             if len(found) < len(rules):
                 tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
         return found
@@ -375,20 +376,3 @@ def told_of(masked: Sequence[str]) -> tuple[str, ...]:
     from ipycachechat.text.redaction import note  # whose patterns take a moment to make
 
     return (note(masked),)
-
-
-def check(ask: Ask, to: Target) -> None:
-    """Raises BadInput for what the model is known not to take."""
-    for file in files_of(ask.prompt):
-        if to.eyes.refuses(file):
-            takes = ", ".join(sorted(to.eyes.takes or ())) or "text alone"
-            raise BadInput(
-                f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
-                "Choose a model that does, or give it the text of it.",
-            )
-    if ask.options.get(THINK) and to.thinks is False:
-        raise BadInput(
-            f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
-        )
-    if ask.tools.definitions and to.tools is False:
-        raise BadInput(f"{ask.model} cannot call tools", "Leave the tools out, or choose a model that can.")

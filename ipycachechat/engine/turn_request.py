@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.caching import request
 from ipycachechat.caching.prefix import Settings
+from ipycachechat.conversation import to_wire
+from ipycachechat.conversation.messages import Content, ToolCall, files_of
 from ipycachechat.conversation.placement import END, Place
-from ipycachechat.conversation.turns import Content, Conversation, ToolCall
+from ipycachechat.conversation.turns import Conversation
 from ipycachechat.defaults import MOST_STEPS, THINK
+from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import Target
 from ipycachechat.providers.timeouts import LIMITS, Limits
 from ipycachechat.tools import schema
@@ -71,7 +74,7 @@ class Ask:
 
 def settings(ask: Ask, past: Conversation, to: Target) -> Settings:
     """What is sent beside the messages."""
-    return request.settings(to.rules, [request.loads(one) for one in definitions(ask, past)], ask.options)
+    return request.settings(to.rules, [to_wire.loads(one) for one in definitions(ask, past)], ask.options)
 
 
 def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
@@ -96,3 +99,20 @@ def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
     if ask.options.get(THINK) and definitions(ask, past):
         return replace(to, scope=(*to.scope, "responses"))
     return replace(to, eyes=replace(to.eyes, signer=""))
+
+
+def check(ask: Ask, to: Target) -> None:
+    """Raises BadInput for what the model is known not to take."""
+    for file in files_of(ask.prompt):
+        if to.eyes.refuses(file):
+            takes = ", ".join(sorted(to.eyes.takes or ())) or "text alone"
+            raise BadInput(
+                f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
+                "Choose a model that does, or give it the text of it.",
+            )
+    if ask.options.get(THINK) and to.thinks is False:
+        raise BadInput(
+            f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
+        )
+    if ask.tools.definitions and to.tools is False:
+        raise BadInput(f"{ask.model} cannot call tools", "Leave the tools out, or choose a model that can.")

@@ -13,13 +13,15 @@ from ipycachechat.caching.breakdown import Row, condensed, rows
 from ipycachechat.caching.planner import Prepared
 from ipycachechat.caching.prefix import Said
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.events import Broken, Event, Pausing, Piece, Sending
-from ipycachechat.conversation.turns import Conversation, Message, State, Turn, pasts
+from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.turns import Conversation, State, Turn, pasts
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost
 from ipycachechat.defaults import REWRITE
+from ipycachechat.engine import compaction
 from ipycachechat.engine.approval import opened
 from ipycachechat.engine.client import Engine
-from ipycachechat.engine.keepalive import Sleep
+from ipycachechat.engine.events import Sending
 from ipycachechat.engine.turn_request import Ask, aimed, definitions, settings
 from ipycachechat.errors import (
     ARRIVED,
@@ -38,6 +40,7 @@ from ipycachechat.providers.endpoint import Target
 from ipycachechat.providers.exchange import Exchange
 from ipycachechat.providers.replay import Served
 from ipycachechat.providers.retry import retrying
+from ipycachechat.providers.timeouts import Sleep
 from ipycachechat.storage.cassette import key
 from ipycachechat.text import truncate
 from ipycachechat.tools.runner import Calling
@@ -187,9 +190,9 @@ class Rounds:
 
     def _shorten(self) -> bool:
         """Cut the results of tools, this turn's first; False if none is long."""
-        if shorter := truncate.shortened(self.replies):
+        if shorter := compaction.shortened(self.replies):
             self.replies = shorter
-        elif turns := truncate.shortened_turns(self.past.turns):
+        elif turns := compaction.shortened_turns(self.past.turns):
             self.past = replace(self.past, placed=turns)
         else:
             return False
@@ -331,7 +334,7 @@ class Rounds:
         if self._prepared is None:
             return error
         sizes = [(row.turn, row.tokens) for row in rows(self._prepared, self._engine.memory(self.to).state)]
-        largest = truncate.largest(sizes, len(self.past.turns))
+        largest = compaction.largest(sizes, len(self.past.turns))
         return ContextTooLong(
             error.what,
             f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",

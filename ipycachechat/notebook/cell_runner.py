@@ -11,19 +11,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ipycachechat.conversation.events import (
-    Broken,
-    Called,
-    Do,
-    Done,
-    Event,
-    Pausing,
-    Piece,
-    Progress,
-    Returned,
-    Waiting,
-)
+from ipycachechat.conversation.events import Broken, Called, Do, Event, Pausing, Piece, Progress, Returned
 from ipycachechat.conversation.turns import State
+from ipycachechat.engine.events import Done, Sending, Waiting
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook.display.screen import SOONEST, Screen
 from ipycachechat.runtime.interrupts import StopButton
@@ -195,7 +185,7 @@ def _follow(
                     screen.more(event)
             case Done():
                 return event
-            case _:
+            case Progress() | Sending() | Pausing():
                 # A download tells its progress hundreds of times.
                 arrived = False
                 if isinstance(event, Pausing) or isinstance(on, Pausing):

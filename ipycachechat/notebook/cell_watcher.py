@@ -182,7 +182,7 @@ def _traced(error: BaseException | None) -> str:
 
 def _watched(ran: _Ran, mode: str) -> Watched:
     from ipycachechat.conversation.cell_runs import Watched
-    from ipycachechat.conversation.turns import File
+    from ipycachechat.conversation.messages import File
     from ipycachechat.text.truncate import placeless
 
     texts: list[str] = []

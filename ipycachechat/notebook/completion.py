@@ -20,7 +20,7 @@ def complete(line: str, names: Mapping[str, Any], branches: Sequence[str]) -> li
     words = line.split() if line.endswith(" ") else line.split()[:-1]
     whole = words[:1] == ["%%chat"]
     if words[-1:] in (["-m"], ["--model"]) or (words[1:] in (["model"], ["doctor"]) and not whole):
-        from ipycachechat.model.names import chat_models
+        from ipycachechat.providers.model_data import chat_models
 
         return chat_models()
     if whole:

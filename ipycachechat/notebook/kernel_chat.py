@@ -82,7 +82,7 @@ class KernelChat(Chat):
 
 def kernel_magics() -> ChatMagics:
     """The magics of this kernel. Raises BadInput where the extension is not loaded."""
-    from ipycachechat import LOADED
+    from ipycachechat.notebook.session import LOADED
 
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

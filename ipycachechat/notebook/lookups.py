@@ -10,10 +10,10 @@ from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
-from ipycachechat.conversation.cell_runs import fenced
 from ipycachechat.errors import ChatError, TimeUp
 from ipycachechat.notebook import cell_outputs
 from ipycachechat.prompts.sandbox import Lookup
+from ipycachechat.text.format import fenced
 
 LOCALS, LETTERS = 20, 120
 """Of the failing frame: how many, and letters of each."""
@@ -145,8 +145,10 @@ def _is_told(name: str, value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    from ipycachechat.text.redaction import end_cut  # whose patterns take a moment to make
-    from ipycachechat.text.truncate import placeless
+    from ipycachechat.text.truncate import (
+        end_cut,  # whose patterns take a moment to make
+        placeless,
+    )
 
     short = reprlib.Repr()
     short.maxother = short.maxstring = LETTERS

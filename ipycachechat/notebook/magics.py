@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycachechat.conversation.cell_runs import Watched
+    from ipycachechat.conversation.messages import Content, ToolCall
     from ipycachechat.conversation.placement import Place, Rerun
-    from ipycachechat.conversation.turns import Content, ToolCall, Turn
+    from ipycachechat.conversation.turns import Turn
     from ipycachechat.engine.turn_request import Ask
     from ipycachechat.notebook.tool_registry import KernelTools
     from ipycachechat.prompts.builder import Prompt
@@ -192,8 +193,8 @@ class ChatMagics(ChatSettings):
         """Cells that ran and of which no turn tells, and the turns that the prompt stands in for."""
         if self.watch == "off":
             return [], []
-        from ipycachechat.conversation.cell_runs import news
         from ipycachechat.conversation.placement import END, parted
+        from ipycachechat.prompts.cell_context import news
 
         stay, gone = parted(self.session.dialogue.history.now, place or END)
         return news(self.session.watching.cells, stay), gone

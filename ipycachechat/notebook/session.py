@@ -18,8 +18,10 @@ from ipycachechat.notebook.lookups import Earlier
 from ipycachechat.notebook.question_marks import keep_question_marks
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.events import Done, Event
-    from ipycachechat.conversation.turns import Cell, Part, Turn
+    from ipycachechat.conversation.events import Event
+    from ipycachechat.conversation.messages import Part
+    from ipycachechat.conversation.turns import Cell, Turn
+    from ipycachechat.engine.events import Done
     from ipycachechat.engine.session import Dialogue
     from ipycachechat.engine.turn_request import Ask
     from ipycachechat.notebook.deleted_cells import Presence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from ipycachechat.storage.recorder import Recorder
 
 # The conversation waits here while the extension is reloaded.
+LOADED = "ipycachechat-loaded"
+"""The key in `shell.meta` of the loaded magics and of the magics that they replaced."""
 PARKED = "ipycachechat"
 T = TypeVar("T")
 DRAWN_ANEW = 1000
@@ -122,8 +126,7 @@ class Session:
     def inspector(self) -> Inspector:
         """What `%chat usage` shows, drawn anew after every cell that has changed it."""
         if self._inspector is None:
-            from ipycachechat.notebook.display.inspector_widget import Inspector
-            from ipycachechat.standing import standing
+            from ipycachechat.notebook.display.inspector_widget import Inspector, standing
 
             self._inspector = Inspector(lambda: standing(self.dialogue), lambda: self.now)
             events = [("pre_run_cell", self._inspector.freeze), ("post_run_cell", self._inspector.redraw)]

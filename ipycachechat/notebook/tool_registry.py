@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ipycachechat.conversation.turns import ToolCall
+from ipycachechat.conversation.messages import ToolCall
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend
 from ipycachechat.rendering.answer import arguments

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.caching.prefix import CHARACTERS_A_TOKEN
-from ipycachechat.conversation.cell_runs import Watched, together
-from ipycachechat.conversation.turns import Content, Part
-from ipycachechat.core.budget import shares
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.conversation.cell_runs import Watched
+from ipycachechat.conversation.messages import Content, Part
+from ipycachechat.prompts.cell_context import together
+from ipycachechat.text.truncate import middle_cut, shares
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import Turn

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-from ipycachechat.caching.request import FILE_ID
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.turns import Content, File, Part
+from ipycachechat.conversation.messages import Content, File, Part
+from ipycachechat.conversation.to_wire import FILE_ID
 from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.prompts.duck_typing import has, is_a
 from ipycachechat.prompts.images import figure, file, picture

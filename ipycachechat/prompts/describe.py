@@ -15,7 +15,7 @@ from pathlib import PurePath
 from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
-from ipycachechat.conversation.turns import File, Part
+from ipycachechat.conversation.messages import File, Part
 from ipycachechat.errors import ChatError, TimeUp
 from ipycachechat.prompts import content, data_summary
 from ipycachechat.prompts.duck_typing import has

@@ -7,8 +7,8 @@ import io
 import math
 from typing import Any
 
-from ipycachechat.caching.request import sendable
-from ipycachechat.conversation.turns import File
+from ipycachechat.conversation.messages import File
+from ipycachechat.conversation.to_wire import sendable
 
 IMAGE_BASE64 = 5_000_000  # characters; providers refuse a larger image
 IMAGE_SIDE = 8_000  # pixels; likewise

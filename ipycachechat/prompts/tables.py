@@ -57,7 +57,7 @@ def short(value: Any, length: int) -> str:
     text = str(value)
     if len(text) <= length:
         return text
-    from ipycachechat.text.redaction import end_cut  # whose patterns take a moment to make
+    from ipycachechat.text.truncate import end_cut  # whose patterns take a moment to make
 
     return end_cut(text, length)
 

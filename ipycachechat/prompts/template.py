@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ipycachechat.conversation.turns import Content, File, Part
+from ipycachechat.conversation.messages import Content, File, Part
 from ipycachechat.errors import ChatError, PromptError
 
 OPEN, CLOSE = "{{", "}}"

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ipycachechat.billing.cost_bound import Terms
-from ipycachechat.caching.rules import Rules, rules
+from ipycachechat.billing.pricing import FREE, Price, Rates
+from ipycachechat.caching.provider_rules import rules
+from ipycachechat.caching.rules import Rules
 from ipycachechat.conversation.model_view import Eyes
-from ipycachechat.conversation.usage import FREE, Price, Rates
 from ipycachechat.errors import UnknownModel
 from ipycachechat.providers import model_data
 from ipycachechat.providers.error_mapping import translate

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.events import Piece
-from ipycachechat.conversation.turns import Message, Thought
+from ipycachechat.conversation.messages import Message, Thought
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Timing, Usage
 from ipycachechat.errors import NOBODY_TELLS, NOT_BILLED, ChatError, EmptyAnswer, KeyMissing
 from ipycachechat.providers.endpoint import Target

@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ipycachechat.conversation.usage import Price, Rates
+from ipycachechat.billing.pricing import Price, Rates
+from ipycachechat.defaults import LOCAL, MODELS
+from ipycachechat.errors import BadInput
+from ipycachechat.providers.litellm_import import is_imported
 
 # Our names and litellm's.
 FIELDS = {
@@ -80,3 +83,29 @@ def can(record: Mapping[str, Any], flag: str) -> bool | None:
 def _is_whole(record: Mapping[str, Any]) -> bool:
     """Whether the record tells what the model can, so that what is not there is not: one of a price alone does not."""
     return any(name.startswith("supports_") for name in record)
+
+
+def chat_models() -> list[str]:
+    """PROVIDER/MODEL of all that litellm knows, if it has been imported; else the defaults alone."""
+    known = {*MODELS.values(), LOCAL}
+    if is_imported():
+        import litellm
+
+        for name, record in litellm.model_cost.items():
+            provider = str(record.get("litellm_provider", ""))
+            if record.get("mode") in ("chat", "responses"):
+                known.add(name if "/" in name or not provider else f"{provider}/{name}")
+    return sorted(known)
+
+
+def register(models: Mapping[str, Mapping[str, Any]] | str) -> None:
+    """Tell litellm of models. Raises BadInput for what it does not take."""
+    import litellm
+
+    try:
+        litellm.register_model(models)
+    except Exception as error:
+        raise BadInput(
+            f"litellm does not take these models: {' '.join(str(error).split())}",
+            'Write them as {"PROVIDER/MODEL": {"litellm_provider": …, "input_cost_per_token": …, …}}.',
+        ) from None

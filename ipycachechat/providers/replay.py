@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ipycachechat.caching import request
+from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.events import Piece
-from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.providers.endpoint import Target
 
@@ -44,7 +44,7 @@ class Served:
 
         from ipycachechat.providers.response import Response
 
-        choice = {"index": 0, "finish_reason": self.finish or "stop", "message": request.wire(self.message)}
+        choice = {"index": 0, "finish_reason": self.finish or "stop", "message": to_wire.wire(self.message)}
         usage = litellm.Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
         built = litellm.ModelResponse(model=self.target.model, choices=[choice], usage=usage)
         return Response.of(built, self.usage)

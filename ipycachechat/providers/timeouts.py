@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 
@@ -24,3 +25,6 @@ class Limits:
 
 LIMITS = Limits()
 ONCE = Limits(retries=0)
+
+
+Sleep = Callable[[float], Awaitable[None]]

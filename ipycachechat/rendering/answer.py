@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown, markdown_split
+from ipycachechat.text import sanitize
 from ipycachechat.text.truncate import middle_cut
 
 LONGEST = 2_000
@@ -78,7 +79,7 @@ def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = Fals
     offered = _offer(len(python(shown))) if offer else ""
     return {
         "text/html": markdown.boxed("".join(_html(one, images) for one in shown) + offered),
-        "text/markdown": markdown.to_markdown(markdown.clean(source)),
+        "text/markdown": markdown.to_markdown(sanitize.clean(source)),
         "text/plain": to_text(shown),
     }
 
@@ -86,7 +87,7 @@ def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = Fals
 def noted(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
     """The mime bundle of an answer alone, with what is to be said of its prompt below it."""
     told = markdown.bundle(text)
-    for note in map(markdown.clean, notes):
+    for note in map(sanitize.clean, notes):
         told["text/html"] += f"<div {_OFFER}>{escape(note)}</div>"
         told["text/markdown"] += f"\n\n> {markdown.to_markdown(note)}"
         told["text/plain"] += f"\n\n[{note}]"
@@ -104,7 +105,7 @@ def python(shown: Iterable[Segment]) -> list[str]:
         code
         for one in shown
         if isinstance(one, Text)
-        for code in markdown_split.python(markdown.clean(one.text))
+        for code in markdown_split.python(sanitize.clean(one.text))
     ]
 
 
@@ -127,7 +128,7 @@ def growing_html(shown: Sequence[Segment]) -> str:
 def to_text(shown: Iterable[Segment]) -> str:
     """The answer as it came; a line for each call."""
     told = (one.text if isinstance(one, Text) else line(one) for one in shown if isinstance(one, Text | Call))
-    return markdown.clean("\n\n".join(told))
+    return sanitize.clean("\n\n".join(told))
 
 
 def line(one: Call) -> str:
@@ -170,11 +171,11 @@ def _html(one: Segment, images: bool = False) -> str:
         case Text(text):
             return markdown.body(text, images=images)
         case Thinking(text):
-            return _fold("thinking", markdown.clean(text))
+            return _fold("thinking", sanitize.clean(text))
         case Broken(text):
-            return _fold(f"{BROKE}: what had come", markdown.clean(text))
+            return _fold(f"{BROKE}: what had come", sanitize.clean(text))
         case Call():
-            return _fold(markdown.clean(heading(one)), markdown.clean(_whole(one)))
+            return _fold(sanitize.clean(heading(one)), sanitize.clean(_whole(one)))
 
 
 def _fold(heading: str, text: str) -> str:
@@ -199,5 +200,5 @@ def _quoted(what: str, text: str) -> str:
     fence = "```"
     while fence in text:
         fence += "`"
-    lines = [f"{fence}{what}", *markdown.clean(text).split("\n"), fence]
+    lines = [f"{fence}{what}", *sanitize.clean(text).split("\n"), fence]
     return "\n".join(f"> {one}" for one in lines)

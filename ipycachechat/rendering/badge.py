@@ -5,13 +5,17 @@ Made of tags and attributes that an untrusted notebook keeps: class, title, inli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 
-from ipycachechat.conversation.events import Done
+from ipycachechat.caching.state import Outcome
 from ipycachechat.conversation.turns import State, Turn
-from ipycachechat.notebook import details
-from ipycachechat.rendering.format import clock, short
-from ipycachechat.text.format import answered, count, money, paid, share
+from ipycachechat.conversation.usage import Timing
+from ipycachechat.engine.events import Done
+from ipycachechat.rendering import reports
+from ipycachechat.rendering.format import answered, clock, paid, short
+from ipycachechat.text import sanitize
+from ipycachechat.text.format import count, money, share
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
@@ -22,6 +26,12 @@ _BAR = "display:inline-flex;width:5em;height:0.55em;border-radius:0.2em;overflow
 
 
 FREE = "nothing to pay"
+_TABLE = "font-size:1em;text-align:right;margin:0.3em 0 0.6em 1.2em"
+_LEFT = ' style="text-align:left"'
+LONGEST_ID = 80
+"""Characters of a name that the provider gives."""
+MAX_PREFIX_ROWS = 6
+"""Of the prefix: of a longer one the first and the last."""
 NAMED, LONGEST_NOTE = 2, 200
 """Turns that were left out, by name, and letters: what a badge adds to a notebook stays small."""
 
@@ -118,7 +128,7 @@ def to_html(done: Done) -> str:
         if usage.input and (tokens := getattr(usage, name))
     ]
     line = [Span(*bar, style=_BAR)] if bar else []
-    opened = NotStr(details.to_html(done.turn, done))
+    opened = NotStr(_unfolded(done.turn, done))
     summary = Summary(
         *line, Span(" · ".join(shown)), style="cursor:pointer;padding-left:1.2em;text-indent:-1.2em"
     )
@@ -136,3 +146,65 @@ def _sentence(name: str, value: str) -> str:
         "saved": f"saved {value}",
         "warm until": f"warm until {value}",
     }.get(name, f"{name} {value}" if value in ("unknown", "not billed") else f"{value} {name}")
+
+
+def _unfolded(turn: Turn, done: Done) -> str:
+    """Of a finished turn; what the badge's line says already is not said again."""
+    rows = [("requests", f"{done.requests}")] if done.requests > 1 else []
+    rows += _times(done.timing)
+    rows += [("request", short(done.request_id, LONGEST_ID))] if done.request_id else []
+    bill = "" if turn.replayed else table(("tokens", "expected", "billed"), _held(turn, done.expected))
+    prefix = table(reports.PREFIX, shortened(reports.prefix(done.rows))) if done.rows else ""
+    return bill + prefix + (table((), rows) if rows else "")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of text; the first of each names it."""
+    head = "".join(f"<th{_LEFT * (n == 0)}>{_clean(one)}</th>" for n, one in enumerate(heads))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{_LEFT}>{_clean(one)}</td>" if n == 0 else f"<td>{_clean(one)}</td>"
+            for n, one in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    top = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    return f'<table cellpadding="3" style="{_TABLE}">{top}<tbody>{body}</tbody></table>'
+
+
+def _clean(text: str) -> str:
+    return escape(sanitize.clean(text))
+
+
+def shortened(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """With a row of dots for what is too much in the middle."""
+    if len(rows) <= MAX_PREFIX_ROWS:
+        return list(rows)
+    half = MAX_PREFIX_ROWS // 2
+    left_out = (f"… {len(rows) - 2 * half} more: %chat plan", "", "", "", "")
+    return [*rows[:half], left_out, *rows[-half:]]
+
+
+def _held(turn: Turn, expected: Outcome | None) -> list[tuple[str, str, str]]:
+    """The prediction beside the bill."""
+    used = turn.usage
+    billed = {
+        "read": count(used.read),
+        "written": count(used.written) if used.bills_writes else "not billed",
+        "fresh": count(used.fresh),
+        "input": count(used.input),
+    }
+    sure = "" if expected is None or expected.exact else "≈"
+    return [
+        (name, "unknown" if expected is None else f"{sure}{getattr(expected, name):,}", value)
+        for name, value in billed.items()
+    ]
+
+
+def _times(timing: Timing | None) -> list[tuple[str, str]]:
+    if timing is None:
+        return []
+    rate = "" if timing.rate is None else f"{timing.rate:,.{0 if timing.rate >= 10 else 1}f} tokens a second"
+    return [("first token", f"after {timing.first:.2f} s"), *([("then", rate)] if rate else [])]

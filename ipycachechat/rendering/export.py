@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
-from ipycachechat.conversation.turns import Conversation, Turn, files_of
-from ipycachechat.rendering import answer, markdown
+from ipycachechat.conversation.messages import files_of
+from ipycachechat.conversation.turns import Conversation, Turn
+from ipycachechat.rendering import answer
+from ipycachechat.rendering.format import answered, paid
 from ipycachechat.rendering.markdown_escape import to_markdown as to_md
-from ipycachechat.text.format import answered, count, paid
+from ipycachechat.text import sanitize
+from ipycachechat.text.format import count
 
 _PAGE = "font:15px/1.6 system-ui,sans-serif;max-width:52em;margin:2em auto;padding:0 1em"
 _PROMPT = "white-space:pre-wrap;border-left:3px solid #2b7bba;padding-left:0.8em;margin:1.5em 0 0.8em"
@@ -57,7 +60,7 @@ def _asked(turn: Turn) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(markdown.clean(text))
+    return escape(sanitize.clean(text))
 
 
 def _numbers(turn: Turn) -> str:

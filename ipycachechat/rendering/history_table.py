@@ -8,10 +8,10 @@ from html import escape
 
 from ipycachechat.caching.breakdown import Row
 from ipycachechat.conversation.turns import Conversation, Turn
-from ipycachechat.rendering import answer, markdown
-from ipycachechat.rendering.format import clock, short
-from ipycachechat.rendering.reports import columns
-from ipycachechat.text.format import answered, count, paid
+from ipycachechat.rendering import answer
+from ipycachechat.rendering.format import answered, clock, columns, paid, short
+from ipycachechat.text import sanitize
+from ipycachechat.text.format import count
 
 HEADS = ("", "cell", "state", "input", "read", "answered", "cost", "cache", "question")
 _LEFT = (0, 1, 2, 7, 8)
@@ -105,7 +105,7 @@ def _closed(row: TurnRow) -> str:
 
 def _folded(row: TurnRow) -> str:
     shown = answer.to_html(answer.segments(row.turn.replies), style=False)
-    asked = f'<div style="{_PROMPT}">{escape(markdown.clean(row.turn.question))}</div>'
+    asked = f'<div style="{_PROMPT}">{escape(sanitize.clean(row.turn.question))}</div>'
     summary = f'<summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'
     return f'<details>{summary}<div style="margin:0 0 0.8em 3.6em">{asked}{shown}</div></details>'
 

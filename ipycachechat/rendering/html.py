@@ -10,7 +10,8 @@ from html import escape
 
 from ipycachechat.caching.state import Outcome
 from ipycachechat.conversation.usage import Usage
-from ipycachechat.rendering import badge, markdown
+from ipycachechat.rendering import badge
+from ipycachechat.text import sanitize
 
 FONT = "font:12px/1.6 system-ui,sans-serif"
 _CELL = "padding:1px 8px"
@@ -122,4 +123,4 @@ def swatch(style: str) -> str:
 
 def clean(text: str) -> str:
     """A text as HTML, without what could reorder or hide letters."""
-    return escape(markdown.clean(text))
+    return escape(sanitize.clean(text))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate, groupby
 
+from ipycachechat.billing.records import Ledger
 from ipycachechat.caching.breakdown import Row
-from ipycachechat.conversation.events import Done
 from ipycachechat.conversation.turns import State, Turn
-from ipycachechat.conversation.usage import Ledger
+from ipycachechat.engine.events import Done
 from ipycachechat.rendering import charts, html, panels, reports
-from ipycachechat.rendering.format import clock, short
-from ipycachechat.text.format import answered, count, money, totals
-from ipycachechat.text.format import paid as paid_of
+from ipycachechat.rendering.format import answered, clock, short, totals
+from ipycachechat.rendering.format import paid as paid_of
+from ipycachechat.text.format import count, money
 
 ROWS = 100
 """Turns, the last ones, that have a column and a row of their own; those before are one row."""

@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from html import escape
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ipycachechat.rendering.highlight import STYLE, highlight
+from ipycachechat.rendering.links import _acceptable, _safe_links
 from ipycachechat.rendering.markdown_escape import LONGEST, tangled, to_markdown
 from ipycachechat.rendering.markdown_rules import dialect_plugin
-from ipycachechat.rendering.maths import maths_plugin, typesettable, undelimited
+from ipycachechat.rendering.maths import maths_plugin, undelimited
+from ipycachechat.rendering.maths_commands import typesettable
+from ipycachechat.text.sanitize import clean
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -35,19 +36,6 @@ DEEPEST = 100
 # Seconds of a frame for colouring code, most of which an honest answer does not need.
 COLOURING = 0.5
 
-# What a terminal would act on: whole escape sequences, then single control characters. Also the overrides of
-# writing direction, which make code read otherwise than it runs ("Trojan Source"); honest Hebrew or Arabic
-# needs none of them, and the marks (LRM, RLM, ALM) stay. Lone surrogates cannot be sent to the front end.
-_TERMINAL = re.compile(
-    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])"
-    "[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)?"
-    "|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-_LINK = re.compile(
-    r"https?://(?P<host>[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?(?=[/?#]|$)|mailto:[^/]|#.",
-    re.IGNORECASE | re.ASCII,
-)
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 # MathJax typesets only what our parser knows to be maths ("$5 and $10" is not), and paint containment keeps
 # it, and piled-up accents, inside of the answer's box. Version 2 (nbconvert) looks for tex2jax_….
 _OPEN = '<div class="ipycachechat-answer mathjax_ignore tex2jax_ignore" style="contain:paint">'
@@ -65,11 +53,6 @@ def bundle(source: str, *, style: bool = True) -> dict[str, str]:
         "text/markdown": to_markdown(source),
         "text/plain": source,
     }
-
-
-def clean(source: str) -> str:
-    """The text without what a terminal acts on, and with plain line ends."""
-    return _TERMINAL.sub("", source.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def to_html(source: str, *, style: bool = True) -> str:
@@ -150,28 +133,6 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _acceptable(address: str) -> bool:
-    """Whether an address may become a link.
-
-    Not a relative one: JupyterLab makes it an address of its own server, with the person's token in it. It
-    takes "#" alone for relative, too, and what the browser cannot read: "http://[h/", "http://h:99999/".
-    """
-    link = _LINK.match(address)
-    if link is None or link["host"] is None:
-        return link is not None
-    return int(link["port"] or 0) < 65536 and _is_host(link["host"])
-
-
-def _is_host(name: str) -> bool:
-    """Whether browsers can read it: to them, what ends in a number is an IP address or nothing."""
-    numeric = name.startswith("[") or name.rstrip(".").rpartition(".")[2][:1].isdigit()
-    try:
-        ip_address(name.strip("[]")) if numeric else name.encode().decode("idna")
-    except ValueError:
-        return False
-    return True
-
-
 def _lone_footnotes(state: StateCore) -> None:
     """A footnote to which nothing refers stays where it is: the plugin would leave it out, and hide its text."""
     from markdown_it.token import Token
@@ -192,93 +153,6 @@ def _lone_footnotes(state: StateCore) -> None:
             continue
         kept.append(token)
     state.tokens = kept
-
-
-def _safe_links(state: StateCore) -> None:
-    """Images become links, links open elsewhere and tell nothing of us, and only known attributes remain."""
-    from markdown_it.token import Token
-
-    before = None
-    for block in state.tokens:
-        # The start of a numbered list, and a table cell's alignment: both come from the parser.
-        block.attrs = {name: value for name, value in block.attrs.items() if name in ("start", "style")}
-        mixed = before is not None and _RIGHT_TO_LEFT.search(block.content)
-        if before is not None and mixed:
-            before.attrs["dir"] = "auto"
-        if before is not None and before.type in ("td_open", "th_open"):
-            before.attrs.setdefault("style", f"text-align:{_side(before, block.content)}")
-        before = block if block.nesting == 1 else None
-        if not block.children:
-            continue
-        inside: list[str] = []
-        children: list[Token] = []
-        for token in block.children:
-            if token.type == "link_open":
-                inside.append(str(token.attrs["href"]))
-                token = _link_open(inside[-1])
-            elif token.type == "link_close":
-                address = inside.pop()
-                # The parser lets an empty address through, which would be the page's own.
-                token = token if _acceptable(address) else Token("text", "", 0, content=f"]({address})")
-            elif token.type == "image":
-                address = str(token.attrs["src"])
-                alt = _alt(token.children or ())
-                text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
-                where = Token("text", "", 0, content=f" ({_where(address)})")
-                if state.env.get("images") and address[:4].lower() == "http" and _acceptable(address):
-                    children.append(_image(address, alt))
-                elif inside or not _acceptable(address):
-                    children += (text, where)
-                else:
-                    children += (_link_open(address), text, Token("link_close", "a", -1), where)
-                continue
-            else:
-                token.attrs = {"dir": "ltr"} if mixed and token.type == "code_inline" else {}
-            children.append(token)
-        block.children = children
-
-
-def _side(cell: Token, text: str) -> str:
-    """Where a cell's text stands if the table does not say: a front end's default is for numbers, at the right.
-
-    A name, since "start" does not get through the sanitiser of an untrusted notebook.
-    """
-    if cell.type == "th_open":
-        return "center"
-    letter = next(filter(str.isalpha, text), "")
-    return "right" if _RIGHT_TO_LEFT.match(letter) else "left"
-
-
-def _link_open(address: str) -> Token:
-    from markdown_it.token import Token
-
-    if not _acceptable(address):
-        return Token("text", "", 0, content="[")
-    out = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
-    return Token("link_open", "a", 1, attrs={"href": address, **out})
-
-
-def _image(address: str, alt: str) -> Token:
-    """One that is loaded, from a server that is not told from where it is asked."""
-    from markdown_it.token import Token
-
-    attrs: dict[str, str | int | float] = {"src": address, "alt": "", "referrerpolicy": "no-referrer"}
-    text = Token("text", "", 0, content=alt)  # from which the renderer makes the alt
-    return Token("image", "img", 0, attrs={**attrs, "style": "max-width:100%"}, content=alt, children=[text])
-
-
-def _where(address: str) -> str:
-    """The part of an address that tells where it leads, short enough for a line."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return address[:60]
-    where = parts.netloc + parts.path + ("?…" if parts.query else "")
-    return where if len(where) <= 60 else where[:59] + "…"
-
-
-def _alt(tokens: Sequence[Token]) -> str:
-    return "".join(_alt(token.children or ()) if token.type == "image" else token.content for token in tokens)
 
 
 def _rule(html: Callable[[Token], str]) -> Callable[..., str]:

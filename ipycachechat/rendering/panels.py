@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipycachechat.caching.breakdown import Forecast, condensed
-from ipycachechat.conversation.events import Done
+from ipycachechat.billing.forecast import Forecast
+from ipycachechat.caching.breakdown import Contents, condensed
 from ipycachechat.conversation.history import History
-from ipycachechat.core.contents import Contents
+from ipycachechat.engine.events import Done
 from ipycachechat.rendering import html, reports
 
 

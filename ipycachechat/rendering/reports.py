@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from ipycachechat.caching.breakdown import Forecast, Row, condensed
+from ipycachechat.billing.forecast import Forecast
+from ipycachechat.caching.breakdown import Contents, Row, condensed
 from ipycachechat.caching.miss_reasons import ADVICE, Cause, Reason
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.events import Done
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import Cost, Usage
-from ipycachechat.core.contents import Contents
+from ipycachechat.engine.events import Done
 from ipycachechat.errors import ChatError, Interrupted, ModelError
-from ipycachechat.rendering import markdown
-from ipycachechat.rendering.format import clock, short
+from ipycachechat.rendering.format import clock, columns, short
+from ipycachechat.text import sanitize
 from ipycachechat.text.format import count, money
 
 NOBODY_KNOWS = (
@@ -83,7 +83,7 @@ def contents(found: Contents) -> str:
     """What a request contains, block by block."""
     lines = [contained(found)]
     for row, text in found.blocks:
-        lines += ["", f"--- {block(row)}", markdown.clean(text)]
+        lines += ["", f"--- {block(row)}", sanitize.clean(text)]
     return "\n".join(lines)
 
 
@@ -146,7 +146,7 @@ def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
     told = {True: "ok", False: "DIFFERS", None: "open"}
     wrong = sum(agrees is False for *_, agrees in rows)
     end = (
-        f"{wrong} of {len(rows)} differ: this model's row in ipycachechat/core/rules.py is wrong, please report it"
+        f"{wrong} of {len(rows)} differ: please report it (this model's row in caching/provider_rules.py)"
         if wrong
         else "The provider does as the rules say."
     )
@@ -212,7 +212,7 @@ def difference(reason: Reason | None) -> list[str]:
 
 def _excerpt(text: str, at: int) -> str:
     start = max(0, at - ABOUT // 3)
-    shown = " ".join(markdown.clean(text[start : start + ABOUT]).split())
+    shown = " ".join(sanitize.clean(text[start : start + ABOUT]).split())
     return f"{'…' * (start > 0)}{shown}{'…' * (start + ABOUT < len(text))}" if text else "(nothing)"
 
 
@@ -274,20 +274,3 @@ def changes(before: Conversation, after: Conversation) -> list[str]:
 def _id(turn: Turn) -> tuple[object, ...]:
     """By what a turn is known again when it has been moved or detached."""
     return turn.cell, turn.at, turn.said
-
-
-def columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Aligned; numbers to the right."""
-    table = [list(heads), *(list(row) for row in rows)]
-    widths = [max(len(row[n]) for row in table) for n in range(len(heads))]
-    numeric = [
-        all(row[n][:1] in "≈0123456789" or row[n] == "unknown" for row in table[1:] if row[n])
-        for n in range(len(heads))
-    ]
-    return [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in table
-    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.errors import BadInput
-from ipycachechat.rendering.reports import columns
+from ipycachechat.rendering.format import columns
 from ipycachechat.text.format import count, money
 
 if TYPE_CHECKING:

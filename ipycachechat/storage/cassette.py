@@ -16,7 +16,7 @@ from typing import Any
 
 from ipycachechat.caching import request
 from ipycachechat.caching.prefix import Chain
-from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.messages import Message
 from ipycachechat.errors import BadInput
 from ipycachechat.storage import atomic_write, serialization
 

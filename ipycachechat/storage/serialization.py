@@ -12,19 +12,8 @@ from typing import Any, get_args
 
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.cell_runs import Watched
-from ipycachechat.conversation.turns import (
-    Cell,
-    Content,
-    Conversation,
-    File,
-    Message,
-    Signer,
-    State,
-    Thought,
-    ToolCall,
-    Turn,
-    files_of,
-)
+from ipycachechat.conversation.messages import Content, File, Message, Signer, Thought, ToolCall, files_of
+from ipycachechat.conversation.turns import Cell, Conversation, State, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.errors import BadInput
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
-from ipycachechat.conversation.turns import Content
+from ipycachechat.conversation.messages import Content
 from ipycachechat.text.secret_patterns import KINDS
 
 HEAD = 12
@@ -106,14 +106,6 @@ class Mask:
         lower = text.replace("İ", "I").lower()  # the one letter that would become two
         for kind in KINDS:
             yield from ((start, stop, kind.label) for start, stop in kind.places(text, lower))
-
-
-def end_cut(text: str, length: int) -> str:
-    """The text without its end, and dots for it, if it is longer; what looks secret is not cut in two, but left out."""
-    if len(text) <= length:
-        return text
-    crossed = [start for start, stop, _ in Mask()._places(text[: length + LONGEST]) if start < length < stop]
-    return text[: min([length, *crossed])] + "…"
 
 
 def without(text: str, environ: Mapping[str, str], keys: Iterable[str] = ()) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ipycachechat.conversation.turns import Content, Message, Turn
+from ipycachechat.text.redaction import LONGEST, Mask
 
-LENGTHS = (40_000, 10_000, 2_500)
-"""Characters that the results of tools are cut to, one after the other, until the model takes them."""
+if TYPE_CHECKING:
+    pass
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 HEAD = 0.6
 """Of what is kept of a text; the rest is its end."""
@@ -30,31 +28,6 @@ def whole_words(text: str) -> str:
     return text if found is None else text[: found.start()]
 
 
-def shortened(messages: Sequence[Message]) -> list[Message] | None:
-    """With the results of tools cut to the first length that makes any shorter; None if none does."""
-    for length in LENGTHS:
-        cut = [replace(m, content=_cut(m.content, length)) if m.role == "tool" else m for m in messages]
-        if cut != list(messages):
-            return cut
-    return None
-
-
-def shortened_turns(turns: Sequence[Turn]) -> tuple[Turn, ...] | None:
-    """The same for the turns of a conversation."""
-    replies = [reply for turn in turns for reply in turn.replies]
-    cut = shortened(replies)
-    if cut is None:
-        return None
-    left = iter(cut)
-    return tuple(replace(turn, replies=tuple(next(left) for _ in turn.replies)) for turn in turns)
-
-
-def _cut(content: Content, length: int) -> Content:
-    if isinstance(content, str):
-        return middle_cut(content, length)
-    return tuple(middle_cut(part, length) if isinstance(part, str) else part for part in content)
-
-
 def middle_cut(text: str, length: int) -> str:
     """The text with its middle left out, and said so, if it is longer than `length` characters."""
     if len(text) <= length + 100:  # the note has a length too
@@ -69,15 +42,19 @@ def placeless(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
-def largest(sizes: Iterable[tuple[int, int]], last: int, most: int = 3) -> str:
-    """The largest turns in words, from (turn from 0, tokens) of each block. `last`: the turn at hand."""
-    total: Counter[int] = Counter()
-    for turn, tokens in sizes:
-        total[turn] += tokens
-    names = {last: "this one", -1: "tools and system prompt"}
-    told = [
-        f"{names.get(turn, f'turn {turn + 1}')} (≈{tokens:,} tokens)"
-        for turn, tokens in total.most_common(most)
-        if tokens
-    ]
-    return ", ".join(told)
+def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
+    """What each may have: the largest are cut first, down to the size of the next, until all of it fits."""
+    left, found = most, {}
+    waiting = sorted(sizes.items(), key=lambda one: one[1])
+    for number, (name, size) in enumerate(waiting):
+        found[name] = min(size, left // (len(waiting) - number))
+        left -= found[name]
+    return found
+
+
+def end_cut(text: str, length: int) -> str:
+    """The text without its end, and dots for it, if it is longer; what looks secret is not cut in two, but left out."""
+    if len(text) <= length:
+        return text
+    crossed = [start for start, stop, _ in Mask()._places(text[: length + LONGEST]) if start < length < stop]
+    return text[: min([length, *crossed])] + "…"

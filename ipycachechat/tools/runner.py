@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from ipycachechat.conversation.events import Called, Do, Event, Returned
-from ipycachechat.conversation.turns import Content, Message, ToolCall
+from ipycachechat.conversation.messages import Content, Message, ToolCall
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import BadInput
-from ipycachechat.tools import schema
-from ipycachechat.tools.schema import Failed
+from ipycachechat.tools import calls
+from ipycachechat.tools.calls import Failed
 
 NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
 REFUSED = "The person did not allow this call."
@@ -62,14 +62,14 @@ class Calling:
 
         def give(number: int, value: Any) -> None:
             call = reply.calls[number]
-            content = self._masked(schema.told(value))
+            content = self._masked(calls.told(value))
             if last and number == len(works) - 1:
                 content = _with_note(content)
             results[number] = result = Message("tool", content, call_id=call.id)
             self._tell(Returned(call, result))
 
         async def beside(number: int, work: Callable[[], Any]) -> None:
-            give(number, await (self._ask.elsewhere or schema.awaited)(work))
+            give(number, await (self._ask.elsewhere or calls.awaited)(work))
 
         running = []
         try:
@@ -99,16 +99,16 @@ class Calling:
         return told
 
     def _is_async(self, call: ToolCall) -> bool:
-        return schema.is_async(self._ask.tools.functions.get(call.name))
+        return calls.is_async(self._ask.tools.functions.get(call.name))
 
     async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | Failed:
         """What is to be done for a call, unless nothing can be, or the person does not want it done."""
         if over:
             return Failed(NO_MORE)
         try:
-            work = schema.prepared(call, self._ask.tools)
+            work = calls.prepared(call, self._ask.tools)
         except Exception as error:  # of a library that looks at types and schemas
-            return schema.failed(error)
+            return calls.failed(error)
         allow = self._ask.allow
         if isinstance(work, Failed) or allow is None:
             return work
@@ -130,7 +130,7 @@ class Calling:
             try:
                 value = work()
             except (Exception, SystemExit) as error:
-                value = schema.failed(error)
+                value = calls.failed(error)
             loop.call_soon_threadsafe(give, value)
 
         # In this context, so that a tool is known for one wherever it runs.
@@ -138,7 +138,7 @@ class Calling:
         value = await future
         if inspect.isawaitable(value):
             # Gathered, since what swallows its own cancelling does not swallow the turn's.
-            (value,) = await asyncio.gather((self._ask.elsewhere or schema.awaited)(lambda: value))
+            (value,) = await asyncio.gather((self._ask.elsewhere or calls.awaited)(lambda: value))
         return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import re
@@ -15,10 +14,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from ipycachechat.conversation.from_wire import UNREADABLE
-from ipycachechat.conversation.turns import Content, ToolCall
+from ipycachechat.conversation.messages import ToolCall
 from ipycachechat.errors import BadInput
-from ipycachechat.prompts import content
 
 Json = dict[str, Any]
 Function = Callable[..., Any]
@@ -94,7 +91,7 @@ def _given(one: Mapping[str, Any]) -> tuple[str, Json]:
         )
     parameters = inner.get("parameters") or inner.get("input_schema") or {"type": "object", "properties": {}}
     try:
-        _validator().check_schema(parameters)
+        validator_class().check_schema(parameters)
     except Exception as error:
         raise BadInput(
             f"The parameters of the tool {inner['name']} are no JSON schema: {' '.join(str(error).split())[:160]}",
@@ -117,7 +114,7 @@ def _schema(function: Function, name: str) -> Json:
         )
     try:
         made = _described(function, bare, name)
-        _validator().check_schema(made["parameters"])
+        validator_class().check_schema(made["parameters"])
     except BadInput:
         raise
     except Exception as error:
@@ -209,101 +206,6 @@ def _is_plain(hint: Any) -> bool:
     return hint in PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A call that came to nothing, and what the model is told of it."""
-
-    why: str
-
-
-def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
-    """The call as a function of nothing, or why it cannot be made.
-
-    The function may return an awaitable. It raises what the tool raises.
-    """
-    function = tools.functions.get(call.name)
-    if function is None:
-        there = ", ".join(tools.functions) or "none"
-        return Failed(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
-    given = json.loads(call.arguments or "{}")
-    if UNREADABLE in given:
-        return Failed("The arguments were no valid JSON object. Call again with one.")
-    definition = next(one for one in tools.definitions if name_of(one) == call.name)
-    wrong = misfit(given, json.loads(definition)["function"]["parameters"])
-    if wrong:
-        return Failed(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
-    return partial(_called, function, given)
-
-
-def _called(function: Function, given: Json) -> Any:
-    """What the function returns for these arguments; of a generator, all that it yields."""
-    from fastcore.funccall import call_func
-
-    rich = rich_types(function)
-    whole = {
-        name: rich[name].validate_json(json.dumps(value)) if name in rich else value
-        for name, value in given.items()
-    }
-    # fastcore would make objects of dicts; those of rich types are made already.
-    value = function(**whole) if rich else call_func(function, whole)
-    return list(value) if inspect.isgenerator(value) else value
-
-
-def _validator() -> Any:
-    """Imported at first use, since it takes a while."""
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator
-
-
-def misfit(given: Json, schema: Json) -> str:
-    """What of the arguments does not fit the schema; "" if all do."""
-    unknown = [name for name in given if name not in schema.get("properties", {})]
-    if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
-        return f"there is no parameter {', '.join(map(repr, unknown))}"
-    for error in _validator()(schema).iter_errors(given):
-        where = ".".join(map(str, error.absolute_path))
-        return f"{where}: {error.message}" if where else str(error.message)
-    return ""
-
-
-def told(value: Any) -> Content:
-    """What a tool returned, or why it failed, as the model is told."""
-    return f"Error: {value.why}" if isinstance(value, Failed) else content.result(value)
-
-
-def failed(error: BaseException) -> Failed:
-    """What the model is told of an exception."""
-    try:
-        text = str(error)
-    except Exception:  # its own text may fail as well
-        text = ""
-    return Failed(": ".join(filter(None, (type(error).__name__, text))))
-
-
-def is_async(function: Function | None) -> bool:
-    """Whether a call returns something to be awaited."""
-    inner = getattr(function, "__call__", None)  # noqa: B004 # of an object that can be called
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
-
-
-async def awaited(work: Callable[[], Any]) -> Any:
-    """What the work gives, awaited if need be; whatever it raises as a `Failed`, but for our own cancelling.
-
-    Even SystemExit, which would end the event loop and with it every chat.
-    """
-    try:
-        value = work()
-        return await value if inspect.isawaitable(value) else value
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        return failed(error)
-    except BaseException as error:
-        return failed(error)
-
-
 def stand_ins(calls: Sequence[ToolCall]) -> tuple[str, ...]:
     """Definitions for the tools that a conversation has called, where nobody has defined any.
 
@@ -328,3 +230,10 @@ def stand_ins(calls: Sequence[ToolCall]) -> tuple[str, ...]:
         )
         for name, properties in keys.items()
     )
+
+
+def validator_class() -> Any:
+    """Return jsonschema's validator; imported at first use, since it takes a while."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator

@@ -36,7 +36,7 @@ from wire.cache import BlockCache, plan_anthropic, prefixes  # noqa: E402
 from ipycachechat.caching.planner import NOTEBOOK  # noqa: E402
 from ipycachechat.caching.prefix import Said  # noqa: E402
 from ipycachechat.caching.request import settings  # noqa: E402
-from ipycachechat.conversation.turns import Message, ToolCall  # noqa: E402
+from ipycachechat.conversation.messages import Message, ToolCall  # noqa: E402
 from ipycachechat.engine.client import Engine  # noqa: E402
 from ipycachechat.providers.endpoint import target  # noqa: E402
 from ipycachechat.providers.litellm_import import portions  # noqa: E402

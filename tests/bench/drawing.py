@@ -44,7 +44,7 @@ $$\\sum_{{i<n}} (y_i - x_i^\\top\\beta)^2 + \\lambda \\lVert\\beta\\rVert^2$$
 - Try again with `ridge={n}` and compare; {n} is more than enough here.
 
 """
-CODE = "".join(path.read_text() for path in sorted((TESTS.parent / "ipycachechat" / "core").glob("*.py")))
+CODE = "".join(path.read_text() for path in sorted((TESTS.parent / "ipycachechat").rglob("*.py")))
 BLOCKS = {
     "one block of code": f"```python\n{CODE[:99_000]}\n```",
     "one table": "| term | estimate | remark |\n|---|--:|---|\n"

@@ -20,8 +20,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from ipycachechat.conversation.history import History, Version  # noqa: E402
+from ipycachechat.conversation.messages import Message  # noqa: E402
 from ipycachechat.conversation.placement import END, put  # noqa: E402
-from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn  # noqa: E402
+from ipycachechat.conversation.turns import Cell, Conversation, Turn  # noqa: E402
 from ipycachechat.conversation.usage import Cost, Usage  # noqa: E402
 from ipycachechat.engine.session import Dialogue  # noqa: E402
 from ipycachechat.storage.conversations import Store  # noqa: E402

@@ -14,11 +14,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ipycachechat.caching.prefix import Settings, chain
+from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.request import mark, messages, said
-from ipycachechat.caching.rules import rules
 from ipycachechat.caching.tracker import Memory
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import Place, put
-from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn
+from ipycachechat.conversation.turns import Cell, Conversation, Turn
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.providers.litellm_import import portions
 from ipycachechat.providers.token_counter import count

@@ -9,22 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.billing.cost_bound import (
-    AROUND,
-    MARGIN,
-    UNSEEN,
-    Bound,
-    Charge,
-    Purse,
-    Terms,
-    bound,
-    charge,
-    pages,
-)
+from ipycachechat.billing.budget import Purse
+from ipycachechat.billing.cost_bound import AROUND, MARGIN, UNSEEN, Bound, Charge, Terms, bound, charge, pages
+from ipycachechat.billing.pricing import FREE, Price, Rates, cost
 from ipycachechat.caching.prefix import Said, Settings, chain
 from ipycachechat.caching.state import CacheState
-from ipycachechat.conversation.turns import File, Message
-from ipycachechat.conversation.usage import FREE, NOTHING_REPORTED, Price, Rates, Usage, cost
+from ipycachechat.conversation.messages import File, Message
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
 
 SONNET = Terms(
     "anthropic/claude-sonnet-5", Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6)), (1.25, 2.0), 1_000_000

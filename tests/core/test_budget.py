@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.core.budget import shares
+from ipycachechat.text.truncate import shares
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import copy
 from typing import Any
 
 from ipycachechat.caching.prefix import Chain, Said, Settings, chain
+from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.request import mark, messages
-from ipycachechat.caching.rules import rules
 from ipycachechat.caching.state import MOST, CacheState, Mark, disproved, outcome, sent
 from ipycachechat.caching.tracker import Memory
-from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.conversation.usage import Usage
 
 CLAUDE = rules("anthropic", "claude-sonnet-5")

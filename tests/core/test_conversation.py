@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipycachechat.conversation.history import History
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import Place, Rerun, before, put
-from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn, pasts
+from ipycachechat.conversation.turns import Cell, Conversation, Turn, pasts
 
 
 def turn(cell: str | None, run: int = 0, prompt: str = "") -> Turn:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.turns import Cell, Conversation, Turn
 from ipycachechat.errors import BadInput
 
 

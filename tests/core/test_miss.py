@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipycachechat.caching.miss_reasons import Cause, Reason
 from ipycachechat.caching.prefix import Said, Settings
-from ipycachechat.caching.rules import rules
+from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.tracker import Memory
-from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Usage
 
 ONE = [Said(Message("user", "word " * 2000), 0)]

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ipycachechat.conversation.history import History
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import Place, attach, before, by_notebook, moved, put
-from ipycachechat.conversation.turns import Cell, Conversation, Message, Turn, pasts
+from ipycachechat.conversation.turns import Cell, Conversation, Turn, pasts
 
 
 def turn(cell: str, run: str = "1", prompt: str = "", at: float = 1.0, page: str = "") -> Turn:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ipycachechat.caching.request import estimate, messages, said, wire
-from ipycachechat.conversation.turns import Conversation, Message, ToolCall, Turn
+from ipycachechat.caching.request import estimate, messages, said
+from ipycachechat.conversation.messages import Message, ToolCall
+from ipycachechat.conversation.to_wire import wire
+from ipycachechat.conversation.turns import Conversation, Turn
 
 TURN = Turn("one", (Message("assistant", "yes"),))
 

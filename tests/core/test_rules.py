@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipycachechat.caching.rules import ROWS, rules
+from ipycachechat.caching.provider_rules import ROWS, rules
 
 
 @pytest.mark.parametrize(

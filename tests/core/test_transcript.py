@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.caching.rules import rules
+from ipycachechat.caching.provider_rules import rules
 from ipycachechat.conversation import from_wire
+from ipycachechat.conversation.messages import File, Message, Thought, ToolCall
 from ipycachechat.conversation.model_view import Eyes, messages
-from ipycachechat.conversation.turns import Conversation, File, Message, Thought, ToolCall, Turn
-from ipycachechat.text.truncate import largest, middle_cut, shortened
+from ipycachechat.conversation.turns import Conversation, Turn
+from ipycachechat.engine.compaction import largest, shortened
+from ipycachechat.text.truncate import middle_cut
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
 files = st.builds(

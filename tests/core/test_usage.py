@@ -6,17 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.conversation.usage import (
-    FREE,
-    NOTHING_REPORTED,
-    Cost,
-    Ledger,
-    Price,
-    Rates,
-    Timing,
-    Usage,
-    cost,
-)
+from ipycachechat.billing.pricing import FREE, Price, Rates, cost
+from ipycachechat.billing.records import Ledger
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
 
 SONNET = Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6))
 tokens = st.integers(0, 10**6)

@@ -11,9 +11,9 @@ from wire import Bill, Reply, WireServer, count
 
 from ipycachechat.caching.miss_reasons import Cause
 from ipycachechat.caching.planner import NOTEBOOK
-from ipycachechat.conversation.events import Done
 from ipycachechat.conversation.placement import Place
 from ipycachechat.conversation.turns import Cell
+from ipycachechat.engine.events import Done
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.engine.turn_request import Ask
 

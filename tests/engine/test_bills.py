@@ -11,9 +11,10 @@ from wire import HttpError, Reply, ToolCall, WireServer
 
 from ipycachechat.billing.records import Bills, Booked
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.events import Done, Returned
+from ipycachechat.conversation.events import Returned
 from ipycachechat.conversation.turns import State
 from ipycachechat.conversation.usage import Cost, Usage
+from ipycachechat.engine.events import Done
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.providers.timeouts import Limits
 from ipycachechat.tools.schema import tools

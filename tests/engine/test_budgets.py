@@ -21,9 +21,11 @@ from wire.money import dollars
 from wire.replies import ToolCall, default_reply
 
 from ipycachechat.api import batch
-from ipycachechat.conversation.events import Do, Done, Piece
+from ipycachechat.conversation.events import Do, Piece
+from ipycachechat.conversation.messages import Content, File
 from ipycachechat.conversation.placement import Place
-from ipycachechat.conversation.turns import Cell, Content, File, State
+from ipycachechat.conversation.turns import Cell, State
+from ipycachechat.engine.events import Done
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import ChatError, OverBudget
@@ -384,6 +386,6 @@ def test_no_request_is_made_but_by_the_engine() -> None:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Exchange"
     ]
-    assert makers == ["engine.py", "engine.py"]
+    assert makers == ["client.py", "client.py"]
     senders = [file.name for file in package.rglob("*.py") if "acompletion(" in file.read_text()]
     assert sorted(senders) == ["litellm_import.py", "provider.py"]  # the former asks a closed port

@@ -23,7 +23,7 @@ from ipycachechat.caching.miss_reasons import Cause, Reason
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.caching.prefix import Said
 from ipycachechat.caching.request import settings as sent_along
-from ipycachechat.conversation.turns import File, Message, ToolCall
+from ipycachechat.conversation.messages import File, Message, ToolCall
 from ipycachechat.engine.client import Engine
 from ipycachechat.providers.endpoint import target
 

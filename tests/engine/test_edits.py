@@ -6,8 +6,8 @@ import pytest
 from talks import SONNET, Talk, agree, nothing
 from wire import Reply, words
 
-from ipycachechat.conversation.events import Done
 from ipycachechat.conversation.placement import Place
+from ipycachechat.engine.events import Done
 
 GPT = "openai/gpt-5.6-terra"
 

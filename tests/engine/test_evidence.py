@@ -14,7 +14,8 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
 from ipycachechat.caching.miss_reasons import Cause
-from ipycachechat.conversation.events import Piece, Sending
+from ipycachechat.conversation.events import Piece
+from ipycachechat.engine.events import Sending
 from ipycachechat.providers.endpoint import target
 from ipycachechat.rendering import reports
 

@@ -16,7 +16,7 @@ from wire.requests import Request
 
 from ipycachechat.caching.miss_reasons import Cause
 from ipycachechat.caching.prefix import Said
-from ipycachechat.conversation.turns import Message
+from ipycachechat.conversation.messages import Message
 from ipycachechat.engine.client import Engine
 from ipycachechat.errors import ChatError
 from ipycachechat.providers.endpoint import target

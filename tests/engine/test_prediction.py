@@ -12,7 +12,7 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
 from ipycachechat.caching.miss_reasons import Cause
-from ipycachechat.conversation.events import Sending
+from ipycachechat.engine.events import Sending
 from ipycachechat.engine.turn_request import Ask
 
 steps = st.lists(

@@ -11,8 +11,9 @@ import pytest
 from talks import OPUS, Talk
 from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, Truncated, words
 
-from ipycachechat.conversation.events import Broken, Done, Event, Pausing, Piece
+from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
 from ipycachechat.conversation.turns import State
+from ipycachechat.engine.events import Done
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
 from ipycachechat.providers.timeouts import Limits

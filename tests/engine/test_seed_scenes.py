@@ -6,7 +6,8 @@ from talks import Talk
 from wire import words
 
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.turns import Conversation, Message, Turn
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.turns import Conversation, Turn
 
 GEMINI = "gemini/gemini-2.5-flash"
 

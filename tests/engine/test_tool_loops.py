@@ -19,7 +19,7 @@ from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.caching.prefix import Said
 from ipycachechat.caching.request import settings as sent_along
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.engine.client import Engine
 from ipycachechat.providers.endpoint import target
 

@@ -13,8 +13,9 @@ from wire import HttpError, Reply, Stall, count, words
 from ipycachechat.caching.miss_reasons import Cause
 from ipycachechat.caching.prefix import Settings
 from ipycachechat.caching.request import said
-from ipycachechat.conversation.events import Done, Piece
+from ipycachechat.conversation.events import Piece
 from ipycachechat.conversation.turns import Turn
+from ipycachechat.engine.events import Done
 from ipycachechat.engine.keepalive import KeepWarm
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import BadInput

@@ -8,18 +8,9 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ipycachechat.conversation.history import History
+from ipycachechat.conversation.messages import Content, File, Message, Thought, ToolCall
 from ipycachechat.conversation.placement import Place, put
-from ipycachechat.conversation.turns import (
-    Cell,
-    Content,
-    Conversation,
-    File,
-    Message,
-    State,
-    Thought,
-    ToolCall,
-    Turn,
-)
+from ipycachechat.conversation.turns import Cell, Conversation, State, Turn
 from ipycachechat.conversation.usage import Cost, Usage
 
 CELLS = ("a", "b", "c", "d")

@@ -22,17 +22,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipycachechat.billing.cost_bound import Charge
+from ipycachechat.billing.pricing import FREE
 from ipycachechat.billing.records import Booked
 from ipycachechat.caching.planner import Pace
 from ipycachechat.caching.prefix import Settings
+from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.request import said
-from ipycachechat.caching.rules import rules
 from ipycachechat.caching.state import CacheState, Entry, Outcome
 from ipycachechat.caching.tracker import Memory
 from ipycachechat.conversation.history import History
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import END, Place, put
-from ipycachechat.conversation.turns import Conversation, Message, Turn
-from ipycachechat.conversation.usage import FREE, NOTHING_REPORTED, Cost, Usage
+from ipycachechat.conversation.turns import Conversation, Turn
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import Identity, Target
@@ -197,7 +199,7 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
 
 
 def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
-    from ipycachechat.conversation.turns import File
+    from ipycachechat.conversation.messages import File
 
     file = File("image/png", "A" * 100 * LONG)
     history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))

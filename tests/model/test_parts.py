@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pydantic import BaseModel, SecretStr
 
-from ipycachechat.conversation.turns import File
+from ipycachechat.conversation.messages import File
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts import content as parts
 from ipycachechat.prompts import images, tables

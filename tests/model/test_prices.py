@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ipycachechat.conversation.usage import Price
+from ipycachechat.billing.pricing import Price
 from ipycachechat.providers.litellm_import import portions
 from ipycachechat.providers.model_data import entry, most_tokens, price
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from hostile import corpus
 
-from ipycachechat.conversation.turns import File, Message, Thought, ToolCall
+from ipycachechat.conversation.messages import File, Message, Thought, ToolCall
 from ipycachechat.rendering.answer import (
     Call,
     Text,

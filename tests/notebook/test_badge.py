@@ -9,9 +9,10 @@ import pytest
 
 from ipycachechat.caching.breakdown import Row
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.events import Done
-from ipycachechat.conversation.turns import Message, State, Turn
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.turns import State, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
+from ipycachechat.engine.events import Done
 from ipycachechat.rendering import badge
 from ipycachechat.text import format
 

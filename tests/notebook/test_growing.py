@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipycachechat.conversation.events import Called, Piece, Returned
-from ipycachechat.conversation.turns import Message, ToolCall
+from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown_split
 from ipycachechat.rendering.answer import Segment, Text, Thinking, growing_html
 from ipycachechat.rendering.streaming_answer import PART, Growing

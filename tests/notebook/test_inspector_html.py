@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 from html_tables import Html
 
+from ipycachechat.billing.records import Ledger
 from ipycachechat.caching.breakdown import Row
 from ipycachechat.caching.miss_reasons import Cause, Reason
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.events import Done
-from ipycachechat.conversation.turns import Cell, Message, State, Turn
-from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Ledger, Usage
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.turns import Cell, State, Turn
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.engine.events import Done
 from ipycachechat.rendering import charts, inspector, panels
 from ipycachechat.rendering.badge import clock
 

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from ipycachechat.rendering.markdown import bundle, to_html, to_markdown
-from ipycachechat.rendering.maths import typesettable
+from ipycachechat.rendering.maths_commands import typesettable
 
 TAGS = frozenset(
     "div p pre code span a h1 h2 h3 h4 h5 h6 ul ol li table thead tbody tr th td blockquote em strong s sup hr br".split()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.conversation.turns import File
+from ipycachechat.conversation.messages import File
 from ipycachechat.errors import PromptError
 from ipycachechat.prompts import template
 from ipycachechat.prompts.describe import described

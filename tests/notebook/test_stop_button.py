@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from ipycachechat.conversation.events import Done, Event, Piece
-from ipycachechat.conversation.turns import Message, State, Turn
+from ipycachechat.conversation.events import Event, Piece
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.turns import State, Turn
+from ipycachechat.engine.events import Done
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook import cell_runner
 from ipycachechat.notebook.display.screen import Outputs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ipycachechat import defaults
 from ipycachechat.errors import OverBudget
 from ipycachechat.notebook.commands._common import say, short, unquoted, wrong
-from ipycachechat.text.format import budgets
+from ipycachechat.rendering.format import budgets
 
 if TYPE_CHECKING:
     from ipycachechat.notebook.magics import ChatMagics

@@ -10,7 +10,7 @@ from ipycachechat.errors import ChatError, Interrupted
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.commands._common import chosen, say, tell, turns, wrong
 from ipycachechat.rendering import reports
-from ipycachechat.text.format import budgets, totals
+from ipycachechat.rendering.format import budgets, totals
 
 if TYPE_CHECKING:
     from ipycachechat.engine.turn_request import Ask

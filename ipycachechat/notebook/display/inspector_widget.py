@@ -20,9 +20,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.notebook.display.live_badges import closed
+from ipycachechat.rendering import reports
+from ipycachechat.rendering.inspector import Standing
 
 if TYPE_CHECKING:
-    from ipycachechat.rendering.inspector import Standing
+    from ipycachechat.engine.session import Dialogue
 
 ALIVE = 60.0  # seconds after the last pick
 
@@ -127,3 +129,18 @@ class Inspector:
             self._timer.cancel()
         with suppress(RuntimeError):  # no loop: the next cell or the end will do
             self._timer = asyncio.get_running_loop().call_later(ALIVE, self.freeze)
+
+
+def standing(dialogue: Dialogue) -> Standing:
+    """Its turns, what was told of each, and what the kernel was billed."""
+    now, kept = dialogue.history.now, dialogue.kept
+    told = {id(done.turn.replies): done for done in dialogue.answered if done.turn is not None}
+    return Standing(
+        now.turns,
+        tuple(told.get(id(turn.replies)) for turn in now.turns),
+        now.stale,
+        dialogue.ledger,
+        dialogue.answer(),
+        dialogue.engine.foretold,
+        reports.kept(kept.refreshed, kept.until, kept.ended) if kept else "",
+    )

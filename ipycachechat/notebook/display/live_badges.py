@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.events import Done
+    from ipycachechat.engine.events import Done
 
 ALIVE = 10.0  # seconds
 

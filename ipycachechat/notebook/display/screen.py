@@ -10,7 +10,8 @@ from html import escape
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ipycachechat.conversation.events import Broken, Called, Done, Pausing, Piece, Progress, Waiting
+from ipycachechat.conversation.events import Broken, Called, Pausing, Piece, Progress
+from ipycachechat.engine.events import Done, Waiting
 from ipycachechat.rendering import answer
 from ipycachechat.rendering.answer import Call, Segment
 from ipycachechat.rendering.streaming_answer import Growing, More, Place

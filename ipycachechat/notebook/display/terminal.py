@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ipycachechat.conversation.events import Broken, Called, Done, Pausing, Piece, Progress, Returned, Waiting
+from ipycachechat.conversation.events import Broken, Called, Pausing, Piece, Progress, Returned
+from ipycachechat.engine.events import Done, Waiting
 from ipycachechat.notebook.display.screen import SOONEST, Outputs, Screen, waiting_text
-from ipycachechat.rendering import answer, badge, markdown
+from ipycachechat.rendering import answer, badge
 from ipycachechat.rendering.answer import Call, Segment, Text
 from ipycachechat.rendering.format import write
 from ipycachechat.rendering.markdown import DEEPEST
@@ -20,6 +21,7 @@ from ipycachechat.rendering.markdown_escape import LONGEST, tangled
 from ipycachechat.rendering.markdown_rules import dialect_plugin
 from ipycachechat.rendering.maths import maths_plugin
 from ipycachechat.rendering.streaming_answer import Growing, More
+from ipycachechat.text import sanitize
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -79,11 +81,11 @@ class PlainScreen:
         self._visible |= bool(text.strip())
         # A control sequence may be cut in two by the stream: what may be the beginning of one waits.
         whole = re.sub(r"(\r|[\x1b\x90-\x9f][^\n]{0,80})\Z", "", self._text)
-        self._print(markdown.clean(whole))
+        self._print(sanitize.clean(whole))
         # No sequence goes beyond its line, so what is before it need not be read again.
         line = whole.rfind("\n") + 1
         self._text = self._text[line:]
-        self._printed = max(0, self._printed - len(markdown.clean(whole[:line])))
+        self._printed = max(0, self._printed - len(sanitize.clean(whole[:line])))
 
     def tick(self) -> None:
         pass
@@ -95,7 +97,7 @@ class PlainScreen:
         pass
 
     def done(self, done: Done) -> None:
-        self._print(markdown.clean(self._text))
+        self._print(sanitize.clean(self._text))
         if self._any:
             write("\n")
         if done.turn is not None:
@@ -204,7 +206,7 @@ def _rendered(shown: list[Segment]) -> RenderableType:
     told: list[Any] = []
     for one in shown:
         if isinstance(one, Text):
-            told.append(_markdown(markdown.clean(one.text)))
+            told.append(_markdown(sanitize.clean(one.text)))
         elif isinstance(one, Call):
             told.append(_line(answer.line(one)))
         else:
@@ -266,4 +268,4 @@ def _line(text: str) -> RenderableType:
     """Text in which nothing is markup."""
     from rich.text import Text
 
-    return Text(markdown.clean(text), style="dim")
+    return Text(sanitize.clean(text), style="dim")

@@ -1,0 +1,51 @@
+"""A budget: spent, reserved and left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ipycachechat.billing.cost_bound import Charge
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What was spent, and what is held back for requests that are open. Every change is a new one."""
+
+    billed: float = 0.0
+    assumed: float = 0.0
+    """Of requests whose bill is not known: as much as it can be."""
+    guessed: int = 0
+    """How many those are."""
+    unknown: int = 0
+    """Requests that cost, or may have cost, what nobody knows, and that does not count."""
+    held: Mapping[int, float] = field(default_factory=dict)
+    """By the number of the request."""
+
+    @property
+    def spent(self) -> float:
+        """As much as can have been."""
+        return self.billed + self.assumed
+
+    @property
+    def holding(self) -> float:
+        """For all requests that are open."""
+        return sum(self.held.values())
+
+    def left(self, limit: float) -> float:
+        """Of a budget, once all that is open has been billed as much as it can be."""
+        return max(0.0, limit - self.spent - self.holding)
+
+    def hold(self, number: int, dollars: float) -> Purse:
+        """With one more request open."""
+        return replace(self, held={**self.held, number: dollars})
+
+    def settle(self, number: int, paid: Charge) -> Purse:
+        """With that request over."""
+        return Purse(
+            self.billed + (paid.dollars if paid.exact else 0.0),
+            self.assumed + (0.0 if paid.exact else paid.dollars),
+            self.guessed + (not paid.exact),
+            self.unknown + paid.unknown,
+            {one: dollars for one, dollars in self.held.items() if one != number},
+        )

@@ -1,0 +1,68 @@
+"""Events that carry a forecast or a bill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipycachechat.caching.breakdown import Row
+from ipycachechat.caching.miss_reasons import Reason
+from ipycachechat.caching.state import Outcome
+from ipycachechat.conversation.events import Event, Pausing, Progress
+from ipycachechat.conversation.turns import Turn
+from ipycachechat.conversation.usage import Cost, Timing
+from ipycachechat.errors import ChatError
+
+
+@dataclass(frozen=True, slots=True)
+class Sending(Event):
+    """The request is on its way: what a placeholder tells."""
+
+    model: str
+    tokens: int
+    """An estimate."""
+    turns: int
+    expected: Outcome | None = None
+    """None before the model has been looked up."""
+    warning: str = ""
+    """What will be paid again, if that is much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Event):
+    """The end: a turn if there is one to show, what it cost, and what went wrong."""
+
+    turn: Turn | None
+    bill: Cost = Cost()
+    error: ChatError | None = None
+    number: int = 0
+    """The turn's place in the conversation, from 1."""
+    expected: Outcome | None = None
+    """What the bill should have been."""
+    reason: Reason | None = None
+    """Why less was read from the cache than could have been."""
+    promised: bool = True
+    """Whether the provider promises anything of its cache, so that something can be said to be missed."""
+    warm_until: float | None = None
+    """In seconds of the clock; None: unknown."""
+    replaced: bool = False
+    """Whether it took the place of another."""
+    stale: tuple[int, ...] = ()
+    """Later turns, by number, that answered an older version."""
+    lost: int = 0
+    """Tokens that were warm behind the turn and will have to be sent anew."""
+    left: tuple[Turn, ...] = ()
+    """Turns that have been detached since the last answer."""
+    requests: int = 1
+    """How many there were on the way to the answer."""
+    rows: tuple[Row, ...] = ()
+    """The prefix of the last of them, and what of it is warm now, in a few lines."""
+    timing: Timing | None = None
+    request_id: str = ""
+    """The provider's name for the last of them."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said of the prompt."""
+    response: object = None
+    """The last answer as litellm has it."""
+
+
+Waiting = Progress | Sending | Pausing

@@ -1,0 +1,131 @@
+"""Which addresses become links, and images as links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from markdown_it.rules_core import StateCore
+    from markdown_it.token import Token
+
+
+_LINK = re.compile(
+    r"https?://(?P<host>[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?(?=[/?#]|$)|mailto:[^/]|#.",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+
+
+def _acceptable(address: str) -> bool:
+    """Whether an address may become a link.
+
+    Not a relative one: JupyterLab makes it an address of its own server, with the person's token in it. It
+    takes "#" alone for relative, too, and what the browser cannot read: "http://[h/", "http://h:99999/".
+    """
+    link = _LINK.match(address)
+    if link is None or link["host"] is None:
+        return link is not None
+    return int(link["port"] or 0) < 65536 and _is_host(link["host"])
+
+
+def _is_host(name: str) -> bool:
+    """Whether browsers can read it: to them, what ends in a number is an IP address or nothing."""
+    numeric = name.startswith("[") or name.rstrip(".").rpartition(".")[2][:1].isdigit()
+    try:
+        ip_address(name.strip("[]")) if numeric else name.encode().decode("idna")
+    except ValueError:
+        return False
+    return True
+
+
+def _safe_links(state: StateCore) -> None:
+    """Images become links, links open elsewhere and tell nothing of us, and only known attributes remain."""
+    from markdown_it.token import Token
+
+    before = None
+    for block in state.tokens:
+        # The start of a numbered list, and a table cell's alignment: both come from the parser.
+        block.attrs = {name: value for name, value in block.attrs.items() if name in ("start", "style")}
+        mixed = before is not None and _RIGHT_TO_LEFT.search(block.content)
+        if before is not None and mixed:
+            before.attrs["dir"] = "auto"
+        if before is not None and before.type in ("td_open", "th_open"):
+            before.attrs.setdefault("style", f"text-align:{_side(before, block.content)}")
+        before = block if block.nesting == 1 else None
+        if not block.children:
+            continue
+        inside: list[str] = []
+        children: list[Token] = []
+        for token in block.children:
+            if token.type == "link_open":
+                inside.append(str(token.attrs["href"]))
+                token = _link_open(inside[-1])
+            elif token.type == "link_close":
+                address = inside.pop()
+                # The parser lets an empty address through, which would be the page's own.
+                token = token if _acceptable(address) else Token("text", "", 0, content=f"]({address})")
+            elif token.type == "image":
+                address = str(token.attrs["src"])
+                alt = _alt(token.children or ())
+                text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
+                where = Token("text", "", 0, content=f" ({_where(address)})")
+                if state.env.get("images") and address[:4].lower() == "http" and _acceptable(address):
+                    children.append(_image(address, alt))
+                elif inside or not _acceptable(address):
+                    children += (text, where)
+                else:
+                    children += (_link_open(address), text, Token("link_close", "a", -1), where)
+                continue
+            else:
+                token.attrs = {"dir": "ltr"} if mixed and token.type == "code_inline" else {}
+            children.append(token)
+        block.children = children
+
+
+def _side(cell: Token, text: str) -> str:
+    """Where a cell's text stands if the table does not say: a front end's default is for numbers, at the right.
+
+    A name, since "start" does not get through the sanitiser of an untrusted notebook.
+    """
+    if cell.type == "th_open":
+        return "center"
+    letter = next(filter(str.isalpha, text), "")
+    return "right" if _RIGHT_TO_LEFT.match(letter) else "left"
+
+
+def _link_open(address: str) -> Token:
+    from markdown_it.token import Token
+
+    if not _acceptable(address):
+        return Token("text", "", 0, content="[")
+    out = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
+    return Token("link_open", "a", 1, attrs={"href": address, **out})
+
+
+def _image(address: str, alt: str) -> Token:
+    """One that is loaded, from a server that is not told from where it is asked."""
+    from markdown_it.token import Token
+
+    attrs: dict[str, str | int | float] = {"src": address, "alt": "", "referrerpolicy": "no-referrer"}
+    text = Token("text", "", 0, content=alt)  # from which the renderer makes the alt
+    return Token("image", "img", 0, attrs={**attrs, "style": "max-width:100%"}, content=alt, children=[text])
+
+
+def _where(address: str) -> str:
+    """The part of an address that tells where it leads, short enough for a line."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address[:60]
+    where = parts.netloc + parts.path + ("?…" if parts.query else "")
+    return where if len(where) <= 60 else where[:59] + "…"
+
+
+def _alt(tokens: Sequence[Token]) -> str:
+    return "".join(_alt(token.children or ()) if token.type == "image" else token.content for token in tokens)

@@ -1,0 +1,104 @@
+"""Validate a tool call's arguments and call the function."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ipycachechat.conversation.from_wire import UNREADABLE
+from ipycachechat.conversation.messages import Content, ToolCall
+from ipycachechat.prompts import content
+from ipycachechat.tools.schema import Function, Json, Tools, name_of, rich_types, validator_class
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that came to nothing, and what the model is told of it."""
+
+    why: str
+
+
+def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
+    """The call as a function of nothing, or why it cannot be made.
+
+    The function may return an awaitable. It raises what the tool raises.
+    """
+    function = tools.functions.get(call.name)
+    if function is None:
+        there = ", ".join(tools.functions) or "none"
+        return Failed(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
+    given = json.loads(call.arguments or "{}")
+    if UNREADABLE in given:
+        return Failed("The arguments were no valid JSON object. Call again with one.")
+    definition = next(one for one in tools.definitions if name_of(one) == call.name)
+    wrong = misfit(given, json.loads(definition)["function"]["parameters"])
+    if wrong:
+        return Failed(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
+    return partial(_called, function, given)
+
+
+def _called(function: Function, given: Json) -> Any:
+    """What the function returns for these arguments; of a generator, all that it yields."""
+    from fastcore.funccall import call_func
+
+    rich = rich_types(function)
+    whole = {
+        name: rich[name].validate_json(json.dumps(value)) if name in rich else value
+        for name, value in given.items()
+    }
+    # fastcore would make objects of dicts; those of rich types are made already.
+    value = function(**whole) if rich else call_func(function, whole)
+    return list(value) if inspect.isgenerator(value) else value
+
+
+def misfit(given: Json, schema: Json) -> str:
+    """What of the arguments does not fit the schema; "" if all do."""
+    unknown = [name for name in given if name not in schema.get("properties", {})]
+    if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
+        return f"there is no parameter {', '.join(map(repr, unknown))}"
+    for error in validator_class()(schema).iter_errors(given):
+        where = ".".join(map(str, error.absolute_path))
+        return f"{where}: {error.message}" if where else str(error.message)
+    return ""
+
+
+def told(value: Any) -> Content:
+    """What a tool returned, or why it failed, as the model is told."""
+    return f"Error: {value.why}" if isinstance(value, Failed) else content.result(value)
+
+
+def failed(error: BaseException) -> Failed:
+    """What the model is told of an exception."""
+    try:
+        text = str(error)
+    except Exception:  # its own text may fail as well
+        text = ""
+    return Failed(": ".join(filter(None, (type(error).__name__, text))))
+
+
+def is_async(function: Function | None) -> bool:
+    """Whether a call returns something to be awaited."""
+    inner = getattr(function, "__call__", None)  # noqa: B004 # of an object that can be called
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
+
+
+async def awaited(work: Callable[[], Any]) -> Any:
+    """What the work gives, awaited if need be; whatever it raises as a `Failed`, but for our own cancelling.
+
+    Even SystemExit, which would end the event loop and with it every chat.
+    """
+    try:
+        value = work()
+        return await value if inspect.isawaitable(value) else value
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return failed(error)
+    except BaseException as error:
+        return failed(error)
