@@ -161,7 +161,7 @@ def test_the_widget_becomes_static_after_a_while_and_when_the_extension_goes(
     assert VIEW in shown(kernel.run("%chat usage"))
     gone = updates(kernel.run("%reload_ext ipycachechat").messages)
     assert gone and VIEW not in gone[-1]
-    kernel.run("from ipycachechat.notebook import inspecting\ninspecting.ALIVE = 0.5")
+    kernel.run("from ipycachechat.notebook.display import inspector_widget\ninspector_widget.ALIVE = 0.5")
     assert VIEW in shown(kernel.run("%chat usage"))
     late = updates(kernel.also(2))
     assert len(late) == 1 and VIEW not in late[0] and len(turns(late[0])) == 2

@@ -60,7 +60,7 @@ def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(
 
 def test_never_more_outputs_than_the_front_end_shows(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(tuple(long_answer(200)), rate=200))
-    kernel.run("from ipycachechat.notebook import screen\nmost, screen.MOST = screen.MOST, 3")
+    kernel.run("from ipycachechat.notebook.display import screen\nmost, screen.MOST = screen.MOST, 3")
     ran = kernel.run("%%chat\nhello")
     kernel.run("screen.MOST = most")
     assert len(ran.of("display_data")) == 3 + 2  # and in the end the answer and its badge

@@ -466,11 +466,11 @@ import numpy as np, pandas as pd
 names = dict(array=np.array([3]), texts=np.array(["a"], dtype=object), column=pd.Series(["a"]),
     numbers=pd.Series([1, 2]), third=fractions.Fraction(1, 3), deque=collections.deque([1]))
 from ipycachechat.errors import PromptError
-from ipycachechat.notebook import prompt
-prompt.fill("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
+from ipycachechat.prompts import template
+template.fill("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
 resource.setrlimit(resource.RLIMIT_CPU, (int(sum(resource.getrusage(0)[:2])) + 3,) * 2)
 try:
-    prompt.fill({f"{{{{ {source} }}}}"!r}, names, str)
+    template.fill({f"{{{{ {source} }}}}"!r}, names, str)
 except PromptError as error:
     print("MemoryError" not in str(error))
 """
