@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ipycachechat.conversation import to_wire
-from ipycachechat.conversation.messages import Content, File, Message, Part, Role, Thought, ToolCall
+from ipycachechat.conversation.messages import Content, File, Message, Part, Role, Thinking, ToolCall
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.errors import BadInput
 
@@ -32,7 +32,7 @@ def _written(message: Message) -> dict[str, Any]:
     sent = to_wire.wire(message)
     # What others thought is shown and not sent; their seals are in fields of their own.
     if told := [
-        thought.text for thought in message.thoughts if thought.by in ("", "gemini") and thought.text
+        thought.text for thought in message.thoughts if thought.provider in ("", "gemini") and thought.text
     ]:
         sent["reasoning_content"] = "\n\n".join(told)
     return sent
@@ -205,26 +205,26 @@ def _get(holder: Any, name: str) -> Any:
     return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
 
 
-def _thoughts(written: Json) -> Iterable[Thought]:
+def _thoughts(written: Json) -> Iterable[Thinking]:
     """Claude's sealed blocks; else what was thought, with the seals that hang on the text."""
     blocks = written.get("thinking_blocks") or ()
     for block in blocks:
         text, seal, hidden = (str(block.get(name) or "") for name in ("thinking", "signature", "data"))
         if seal or hidden:
-            yield Thought("claude", text, seal, hidden)
+            yield Thinking("claude", text, seal, hidden)
         elif text:
-            yield Thought("", text)
+            yield Thinking("", text)
     for item in written.get("reasoning_items") or ():
         hidden = json.dumps(dict(item), ensure_ascii=False, separators=(",", ":"))
         summary = (str(part.get("text") or "") for part in item.get("summary") or ())
-        yield Thought("openai", "\n\n".join(filter(None, summary)), hidden=hidden)
+        yield Thinking("openai", "\n\n".join(filter(None, summary)), hidden=hidden)
     seals = (written.get("provider_specific_fields") or {}).get("thought_signatures") or ()
     calls = written.get("tool_calls") or ()
     on_calls = {(_get(call, "provider_specific_fields") or {}).get("thought_signature") for call in calls}
     own = [seal for seal in seals if seal not in on_calls]
     text = str(written.get("reasoning_content") or "")
     if own:
-        yield Thought("gemini", text, own[0])
-        yield from (Thought("gemini", "", seal) for seal in own[1:])
+        yield Thinking("gemini", text, own[0])
+        yield from (Thinking("gemini", "", seal) for seal in own[1:])
     elif text and not blocks and not written.get("reasoning_items"):
-        yield Thought("", text)
+        yield Thinking("", text)

@@ -26,10 +26,10 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
+class Thinking:
     """What the model thought before it answered, sealed by whoever wants it back."""
 
-    by: Signer
+    provider: Signer
     text: str
     signature: str = ""
     hidden: str = ""
@@ -96,7 +96,7 @@ class Message:
     content: Content
     calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
-    thoughts: tuple[Thought, ...] = ()
+    thoughts: tuple[Thinking, ...] = ()
     tells_of_cells: bool = field(default=False, compare=False)
     """Whether its first part is about cells that ran."""
 

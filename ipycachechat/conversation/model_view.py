@@ -40,7 +40,7 @@ def shown(message: Message, eyes: Eyes, *, earlier: bool) -> Message:
     if message.plain:
         return message
     forgotten = earlier and eyes.forgets
-    thoughts = tuple(t for t in message.thoughts if eyes.signer and t.by == eyes.signer and not forgotten)
+    thoughts = tuple(t for t in message.thoughts if eyes.signer and t.provider == eyes.signer and not forgotten)
     calls = message.calls
     if eyes.signer != "gemini" and any(call.signature for call in calls):
         calls = tuple(replace(call, signature="") for call in calls)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ipycachechat.conversation.messages import File, Message, Part, Thought, ToolCall
+from ipycachechat.conversation.messages import File, Message, Part, Thinking, ToolCall
 
 Json = dict[str, Any]
 
@@ -32,14 +32,14 @@ def wire(message: Message) -> Json:
     return sent
 
 
-def _sealed(thoughts: Sequence[Thought]) -> Json:
+def _sealed(thoughts: Sequence[Thinking]) -> Json:
     """Thoughts in the fields of whoever sealed them."""
     sent: Json = {}
-    if blocks := [_thinking(thought) for thought in thoughts if thought.by == "claude"]:
+    if blocks := [_thinking(thought) for thought in thoughts if thought.provider == "claude"]:
         sent["thinking_blocks"] = blocks
-    if items := [json.loads(thought.hidden) for thought in thoughts if thought.by == "openai"]:
+    if items := [json.loads(thought.hidden) for thought in thoughts if thought.provider == "openai"]:
         sent["reasoning_items"] = items
-    if seals := [thought.signature for thought in thoughts if thought.by == "gemini" and thought.signature]:
+    if seals := [thought.signature for thought in thoughts if thought.provider == "gemini" and thought.signature]:
         sent["provider_specific_fields"] = {"thought_signatures": seals}
     return sent
 
@@ -76,7 +76,7 @@ def _call(call: ToolCall) -> Json:
     return sent
 
 
-def _thinking(thought: Thought) -> Json:
+def _thinking(thought: Thinking) -> Json:
     """A sealed thought as Claude wants it back, which litellm calls by the same names."""
     if thought.hidden:
         return {"type": "redacted_thinking", "data": thought.hidden}

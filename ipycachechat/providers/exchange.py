@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.events import Piece
-from ipycachechat.conversation.messages import Message, Thought
+from ipycachechat.conversation.messages import Message, Thinking
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Timing, Usage
 from ipycachechat.errors import NOBODY_TELLS, NOT_BILLED, ChatError, EmptyAnswer, KeyMissing
 from ipycachechat.providers.endpoint import Target
@@ -212,11 +212,11 @@ class Exchange:
         said = from_wire.message({**whole, "role": "assistant", "content": self.text})
         return replace(said, thoughts=tuple(self._owned(thought) for thought in said.thoughts))
 
-    def _owned(self, thought: Thought) -> Thought:
+    def _owned(self, thought: Thinking) -> Thinking:
         """A thought as the one of whoever was asked: only that one knows its seals again."""
         return (
             thought
-            if thought.by == self.target.eyes.signer
+            if thought.provider == self.target.eyes.signer
             else replace(thought, by="", signature="", hidden="")
         )
 

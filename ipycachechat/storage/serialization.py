@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.cell_runs import Watched
-from ipycachechat.conversation.messages import Content, File, Message, Signer, Thought, ToolCall, files_of
+from ipycachechat.conversation.messages import Content, File, Message, Signer, Thinking, ToolCall, files_of
 from ipycachechat.conversation.turns import Cell, Conversation, State, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.errors import BadInput
@@ -160,7 +160,7 @@ def message(one: Message, stow: Stow = _same) -> Json:
         told["call_id"] = one.call_id
     if one.thoughts:
         told["thoughts"] = [
-            {"by": thought.by, "text": thought.text}
+            {"by": thought.provider, "text": thought.text}
             | {name: value for name in ("signature", "hidden") if (value := getattr(thought, name))}
             for thought in one.thoughts
         ]
@@ -177,7 +177,7 @@ def message_of(told: Any, fetch: Stow = _same) -> Message:
         for c in told.get("calls", ())
     ]
     thoughts = [
-        Thought(_signer(t["by"]), *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", ""))))
+        Thinking(_signer(t["by"]), *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", ""))))
         for t in told.get("thoughts", ())
     ]
     call_id = _text(told.get("call_id", ""))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ipycachechat.caching.provider_rules import rules
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.messages import File, Message, Thought, ToolCall
+from ipycachechat.conversation.messages import File, Message, Thinking, ToolCall
 from ipycachechat.conversation.model_view import Eyes, messages
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.engine.compaction import largest, shortened
@@ -26,10 +26,10 @@ contents = st.one_of(texts, st.lists(st.one_of(texts, files), min_size=2).map(tu
 seals = st.sampled_from(["", "U0lH"])
 thoughts = st.one_of(
     st.just(()),
-    st.tuples(st.builds(Thought, st.just("claude"), texts, st.just("sig"))),
-    st.tuples(st.builds(Thought, st.just("claude"), st.just(""), st.just(""), st.just("hidden"))),
-    st.tuples(st.builds(Thought, st.just("gemini"), texts, st.just("c2VhbA=="))),
-    st.tuples(st.builds(Thought, st.just(""), texts)),
+    st.tuples(st.builds(Thinking, st.just("claude"), texts, st.just("sig"))),
+    st.tuples(st.builds(Thinking, st.just("claude"), st.just(""), st.just(""), st.just("hidden"))),
+    st.tuples(st.builds(Thinking, st.just("gemini"), texts, st.just("c2VhbA=="))),
+    st.tuples(st.builds(Thinking, st.just(""), texts)),
 )
 arguments = st.dictionaries(st.text("abc", min_size=1), st.integers()).map(json.dumps)
 
@@ -69,7 +69,7 @@ def test_a_model_is_shown_its_own_seals_and_the_files_it_takes(
 ) -> None:
     eyes = Eyes(signer, forgets, frozenset({"image"}))  # type: ignore[arg-type]
     for before, after in zip(turn.messages, messages(turn, eyes, earlier=earlier), strict=True):
-        assert all(thought.by == signer and signer for thought in after.thoughts)
+        assert all(thought.provider == signer and signer for thought in after.thoughts)
         assert not (forgets and earlier and after.thoughts)
         assert signer == "gemini" or not any(call.signature for call in after.calls)
         assert all(file.kind == "image" for file in after.files)

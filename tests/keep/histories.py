@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.messages import Content, File, Message, Thought, ToolCall
+from ipycachechat.conversation.messages import Content, File, Message, Thinking, ToolCall
 from ipycachechat.conversation.placement import Place, put
 from ipycachechat.conversation.turns import Cell, Conversation, State, Turn
 from ipycachechat.conversation.usage import Cost, Usage
@@ -25,7 +25,7 @@ files = st.builds(
 )
 contents: st.SearchStrategy[Content] = texts | st.lists(texts | files, max_size=3).map(tuple)
 thoughts = st.lists(
-    st.builds(Thought, st.sampled_from(["", "claude", "gemini", "openai"]), texts, texts, texts), max_size=2
+    st.builds(Thinking, st.sampled_from(["", "claude", "gemini", "openai"]), texts, texts, texts), max_size=2
 ).map(tuple)
 arguments = st.dictionaries(st.text("abc", min_size=1), st.integers(), max_size=2).map(json.dumps)
 calls = st.lists(st.builds(ToolCall, st.text("xyz", min_size=1), texts, arguments, texts), max_size=2).map(

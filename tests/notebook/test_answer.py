@@ -7,7 +7,7 @@ import re
 import pytest
 from hostile import corpus
 
-from ipycachechat.conversation.messages import File, Message, Thought, ToolCall
+from ipycachechat.conversation.messages import File, Message, Thinking, ToolCall
 from ipycachechat.rendering.answer import (
     Call,
     Text,
@@ -36,7 +36,7 @@ def test_what_a_tool_or_a_thought_says_is_no_markup(hostile: str) -> None:
 
 def test_a_turn_in_its_order() -> None:
     replies = [
-        Message("assistant", "so", (CALL,), thoughts=(Thought("claude", "hm", "seal"),)),
+        Message("assistant", "so", (CALL,), thoughts=(Thinking("claude", "hm", "seal"),)),
         Message("tool", "a\nresult", call_id="1"),
         Message("assistant", "done"),
     ]
