@@ -125,7 +125,7 @@ class BaseChat:
     @property
     def system(self) -> str:
         """The system prompt. Setting it changes what every later request begins with."""
-        return self.dialogue.history.now.system
+        return self.dialogue.history.current.system
 
     @system.setter
     def system(self, text: str) -> None:
@@ -142,18 +142,18 @@ class BaseChat:
         >>> chat.hist
         [{'role': 'user', 'content': 'hi'}]
         """
-        return from_wire.written(self.dialogue.history.now)
+        return from_wire.to_messages(self.dialogue.history.current)
 
     @hist.setter
     def hist(self, messages: Iterable[Any]) -> None:
-        now = self.dialogue.history.now
+        now = self.dialogue.history.current
         told = from_wire.conversation(messages_of(messages))
         placed = list(told.turns)
         for place, (was, one) in enumerate(zip(now.turns, told.turns, strict=False)):
             if was.messages != one.messages:
                 break
             placed[place] = was  # with its cell, its usage and its pin
-        changed = replace(now, system=told.system or now.system, placed=tuple(placed))
+        changed = replace(now, system=told.system or now.system, all_turns=tuple(placed))
         self.dialogue.history = self.dialogue.history.change(changed)
 
     @property
@@ -174,7 +174,7 @@ class BaseChat:
         """What a turn (from 1; 0: the last) was expected to read from the cache, what it did, and why less if less."""
         from ipycachechat.rendering import reports
 
-        turns = len(self.dialogue.history.now.turns)
+        turns = len(self.dialogue.history.current.turns)
         if not isinstance(turn, int) or not 0 <= turn <= turns:
             raise BadInput(f"There is no turn {turn!r}", f"There are {turns}.")
         if not turn and self.dialogue.failed is not None:
@@ -190,7 +190,7 @@ class BaseChat:
         self.dialogue.reset()
 
     def __repr__(self) -> str:
-        turns = len(self.dialogue.history.now.turns)
+        turns = len(self.dialogue.history.current.turns)
         name = self._settings()["model"] or "by the keys in the environment"
         return f"{type(self).__name__}({name}, {turns} turn{'s' * (turns != 1)})"
 
@@ -216,7 +216,7 @@ class BaseChat:
             options["temperature"] = float(own["temp"])
         if own["think"] is not None:
             options[defaults.THINK] = own["think"]
-        turns = self.dialogue.history.now.turns
+        turns = self.dialogue.history.current.turns
         waits = bool(turns) and not turns[-1].replies
         made = Prompt(self._waiting()) if prompt is None else self._prompt(prompt)
         return Ask(
@@ -230,7 +230,7 @@ class BaseChat:
             tools=self._toolbox(own["tools"], own["ns"]),
             max_steps=int(own["max_steps"]),
             limits=replace(LIMITS, retries=int(own["retries"])),
-            watched=turns[-1].watched if waits and prompt is None else made.watched,
+            watched=turns[-1].cell_runs if waits and prompt is None else made.watched,
             masked=made.masked,
             notes=(*made.notes, *made.along),
             waits=waits and prompt is None,
@@ -257,7 +257,7 @@ class BaseChat:
                 "Read it to its end, or close() it; or ask a fork of the chat.",
             )
         ask = self._ask(prompt, **per_call)
-        if prompt is not None and (turns := self.dialogue.history.now.turns) and not turns[-1].replies:
+        if prompt is not None and (turns := self.dialogue.history.current.turns) and not turns[-1].replies:
             raise BadInput(
                 "The conversation ends with a question that nobody has answered",
                 "Ask with no prompt to have it answered, or take it out: chat.hist = chat.hist[:-1]",
@@ -285,13 +285,13 @@ class BaseChat:
 
     def _planned(self, prompt: Any, per_call: Mapping[str, Any]) -> Ask:
         """The prompt, or what stands for the next one: a question that waits for its answer, or any."""
-        turns = self.dialogue.history.now.turns
+        turns = self.dialogue.history.current.turns
         waits = bool(turns) and not turns[-1].replies
         return self._ask(PLACEHOLDER if prompt is None and not waits else prompt, **per_call)
 
     def _waiting(self) -> Content:
         """The prompt that stands unanswered at the end of the conversation. Raises BadInput."""
-        turns = self.dialogue.history.now.turns
+        turns = self.dialogue.history.current.turns
         if not turns or turns[-1].replies:
             raise BadInput("There is no prompt", "Give one, or a hist that ends with a question.")
         return turns[-1].prompt

@@ -46,7 +46,7 @@ def said(done: Done) -> str:
     """The text of the answer. Raises what went wrong."""
     if done.error is not None:
         raise done.error from None
-    return done.turn.answer if done.turn else ""
+    return done.turn.answer_text if done.turn else ""
 
 
 def shown(done: Done) -> Response:

@@ -18,7 +18,7 @@ from math import ceil
 from ipycachechat.billing.pricing import Price, cost
 from ipycachechat.caching.prefix import FILE_TOKENS, Chain, Settings
 from ipycachechat.caching.state import CacheState
-from ipycachechat.conversation.messages import File
+from ipycachechat.conversation.messages import Attachment
 from ipycachechat.conversation.usage import Usage
 
 MARGIN = 2.0
@@ -136,7 +136,7 @@ def _tokens(chain: Chain, state: CacheState, terms: Terms) -> int | None:
     return total
 
 
-def _file(file: File, terms: Terms) -> int | None:
+def _file(file: Attachment, terms: Terms) -> int | None:
     """Tokens of a file, at most; None: unknown."""
     if file.kind == "image":
         return terms.image
@@ -146,7 +146,7 @@ def _file(file: File, terms: Terms) -> int | None:
         except ValueError:  # no base64
             return None
         return None if found is None else found * (terms.image + PAGE)
-    if file.media.startswith("text/") and not file.is_address:
+    if file.media_type.startswith("text/") and not file.is_address:
         return len(file.data)  # a token is a byte at least
     return None
 

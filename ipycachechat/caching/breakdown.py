@@ -9,7 +9,7 @@ from typing import Any
 from ipycachechat.caching.planner import Prepared
 from ipycachechat.caching.prefix import Chain
 from ipycachechat.caching.state import CacheState
-from ipycachechat.conversation.messages import File
+from ipycachechat.conversation.messages import Attachment
 
 KINDS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}
 
@@ -52,7 +52,7 @@ def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
         what = KINDS.get(prefix.kind) or {"system": "system", "user": "prompt"}.get(
             one.message.role if one else "", "answer"
         )
-        if one and one.message.tells_of_cells and chain.starts[prefix.message] == n:
+        if one and one.message.has_cell_context and chain.starts[prefix.message] == n:
             what = "cells that ran"
         found.append(
             Row(
@@ -135,18 +135,18 @@ def texts(chain: Chain) -> list[str]:
         if message.role == "tool":
             found.append("\n".join([message.text, *map(_file, message.files)]).strip())
             continue
-        found += [thought.text or "(a sealed thought)" for thought in message.thoughts]
+        found += [thought.text or "(a sealed thought)" for thought in message.thinking]
         for part in message.parts:
-            if isinstance(part, File):
+            if isinstance(part, Attachment):
                 found.append(_file(part))
             elif part.strip():
                 found.append(part)
-        found += [f"{call.name}({call.arguments})" for call in message.calls]
+        found += [f"{call.name}({call.arguments})" for call in message.tool_calls]
     return found
 
 
-def _file(file: File) -> str:
+def _file(file: Attachment) -> str:
     named = f" {file.name}" if file.name else ""
     if file.is_address:
         return f"({file.kind}{named}: {file.data})"
-    return f"({file.kind}{named}, {file.media}, {len(file.data) * 3 // 4:,} bytes)"
+    return f"({file.kind}{named}, {file.media_type}, {len(file.data) * 3 // 4:,} bytes)"

@@ -135,7 +135,7 @@ def _sent_before(chain: Chain, before: Chain, common: int, state: CacheState, re
             lost += upto[n + 1] - max(upto[n], read)
             # That two answers have the same words does not make a turn the same.
             said = chain.said[number].message
-            kept |= tool or n < common or said.role != "assistant" or bool(said.calls)
+            kept |= tool or n < common or said.role != "assistant" or bool(said.tool_calls)
     return lost if kept else 0
 
 
@@ -188,7 +188,7 @@ def _diverged(chain: Chain, before: Chain, common: int, lost: int) -> Reason:
         return Reason(Cause.SYSTEM, lost, was=was, now=now)
     if come is None or gone is None:
         return Reason(Cause.REMOVED, lost, turn=old.turn, was=was)
-    if gone.message.thoughts and come.message == replace(gone.message, thoughts=()):
+    if gone.message.thinking and come.message == replace(gone.message, thinking=()):
         return Reason(Cause.FORGOTTEN, lost, turn=old.turn)
     edited = Reason(Cause.EDITED, lost, turn=come.turn, what=_what(come), cell=come.cell, was=was, now=now)
     if gone.cell and gone.cell == come.cell:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from ipycachechat.caching.rules import Tier
-from ipycachechat.conversation.messages import File, Message
+from ipycachechat.conversation.messages import Attachment, Message
 
 Kind = Literal["tool", "file", "text", "thinking", "tool_use", "tool_result"]
 TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
@@ -124,7 +124,7 @@ def chain(
     said = tuple(said)
     same = _same(said, before.said) if settings == before.settings else 0
     new = list(enumerate(islice(said, same, None), same))
-    pictured = [n for n in before.pictured if n < same] + [n for n, one in new if one.message.pictured]
+    pictured = [n for n in before.pictured if n < same] + [n for n, one in new if one.message.has_image]
     if settings.pictures and bool(pictured) != bool(before.pictured):
         same, new = 0, list(enumerate(said))  # every message's prefix is another one
     build = _Build(settings, count, bool(pictured) and settings.pictures)
@@ -172,20 +172,20 @@ class _Build:
         tier: Tier = "system" if message.role == "system" else "messages"
         if message.role == "tool":
             text = "\0".join(
-                [message.call_id, message.text, *(f"{f.media}\0{f.data}" for f in message.files)]
+                [message.tool_call_id, message.text, *(f"{f.media_type}\0{f.data}" for f in message.files)]
             )
             size = count(message.text) + FILE_TOKENS * len(message.files)
             self._add(tier, "tool_result", text, size, one.turn, number)
             return
-        for thought in message.thoughts:
-            text = f"{thought.text}\0{thought.signature}\0{thought.hidden}"
-            self._add(tier, "thinking", text, count(thought.text or thought.hidden), one.turn, number)
+        for thought in message.thinking:
+            text = f"{thought.text}\0{thought.signature}\0{thought.encrypted}"
+            self._add(tier, "thinking", text, count(thought.text or thought.encrypted), one.turn, number)
         for part in message.parts:
-            if isinstance(part, File):
-                self._add(tier, "file", f"{part.media}\0{part.data}", FILE_TOKENS, one.turn, number)
+            if isinstance(part, Attachment):
+                self._add(tier, "file", f"{part.media_type}\0{part.data}", FILE_TOKENS, one.turn, number)
             elif part.strip():
                 self._add(tier, "text", part, count(part), one.turn, number, message.role)
-        for call in message.calls:
+        for call in message.tool_calls:
             text = f"{call.id}\0{call.name}\0{call.arguments}"
             self._add(tier, "tool_use", text, count(call.name) + count(call.arguments), one.turn, number)
 

@@ -10,9 +10,9 @@ from ipycachechat.caching.prefix import FILE_TOKENS, Chain, Said, Settings, gues
 from ipycachechat.caching.rules import Rules, Tier
 from ipycachechat.caching.state import Mark
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.model_view import Eyes
-from ipycachechat.conversation.model_view import messages as messages_of
-from ipycachechat.conversation.to_wire import Json, wire
+from ipycachechat.conversation.model_view import ModelView
+from ipycachechat.conversation.model_view import visible_messages as messages_of
+from ipycachechat.conversation.to_wire import Json, to_wire
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.defaults import SECONDS
 
@@ -21,7 +21,9 @@ UNSAID = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
 DEFAULTS = UNSAID | {("thinking", '{"type":"disabled"}')}
 
 
-def said(past: Conversation, turn: Turn, eyes: Eyes = Eyes(), system: str | None = None) -> list[Said]:
+def said(
+    past: Conversation, turn: Turn, eyes: ModelView = ModelView(), system: str | None = None
+) -> list[Said]:
     """System prompt, all turns of the past, and the turn at hand. `system` stands in for the conversation's."""
     text = past.system if system is None else system
     found = [Said(Message("system", text))] if text.strip() else []
@@ -60,7 +62,7 @@ def options(settings: Settings) -> Json:
 
 def messages(sent: Sequence[Said]) -> list[Json]:
     """As litellm takes them."""
-    return [wire(one.message) for one in sent]
+    return [to_wire(one.message) for one in sent]
 
 
 def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from ipycachechat.conversation.messages import Signer
+from ipycachechat.conversation.messages import ThinkingFormat
 
 Asked = Literal["explicit", "implicit", "automatic", "unknown"]
 Tier = Literal["tools", "system", "messages"]
@@ -66,7 +66,7 @@ class Rules:
     or a field of one, as in `parameter.field`."""
     invalidates: Mapping[str, Tier] = field(default_factory=dict)
     """Settings that are part of the prefix, each with the first tier that it changes."""
-    signer: Signer = ""
+    signer: ThinkingFormat = ""
     """In whose form thoughts are sent back; "": none are."""
     forgets: tuple[str, ...] = ()
     """Models, by pattern of name, that are not shown the thoughts of earlier turns."""

@@ -10,13 +10,13 @@ from ipycachechat.text.format import fenced
 from ipycachechat.text.truncate import middle_cut
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.messages import File, Part
+    from ipycachechat.conversation.messages import Attachment, Part
 
 HEAD = "Cells of the notebook that have run, each as it ran last:"
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class CellRun:
     """A cell that ran, as the model is told of it."""
 
     cell: str
@@ -24,7 +24,7 @@ class Watched:
     number: int
     source: str
     outputs: tuple[str, ...] = ()
-    pictures: tuple[File, ...] = ()
+    images: tuple[Attachment, ...] = ()
     digest: str = ""
     """Of all of it, before anything was masked."""
 
@@ -40,16 +40,16 @@ class Watched:
         shown = "\n".join(self.outputs)
         return "\n".join([*told, "Output:", fenced(shown)] if shown else told)
 
-    def cut(self, most: int) -> Watched:
+    def truncated(self, most: int) -> CellRun:
         """With about so many characters at most; outputs are cut first."""
         spare = max(0, most - len(self.source))
         outputs = [middle_cut(one, spare // len(self.outputs)) for one in self.outputs]
         return replace(self, source=middle_cut(self.source, most), outputs=tuple(outputs))
 
 
-def parts(watched: Sequence[Watched]) -> tuple[Part, ...]:
+def cell_run_parts(watched: Sequence[CellRun]) -> tuple[Part, ...]:
     """One text, and the pictures behind it; nothing if nothing ran."""
     if not watched:
         return ()
-    pictures = (picture for one in watched for picture in one.pictures)
+    pictures = (picture for one in watched for picture in one.images)
     return ("\n\n".join([HEAD, *(one.text for one in watched)]), *pictures)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ipycachechat.conversation import to_wire
-from ipycachechat.conversation.messages import Content, File, Message, Part, Role, Thinking, ToolCall
+from ipycachechat.conversation.messages import Attachment, Content, Message, Part, Role, Thinking, ToolCall
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.errors import BadInput
 
@@ -23,16 +23,16 @@ ROLES: dict[str, Role] = {
 }
 
 
-def written(conversation: Conversation) -> list[dict[str, Any]]:
+def to_messages(conversation: Conversation) -> list[dict[str, Any]]:
     """All turns as messages: `message` of each gives it back, to the byte."""
     return [_written(message) for turn in conversation.turns for message in turn.messages]
 
 
 def _written(message: Message) -> dict[str, Any]:
-    sent = to_wire.wire(message)
+    sent = to_wire.to_wire(message)
     # What others thought is shown and not sent; their seals are in fields of their own.
     if told := [
-        thought.text for thought in message.thoughts if thought.provider in ("", "gemini") and thought.text
+        thought.text for thought in message.thinking if thought.provider in ("", "gemini") and thought.text
     ]:
         sent["reasoning_content"] = "\n\n".join(told)
     return sent
@@ -60,7 +60,12 @@ def turns(messages: Sequence[Message]) -> list[Turn]:
                 f"Message {number} of hist is a system prompt, which can only be the first",
                 "Say it in a prompt instead: every provider makes something else of one in the middle.",
             )
-        if not message.text.strip() and not message.files and not message.calls and message.role != "tool":
+        if (
+            not message.text.strip()
+            and not message.files
+            and not message.tool_calls
+            and message.role != "tool"
+        ):
             raise BadInput(f"Message {number} of hist ({message.role}) is empty", "Leave it out.")
         if message.role == "user":
             found.append([message])
@@ -81,12 +86,12 @@ def check_calls(turn: Turn, name: str) -> None:
     """Every call is answered right after it, and nothing else is. Raises BadInput, in which the turn has this name."""
     missing: list[str] = []
     for message in (*turn.replies, None):
-        if message is not None and message.role == "tool" and message.call_id in missing:
-            missing.remove(message.call_id)
+        if message is not None and message.role == "tool" and message.tool_call_id in missing:
+            missing.remove(message.tool_call_id)
             continue
         if message is not None and message.role == "tool":
             raise BadInput(
-                f"In {name} a tool's result answers no call: {message.call_id!r}",
+                f"In {name} a tool's result answers no call: {message.tool_call_id!r}",
                 "Put each result after the answer that called for it, with its `tool_call_id`.",
             )
         if missing:
@@ -94,7 +99,7 @@ def check_calls(turn: Turn, name: str) -> None:
                 f"In {name} these calls have no result: {', '.join(missing)}",
                 "Add a message with the role `tool` for each, or take the calls out.",
             )
-        missing = [call.id for call in message.calls] if message is not None else []
+        missing = [call.id for call in message.tool_calls] if message is not None else []
         if len({*missing}) < len(missing) or "" in missing:
             raise BadInput(
                 f"In {name} two calls of one message have the same id, or one has none",
@@ -130,7 +135,7 @@ def content(written: Any) -> Content:
 
 def joined(parts: Sequence[Part]) -> Content:
     """Parts as a content: one text alone is just that text."""
-    kept = tuple(one for one in parts if isinstance(one, File) or one.strip())
+    kept = tuple(one for one in parts if isinstance(one, Attachment) or one.strip())
     return kept[0] if len(kept) == 1 and isinstance(kept[0], str) else kept or ""
 
 
@@ -146,7 +151,7 @@ def part(written: Any) -> Part:
     if kind == "image_url" and url:
         return _addressed(url, "image/*", detail=_text(inner, "detail"))
     if kind == "input_audio" and _text(inner, "data"):
-        return File(f"audio/{inner.get('format', 'wav')}", str(inner.get("data", "")))
+        return Attachment(f"audio/{inner.get('format', 'wav')}", str(inner.get("data", "")))
     if kind == "file" and (_text(inner, "file_data") or _text(inner, "file_id")):
         where = str(inner.get("file_data") or "") or f"{to_wire.FILE_ID}{inner.get('file_id') or ''}"
         return _addressed(where, _text(inner, "format") or "application/pdf", _text(inner, "filename"))
@@ -160,12 +165,12 @@ def _text(holder: Any, name: str) -> str:
     return str(holder.get(name) or "") if isinstance(holder, Mapping) else ""
 
 
-def _addressed(address: str, media: str, name: str = "", detail: str = "") -> File:
+def _addressed(address: str, media: str, name: str = "", detail: str = "") -> Attachment:
     """A file by its address, which may hold the bytes themselves."""
     if address.startswith("data:"):
         head, _, data = address.removeprefix("data:").partition(",")
-        return File(head.partition(";")[0] or media, data, name, detail)
-    return File(media, address, name, detail)
+        return Attachment(head.partition(";")[0] or media, data, name, detail)
+    return Attachment(media, address, name, detail)
 
 
 def _call(written: Any) -> ToolCall:
@@ -183,15 +188,19 @@ def _call(written: Any) -> ToolCall:
     identity, _, hung = identity.partition("__thought__")
     # A name that the model made up may be one that no provider takes back.
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", str(_get(function, "name")))[:64]
-    return ToolCall(identity, name, whole(arguments), seal or hung)
+    return ToolCall(identity, name, parse_arguments(arguments), seal or hung)
 
 
-def whole(arguments: str) -> str:
+def parse_arguments(arguments: str) -> str:
     """Arguments as a JSON object: what is none (cut off, say) as the value of one, since none can send it back."""
     try:
         if isinstance(given := json.loads(arguments or "{}"), dict):
             halved = "\\ud" in arguments.lower()  # maybe half of a character, which no request can carry
-            return to_wire.sendable(json.dumps(given, ensure_ascii=False)) if halved else arguments or "{}"
+            return (
+                to_wire.replace_surrogates(json.dumps(given, ensure_ascii=False))
+                if halved
+                else arguments or "{}"
+            )
     except (ValueError, RecursionError):
         pass
     return json.dumps({UNREADABLE: arguments}, ensure_ascii=False)
@@ -217,7 +226,7 @@ def _thoughts(written: Json) -> Iterable[Thinking]:
     for item in written.get("reasoning_items") or ():
         hidden = json.dumps(dict(item), ensure_ascii=False, separators=(",", ":"))
         summary = (str(part.get("text") or "") for part in item.get("summary") or ())
-        yield Thinking("openai", "\n\n".join(filter(None, summary)), hidden=hidden)
+        yield Thinking("openai", "\n\n".join(filter(None, summary)), encrypted=hidden)
     seals = (written.get("provider_specific_fields") or {}).get("thought_signatures") or ()
     calls = written.get("tool_calls") or ()
     on_calls = {(_get(call, "provider_specific_fields") or {}).get("thought_signature") for call in calls}

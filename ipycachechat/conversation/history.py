@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ipycachechat.conversation.placement import attach, by_notebook
+from ipycachechat.conversation.placement import attach, reorder_to_notebook
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.errors import BadInput
 
@@ -25,11 +25,11 @@ class Branch:
     """A line of versions. What lies between `at` and `tip` was undone and can be done again."""
 
     name: str = MAIN
-    tip: int = 0
+    redo_tip: int = 0
     at: int = 0
     parent: str = ""
     """The branch that it was forked from; "" for the first."""
-    since: int = 0
+    forked_at: int = 0
     """The version at which it was."""
 
 
@@ -39,10 +39,10 @@ class History:
 
     versions: tuple[Version, ...] = (Version(),)
     branches: tuple[Branch, ...] = (Branch(),)
-    current: str = MAIN
-    away: tuple[tuple[str, float], ...] = ()
+    current_branch: str = MAIN
+    deleted_cells: tuple[tuple[str, float], ...] = ()
     """Cells that were reported as deleted, and when: a fact of the notebook, which no undo and no branch changes."""
-    _now: Conversation | None = field(init=False, compare=False, repr=False, default=None)
+    _current: Conversation | None = field(init=False, compare=False, repr=False, default=None)
 
     @classmethod
     def of(cls, conversation: Conversation) -> History:
@@ -52,7 +52,7 @@ class History:
     @property
     def branch(self) -> Branch:
         """The branch that is gone on with."""
-        return self.named(self.current)
+        return self.named(self.current_branch)
 
     def named(self, name: str) -> Branch:
         """The branch of that name. Raises BadInput."""
@@ -65,40 +65,40 @@ class History:
         return found
 
     @property
-    def now(self) -> Conversation:
+    def current(self) -> Conversation:
         """The version that counts, with the turns of cells that are away detached."""
-        if self._now is None:
+        if self._current is None:
             object.__setattr__(self, "_now", self.at(self.branch))
-        assert self._now is not None
-        return self._now
+        assert self._current is not None
+        return self._current
 
     def at(self, branch: Branch) -> Conversation:
         """The version at which a branch is, with the turns of cells that are away detached."""
-        found, away = self.versions[branch.at].conversation, dict(self.away)
-        if not any(turn.cell and turn.cell.id in away for turn in found.placed):
+        found, away = self.versions[branch.at].conversation, dict(self.deleted_cells)
+        if not any(turn.cell and turn.cell.id in away for turn in found.all_turns):
             return found
-        return replace(found, placed=tuple(_without(turn, away) for turn in found.placed))
+        return replace(found, all_turns=tuple(_without(turn, away) for turn in found.all_turns))
 
     def change(self, to: Conversation) -> History:
         """With a new version, unless nothing changed."""
-        if to == self.now:
+        if to == self.current:
             return self
-        number, away = len(self.versions), dict(self.away)
-        placed = tuple(_with(turn, away) for turn in to.placed)
-        versions = (*self.versions, Version(replace(to, placed=placed), self.branch.at))
-        return replace(self, versions=versions)._moved(replace(self.branch, tip=number, at=number))
+        number, away = len(self.versions), dict(self.deleted_cells)
+        placed = tuple(_with(turn, away) for turn in to.all_turns)
+        versions = (*self.versions, Version(replace(to, all_turns=placed), self.branch.at))
+        return replace(self, versions=versions)._moved(replace(self.branch, redo_tip=number, at=number))
 
-    def lost(self, cells: Collection[str], now: float) -> History:
+    def mark_deleted(self, cells: Collection[str], now: float) -> History:
         """With these cells reported as deleted; no version is made."""
-        known = dict(self.away)
+        known = dict(self.deleted_cells)
         new = tuple((cell, now) for cell in sorted(cells) if cell not in known)
-        return replace(self, away=(*self.away, *new)) if new else self
+        return replace(self, deleted_cells=(*self.deleted_cells, *new)) if new else self
 
-    def found(self, cells: Collection[str]) -> History:
+    def mark_restored(self, cells: Collection[str]) -> History:
         """With these cells there after all, and their turns too, also those that a version has detached."""
-        left = tuple(one for one in self.away if one[0] not in cells)
-        here = replace(self, away=left) if left != self.away else self
-        return here.change(attach(here.now, cells))
+        left = tuple(one for one in self.deleted_cells if one[0] not in cells)
+        here = replace(self, deleted_cells=left) if left != self.deleted_cells else self
+        return here.change(attach(here.current, cells))
 
     def undo(self) -> History:
         """At the version before; the same where there is none."""
@@ -107,7 +107,7 @@ class History:
 
     def redo(self) -> History:
         """At the version that was undone last; the same where none was, or something else was changed since."""
-        number = self.branch.tip
+        number = self.branch.redo_tip
         while number >= 0 and self.versions[number].parent != self.branch.at:
             number = self.versions[number].parent
         return self if number < 0 else self._moved(replace(self.branch, at=number))
@@ -116,16 +116,16 @@ class History:
         """With a branch that goes on from here, and is gone on with. Raises BadInput."""
         self._check(name)
         at = self.branch.at
-        branch = Branch(name, at, at, self.current, at)
-        return replace(self, branches=(*self.branches, branch), current=name)
+        branch = Branch(name, at, at, self.current_branch, at)
+        return replace(self, branches=(*self.branches, branch), current_branch=name)
 
     def switch(self, name: str) -> History:
         """With another branch gone on with. Raises BadInput."""
-        return replace(self, current=self.named(name).name)
+        return replace(self, current_branch=self.named(name).name)
 
-    def join(self, found: History) -> History:
+    def merge(self, found: History) -> History:
         """All of another history, gone on with, and of this one what was said in it, as branches of other names."""
-        if not any(version.conversation.placed for version in self.versions):
+        if not any(version.conversation.all_turns for version in self.versions):
             return found
         moved = len(found.versions)
         taken = {branch.name for branch in found.branches}
@@ -142,17 +142,23 @@ class History:
             ),
             branches=found.branches
             + tuple(
-                Branch(names[b.name], b.tip + moved, b.at + moved, names.get(b.parent, ""), b.since + moved)
+                Branch(
+                    names[b.name],
+                    b.redo_tip + moved,
+                    b.at + moved,
+                    names.get(b.parent, ""),
+                    b.forked_at + moved,
+                )
                 for b in self.branches
             ),
-            away=tuple((dict(self.away) | dict(found.away)).items()),
+            deleted_cells=tuple((dict(self.deleted_cells) | dict(found.deleted_cells)).items()),
         )
 
-    def synced(self, order: Sequence[str], saved: float, now: float) -> History:
+    def reordered(self, order: Sequence[str], saved: float, now: float) -> History:
         """With the turns in the order of a notebook's cells, as it was saved at that time."""
-        left = tuple(one for one in self.away if one[0] not in order or one[1] >= saved)
-        here = replace(self, away=left)
-        return here.change(by_notebook(here.now, order, saved, now))
+        left = tuple(one for one in self.deleted_cells if one[0] not in order or one[1] >= saved)
+        here = replace(self, deleted_cells=left)
+        return here.change(reorder_to_notebook(here.current, order, saved, now))
 
     def _check(self, name: str) -> None:
         if not name.strip() or len(name.split()) > 1 or not name.isprintable():

@@ -10,7 +10,7 @@ from typing import Literal
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-Signer = Literal["", "claude", "gemini", "openai"]
+ThinkingFormat = Literal["", "claude", "gemini", "openai"]
 """Whose form a thought has; "" is nobody's, who wants none back."""
 
 
@@ -29,18 +29,18 @@ class ToolCall:
 class Thinking:
     """What the model thought before it answered, sealed by whoever wants it back."""
 
-    provider: Signer
+    provider: ThinkingFormat
     text: str
     signature: str = ""
-    hidden: str = ""
+    encrypted: str = ""
     """What the provider has encrypted, in place of the text; OpenAI's item in JSON."""
 
 
 @dataclass(frozen=True)
-class File:
+class Attachment:
     """What is sent that is no text: its media type, and its bytes in base64, or the address where they are."""
 
-    media: str
+    media_type: str
     data: str = field(repr=False)
     name: str = ""
     detail: str = ""
@@ -49,11 +49,11 @@ class File:
     @property
     def kind(self) -> str:
         """One word for it: image, audio, video, PDF, or the media type."""
-        first = self.media.partition("/")[0]
+        first = self.media_type.partition("/")[0]
         return (
             first
             if first in ("image", "audio", "video")
-            else {"application/pdf": "PDF"}.get(self.media, self.media)
+            else {"application/pdf": "PDF"}.get(self.media_type, self.media_type)
         )
 
     @cached_property
@@ -67,7 +67,7 @@ class File:
         return "://" in self.data[:16]
 
 
-Part = str | File
+Part = str | Attachment
 
 
 Content = str | tuple[Part, ...]
@@ -83,9 +83,9 @@ def text_of(content: Content) -> str:
     )
 
 
-def files_of(content: Content) -> tuple[File, ...]:
+def files_of(content: Content) -> tuple[Attachment, ...]:
     """The files of a content, in order."""
-    return () if isinstance(content, str) else tuple(part for part in content if isinstance(part, File))
+    return () if isinstance(content, str) else tuple(part for part in content if isinstance(part, Attachment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,10 @@ class Message:
 
     role: Role
     content: Content
-    calls: tuple[ToolCall, ...] = ()
-    call_id: str = ""
-    thoughts: tuple[Thinking, ...] = ()
-    tells_of_cells: bool = field(default=False, compare=False)
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    thinking: tuple[Thinking, ...] = ()
+    has_cell_context: bool = field(default=False, compare=False)
     """Whether its first part is about cells that ran."""
 
     @property
@@ -106,7 +106,7 @@ class Message:
         return text_of(self.content)
 
     @property
-    def files(self) -> tuple[File, ...]:
+    def files(self) -> tuple[Attachment, ...]:
         """Its files, in order."""
         return files_of(self.content)
 
@@ -116,12 +116,12 @@ class Message:
         return (self.content,) if isinstance(self.content, str) else self.content
 
     @property
-    def pictured(self) -> bool:
+    def has_image(self) -> bool:
         """Whether there is an image in it."""
-        return any(file.media.startswith("image/") for file in self.files)
+        return any(file.media_type.startswith("image/") for file in self.files)
 
     @property
-    def plain(self) -> bool:
+    def is_portable(self) -> bool:
         """Whether every model can be shown all of it."""
-        signed = self.thoughts or any(call.signature for call in self.calls)
+        signed = self.thinking or any(call.signature for call in self.tool_calls)
         return isinstance(self.content, str) and not signed

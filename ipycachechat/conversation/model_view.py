@@ -4,59 +4,63 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ipycachechat.conversation.messages import Content, File, Message, Part, Signer
+from ipycachechat.conversation.messages import Attachment, Content, Message, Part, ThinkingFormat
 from ipycachechat.conversation.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
-class Eyes:
+class ModelView:
     """What a model can be shown; by default everything but other models' thoughts."""
 
-    signer: Signer = ""
+    thinking_format: ThinkingFormat = ""
     """Whose thoughts it wants back."""
-    forgets: bool = False
+    drops_earlier_thinking: bool = False
     """Whether it is not shown the thoughts of earlier turns."""
-    takes: frozenset[str] | None = None
+    accepted_files: frozenset[str] | None = None
     """Kinds of files; None: unknown, so that the provider is left to say."""
 
-    def refuses(self, file: File) -> bool:
+    def rejects(self, file: Attachment) -> bool:
         """Whether the model is known not to take such a file."""
-        return self.takes is not None and file.kind in KINDS and file.kind not in self.takes
+        return self.accepted_files is not None and file.kind in KINDS and file.kind not in self.accepted_files
 
 
 KINDS = ("image", "PDF", "audio", "video")
 """Those of which is known who takes them."""
 
 
-def messages(turn: Turn, eyes: Eyes, *, earlier: bool) -> tuple[Message, ...]:
+def visible_messages(turn: Turn, eyes: ModelView, *, earlier: bool) -> tuple[Message, ...]:
     """A turn's messages as the model is shown them. `earlier`: another prompt follows."""
-    if turn.plain:
+    if turn.is_portable:
         return turn.messages
-    return tuple(shown(message, eyes, earlier=earlier) for message in turn.messages)
+    return tuple(visible_message(message, eyes, earlier=earlier) for message in turn.messages)
 
 
-def shown(message: Message, eyes: Eyes, *, earlier: bool) -> Message:
+def visible_message(message: Message, eyes: ModelView, *, earlier: bool) -> Message:
     """One message; the very same if all of it is shown."""
-    if message.plain:
+    if message.is_portable:
         return message
-    forgotten = earlier and eyes.forgets
-    thoughts = tuple(t for t in message.thoughts if eyes.signer and t.provider == eyes.signer and not forgotten)
-    calls = message.calls
-    if eyes.signer != "gemini" and any(call.signature for call in calls):
+    forgotten = earlier and eyes.drops_earlier_thinking
+    thoughts = tuple(
+        t
+        for t in message.thinking
+        if eyes.thinking_format and t.provider == eyes.thinking_format and not forgotten
+    )
+    calls = message.tool_calls
+    if eyes.thinking_format != "gemini" and any(call.signature for call in calls):
         calls = tuple(replace(call, signature="") for call in calls)
     content = _content(message.content, eyes)
-    if (content, calls, thoughts) == (message.content, message.calls, message.thoughts):
+    if (content, calls, thoughts) == (message.content, message.tool_calls, message.thinking):
         return message
-    return replace(message, content=content, calls=calls, thoughts=thoughts)
+    return replace(message, content=content, tool_calls=calls, thinking=thoughts)
 
 
-def _content(content: Content, eyes: Eyes) -> Content:
+def _content(content: Content, eyes: ModelView) -> Content:
     """With a note in place of each file that the model does not take."""
     if isinstance(content, str):
         return content
     parts: list[Part] = [
         f"[{part.name or part.kind}: not shown, this model takes no {part.kind}]"
-        if isinstance(part, File) and eyes.refuses(part)
+        if isinstance(part, Attachment) and eyes.rejects(part)
         else part
         for part in content
     ]

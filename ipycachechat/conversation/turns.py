@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
-from ipycachechat.conversation.cell_runs import Watched
-from ipycachechat.conversation.cell_runs import parts as told
+from ipycachechat.conversation.cell_runs import CellRun
+from ipycachechat.conversation.cell_runs import cell_run_parts as told
 from ipycachechat.conversation.messages import Content, Message, text_of
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CellRef:
     """Where a turn was asked: the front end's id of the cell, and this one run of it.
 
     A loop in a cell asks many times in one run: the same cell, the same run.
@@ -22,11 +22,11 @@ class Cell:
 
     id: str
     run: str
-    page: str = ""
+    client_session: str = ""
     """Of which of the kernel's open notebooks, where the front end tells."""
 
 
-class State(Enum):
+class TurnStatus(Enum):
     """How a turn ended."""
 
     COMPLETE = "complete"
@@ -44,54 +44,54 @@ class Turn:
     """Answers, calls and the results of tools; none while nobody has answered."""
     model: str = ""
     usage: Usage = NOTHING_REPORTED
-    state: State = State.COMPLETE
-    cell: Cell | None = None
+    status: TurnStatus = TurnStatus.COMPLETE
+    cell: CellRef | None = None
     system: str | None = None
     """The system prompt of this turn alone, None where the conversation's was sent."""
     pinned: bool = False
     """Whether a checkpoint is to stay after this turn."""
     cost: Cost = Cost()
-    at: float = 0.0
+    asked_at: float = 0.0
     """When it was asked, in seconds of the clock; 0: unknown."""
-    past: bytes = b""
+    past_digest: bytes = b""
     """What was said in the turns that it followed, as `pasts` has it; empty: unknown."""
     detached: float | None = None
     """When its cell was reported as deleted: since then it is in no request."""
     replayed: bool = False
     """Whether the replies come from a file, so that nothing was sent for them."""
-    watched: tuple[Watched, ...] = ()
+    cell_runs: tuple[CellRun, ...] = ()
     """Cells that ran before it, of which the model is told in front of the prompt."""
     messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
     """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
 
-    plain: bool = field(init=False, compare=False, repr=False)
+    is_portable: bool = field(init=False, compare=False, repr=False)
     """Whether every model can be shown all of it."""
 
-    _said: bytes = field(init=False, compare=False, repr=False, default=b"")
+    _digest: bytes = field(init=False, compare=False, repr=False, default=b"")
 
     def __post_init__(self) -> None:
         prompt = Message("user", self.prompt)
-        cells = told(self.watched)
-        asked = Message("user", (*cells, *prompt.parts), tells_of_cells=True) if cells else prompt
+        cells = told(self.cell_runs)
+        asked = Message("user", (*cells, *prompt.parts), has_cell_context=True) if cells else prompt
         messages = (asked, *self.replies)
         object.__setattr__(self, "messages", messages)
-        object.__setattr__(self, "plain", all(message.plain for message in messages))
+        object.__setattr__(self, "plain", all(message.is_portable for message in messages))
 
     @property
-    def question(self) -> str:
+    def prompt_text(self) -> str:
         """The text of the prompt."""
         return text_of(self.prompt)
 
     @property
-    def answer(self) -> str:
+    def answer_text(self) -> str:
         """The text of the last thing the model said."""
         said = [reply.text for reply in self.replies if reply.role == "assistant"]
         return said[-1] if said else ""
 
     @property
-    def said(self) -> bytes:
+    def digest(self) -> bytes:
         """A digest of the question and of all that the model said; results of tools may be shortened later on."""
-        if not self._said:
+        if not self._digest:
             digest = blake2b(digest_size=16)
             for message in self.messages:
                 if message.role != "tool":
@@ -100,23 +100,27 @@ class Turn:
                             part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part.digest
                         )
                         digest.update(b"\0")
-                    for call in message.calls:
+                    for call in message.tool_calls:
                         digest.update(f"{call.name}\0{call.arguments}\0".encode("utf-8", "surrogatepass"))
                     digest.update(b"\1")
             object.__setattr__(self, "_said", digest.digest())
-        return self._said
+        return self._digest
 
     def same_as(self, other: Turn) -> bool:
         """Whether they are one turn, which may have been pinned or detached since."""
-        return self is other or (self.at, self.cell, self.said) == (other.at, other.cell, other.said)
+        return self is other or (self.asked_at, self.cell, self.digest) == (
+            other.asked_at,
+            other.cell,
+            other.digest,
+        )
 
 
-def pasts(turns: Iterable[Turn]) -> Iterator[bytes]:
+def past_digests(turns: Iterable[Turn]) -> Iterator[bytes]:
     """For each turn, and for one that would follow them, a digest of what was said before it."""
     past = bytes(16)
     yield past
     for turn in turns:
-        past = blake2b(past + turn.said, digest_size=16).digest()
+        past = blake2b(past + turn.digest, digest_size=16).digest()
         yield past
 
 
@@ -125,7 +129,7 @@ class Conversation:
     """An ordered list of turns, a system prompt, and the tools that the model may call."""
 
     system: str = ""
-    placed: tuple[Turn, ...] = ()
+    all_turns: tuple[Turn, ...] = ()
     """Every turn in its place, those that are detached among them."""
     tools: tuple[str, ...] = ()
     """Their definitions, in JSON."""
@@ -135,8 +139,8 @@ class Conversation:
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are sent, in order."""
         if self._turns is None:
-            away = any(turn.detached is not None for turn in self.placed)
-            live = tuple(turn for turn in self.placed if turn.detached is None) if away else self.placed
+            away = any(turn.detached is not None for turn in self.all_turns)
+            live = tuple(turn for turn in self.all_turns if turn.detached is None) if away else self.all_turns
             object.__setattr__(self, "_turns", live)
         return self._turns or ()
 
@@ -145,6 +149,6 @@ class Conversation:
         """The turns (from 1) whose answer was given to a past that has since changed."""
         return frozenset(
             number
-            for number, (turn, past) in enumerate(zip(self.turns, pasts(self.turns), strict=False), 1)
-            if turn.past and turn.past != past
+            for number, (turn, past) in enumerate(zip(self.turns, past_digests(self.turns), strict=False), 1)
+            if turn.past_digest and turn.past_digest != past
         )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ipycachechat.conversation.events import Event, Piece, Returned
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.placement import Place
+from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import Turn
 from ipycachechat.engine.turn_runner import Rounds
 
@@ -22,7 +22,7 @@ class Keeper(Protocol):
     def changed(self, history: History) -> None:
         """The conversation is another one."""
 
-    def growing(self, turn: Turn, place: Place) -> None:
+    def growing(self, turn: Turn, place: Placement) -> None:
         """So much has come of an answer that is under way; the next change has all of it."""
 
     def dropped(self) -> None:
@@ -32,7 +32,7 @@ class Keeper(Protocol):
 class Partial:
     """Hears what is told of an answer, and has it written down as far as it has come."""
 
-    def __init__(self, keeper: Keeper | None, place: Place, tell: Callable[[Event], None]) -> None:
+    def __init__(self, keeper: Keeper | None, place: Placement, tell: Callable[[Event], None]) -> None:
         self._keeper, self._place, self._tell = keeper, place, tell
         self._rounds: Rounds | None = None
         self._timer: asyncio.TimerHandle | None = None

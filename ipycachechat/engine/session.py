@@ -18,9 +18,9 @@ from ipycachechat.caching.planner import SCRIPT, Pace
 from ipycachechat.caching.prefix import Count, Said
 from ipycachechat.conversation.events import Event, Progress
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.model_view import Eyes
-from ipycachechat.conversation.placement import Place, before, put, replaced
-from ipycachechat.conversation.turns import Conversation, State, Turn
+from ipycachechat.conversation.model_view import ModelView
+from ipycachechat.conversation.placement import Placement, past_for, place_turn, replaced
+from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus
 from ipycachechat.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS
 from ipycachechat.engine import doctor, keepalive
 from ipycachechat.engine.autosave import Keeper, Partial
@@ -102,7 +102,7 @@ class Dialogue:
 
     def fork(self) -> Dialogue:
         """Another dialogue that goes on from here by itself; what the cache holds is known to both."""
-        return Dialogue(self.history.now, engine=self.engine, servers=self._servers, sleep=self._sleep)
+        return Dialogue(self.history.current, engine=self.engine, servers=self._servers, sleep=self._sleep)
 
     def sending(self, ask: Ask) -> Sending:
         """What a prompt would send, before the model has been looked up."""
@@ -166,24 +166,24 @@ class Dialogue:
         """What was told of a turn's answer (from 1; 0: of the last one given)."""
         if not number:
             return self.answered[-1] if self.answered else None
-        turn = self.history.now.turns[number - 1]
+        turn = self.history.current.turns[number - 1]
         known = (done for done in reversed(self.answered) if done.turn and done.turn.replies is turn.replies)
         return next(known, None)
 
     def _past(self, ask: Ask) -> Conversation:
         """What the prompt follows."""
-        return before(self.history.now, self._placed(ask).place)
+        return past_for(self.history.current, self._placed(ask).place)
 
     def _placed(self, ask: Ask) -> Ask:
         """The prompt with the place of its turn: a question that waits for its answer stands there already."""
         if not ask.waits:
             return ask
-        return replace(ask, waits=False, place=Place(again=self.history.now.turns[-1]))
+        return replace(ask, waits=False, place=Placement(replaces=self.history.current.turns[-1]))
 
-    def _said(self, ask: Ask, shown: Eyes = Eyes()) -> list[Said]:
+    def _said(self, ask: Ask, shown: ModelView = ModelView()) -> list[Said]:
         past = self._past(ask)
         return request.said(
-            past, Turn(ask.prompt, (), cell=ask.place.cell, watched=ask.watched), shown, ask.system
+            past, Turn(ask.prompt, (), cell=ask.place.cell, cell_runs=ask.watched), shown, ask.system
         )
 
     def _turns(self, ask: Ask) -> int:
@@ -208,9 +208,9 @@ class Dialogue:
 
     async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
         """Write the conversation so far to the cache, now. Raises ChatError."""
-        to = aimed(await self._target(ask, tell), ask, self.history.now)
+        to = aimed(await self._target(ask, tell), ask, self.history.current)
         booked = await keepalive.write(
-            self.engine, to, self._resting(ask, to), settings(ask, self.history.now, to), ask.ttl
+            self.engine, to, self._resting(ask, to), settings(ask, self.history.current, to), ask.ttl
         )
         self.spent = self.spent.add(booked.usage, booked.bill)
         return booked
@@ -221,7 +221,7 @@ class Dialogue:
         self.kept = KeepWarm(
             self.engine,
             to,
-            lambda: (self._resting(ask, to), settings(ask, self.history.now, to)),
+            lambda: (self._resting(ask, to), settings(ask, self.history.current, to)),
             seconds,
             self._sleep,
         )
@@ -248,12 +248,12 @@ class Dialogue:
         """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
 
         def pinned(history: History) -> History:
-            now = history.now
+            now = history.current
             chosen = now.turns[number - 1] if number and number <= len(now.turns) else None
-            pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.placed]
-            pairs = zip(now.placed, pins, strict=True)
+            pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.all_turns]
+            pairs = zip(now.all_turns, pins, strict=True)
             placed = tuple(turn if turn.pinned == pin else replace(turn, pinned=pin) for turn, pin in pairs)
-            return history.change(replace(now, placed=placed))
+            return history.change(replace(now, all_turns=placed))
 
         self.change(pinned)
 
@@ -293,11 +293,11 @@ class Dialogue:
             error = type(error)(
                 error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
             )
-        turn = rounds.finished(State.INTERRUPTED if error or fault else rounds.ending)
+        turn = rounds.finished(TurnStatus.INTERRUPTED if error or fault else rounds.ending)
         with self._changing:
-            number, old = self._turns(ask) + 1, self.history.now
+            number, old = self._turns(ask) + 1, self.history.current
             self.change(lambda history: history.change(self._with(ask, rounds, turn)))
-            last, now = bills.booked[-1], self.history.now
+            last, now = bills.booked[-1], self.history.current
         stale = tuple(sorted(later for later in now.stale if later > number))
         return Done(
             turn,
@@ -328,21 +328,23 @@ class Dialogue:
             along = settings(ask, conversation, to)
             return self.engine.prepare(to, said, along, ask.ttl).plan.expected.read
 
-        return max(0, read(old) - read(self.history.now))
+        return max(0, read(old) - read(self.history.current))
 
     def _left(self, old: Conversation) -> tuple[Turn, ...]:
         """Turns that have been detached since the last answer before this one."""
-        since = max((turn.at for turn in old.placed), default=0.0)
-        return tuple(t for t in self.history.now.placed if t.detached is not None and t.detached > since)
+        since = max((turn.asked_at for turn in old.all_turns), default=0.0)
+        return tuple(
+            t for t in self.history.current.all_turns if t.detached is not None and t.detached > since
+        )
 
     def _with(self, ask: Ask, rounds: Rounds, turn: Turn) -> Conversation:
         """The conversation with a turn added; results of tools in its past may have been shortened on the way."""
-        now = self.history.now
-        placed = now.placed
+        now = self.history.current
+        placed = now.all_turns
         pairs = zip(rounds.given.turns, rounds.past.turns, strict=True)
         if shorter := {id(long): short for long, short in pairs if long is not short}:
             placed = tuple(shorter.get(id(one), one) for one in placed)
-        return put(replace(now, placed=placed, tools=rounds.definitions), turn, ask.place)
+        return place_turn(replace(now, all_turns=placed, tools=rounds.definitions), turn, ask.place)
 
     def undo(self) -> bool:
         """Back to the version before the last change; False where there is none."""
@@ -354,19 +356,19 @@ class Dialogue:
 
     def detach(self, cells: Collection[str], now: float) -> None:
         """Leave the turns of these cells out of every request, on all branches; they keep their places."""
-        self.change(lambda history: history.lost(cells, now))
+        self.change(lambda history: history.mark_deleted(cells, now))
 
     def attach(self, cells: Collection[str]) -> None:
         """Have the turns of these cells back."""
-        self.change(lambda history: history.found(cells))
+        self.change(lambda history: history.mark_restored(cells))
 
     def reset(self) -> None:
         """No turns, the same system prompt; can be undone."""
-        self.change(lambda history: history.change(replace(history.now, placed=())))
+        self.change(lambda history: history.change(replace(history.current, all_turns=())))
 
     def set_system(self, text: str) -> None:
         """Another system prompt from now on; can be undone."""
-        self.change(lambda history: history.change(replace(history.now, system=text)))
+        self.change(lambda history: history.change(replace(history.current, system=text)))
 
 
 def told_of(masked: Sequence[str]) -> tuple[str, ...]:

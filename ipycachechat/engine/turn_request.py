@@ -10,7 +10,7 @@ from ipycachechat.caching import request
 from ipycachechat.caching.prefix import Settings
 from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.messages import Content, ToolCall, files_of
-from ipycachechat.conversation.placement import END, Place
+from ipycachechat.conversation.placement import END, Placement
 from ipycachechat.conversation.turns import Conversation
 from ipycachechat.defaults import MOST_STEPS, THINK
 from ipycachechat.errors import BadInput
@@ -20,7 +20,7 @@ from ipycachechat.tools import schema
 from ipycachechat.tools.schema import Tools
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.cell_runs import Watched
+    from ipycachechat.conversation.cell_runs import CellRun
     from ipycachechat.text.redaction import Mask
 
 
@@ -30,7 +30,7 @@ class Ask:
 
     prompt: Content
     model: str
-    place: Place = END
+    place: Placement = END
     system: str | None = None
     """For this turn alone, in place of the conversation's."""
     max_tokens: int = 0
@@ -53,7 +53,7 @@ class Ask:
     """Whether that one is asked about what is over a budget."""
     confirm_over: float = 0.0
     """Dollars that the prompt can cost over which that one is asked; 0: never."""
-    watched: tuple[Watched, ...] = ()
+    watched: tuple[CellRun, ...] = ()
     """Cells that ran, of which is told in front of the prompt."""
     mask: Mask | None = None
     """Takes what is secret out of what tools return."""
@@ -79,7 +79,7 @@ def settings(ask: Ask, past: Conversation, to: Target) -> Settings:
 
 def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
     """The tools to send: today's, and those of a past with calls, without which it could be neither sent nor read."""
-    calls = [call for turn in past.turns for message in turn.replies for call in message.calls]
+    calls = [call for turn in past.turns for message in turn.replies for call in message.tool_calls]
     if not calls:
         return ask.tools.definitions
     now = dict(zip(ask.tools.names, ask.tools.definitions, strict=True))
@@ -98,14 +98,14 @@ def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
         return to
     if ask.options.get(THINK) and definitions(ask, past):
         return replace(to, scope=(*to.scope, "responses"))
-    return replace(to, eyes=replace(to.eyes, signer=""))
+    return replace(to, eyes=replace(to.eyes, thinking_format=""))
 
 
 def check(ask: Ask, to: Target) -> None:
     """Raises BadInput for what the model is known not to take."""
     for file in files_of(ask.prompt):
-        if to.eyes.refuses(file):
-            takes = ", ".join(sorted(to.eyes.takes or ())) or "text alone"
+        if to.eyes.rejects(file):
+            takes = ", ".join(sorted(to.eyes.accepted_files or ())) or "text alone"
             raise BadInput(
                 f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
                 "Choose a model that does, or give it the text of it.",

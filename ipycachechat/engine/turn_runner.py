@@ -15,7 +15,7 @@ from ipycachechat.caching.prefix import Said
 from ipycachechat.caching.state import Outcome
 from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.turns import Conversation, State, Turn, pasts
+from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus, past_digests
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost
 from ipycachechat.defaults import REWRITE
 from ipycachechat.engine import compaction
@@ -82,7 +82,7 @@ class Rounds:
         steps = 0
         while True:
             reply = await self._answer(closing=steps > self._ask.max_steps)
-            if not reply.calls:
+            if not reply.tool_calls:
                 self.replies.append(reply)
                 return
             steps += 1
@@ -96,8 +96,8 @@ class Rounds:
         found = self._so_far
         if not self._calling.busy and self.exchange is not None and len(found) > len(self.replies):
             # To be read, and not to be sent: providers take a sealed thought only with all that followed from it.
-            thoughts = (replace(t, by="", signature="", hidden="") for t in self.exchange.message.thoughts)
-            found[-1] = replace(found[-1], thoughts=tuple(thoughts))
+            thoughts = (replace(t, by="", signature="", encrypted="") for t in self.exchange.message.thinking)
+            found[-1] = replace(found[-1], thinking=tuple(thoughts))
         self.replies = found
         self._calling.end()
 
@@ -131,31 +131,33 @@ class Rounds:
     def turn(self) -> Turn:
         """As far as it has come, with no answer that is under way."""
         return Turn(
-            self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell, watched=self._ask.watched
+            self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell, cell_runs=self._ask.watched
         )
 
-    def finished(self, state: State) -> Turn:
+    def finished(self, state: TurnStatus) -> Turn:
         """The turn as it stays."""
         bills = self.bills
-        known = replace(self._known, usage=bills.usage, cost=bills.bill, state=state)
+        known = replace(self._known, usage=bills.usage, cost=bills.bill, status=state)
         return replace(known, replayed=bills.replayed)
 
     @property
     def partial(self) -> Turn | None:
         """The turn as it would stay if it ended now; None while nothing has come."""
         replies = tuple(self._so_far)
-        return replace(self._known, replies=replies, state=State.INTERRUPTED) if replies else None
+        return replace(self._known, replies=replies, status=TurnStatus.INTERRUPTED) if replies else None
 
     @property
     def _known(self) -> Turn:
-        *_, past = pasts(self.past.turns)
-        return replace(self.turn, model=self._ask.model, system=self._ask.system, at=self.at, past=past)
+        *_, past = past_digests(self.past.turns)
+        return replace(
+            self.turn, model=self._ask.model, system=self._ask.system, asked_at=self.at, past_digest=past
+        )
 
     @property
-    def ending(self) -> State:
+    def ending(self) -> TurnStatus:
         """Of a turn that came to its end."""
         cut_off = self._last is not None and self._last.finish == "length"
-        return State.CUT_OFF if cut_off else State.COMPLETE
+        return TurnStatus.CUT_OFF if cut_off else TurnStatus.COMPLETE
 
     @property
     def response(self) -> Response | None:
@@ -179,8 +181,8 @@ class Rounds:
                 if not self._shorten():
                     raise self._too_long(error) from None
                 continue
-            if closing and reply.calls:  # told not to, and to do so all the same
-                reply = replace(reply, calls=())
+            if closing and reply.tool_calls:  # told not to, and to do so all the same
+                reply = replace(reply, tool_calls=())
                 if not reply.text.strip():
                     raise EmptyAnswer(
                         f"{self._ask.model} asks for tools and gives no answer, after {self._ask.max_steps} rounds",
@@ -193,7 +195,7 @@ class Rounds:
         if shorter := compaction.shortened(self.replies):
             self.replies = shorter
         elif turns := compaction.shortened_turns(self.past.turns):
-            self.past = replace(self.past, placed=turns)
+            self.past = replace(self.past, all_turns=turns)
         else:
             return False
         return True
@@ -298,16 +300,19 @@ class Rounds:
     def _distinct(self, reply: Message) -> Message:
         """The reply with ids of calls that nothing before it has: some servers begin anew with each answer."""
         taken = {
-            call.id for turn in (*self.past.turns, self.turn) for one in turn.replies for call in one.calls
+            call.id
+            for turn in (*self.past.turns, self.turn)
+            for one in turn.replies
+            for call in one.tool_calls
         }
         calls = []
-        for call in reply.calls:
+        for call in reply.tool_calls:
             number, name = 1, call.id or "call"
             while name in taken or (not call.id and number == 1):
                 name, number = f"{call.id or 'call'}-{number}", number + 1
             taken.add(name)
             calls.append(replace(call, id=name))
-        return replace(reply, calls=tuple(calls))
+        return replace(reply, tool_calls=tuple(calls))
 
     @property
     def said(self) -> list[Said]:

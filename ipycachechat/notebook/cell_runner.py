@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ipycachechat.conversation.events import Broken, Called, Do, Event, Pausing, Piece, Progress, Returned
-from ipycachechat.conversation.turns import State
+from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.engine.events import Done, Sending, Waiting
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook.display.screen import SOONEST, Screen
@@ -102,7 +102,7 @@ def _interrupted(done: Done | None) -> Interrupted:
         )
     if done.turn is None:
         return Interrupted("Stopped.", "The conversation is as it was. Run the cell again to ask again.")
-    if done.turn.state is State.INTERRUPTED:
+    if done.turn.status is TurnStatus.INTERRUPTED:
         return Interrupted("Stopped.", "What arrived is kept, marked. Run the cell again to ask again.")
     return Interrupted("Stopped.", "The answer had come to its end, and is kept.")
 

@@ -14,7 +14,7 @@ from ipycachechat.notebook.cell_outputs import Bundle
 from ipycachechat.notebook.lookups import traced
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.cell_runs import Watched
+    from ipycachechat.conversation.cell_runs import CellRun
 
 CELLS = 1_000
 """That are remembered."""
@@ -34,7 +34,7 @@ class _Ran:
     shown: tuple[Bundle, ...]
     error: str
     at: float
-    told: dict[str, Watched] = field(default_factory=dict)
+    told: dict[str, CellRun] = field(default_factory=dict)
     """What is told of it, by what is watched; made once, since it may have shown much."""
 
 
@@ -81,7 +81,7 @@ class Watching:
         self._cells = {cell: one for cell, one in self._cells.items() if one.at > when}
 
     @property
-    def cells(self) -> list[Watched]:
+    def cells(self) -> list[CellRun]:
         """Each cell as it ran last, in the order in which they did; none if watching is off."""
         mode = self._mode()
         if mode == "off":
@@ -180,13 +180,13 @@ def _traced(error: BaseException | None) -> str:
         return f"(an error that cannot be shown: {type(failure).__name__})"
 
 
-def _watched(ran: _Ran, mode: str) -> Watched:
-    from ipycachechat.conversation.cell_runs import Watched
-    from ipycachechat.conversation.messages import File
+def _watched(ran: _Ran, mode: str) -> CellRun:
+    from ipycachechat.conversation.cell_runs import CellRun
+    from ipycachechat.conversation.messages import Attachment
     from ipycachechat.text.truncate import placeless
 
     texts: list[str] = []
-    pictures: list[File] = []
+    pictures: list[Attachment] = []
     if mode != "code":
         shown = [one for one in ran.shown if not cell_outputs.is_ours(one)]
         told = [*map(cell_outputs.text, cell_outputs.joined(shown)), ran.error]
@@ -194,8 +194,8 @@ def _watched(ran: _Ran, mode: str) -> Watched:
         if _sees(mode):
             found = filter(None, map(cell_outputs.picture, shown))
             names = (f"cell-{ran.number}-{n}.png" for n in range(1, len(shown) + 1))
-            pictures = [File("image/png", data, name) for data, name in zip(found, names, strict=False)]
+            pictures = [Attachment("image/png", data, name) for data, name in zip(found, names, strict=False)]
     digest = blake2b(digest_size=16)
     for part in (ran.source, *texts, *(picture.data for picture in pictures)):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return Watched(ran.cell, ran.number, ran.source, tuple(texts), tuple(pictures), digest.hexdigest())
+    return CellRun(ran.cell, ran.number, ran.source, tuple(texts), tuple(pictures), digest.hexdigest())

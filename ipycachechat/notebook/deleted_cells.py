@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipycachechat.conversation.placement import moved
+from ipycachechat.conversation.placement import moved_cells
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import notebook_file
 from ipycachechat.notebook.notebook_file import Saved
@@ -41,7 +41,7 @@ class Presence:
         told = self._read()
         if told is None or told.at <= since:
             return frozenset()
-        return moved(dialogue.history.now, deleted, told.cells)
+        return moved_cells(dialogue.history.current, deleted, told.cells)
 
     def _look(self, dialogue: Dialogue) -> None:
         """Attach the turns whose cells the notebook, saved since they were detached, still holds.
@@ -49,7 +49,9 @@ class Presence:
         Those of which that was doubted are detached, if it no longer does.
         """
         away = {
-            t.cell.id: t.detached for t in dialogue.history.now.placed if t.cell and t.detached is not None
+            t.cell.id: t.detached
+            for t in dialogue.history.current.all_turns
+            if t.cell and t.detached is not None
         }
         if self._notebook is None or not (away or self._doubted):
             return

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.turns import Cell
+    from ipycachechat.conversation.turns import CellRef
 
 
 _SILENT = ("IPython.core.", "ipykernel.", "ipycachechat.")
 """Modules whose callbacks show nothing."""
 
 
-def cell(shell: Any) -> Cell | None:
+def cell(shell: Any) -> CellRef | None:
     """The notebook cell that is running; None where the front end names none."""
     parent = _parent(shell)
-    from ipycachechat.conversation.turns import Cell  # not while the extension loads
+    from ipycachechat.conversation.turns import CellRef  # not while the extension loads
 
     name, header = parent.get("metadata", {}).get("cellId"), parent.get("header", {})
-    return Cell(str(name), str(header.get("msg_id", "")), str(header.get("session", ""))) if name else None
+    return CellRef(str(name), str(header.get("msg_id", "")), str(header.get("session", ""))) if name else None
 
 
 def deleted(shell: Any) -> frozenset[str]:

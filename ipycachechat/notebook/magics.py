@@ -24,9 +24,9 @@ from ipycachechat.notebook.settings import ChatSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ipycachechat.conversation.cell_runs import Watched
+    from ipycachechat.conversation.cell_runs import CellRun
     from ipycachechat.conversation.messages import Content, ToolCall
-    from ipycachechat.conversation.placement import Place, Rerun
+    from ipycachechat.conversation.placement import Placement, Rerun
     from ipycachechat.conversation.turns import Turn
     from ipycachechat.engine.turn_request import Ask
     from ipycachechat.notebook.tool_registry import KernelTools
@@ -135,9 +135,9 @@ class ChatMagics(ChatSettings):
             )
         )
         if args.out and done.turn is not None:
-            self._names[args.out] = done.turn.answer
+            self._names[args.out] = done.turn.answer_text
 
-    def next(self, prompt: Content, watched: tuple[Watched, ...] = ()) -> Ask:
+    def next(self, prompt: Content, watched: tuple[CellRun, ...] = ()) -> Ask:
         """What the next chat cell would ask."""
         from ipycachechat.engine.turn_request import Ask
 
@@ -166,7 +166,7 @@ class ChatMagics(ChatSettings):
     def prompt(
         self,
         text: str,
-        place: Place | None = None,
+        place: Placement | None = None,
         *,
         raw: bool = False,
         names: Mapping[str, Any] | None = None,
@@ -189,15 +189,15 @@ class ChatMagics(ChatSettings):
         new, before = self._watched(self.place())
         return given(value, self.mask(), most=self.context_tokens, ran=new).after(before)
 
-    def _watched(self, place: Place | None) -> tuple[list[Watched], list[Turn]]:
+    def _watched(self, place: Placement | None) -> tuple[list[CellRun], list[Turn]]:
         """Cells that ran and of which no turn tells, and the turns that the prompt stands in for."""
         if self.watch == "off":
             return [], []
-        from ipycachechat.conversation.placement import END, parted
-        from ipycachechat.prompts.cell_context import news
+        from ipycachechat.conversation.placement import END, split_at
+        from ipycachechat.prompts.cell_context import new_cell_runs
 
-        stay, gone = parted(self.session.dialogue.history.now, place or END)
-        return news(self.session.watching.cells, stay), gone
+        stay, gone = split_at(self.session.dialogue.history.current, place or END)
+        return new_cell_runs(self.session.watching.cells, stay), gone
 
     def _watches(self, change: Any) -> None:
         """From now on cells are told of otherwise: of those that ran before the last chat nothing is told any more."""
@@ -212,14 +212,14 @@ class ChatMagics(ChatSettings):
         """Who can be asked a question; None where nobody is there."""
         return frontend.says_yes if frontend.somebody_is_there(self.shell) else None
 
-    def place(self, *, append: bool = False, here: bool = False) -> Place:
+    def place(self, *, append: bool = False, here: bool = False) -> Placement:
         """Where the prompt of the running cell goes. Raises BadInput."""
-        from ipycachechat.conversation.placement import Place
+        from ipycachechat.conversation.placement import Placement
 
         cell = frontend.cell(self.shell)
         if not here:
             rerun: Rerun = "append" if append else self.rerun  # type: ignore[assignment] # one of the setting's values
-            return Place(cell, rerun)
+            return Placement(cell, rerun)
         if cell is None:
             _wrong("--here: this front end does not tell which cell is running")
         order = self.session.saved().cells
@@ -227,7 +227,7 @@ class ChatMagics(ChatSettings):
             raise BadInput(
                 "The saved notebook does not hold this cell yet", "Save it, and run the cell again."
             )
-        return Place(cell, order=order)
+        return Placement(cell, order=order)
 
     def restore(self, settings: dict[str, Any]) -> list[str]:
         """Have the settings of an earlier kernel hold again; the functions among its tools that are not defined yet."""

@@ -20,7 +20,7 @@ from ipycachechat.notebook.question_marks import keep_question_marks
 if TYPE_CHECKING:
     from ipycachechat.conversation.events import Event
     from ipycachechat.conversation.messages import Part
-    from ipycachechat.conversation.turns import Cell, Turn
+    from ipycachechat.conversation.turns import CellRef, Turn
     from ipycachechat.engine.events import Done
     from ipycachechat.engine.session import Dialogue
     from ipycachechat.engine.turn_request import Ask
@@ -61,7 +61,7 @@ class Session:
         self._dialogue: Dialogue | None = None
         self._recorder: Recorder | None = None
         self._loop: BackgroundLoop | None = None
-        self._outputs: dict[tuple[Cell | None, float], Outputs] = {}
+        self._outputs: dict[tuple[CellRef | None, float], Outputs] = {}
         """Where each turn's answer stands, by its cell and the time at which it was asked."""
         self._presence: Presence | None = None
         self._started = 0.0
@@ -148,7 +148,11 @@ class Session:
     @property
     def last_asked(self) -> float:
         """When the last prompt was, in seconds of the clock; 0: never."""
-        return max((turn.at for turn in self.dialogue.history.now.placed), default=0.0) if self.begun else 0.0
+        return (
+            max((turn.asked_at for turn in self.dialogue.history.current.all_turns), default=0.0)
+            if self.begun
+            else 0.0
+        )
 
     def ask(self, ask: Ask, again: Turn | None = None) -> Done:
         """Send a prompt from the running cell, show what comes, and keep it.
@@ -157,7 +161,7 @@ class Session:
         """
         from ipycachechat.notebook import cell_runner
 
-        outputs = self._outputs.get((again.cell, again.at)) if again is not None else None
+        outputs = self._outputs.get((again.cell, again.asked_at)) if again is not None else None
         screen = self._screen(outputs)
 
         def prepare() -> None:
@@ -175,7 +179,7 @@ class Session:
         finally:
             self.tell_problem()
         if done.turn is not None and screen.outputs is not None:
-            self._outputs[done.turn.cell, done.turn.at] = screen.outputs
+            self._outputs[done.turn.cell, done.turn.asked_at] = screen.outputs
             if len(self._outputs) > DRAWN_ANEW:
                 del self._outputs[next(iter(self._outputs))]
         if self._inspector is not None:  # here already, since one cell may ask many times
@@ -184,7 +188,7 @@ class Session:
 
     def knows_outputs(self, turn: Turn) -> bool:
         """Whether a turn's own outputs can be drawn anew."""
-        return (turn.cell, turn.at) in self._outputs
+        return (turn.cell, turn.asked_at) in self._outputs
 
     def tell_problem(self) -> None:
         """Say what is wrong with the files in which the conversation and the replies are kept, once."""

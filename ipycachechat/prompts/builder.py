@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.caching.prefix import CHARACTERS_A_TOKEN
-from ipycachechat.conversation.cell_runs import Watched
+from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
-from ipycachechat.prompts.cell_context import together
+from ipycachechat.prompts.cell_context import merge_cell_runs
 from ipycachechat.text.truncate import middle_cut, shares
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Prompt:
     notes: tuple[str, ...] = ()
     values: Mapping[str, Part] = field(default_factory=dict)
     """What is told of each value, by its expression."""
-    watched: tuple[Watched, ...] = ()
+    watched: tuple[CellRun, ...] = ()
     """What is told of cells that ran."""
 
     def after(self, turns: Sequence[Turn]) -> Prompt:
         """In the place of these turns, of whose cells it tells, too."""
-        return replace(self, watched=together(turns, self.watched))
+        return replace(self, watched=merge_cell_runs(turns, self.watched))
 
     @property
     def along(self) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ class Prompt:
             return ()
         cells = f"{len(self.watched)} cell{'s' * (len(self.watched) != 1)}"
         letters = sum(len(one.text) for one in self.watched)
-        pictures = sum(len(one.pictures) for one in self.watched)
+        pictures = sum(len(one.images) for one in self.watched)
         more = f" and {pictures} picture{'s' * (pictures != 1)}" if pictures else ""
         return (f"{cells} that ran went along (≈{letters // CHARACTERS_A_TOKEN:,} tokens{more})",)
 
@@ -62,7 +62,7 @@ def prompt(
     *,
     most: int = 0,
     raw: bool = False,
-    ran: Sequence[Watched] = (),
+    ran: Sequence[CellRun] = (),
 ) -> Prompt:
     """Fill in a text, if it is not to be sent `raw`. What the person typed is sent as it is, and warned about.
 
@@ -79,7 +79,7 @@ def prompt(
     return making.prompt(content, _typed(text, mask))
 
 
-def given(value: Any, mask: Mask | None, *, most: int = 0, ran: Sequence[Watched] = ()) -> Prompt:
+def given(value: Any, mask: Mask | None, *, most: int = 0, ran: Sequence[CellRun] = ()) -> Prompt:
     """The same of what was given in Python: a value, or a list of them; texts count as typed. Raises BadInput."""
     from ipycachechat.prompts.inputs import prompt_of
 
@@ -101,7 +101,7 @@ def _typed(text: str, mask: Mask | None) -> tuple[str, ...]:
 class _Making:
     """What becomes of values and cells on their way into a prompt: nothing secret, and no more than may be."""
 
-    def __init__(self, mask: Mask | None, most: int, ran: Sequence[Watched]) -> None:
+    def __init__(self, mask: Mask | None, most: int, ran: Sequence[CellRun]) -> None:
         self._mask, self._most = mask, most * CHARACTERS_A_TOKEN
         self._found: list[str] = []
         self._cut: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ class _Making:
             return dict(told)
         allowed = shares(sizes, self._most)
         over = {one for one in sizes if allowed[one] < sizes[one]}
-        self._ran = [one.cut(allowed[one.name]) if one.name in over else one for one in self._ran]
+        self._ran = [one.truncated(allowed[one.name]) if one.name in over else one for one in self._ran]
         made = {
             source: middle_cut(part, allowed[source]) if source in over and isinstance(part, str) else part
             for source, part in told.items()
@@ -151,7 +151,7 @@ class _Making:
         self._cut = (_cut(cut, sizes, now, self._most // CHARACTERS_A_TOKEN),) if cut else ()
         return made
 
-    def _told(self, one: Watched) -> Watched:
+    def _told(self, one: CellRun) -> CellRun:
         """A cell that ran without what is secret in it, its outputs shortened."""
         outputs = [middle_cut(self.masked(output), OUTPUT) for output in one.outputs]
         return replace(one, source=middle_cut(self.masked(one.source), SOURCE), outputs=tuple(outputs))
@@ -163,13 +163,13 @@ class _Making:
         return Prompt(content, tuple(self._found), (*notes, *self._cut), self._values, tuple(self._ran))
 
 
-def _pictured(ran: Sequence[Watched]) -> list[Watched]:
+def _pictured(ran: Sequence[CellRun]) -> list[CellRun]:
     """With the last pictures alone."""
     left, found = PICTURES, []
     for one in reversed(ran):
-        kept = one.pictures[max(0, len(one.pictures) - left) :]
+        kept = one.images[max(0, len(one.images) - left) :]
         left -= len(kept)
-        found.append(replace(one, pictures=kept))
+        found.append(replace(one, images=kept))
     return found[::-1]
 
 

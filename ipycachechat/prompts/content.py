@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.messages import Content, File, Part
+from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.conversation.to_wire import FILE_ID
 from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.prompts.duck_typing import has, is_a
@@ -84,7 +84,7 @@ def _told(value: Any) -> Part:
         # A tool that names a file has not said that it is to be read.
         made = os.fsdecode(value) if isinstance(value, os.PathLike) else by_kind(value)
         told = str(value) if made is None else made
-        return told if isinstance(told, File) else middle_cut(told, RESULT_CHARACTERS)
+        return told if isinstance(told, Attachment) else middle_cut(told, RESULT_CHARACTERS)
     except ChatError as error:
         return as_json(value) if is_written(value) else str(error)
     except Exception as error:
@@ -199,7 +199,7 @@ def _displayed(value: Any) -> Part | None:
         if isinstance(shown, bytes):
             return file(media, shown)
         if isinstance(shown, str) and shown:
-            return shown if media.startswith("text/") else File(media, "".join(shown.split()))
+            return shown if media.startswith("text/") else Attachment(media, "".join(shown.split()))
     return None
 
 
@@ -246,7 +246,7 @@ def _plain(value: Any) -> Any:
 def written(value: Any) -> Part:
     """A part as OpenAI and litellm write it. Raises BadInput."""
     made = from_wire.part(value)
-    if isinstance(made, File) and made.data in ("", FILE_ID):
+    if isinstance(made, Attachment) and made.data in ("", FILE_ID):
         raise BadInput(f"A part of the type {value['type']!r} is empty", "Give its data, or its address.")
     return made
 
@@ -285,7 +285,7 @@ AXES = is_a("matplotlib.figure.FigureBase", "matplotlib.axes._base._AxesBase", "
 PLOTLY = is_a("plotly.basedatatypes.BaseFigure")
 KINDS = (
     Kind(lambda value: isinstance(value, str), str.__str__),
-    Kind(lambda value: isinstance(value, File), lambda value: value, alone=True),
+    Kind(lambda value: isinstance(value, Attachment), lambda value: value, alone=True),
     Kind(lambda value: isinstance(value, BYTES), _bytes, alone=True),
     Kind(lambda value: isinstance(value, os.PathLike), _path),
     Kind(is_a("PIL.Image.Image"), picture, alone=True),

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
-from ipycachechat.conversation.messages import File, Part
+from ipycachechat.conversation.messages import Attachment, Part
 from ipycachechat.errors import ChatError, TimeUp
 from ipycachechat.prompts import content, data_summary
 from ipycachechat.prompts.duck_typing import has
@@ -55,7 +55,7 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
         return f"({_named(value)}: it holds itself too deep to be shown)"
     except (Exception, SystemExit) as error:  # the person's own objects may raise anything
         return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
-    if isinstance(told, File):
+    if isinstance(told, Attachment):
         return replace(told, name=masked(told.name)) if told.name else told
     if whole:
         return masked(middle_cut(told, WHOLE))
@@ -68,7 +68,7 @@ def given(value: Any, masked: Callable[[str], str] = str) -> Part:
     """
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, File):
+    if isinstance(value, Attachment):
         return value
     return content.written(value) if content.is_written(value) else described(value, masked)
 

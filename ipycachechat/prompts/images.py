@@ -7,8 +7,8 @@ import io
 import math
 from typing import Any
 
-from ipycachechat.conversation.messages import File
-from ipycachechat.conversation.to_wire import sendable
+from ipycachechat.conversation.messages import Attachment
+from ipycachechat.conversation.to_wire import replace_surrogates
 
 IMAGE_BASE64 = 5_000_000  # characters; providers refuse a larger image
 IMAGE_SIDE = 8_000  # pixels; likewise
@@ -16,12 +16,12 @@ FIGURE_SIDE, FIGURE_DPI = 1_568, 144  # of more pixels models see no more (Anthr
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
-def file(media: str, data: Any, name: str = "") -> File:
+def file(media: str, data: Any, name: str = "") -> Attachment:
     """Bytes as a file of a message."""
-    return File(media, base64.b64encode(data).decode(), sendable(name))
+    return Attachment(media, base64.b64encode(data).decode(), replace_surrogates(name))
 
 
-def picture(image: Any) -> File:
+def picture(image: Any) -> Attachment:
     """A PIL image as PNG, no larger than providers take."""
     image = image if image.mode in PNG_MODES else _converted(image)
     scale = IMAGE_SIDE / max(image.size)
@@ -50,7 +50,7 @@ def _fits(png: bytes) -> bool:
     return len(png) * 4 / 3 <= IMAGE_BASE64 and max(sides) <= IMAGE_SIDE
 
 
-def figure(value: Any) -> File:
+def figure(value: Any) -> Attachment:
     """A matplotlib figure, or that of axes; as a notebook shows it, with what reaches over its edge."""
     figure = value.figure.figure  # of axes, their figure or a part of one; of a figure, itself
     dpi, box = min(FIGURE_DPI, FIGURE_SIDE / max(figure.get_size_inches())), "tight"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ipycachechat.conversation.messages import Content, File, Part
+from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.errors import ChatError, PromptError
 
 OPEN, CLOSE = "{{", "}}"
@@ -206,7 +206,7 @@ def _content(text: str, below: Mapping[str, Part]) -> Content:
     """The text, and below it what did not fit in; files behind all of it."""
     texts, files = [text], []
     for source, told in below.items():
-        if isinstance(told, File):
+        if isinstance(told, Attachment):
             files.append(told)
             texts.append(f"`{source}` is the {told.kind} {len(files)} that goes with this.")
         else:

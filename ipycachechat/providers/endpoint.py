@@ -13,7 +13,7 @@ from ipycachechat.billing.cost_bound import Terms
 from ipycachechat.billing.pricing import FREE, Price, Rates
 from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.rules import Rules
-from ipycachechat.conversation.model_view import Eyes
+from ipycachechat.conversation.model_view import ModelView
 from ipycachechat.errors import UnknownModel
 from ipycachechat.providers import model_data
 from ipycachechat.providers.error_mapping import translate
@@ -54,7 +54,7 @@ class Target:
     """Provider, model, address and key: what shares a cache. The key only as a fingerprint."""
     options: Json = field(default_factory=dict, repr=False)
     """Where and with which key, if not the provider's own."""
-    eyes: Eyes = Eyes()
+    eyes: ModelView = ModelView()
     thinks: bool | None = None
     """Whether it can be told how much to think; None: unknown."""
     tools: bool | None = None
@@ -100,7 +100,7 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: I
         int(record.get("prompt_cache_min_tokens") or by.least(name) or 0),
         scope(provider, name, *own.values(), secret=who.secret),
         _carrying(by.cache_key, who.name) | own,
-        Eyes(by.signer, by.forgetful(name), model_data.takes(record)),
+        ModelView(by.signer, by.forgetful(name), model_data.takes(record)),
         model_data.can(record, "supports_reasoning"),
         model_data.can(record, "supports_function_calling"),
         model_data.context(record),
@@ -147,6 +147,6 @@ def local_target(model: str, address: Address, limit: int) -> Target:
     wire = f"openai/{address.name}"
     by = rules("llama.cpp", address.name)
     where = ("llama.cpp", address.name, address.api_base)
-    eyes = Eyes(takes=frozenset())
+    eyes = ModelView(accepted_files=frozenset())
     most = min(limit, address.n_ctx // 2)
     return Target(model, wire, by, FREE, most, 0, where, options, eyes, thinks=False)

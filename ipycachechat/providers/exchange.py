@@ -96,7 +96,7 @@ class Exchange:
             raise failure
         if not self.finished:
             raise dropped(self.target.model, kept=bool(self.text.strip()))
-        if not self.text.strip() and not self.message.calls:
+        if not self.text.strip() and not self.message.tool_calls:
             raise EmptyAnswer(
                 f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
                 "The conversation is as it was. Change the prompt, or allow a longer answer (max-tokens).",
@@ -210,14 +210,14 @@ class Exchange:
         if self.finish == "length" or not self.finished:
             whole.pop("tool_calls", None)
         said = from_wire.message({**whole, "role": "assistant", "content": self.text})
-        return replace(said, thoughts=tuple(self._owned(thought) for thought in said.thoughts))
+        return replace(said, thinking=tuple(self._owned(thought) for thought in said.thinking))
 
     def _owned(self, thought: Thinking) -> Thinking:
         """A thought as the one of whoever was asked: only that one knows its seals again."""
         return (
             thought
-            if thought.provider == self.target.eyes.signer
-            else replace(thought, by="", signature="", hidden="")
+            if thought.provider == self.target.eyes.thinking_format
+            else replace(thought, by="", signature="", encrypted="")
         )
 
     @property

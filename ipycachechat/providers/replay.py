@@ -32,7 +32,7 @@ class Served:
         """Tell the reply, at once."""
         from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
-        thought = "\n\n".join(one.text for one in self.message.thoughts if one.text)
+        thought = "\n\n".join(one.text for one in self.message.thinking if one.text)
         delta = Delta(role="assistant", content=self.text or None, reasoning_content=thought or None)
         chunk = ModelResponseStream(model=self.target.model, choices=[StreamingChoices(delta=delta)])
         arrived(Piece(self.text, thought, chunk))
@@ -44,7 +44,11 @@ class Served:
 
         from ipycachechat.providers.response import Response
 
-        choice = {"index": 0, "finish_reason": self.finish or "stop", "message": to_wire.wire(self.message)}
+        choice = {
+            "index": 0,
+            "finish_reason": self.finish or "stop",
+            "message": to_wire.to_wire(self.message),
+        }
         usage = litellm.Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
         built = litellm.ModelResponse(model=self.target.model, choices=[choice], usage=usage)
         return Response.of(built, self.usage)

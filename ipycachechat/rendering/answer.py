@@ -57,15 +57,15 @@ Segment = Text | Thinking | Call | Broken
 def segments(replies: Iterable[Message]) -> list[Segment]:
     """Of a finished turn, in order."""
     replies = list(replies)
-    results = {reply.call_id: reply for reply in replies if reply.role == "tool"}
+    results = {reply.tool_call_id: reply for reply in replies if reply.role == "tool"}
     found: list[Segment] = []
     for reply in replies:
         if reply.role != "assistant":
             continue
-        thought = "\n\n".join(one.text for one in reply.thoughts if one.text)
+        thought = "\n\n".join(one.text for one in reply.thinking if one.text)
         found += [Thinking(thought)] if thought.strip() else []
         found += [Text(reply.text)] if reply.text.strip() else []
-        found += [Call(call, results.get(call.id)) for call in reply.calls]
+        found += [Call(call, results.get(call.id)) for call in reply.tool_calls]
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from ipycachechat.caching.state import Outcome
-from ipycachechat.conversation.turns import State, Turn
+from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import Timing
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import reports
@@ -62,9 +62,9 @@ def notes(done: Done) -> list[str]:
     told: list[str] = []
     if done.turn is None:
         return told
-    if done.turn.state is State.INTERRUPTED:
+    if done.turn.status is TurnStatus.INTERRUPTED:
         told.append(f"interrupted ({done.error.what if done.error else 'stopped'}): kept as far as it came")
-    if done.turn.state is State.CUT_OFF:
+    if done.turn.status is TurnStatus.CUT_OFF:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
     told += [short(note, LONGEST_NOTE) for note in done.notes]
     if done.reason is not None:
@@ -77,7 +77,7 @@ def notes(done: Done) -> list[str]:
     elif done.replaced:
         told.append(f"replaced turn {done.number}")
     told += [
-        f"left out, since its cell was deleted: “{short(turn.question)}”. It comes back when the cell runs, "
+        f"left out, since its cell was deleted: “{short(turn.prompt_text)}”. It comes back when the cell runs, "
         "or once the notebook is saved with it"
         for turn in done.left[:NAMED]
     ]

@@ -54,9 +54,9 @@ def to_html(conversation: Conversation) -> str:
 def _asked(turn: Turn) -> str:
     """The prompt, with what was attached to it named."""
     files = [f"[{file.kind}{f': {file.name}' if file.name else ''}]" for file in files_of(turn.prompt)]
-    if cells := len(turn.watched):
+    if cells := len(turn.cell_runs):
         files.append(f"[{cells} cell{'s' * (cells != 1)} that ran before it]")
-    return "\n\n".join([turn.question, *files])
+    return "\n\n".join([turn.prompt_text, *files])
 
 
 def _text(text: str) -> str:
@@ -66,5 +66,5 @@ def _text(text: str) -> str:
 def _numbers(turn: Turn) -> str:
     usage = turn.usage
     tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
-    state = "" if turn.state.value == "complete" else f"{turn.state.value}; "
+    state = "" if turn.status.value == "complete" else f"{turn.status.value}; "
     return f"{state}{turn.model}: {tokens}, {answered(usage)} answered, {paid(turn.cost)}"

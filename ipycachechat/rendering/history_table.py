@@ -49,10 +49,10 @@ def warm(blocks: Sequence[Row]) -> dict[int, float]:
 def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) -> list[TurnRow]:
     """All turns in their places. `known`: whether anything is known of the cache."""
     found, number, stale = [], 0, conversation.stale
-    for turn in conversation.placed:
+    for turn in conversation.all_turns:
         live = turn.detached is None
         number += live
-        states = [turn.state.value] + ["stale"] * (live and number in stale) + ["pinned"] * turn.pinned
+        states = [turn.status.value] + ["stale"] * (live and number in stale) + ["pinned"] * turn.pinned
         states += ["detached"] * (not live) + ["replayed"] * turn.replayed
         cache = (
             f"warm until {clock(warm[number])}"
@@ -73,7 +73,7 @@ def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) 
                     answered(usage),
                     paid(turn.cost),
                     cache if live else "left out",
-                    short(turn.question),
+                    short(turn.prompt_text),
                 ),
             )
         )
@@ -105,7 +105,7 @@ def _closed(row: TurnRow) -> str:
 
 def _folded(row: TurnRow) -> str:
     shown = answer.to_html(answer.segments(row.turn.replies), style=False)
-    asked = f'<div style="{_PROMPT}">{escape(sanitize.clean(row.turn.question))}</div>'
+    asked = f'<div style="{_PROMPT}">{escape(sanitize.clean(row.turn.prompt_text))}</div>'
     summary = f'<summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'
     return f'<details>{summary}<div style="margin:0 0 0.8em 3.6em">{asked}{shown}</div></details>'
 

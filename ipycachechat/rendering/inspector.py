@@ -13,7 +13,7 @@ from itertools import accumulate, groupby
 
 from ipycachechat.billing.records import Ledger
 from ipycachechat.caching.breakdown import Row
-from ipycachechat.conversation.turns import State, Turn
+from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import charts, html, panels, reports
 from ipycachechat.rendering.format import answered, clock, short, totals
@@ -116,7 +116,7 @@ def _which(standing: Standing) -> str:
 def name(standing: Standing, number: int) -> str:
     """A turn in a line, to be picked."""
     turn = standing.turns[number - 1]
-    return f"turn {number}: {short(turn.question)}"
+    return f"turn {number}: {short(turn.prompt_text)}"
 
 
 def inside(standing: Standing, number: int) -> str:
@@ -177,11 +177,13 @@ def _row(standing: Standing, number: int, turn: Turn, paid: charts.Sum, saved: c
     ]
     if turn.replayed:
         tokens = ["–"] * 5
-    notes = [turn.state.value] * (turn.state is not State.COMPLETE) + ["stale"] * (number in standing.stale)
+    notes = [turn.status.value] * (turn.status is not TurnStatus.COMPLETE) + ["stale"] * (
+        number in standing.stale
+    )
     earlier = standing.told[number - 1] is None
     notes += ["replayed"] * turn.replayed + ["earlier kernel"] * (earlier and not turn.replayed)
     cost = (paid_of(turn.cost), money(turn.cost.saved), paid.least, saved.told)
-    return f"{number}", short(turn.question, 28), *tokens, *cost, ", ".join(notes)
+    return f"{number}", short(turn.prompt_text, 28), *tokens, *cost, ", ".join(notes)
 
 
 def _together(turns: Sequence[Turn], paid: charts.Sum, saved: charts.Sum) -> tuple[str, ...]:

@@ -226,9 +226,9 @@ def branches(history: History) -> list[str]:
             last = n == len(of_it)
             corner = ("└─ " if last else "├─ ") if parent else ""
             turns = len(history.at(branch).turns)
-            since = len(history.versions[branch.since].conversation.turns)
+            since = len(history.versions[branch.forked_at].conversation.turns)
             told = f"{turns} turn{'s' * (turns != 1)}" + f", forked after turn {since}" * bool(parent)
-            here = "  ← here" if branch.name == history.current else ""
+            here = "  ← here" if branch.name == history.current_branch else ""
             lines.append(f"{indent}{corner}{branch.name}: {told}{here}")
             add(branch.name, indent + ("   " if last else "│  ") * bool(parent))
 
@@ -243,8 +243,8 @@ def forks(history: History) -> list[tuple[str, ...]]:
     def add(parent: str) -> None:
         for branch in (one for one in history.branches if one.parent == parent):
             turns = f"{len(history.at(branch).turns)}"
-            since = f"{len(history.versions[branch.since].conversation.turns)}" if parent else ""
-            here = "← here" if branch.name == history.current else ""
+            since = f"{len(history.versions[branch.forked_at].conversation.turns)}" if parent else ""
+            here = "← here" if branch.name == history.current_branch else ""
             found.append((branch.name, turns, parent, since, here))
             add(branch.name)
 
@@ -257,7 +257,7 @@ def changes(before: Conversation, after: Conversation) -> list[str]:
     was = {_id(turn): n for n, turn in enumerate(before.turns, 1)}
     now = {_id(turn): n for n, turn in enumerate(after.turns, 1)}
     lines = []
-    for turn in after.placed:
+    for turn in after.all_turns:
         old, new = was.get(_id(turn)), now.get(_id(turn))
         if old == new:
             continue
@@ -267,10 +267,10 @@ def changes(before: Conversation, after: Conversation) -> list[str]:
             told = f"turn {new} is back"
         else:
             told = f"turn {old} becomes turn {new}"
-        lines.append(f"  {told}: {short(turn.question)}")
+        lines.append(f"  {told}: {short(turn.prompt_text)}")
     return lines
 
 
 def _id(turn: Turn) -> tuple[object, ...]:
     """By what a turn is known again when it has been moved or detached."""
-    return turn.cell, turn.at, turn.said
+    return turn.cell, turn.asked_at, turn.digest

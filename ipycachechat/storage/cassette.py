@@ -66,7 +66,7 @@ class Replies:
         """A reply, and why it ended. Raises BadInput if it is not there and nobody is to be asked."""
         if key in self._replies:
             told = self._replies[key]
-            return serialization.message_of(told["reply"]), str(told["finish"])
+            return serialization.load_message(told["reply"]), str(told["finish"])
         if self.strict:
             raise BadInput(
                 f"{self.path.name} holds no reply to this request, and nobody else is to be asked (--strict)",
@@ -81,7 +81,7 @@ class Replies:
             "model": model,
             "after": len(chain.said) - 1,
             "asked": {"role": asked.role, "text": asked.text},
-            "reply": serialization.message(reply),
+            "reply": serialization.dump_message(reply),
             "finish": finish,
         }
         self._replies[key] = told
@@ -104,7 +104,7 @@ class Replies:
             self.model = str(told.get("model") or self.model)
             if schema <= SCHEMA:
                 for one in found.values():
-                    serialization.message_of(one["reply"])
+                    serialization.load_message(one["reply"])
                     str(one["model"] + one["finish"])
         except FileNotFoundError:
             return {}

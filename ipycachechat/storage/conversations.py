@@ -24,8 +24,8 @@ from ipycachechat.billing.records import Booked
 from ipycachechat.caching.snapshot import recalled, remembered
 from ipycachechat.caching.tracker import Memory
 from ipycachechat.conversation.history import Branch, History, Version
-from ipycachechat.conversation.placement import Place, put
-from ipycachechat.conversation.turns import Cell, Conversation, Turn
+from ipycachechat.conversation.placement import Placement, place_turn
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.errors import BadInput
 from ipycachechat.storage import serialization, usage_log
 from ipycachechat.storage.discovery import Found, newest
@@ -217,7 +217,7 @@ class Store:
                 parent = (
                     history.versions[version.parent].conversation if version.parent >= 0 else Conversation()
                 )
-                start, removed, inserted = _difference(parent.placed, version.conversation.placed)
+                start, removed, inserted = _difference(parent.all_turns, version.conversation.all_turns)
                 digests = b"".join([self._turn(db, turn) for turn in inserted])
                 told = version.conversation
                 head = (conversation, number, version.parent, json.dumps(told.system), json.dumps(told.tools))
@@ -226,26 +226,33 @@ class Store:
             db.executemany(
                 "INSERT OR REPLACE INTO branches VALUES(?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (conversation, n, one.name, one.tip, one.at, one.parent, one.since)
+                    (conversation, n, one.name, one.redo_tip, one.at, one.parent, one.forked_at)
                     for n, one in enumerate(history.branches)
                 ],
             )
             db.execute("DELETE FROM growing WHERE conversation=?", (conversation,))
-            away = json.dumps(history.away)
+            away = json.dumps(history.deleted_cells)
             db.execute(
                 "UPDATE conversations SET changed=?, branch=?, turns=?, settings=?, away=? WHERE id=?",
-                (now, history.current, len(history.now.turns), json.dumps(settings), away, conversation),
+                (
+                    now,
+                    history.current_branch,
+                    len(history.current.turns),
+                    json.dumps(settings),
+                    away,
+                    conversation,
+                ),
             )
 
-    def growing(self, conversation: int, turn: Turn, place: Place, now: float) -> None:
+    def growing(self, conversation: int, turn: Turn, place: Placement, now: float) -> None:
         """Keep an unfinished turn, as far as it has come, until the next change."""
         where: dict[str, Any] = {"rerun": place.rerun, "order": place.order}
-        if place.again is not None:
-            where["again"] = [place.again.at, place.again.said.hex()]
+        if place.replaces is not None:
+            where["again"] = [place.replaces.asked_at, place.replaces.digest.hex()]
         if place.cell is not None:
-            where["cell"] = [place.cell.id, place.cell.run, place.cell.page]
+            where["cell"] = [place.cell.id, place.cell.run, place.cell.client_session]
         with self._writing() as db:
-            told = json.dumps(serialization.turn(turn, lambda data: self._file(db, data)))
+            told = json.dumps(serialization.dump_turn(turn, lambda data: self._file(db, data)))
             row = (conversation, told, json.dumps(where))
             db.execute("INSERT OR REPLACE INTO growing VALUES(?, ?, ?)", row)
             db.execute("UPDATE conversations SET changed=? WHERE id=?", (now, conversation))
@@ -267,7 +274,7 @@ class Store:
             usage_log.add(db, notebook, requests)
 
     def _turn(self, db: sqlite3.Connection, turn: Turn) -> bytes:
-        told = json.dumps(serialization.turn(turn, lambda data: self._file(db, data)))
+        told = json.dumps(serialization.dump_turn(turn, lambda data: self._file(db, data)))
         digest = blake2b(told.encode(), digest_size=DIGEST).digest()
         db.execute("INSERT OR IGNORE INTO turns VALUES(?, ?)", (digest, told))
         return digest
@@ -304,7 +311,7 @@ class Store:
         try:
             return self._load(conversation)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise serialization.broken(error) from None
+            raise serialization.corrupt_file_error(error) from None
 
     def _load(self, conversation: int) -> Kept:
         (name, current, settings, away), *_ = self._all(
@@ -316,7 +323,8 @@ class Store:
         )
         needed = {row[5][n : n + DIGEST] for row in rows for n in range(0, len(row[5]), DIGEST)}
         turns = {
-            digest: serialization.turn_of(json.loads(told), self._data) for digest, told in self._some(needed)
+            digest: serialization.load_turn(json.loads(told), self._data)
+            for digest, told in self._some(needed)
         }
         versions: list[Version] = []
         for parent, system, tools, start, removed, inserted in rows:
@@ -336,8 +344,10 @@ class Store:
         gone = tuple((str(cell), float(at)) for cell, at in json.loads(away or "[]"))
         history = History(tuple(versions), tuple(branches), current, gone) if versions else History()
         for told, where in self._all("SELECT turn, place FROM growing WHERE conversation=?", conversation):
-            turn = serialization.turn_of(json.loads(told), self._data)
-            history = history.change(put(history.now, turn, _place(json.loads(where), history.now)))
+            turn = serialization.load_turn(json.loads(told), self._data)
+            history = history.change(
+                place_turn(history.current, turn, _place(json.loads(where), history.current))
+            )
         memories = [
             (tuple(json.loads(scope)), recalled(json.loads(scope), json.loads(state)))
             for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
@@ -391,8 +401,10 @@ def _difference(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[int, int
     return start, len(before) - start - end, after[start : len(after) - end]
 
 
-def _place(told: dict[str, Any], now: Conversation) -> Place:
+def _place(told: dict[str, Any], now: Conversation) -> Placement:
     """The place of an unfinished turn: that of the turn which is asked again, if one is."""
-    cell = Cell(*told["cell"]) if "cell" in told else None
-    again = next((one for one in now.placed if [one.at, one.said.hex()] == told.get("again")), None)
-    return Place(cell, told["rerun"], tuple(told["order"]), again)
+    cell = CellRef(*told["cell"]) if "cell" in told else None
+    again = next(
+        (one for one in now.all_turns if [one.asked_at, one.digest.hex()] == told.get("again")), None
+    )
+    return Placement(cell, told["rerun"], tuple(told["order"]), again)

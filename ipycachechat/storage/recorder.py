@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.placement import Place
+from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import Turn
 from ipycachechat.errors import BadInput, OverBudget
 from ipycachechat.runtime.interrupts import undisturbed
@@ -143,7 +143,7 @@ class Recorder:
 
         def join(history: History) -> History:
             found.append(self._resume(notebook))
-            return history.join(found[0].history)
+            return history.merge(found[0].history)
 
         dialogue.change(join)
         (kept,), until = found, 0.0
@@ -168,7 +168,7 @@ class Recorder:
     def changed(self, history: History) -> None:
         """Keep the versions that are new, and where the branches are."""
         with self._store_of() as store:
-            if store is not None and (self._conversation is not None or history.now.placed):
+            if store is not None and (self._conversation is not None or history.current.all_turns):
                 number = self._begun(store)
                 store.changed(number, history, self._written, self._settings(), time.time())
                 self._written = len(history.versions)
@@ -186,7 +186,7 @@ class Recorder:
             if store is not None and self._conversation is not None:
                 store.dropped(self._conversation)
 
-    def growing(self, turn: Turn, place: Place) -> None:
+    def growing(self, turn: Turn, place: Placement) -> None:
         """Keep an unfinished turn as far as it has come."""
         with self._store_of() as store:
             if store is not None:

@@ -11,16 +11,24 @@ from math import isfinite
 from typing import Any, get_args
 
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.cell_runs import Watched
-from ipycachechat.conversation.messages import Content, File, Message, Signer, Thinking, ToolCall, files_of
-from ipycachechat.conversation.turns import Cell, Conversation, State, Turn
+from ipycachechat.conversation.cell_runs import CellRun
+from ipycachechat.conversation.messages import (
+    Attachment,
+    Content,
+    Message,
+    Thinking,
+    ThinkingFormat,
+    ToolCall,
+    files_of,
+)
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.errors import BadInput
 
 Json = dict[str, Any]
 SCHEMA = 1
 KIND = "ipycachechat conversation"
-Stow = Callable[[str], str]
+AttachmentSink = Callable[[str], str]
 """What is written in place of a file's data, and what stands behind it when it is read."""
 
 USAGE = ("input", "read", "written", "written_1h", "output", "thinking", "bills_writes")
@@ -30,13 +38,13 @@ def _same(data: str) -> str:
     return data
 
 
-def written(conversation: Conversation) -> Json:
+def dump_conversation(conversation: Conversation) -> Json:
     """All of a conversation."""
     told = {"kind": KIND, "schema": SCHEMA, "system": conversation.system, "tools": list(conversation.tools)}
-    return told | {"turns": [turn(one) for one in conversation.placed]}
+    return told | {"turns": [dump_turn(one) for one in conversation.all_turns]}
 
 
-def read(told: Any) -> Conversation:
+def load_conversation(told: Any) -> Conversation:
     """The conversation again, whichever form it was written in. Raises BadInput; then nothing is half read."""
     schema = 0 if isinstance(told, list) else told.get("schema") if isinstance(told, Mapping) else None
     if schema != 0 and (not isinstance(told, Mapping) or told.get("kind") != KIND):
@@ -44,7 +52,7 @@ def read(told: Any) -> Conversation:
             "This is no saved conversation", "Give a .json file that %chat save or Chat.hist has made."
         )
     if type(schema) is not int or schema < 0:
-        raise broken(ValueError("its form has no number"))
+        raise corrupt_file_error(ValueError("its form has no number"))
     if schema > SCHEMA:
         raise BadInput(
             f"This conversation was saved by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
@@ -53,22 +61,22 @@ def read(told: Any) -> Conversation:
     try:
         if schema == 0:
             found = from_wire.conversation([from_wire.message(one) for one in told])
-            for number, one in enumerate(found.placed, 1):
+            for number, one in enumerate(found.all_turns, 1):
                 _check(one, f"turn {number} of the file")
             return found
         if not isinstance(told["turns"], list) or not isinstance(told["tools"], list):
             raise ValueError("the turns, or the tools, are no list")
-        placed = tuple(turn_of(one) for one in told["turns"])
+        placed = tuple(load_turn(one) for one in told["turns"])
         for number, one in enumerate(placed, 1):
             _check(one, f"turn {number} of the file")
         return Conversation(_text(told["system"]), placed, tuple(_definition(one) for one in told["tools"]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise broken(error) from None
+        raise corrupt_file_error(error) from None
 
 
 def _check(one: Turn, name: str) -> None:
     """Raises BadInput, or ValueError, for what no provider would take."""
-    if not one.question.strip() and not files_of(one.prompt):
+    if not one.prompt_text.strip() and not files_of(one.prompt):
         raise ValueError(f"the prompt of {name} is empty")
     if not one.replies or any(message.role == "user" for message in one.replies):
         raise ValueError(f"{name} is not one question and its answer")
@@ -82,7 +90,7 @@ def _definition(tool: Any) -> str:
     return _text(tool)
 
 
-def broken(error: Exception) -> BadInput:
+def corrupt_file_error(error: Exception) -> BadInput:
     """What a file that is not whole is told to be."""
     what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
     return BadInput(
@@ -90,13 +98,13 @@ def broken(error: Exception) -> BadInput:
     )
 
 
-def turn(one: Turn, stow: Stow = _same) -> Json:
+def dump_turn(one: Turn, stow: AttachmentSink = _same) -> Json:
     """A turn; what has its usual value is left out."""
     said = (Message("user", one.prompt), *one.replies)
     told: Json = {
-        "messages": [message(each, stow) for each in said],
+        "messages": [dump_message(each, stow) for each in said],
         "model": one.model,
-        "state": one.state.value,
+        "state": one.status.value,
     }
     if one.usage != NOTHING_REPORTED:
         told["usage"] = {name: getattr(one.usage, name) for name in USAGE}
@@ -105,21 +113,21 @@ def turn(one: Turn, stow: Stow = _same) -> Json:
         told["cost"] = {"paid": one.cost.paid, "saved": one.cost.saved}
         told["cost"] |= {"at_least": True} if one.cost.at_least else {}
     if one.cell is not None:
-        told["cell"] = {"id": one.cell.id, "run": one.cell.run, "page": one.cell.page}
+        told["cell"] = {"id": one.cell.id, "run": one.cell.run, "page": one.cell.client_session}
     more: Json = {
         "system": one.system,
         "pinned": one.pinned or None,
-        "at": one.at or None,
+        "at": one.asked_at or None,
         "detached": one.detached,
     }
-    more |= {"past": one.past.hex() or None, "replayed": one.replayed or None}
-    more |= {"watched": [_watched(each, stow) for each in one.watched] or None}
+    more |= {"past": one.past_digest.hex() or None, "replayed": one.replayed or None}
+    more |= {"watched": [_watched(each, stow) for each in one.cell_runs] or None}
     return told | {name: value for name, value in more.items() if value is not None}
 
 
-def turn_of(told: Any, fetch: Stow = _same) -> Turn:
+def load_turn(told: Any, fetch: AttachmentSink = _same) -> Turn:
     """The turn again. Raises what a wrong form raises: KeyError, TypeError, ValueError."""
-    first, *rest = [message_of(said, fetch) for said in told["messages"]]
+    first, *rest = [load_message(said, fetch) for said in told["messages"]]
     if first.role != "user":
         raise ValueError("a turn begins with a prompt")
     cell, cost, usage = told.get("cell"), told.get("cost"), told.get("usage")
@@ -129,8 +137,8 @@ def turn_of(told: Any, fetch: Stow = _same) -> Turn:
         tuple(rest),
         _text(told["model"]),
         _usage_of(usage) if usage else NOTHING_REPORTED,
-        State(told["state"]),
-        Cell(*map(_text, (cell["id"], cell["run"], cell.get("page", "")))) if cell else None,
+        TurnStatus(told["state"]),
+        CellRef(*map(_text, (cell["id"], cell["run"], cell.get("page", "")))) if cell else None,
         None if told.get("system") is None else _text(told["system"]),
         bool(told.get("pinned")),
         Cost(_number(cost["paid"]), _number(cost["saved"]), bool(cost.get("at_least"))) if cost else Cost(),
@@ -147,27 +155,27 @@ def _usage_of(told: Any) -> Usage:
     return Usage(**counts, at_least=bool(told.get("at_least")))
 
 
-def message(one: Message, stow: Stow = _same) -> Json:
+def dump_message(one: Message, stow: AttachmentSink = _same) -> Json:
     """A message."""
     told: Json = {"role": one.role, "content": _content(one.content, stow)}
-    if one.calls:
+    if one.tool_calls:
         told["calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments}
             | ({"signature": call.signature} if call.signature else {})
-            for call in one.calls
+            for call in one.tool_calls
         ]
-    if one.call_id:
-        told["call_id"] = one.call_id
-    if one.thoughts:
+    if one.tool_call_id:
+        told["call_id"] = one.tool_call_id
+    if one.thinking:
         told["thoughts"] = [
             {"by": thought.provider, "text": thought.text}
             | {name: value for name in ("signature", "hidden") if (value := getattr(thought, name))}
-            for thought in one.thoughts
+            for thought in one.thinking
         ]
     return told
 
 
-def message_of(told: Any, fetch: Stow = _same) -> Message:
+def load_message(told: Any, fetch: AttachmentSink = _same) -> Message:
     """The message again. Raises what a wrong form raises."""
     role = told["role"]
     if role not in ("user", "assistant", "tool"):
@@ -184,14 +192,14 @@ def message_of(told: Any, fetch: Stow = _same) -> Message:
     return Message(role, _content_of(told["content"], fetch), tuple(calls), call_id, tuple(thoughts))
 
 
-def _watched(one: Watched, stow: Stow) -> Json:
+def _watched(one: CellRun, stow: AttachmentSink) -> Json:
     told: Json = {"cell": one.cell, "number": one.number, "source": one.source, "digest": one.digest}
     told |= {"outputs": list(one.outputs)} if one.outputs else {}
-    return told | ({"pictures": [_file(each, stow) for each in one.pictures]} if one.pictures else {})
+    return told | ({"pictures": [_file(each, stow) for each in one.images]} if one.images else {})
 
 
-def _watched_of(told: Any, fetch: Stow) -> Watched:
-    return Watched(
+def _watched_of(told: Any, fetch: AttachmentSink) -> CellRun:
+    return CellRun(
         _text(told["cell"]),
         int(_number(told["number"])),
         _text(told["source"]),
@@ -201,28 +209,30 @@ def _watched_of(told: Any, fetch: Stow) -> Watched:
     )
 
 
-def _content(content: Content, stow: Stow) -> Any:
+def _content(content: Content, stow: AttachmentSink) -> Any:
     if isinstance(content, str):
         return content
     return [part if isinstance(part, str) else _file(part, stow) for part in content]
 
 
-def _content_of(told: Any, fetch: Stow) -> Content:
+def _content_of(told: Any, fetch: AttachmentSink) -> Content:
     if not isinstance(told, list):
         return _text(told)
     return tuple(part if isinstance(part, str) else _file_of(part, fetch) for part in told)
 
 
-def _file(file: File, stow: Stow) -> Json:
-    return {"media": file.media, "data": stow(file.data), "name": file.name, "detail": file.detail}
+def _file(file: Attachment, stow: AttachmentSink) -> Json:
+    return {"media": file.media_type, "data": stow(file.data), "name": file.name, "detail": file.detail}
 
 
-def _file_of(told: Any, fetch: Stow) -> File:
-    return File(_text(told["media"]), fetch(_text(told["data"])), _text(told["name"]), _text(told["detail"]))
+def _file_of(told: Any, fetch: AttachmentSink) -> Attachment:
+    return Attachment(
+        _text(told["media"]), fetch(_text(told["data"])), _text(told["name"]), _text(told["detail"])
+    )
 
 
 def _signer(value: Any) -> Any:
-    if value not in get_args(Signer):
+    if value not in get_args(ThinkingFormat):
         raise ValueError(f"nobody is known as {value!r}"[:120])
     return value
 

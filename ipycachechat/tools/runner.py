@@ -42,10 +42,10 @@ class Calling:
         if self._under_way is None:
             return []
         reply, results = self._under_way
-        done = [(call, one) for call, one in zip(reply.calls, results, strict=True) if one is not None]
+        done = [(call, one) for call, one in zip(reply.tool_calls, results, strict=True) if one is not None]
         if not done and not reply.text.strip():
             return []
-        return [replace(reply, calls=tuple(call for call, _ in done)), *(result for _, result in done)]
+        return [replace(reply, tool_calls=tuple(call for call, _ in done)), *(result for _, result in done)]
 
     def end(self) -> None:
         """Nothing is under way any more."""
@@ -56,16 +56,16 @@ class Calling:
 
         `last`: there are to be no more calls after them; `over`: nor these.
         """
-        results: list[Message | None] = [None] * len(reply.calls)
+        results: list[Message | None] = [None] * len(reply.tool_calls)
         self._under_way = reply, results
-        works = [await self._work(call, over) for call in reply.calls]
+        works = [await self._work(call, over) for call in reply.tool_calls]
 
         def give(number: int, value: Any) -> None:
-            call = reply.calls[number]
+            call = reply.tool_calls[number]
             content = self._masked(calls.told(value))
             if last and number == len(works) - 1:
                 content = _with_note(content)
-            results[number] = result = Message("tool", content, call_id=call.id)
+            results[number] = result = Message("tool", content, tool_call_id=call.id)
             self._tell(Returned(call, result))
 
         async def beside(number: int, work: Callable[[], Any]) -> None:
@@ -74,12 +74,12 @@ class Calling:
         running = []
         try:
             for number, work in enumerate(works):
-                if not isinstance(work, Failed) and self._is_async(reply.calls[number]):
-                    self._tell(Called(reply.calls[number]))
+                if not isinstance(work, Failed) and self._is_async(reply.tool_calls[number]):
+                    self._tell(Called(reply.tool_calls[number]))
                     running.append(asyncio.create_task(beside(number, work)))
             for number, work in enumerate(works):
-                if isinstance(work, Failed) or not self._is_async(reply.calls[number]):
-                    self._tell(Called(reply.calls[number]))
+                if isinstance(work, Failed) or not self._is_async(reply.tool_calls[number]):
+                    self._tell(Called(reply.tool_calls[number]))
                     give(number, work if isinstance(work, Failed) else await self.here(work))
             await asyncio.gather(*running)
         finally:

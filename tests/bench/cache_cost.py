@@ -146,7 +146,7 @@ def rounds(number: Iterator[int], step: tuple[Any, ...]) -> list[Message]:
     for call, result in pairs:
         name = f"t{next(number)}"
         calls.append(ToolCall(name, "look", json.dumps({"q": text(next(number), call - 9)})))
-        results.append(Message("tool", text(next(number), result), call_id=name))
+        results.append(Message("tool", text(next(number), result), tool_call_id=name))
     return [Message("assistant", text(next(number), tokens) if tokens else "", tuple(calls)), *results]
 
 
@@ -208,7 +208,8 @@ def run(job: tuple[str, int]) -> dict[str, float]:
 def blocks_upto(blocks: list[Any], said: list[Said], upto: int) -> int:
     """Index of the last block of the first `upto` messages; behind the tool's definition."""
     found = sum(
-        (bool(one.message.text) or one.message.role == "tool") + len(one.message.calls) for one in said[:upto]
+        (bool(one.message.text) or one.message.role == "tool") + len(one.message.tool_calls)
+        for one in said[:upto]
     )
     assert found < len(blocks)
     return found

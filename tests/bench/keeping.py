@@ -21,8 +21,8 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from ipycachechat.conversation.history import History, Version  # noqa: E402
 from ipycachechat.conversation.messages import Message  # noqa: E402
-from ipycachechat.conversation.placement import END, put  # noqa: E402
-from ipycachechat.conversation.turns import Cell, Conversation, Turn  # noqa: E402
+from ipycachechat.conversation.placement import END, place_turn  # noqa: E402
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn  # noqa: E402
 from ipycachechat.conversation.usage import Cost, Usage  # noqa: E402
 from ipycachechat.engine.session import Dialogue  # noqa: E402
 from ipycachechat.storage.conversations import Store  # noqa: E402
@@ -48,7 +48,7 @@ def text(length: int) -> str:
 
 def turn(n: int) -> Turn:
     """One as a chat cell leaves it."""
-    usage, cell = Usage(500 * n, 490 * n, 10 * n, 0, 500, None), Cell(f"cell-{n}", f"run-{n}")
+    usage, cell = Usage(500 * n, 490 * n, 10 * n, 0, 500, None), CellRef(f"cell-{n}", f"run-{n}")
     answer = (Message("assistant", text(ANSWER)),)
     past = chance.randbytes(16)
     return Turn(
@@ -58,8 +58,8 @@ def turn(n: int) -> Turn:
         usage,
         cell=cell,
         cost=Cost(0.01, 0.02),
-        at=1e9 + n,
-        past=past,
+        asked_at=1e9 + n,
+        past_digest=past,
     )
 
 
@@ -105,12 +105,12 @@ def recording(path: Path, runs: int) -> Times:
     for n in range(runs):
         one = turn(TURNS + n)
         found["record: growing"].append(timed(lambda: recorder.growing(one, END)))
-        after = dialogue.history.change(put(dialogue.history.now, one, END))
+        after = dialogue.history.change(place_turn(dialogue.history.current, one, END))
         found["record: a turn"].append(timed(lambda: setattr(dialogue, "history", after)))
         other = turn(TURNS + n)
 
         def add() -> None:
-            dialogue.history = dialogue.history.change(put(dialogue.history.now, other, END))
+            dialogue.history = dialogue.history.change(place_turn(dialogue.history.current, other, END))
 
         found["record: a turn, with the version made"].append(timed(add))
         dialogue.undo()
@@ -154,7 +154,7 @@ def opening(path: Path) -> Times:
     note("newest", lambda: store.newest("/n2.ipynb"))
     kept = store.load(found.id)
     note("copy", lambda: store.copy(found.id, "/n2.ipynb", time.time()))
-    note("join", lambda: History.of(Conversation("", (turn(1),))).join(kept.history))
+    note("join", lambda: History.of(Conversation("", (turn(1),))).merge(kept.history))
     store.close()
     note("load", lambda: Store(path).load(found.id))
     return {f"of it: {name}": [took] for name, took in step}

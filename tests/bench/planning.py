@@ -18,8 +18,8 @@ from ipycachechat.caching.provider_rules import rules
 from ipycachechat.caching.request import mark, messages, said
 from ipycachechat.caching.tracker import Memory
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.placement import Place, put
-from ipycachechat.conversation.turns import Cell, Conversation, Turn
+from ipycachechat.conversation.placement import Placement, place_turn
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.providers.litellm_import import portions
 from ipycachechat.providers.token_counter import count
@@ -35,7 +35,7 @@ def conversation(turns: int) -> Conversation:
     return Conversation(
         "be brief",
         tuple(
-            Turn(f"{n} {half}", (Message("assistant", f"{n} {half}"),), cell=Cell(f"c{n}", str(n)))
+            Turn(f"{n} {half}", (Message("assistant", f"{n} {half}"),), cell=CellRef(f"c{n}", str(n)))
             for n in range(turns)
         ),
     )
@@ -67,9 +67,9 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
         if n:  # the first one hashes everything
             spans = (start - begun, planned - start, made - planned, billed - made, after - before)
             yield tuple(span * 1000 for span in spans)
-        cell = Cell(f"n{n}", "1")
-        past = put(
-            past, Turn(f"question {n}", (Message("assistant", "abc " * TOKENS),), cell=cell), Place(cell)
+        cell = CellRef(f"n{n}", "1")
+        past = place_turn(
+            past, Turn(f"question {n}", (Message("assistant", "abc " * TOKENS),), cell=cell), Placement(cell)
         )
 
 

@@ -201,7 +201,7 @@ def found(path: Path, books: tuple[Notebook, ...], stuck: int) -> Together:
             kept = {*said(history.versions)} if history else set()
             lost += sum(one not in kept for one in book.asked)
             now = (
-                [(turn.question.strip(), turn.answer.strip()) for turn in history.now.turns]
+                [(turn.prompt_text.strip(), turn.answer_text.strip()) for turn in history.current.turns]
                 if history
                 else []
             )
@@ -213,8 +213,8 @@ def found(path: Path, books: tuple[Notebook, ...], stuck: int) -> Together:
 def said(versions: tuple[Version, ...]) -> Iterator[Said]:
     """Every turn of every version."""
     for version in versions:
-        for turn in version.conversation.placed:
-            yield turn.question.strip(), turn.answer.strip()
+        for turn in version.conversation.all_turns:
+            yield turn.prompt_text.strip(), turn.answer_text.strip()
 
 
 def main() -> None:

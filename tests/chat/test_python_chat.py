@@ -540,7 +540,7 @@ def test_a_new_history_keeps_the_turns_that_are_the_same(server: WireServer) -> 
     chat("hi")
     chat("and?")
     chat.hist = chat.hist[:4]
-    (turn,) = chat.dialogue.history.now.turns
+    (turn,) = chat.dialogue.history.current.turns
     assert turn.model == SONNET and turn.usage.input
     chat.tools = None
     chat("or?")

@@ -20,7 +20,7 @@ from wire import HttpError, Reply, WireServer, words
 from wire.replies import ToolCall
 
 from ipycachechat import AsyncChat, Chat
-from ipycachechat.conversation.turns import State
+from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.errors import BadInput, ChatError, ContextTooLong
 
 
@@ -287,7 +287,7 @@ def test_stopped_in_a_tool_the_whole_steps_stay(server: WireServer) -> None:
         "role": "assistant",
         "content": "and now",
     }  # its call has no result, so there is none
-    assert chat.dialogue.history.now.turns[-1].state is State.INTERRUPTED
+    assert chat.dialogue.history.current.turns[-1].status is TurnStatus.INTERRUPTED
     assert chat("and?").text
 
 
@@ -536,7 +536,7 @@ def test_stopped_while_the_second_step_waits_the_bill_is_a_lower_bound(server: W
             await task
         return chat
 
-    (turn,) = asyncio.run(stop()).dialogue.history.now.turns
+    (turn,) = asyncio.run(stop()).dialogue.history.current.turns
     assert turn.cost.at_least and turn.usage.at_least and turn.cost.paid
 
 

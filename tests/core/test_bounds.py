@@ -14,7 +14,7 @@ from ipycachechat.billing.cost_bound import AROUND, MARGIN, UNSEEN, Bound, Charg
 from ipycachechat.billing.pricing import FREE, Price, Rates, cost
 from ipycachechat.caching.prefix import Said, Settings, chain
 from ipycachechat.caching.state import CacheState
-from ipycachechat.conversation.messages import File, Message
+from ipycachechat.conversation.messages import Attachment, Message
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
 
 SONNET = Terms(
@@ -25,7 +25,7 @@ tokens = st.integers(0, 500)
 rates = st.floats(0.01, 10)
 
 
-def links(*content: str | File, settings: Settings = Settings()) -> object:
+def links(*content: str | Attachment, settings: Settings = Settings()) -> object:
     return chain([Said(Message("user", content), 0)], settings)
 
 
@@ -146,7 +146,7 @@ def test_what_may_be_billed_besides_makes_it_unknown_before_and_after(settings: 
 
 def test_images_and_files_are_as_large_as_they_can_be() -> None:
     def told(media: str, data: str, terms: Terms = SONNET) -> int:
-        one = chain([Said(Message("user", (File(media, data),)), 0)])
+        one = chain([Said(Message("user", (Attachment(media, data),)), 0)])
         return bound(one, CacheState(), terms, 1).tokens or 0
 
     assert told("image/png", "AAAA") >= 4_784
@@ -157,7 +157,7 @@ def test_images_and_files_are_as_large_as_they_can_be() -> None:
     assert told("application/pdf", b64encode(b"nothing is told").decode()) == SONNET.context
     assert told("audio/wav", "AAAA") == told("application/pdf", "no base64") == SONNET.context
     assert bound(
-        chain([Said(Message("user", (File("audio/wav", "AAAA"),)), 0)]),
+        chain([Said(Message("user", (Attachment("audio/wav", "AAAA"),)), 0)]),
         CacheState(),
         Terms("m", SONNET.price),
         1,

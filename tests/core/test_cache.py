@@ -19,8 +19,8 @@ SAID = [
     Said(Message("system", "be brief")),
     Said(Message("user", "one"), 0),
     Said(Message("assistant", "let me see", CALLS), 0),
-    Said(Message("tool", "1", call_id="1"), 0),
-    Said(Message("tool", "2", call_id="2"), 0),
+    Said(Message("tool", "1", tool_call_id="1"), 0),
+    Said(Message("tool", "2", tool_call_id="2"), 0),
     Said(Message("assistant", "yes"), 0),
     Said(Message("user", "two"), 1),
 ]

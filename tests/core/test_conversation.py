@@ -9,24 +9,26 @@ from hypothesis import strategies as st
 
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.placement import Place, Rerun, before, put
-from ipycachechat.conversation.turns import Cell, Conversation, Turn, pasts
+from ipycachechat.conversation.placement import Placement, Rerun, past_for, place_turn
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn, past_digests
 
 
 def turn(cell: str | None, run: int = 0, prompt: str = "") -> Turn:
-    place = None if cell is None else Cell(cell, f"{cell}{run}")
+    place = None if cell is None else CellRef(cell, f"{cell}{run}")
     return Turn(prompt or f"{cell}{run}", (Message("assistant", "yes"),), cell=place)
 
 
 def prompts(conversation: Conversation) -> list[str]:
-    return [turn.question + "*" * (n in conversation.stale) for n, turn in enumerate(conversation.turns, 1)]
+    return [
+        turn.prompt_text + "*" * (n in conversation.stale) for n, turn in enumerate(conversation.turns, 1)
+    ]
 
 
 def add(conversation: Conversation, one: Turn, rerun: Rerun = "replace") -> Conversation:
     """As an answer does: the turn knows what it followed."""
-    place = Place(one.cell, rerun)
-    *_, past = pasts(before(conversation, place).turns)
-    return put(conversation, replace(one, past=past), place)
+    place = Placement(one.cell, rerun)
+    *_, past = past_digests(past_for(conversation, place).turns)
+    return place_turn(conversation, replace(one, past=past), place)
 
 
 def told(*turns: Turn) -> Conversation:
@@ -64,10 +66,10 @@ def test_without_a_cell_every_turn_is_appended() -> None:
 
 def test_a_prompt_sees_only_the_turns_before_its_cell() -> None:
     conversation = told(turn("a"), turn("b"), turn("c"))
-    assert prompts(before(conversation, Place(Cell("b", "new")))) == ["a0"]
-    assert prompts(before(conversation, Place(Cell("d", "new")))) == ["a0", "b0", "c0"]
-    assert prompts(before(conversation, Place(Cell("b", "b0")))) == ["a0", "b0"]
-    assert prompts(before(conversation, Place(None))) == ["a0", "b0", "c0"]
+    assert prompts(past_for(conversation, Placement(CellRef("b", "new")))) == ["a0"]
+    assert prompts(past_for(conversation, Placement(CellRef("d", "new")))) == ["a0", "b0", "c0"]
+    assert prompts(past_for(conversation, Placement(CellRef("b", "b0")))) == ["a0", "b0"]
+    assert prompts(past_for(conversation, Placement(None))) == ["a0", "b0", "c0"]
 
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=12))
@@ -93,7 +95,7 @@ def test_no_cell_ever_has_turns_of_two_runs(runs: list[tuple[str, int]]) -> None
 def test_undo_goes_back_one_version_and_stops_at_the_first() -> None:
     one, two = told(turn("a")), told(turn("a"), turn("b"))
     history = History.of(one).change(two)
-    assert history.now == two
-    assert history.undo().now == one
-    assert history.undo().undo().now == one
+    assert history.current == two
+    assert history.undo().current == one
+    assert history.undo().undo().current == one
     assert history.change(two) is history

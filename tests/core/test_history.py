@@ -8,7 +8,7 @@ import pytest
 
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.turns import Cell, Conversation, Turn
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.errors import BadInput
 
 
@@ -17,7 +17,7 @@ def of(*prompts: str) -> Conversation:
 
 
 def prompts(history: History) -> str:
-    return "".join(turn.question for turn in history.now.turns)
+    return "".join(turn.prompt_text for turn in history.current.turns)
 
 
 def versions(*texts: str) -> History:
@@ -41,7 +41,7 @@ def test_a_change_after_an_undo_is_what_redo_then_leads_to() -> None:
     assert prompts(history.redo()) == "ax"
     assert prompts(history.undo().redo()) == "ax"
     assert "ab" in {
-        "".join(turn.question for turn in version.conversation.turns) for version in history.versions
+        "".join(turn.prompt_text for turn in version.conversation.turns) for version in history.versions
     }
 
 
@@ -68,31 +68,34 @@ def test_a_branch_has_a_name_of_one_word_that_no_other_has(name: str) -> None:
 def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -> None:
     here = versions("x").fork("idea").change(of("x", "i"))
     there = versions("a", "ab").fork("idea").change(of("a", "b", "c")).switch("main").undo()
-    both = here.join(there)
+    both = here.merge(there)
     assert prompts(both) == "a" and prompts(both.redo()) == "ab"
     assert [branch.name for branch in both.branches] == ["main", "idea", "main-2", "idea-2"]
     assert prompts(both.switch("idea")) == "abc"
     assert prompts(both.switch("main-2")) == "x" and prompts(both.switch("idea-2")) == "xi"
     assert prompts(both.switch("idea-2").undo().undo()) == ""
     assert both.named("idea-2").parent == "main-2"
-    since = both.versions[both.named("idea-2").since].conversation
-    assert [turn.question for turn in since.turns] == ["x"]
+    since = both.versions[both.named("idea-2").forked_at].conversation
+    assert [turn.prompt_text for turn in since.turns] == ["x"]
     assert prompts(both.switch("main-2").change(of("x", "y"))) == "xy"
 
 
 def test_a_history_in_which_nothing_was_said_leaves_no_branch() -> None:
-    assert History().join(versions("a")) == versions("a")
+    assert History().merge(versions("a")) == versions("a")
 
 
 def test_a_cell_that_is_away_is_so_in_all_versions_and_on_all_branches_and_no_version_is_made() -> None:
-    cells = [Turn(cell, (Message("assistant", "yes"),), cell=Cell(cell, "1")) for cell in "abc"]
+    cells = [Turn(cell, (Message("assistant", "yes"),), cell=CellRef(cell, "1")) for cell in "abc"]
     history = History()
     for number in (1, 2, 3):
         history = history.change(Conversation("", tuple(cells[:number])))
-    history = history.fork("idea").lost({"b", "unknown"}, 5.0)
+    history = history.fork("idea").mark_deleted({"b", "unknown"}, 5.0)
     assert prompts(history) == "ac" and prompts(history.switch("main")) == "ac"
     assert prompts(history.undo()) == "a" and prompts(history.undo().redo()) == "ac"
-    changed = history.change(replace(history.now, system="be brief"))
+    changed = history.change(replace(history.current, system="be brief"))
     assert prompts(changed) == "ac"
-    assert prompts(changed.found({"b"})) == "abc" and changed.found({"b"}).now.system == "be brief"
-    assert len(changed.found({"b"}).versions) == len(changed.versions) == len(history.versions) + 1
+    assert (
+        prompts(changed.mark_restored({"b"})) == "abc"
+        and changed.mark_restored({"b"}).current.system == "be brief"
+    )
+    assert len(changed.mark_restored({"b"}).versions) == len(changed.versions) == len(history.versions) + 1

@@ -8,38 +8,45 @@ import pytest
 
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.placement import Place, attach, before, by_notebook, moved, put
-from ipycachechat.conversation.turns import Cell, Conversation, Turn, pasts
+from ipycachechat.conversation.placement import (
+    Placement,
+    attach,
+    moved_cells,
+    past_for,
+    place_turn,
+    reorder_to_notebook,
+)
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn, past_digests
 
 
 def turn(cell: str, run: str = "1", prompt: str = "", at: float = 1.0, page: str = "") -> Turn:
-    where = Cell(cell, run, page) if cell else None
-    return Turn(prompt or cell, (Message("assistant", f"{cell}{run}"),), cell=where, at=at)
+    where = CellRef(cell, run, page) if cell else None
+    return Turn(prompt or cell, (Message("assistant", f"{cell}{run}"),), cell=where, asked_at=at)
 
 
 def told(*turns: Turn) -> Conversation:
     conversation = Conversation()
     for one in turns:
-        conversation = add(conversation, one, Place(one.cell))
+        conversation = add(conversation, one, Placement(one.cell))
     return conversation
 
 
-def add(conversation: Conversation, one: Turn, place: Place) -> Conversation:
-    *_, past = pasts(before(conversation, place).turns)
-    return put(conversation, replace(one, past=past), place)
+def add(conversation: Conversation, one: Turn, place: Placement) -> Conversation:
+    *_, past = past_digests(past_for(conversation, place).turns)
+    return place_turn(conversation, replace(one, past=past), place)
 
 
 def detach(conversation: Conversation, cells: set[str], now: float) -> Conversation:
-    return History.of(conversation).lost(cells, now).now
+    return History.of(conversation).mark_deleted(cells, now).current
 
 
 def shown(conversation: Conversation) -> str:
     """The prompts in their places: in brackets what is detached, with a star what is stale."""
     found, number = [], 0
-    for one in conversation.placed:
+    for one in conversation.all_turns:
         number += one.detached is None
         stale = one.detached is None and number in conversation.stale
-        found.append(f"({one.question})" if one.detached is not None else one.question + "*" * stale)
+        found.append(f"({one.prompt_text})" if one.detached is not None else one.prompt_text + "*" * stale)
     return " ".join(found)
 
 
@@ -47,37 +54,41 @@ ABC = told(turn("a"), turn("b"), turn("c"))
 
 
 def test_who_gets_the_same_answer_again_makes_nothing_stale() -> None:
-    assert shown(add(ABC, turn("a", "2"), Place(Cell("a", "2")))) == "a b* c*"
-    same = replace(turn("a"), cell=Cell("a", "2"))
-    assert shown(add(ABC, same, Place(same.cell))) == "a b c"
+    assert shown(add(ABC, turn("a", "2"), Placement(CellRef("a", "2")))) == "a b* c*"
+    same = replace(turn("a"), cell=CellRef("a", "2"))
+    assert shown(add(ABC, same, Placement(same.cell))) == "a b c"
 
 
 def test_results_of_tools_that_are_cut_make_nothing_stale() -> None:
-    first = ABC.placed[0]
-    longer = replace(first, replies=(*first.replies, Message("tool", "much", call_id="1"), *first.replies))
-    with_tool = add(Conversation(), longer, Place(longer.cell))
-    with_tool = add(with_tool, turn("b"), Place(Cell("b", "1")))
-    cut = replace(longer, replies=(longer.replies[0], Message("tool", "m…", call_id="1"), longer.replies[2]))
-    assert not replace(with_tool, placed=(cut, with_tool.placed[1])).stale
+    first = ABC.all_turns[0]
+    longer = replace(
+        first, replies=(*first.replies, Message("tool", "much", tool_call_id="1"), *first.replies)
+    )
+    with_tool = add(Conversation(), longer, Placement(longer.cell))
+    with_tool = add(with_tool, turn("b"), Placement(CellRef("b", "1")))
+    cut = replace(
+        longer, replies=(longer.replies[0], Message("tool", "m…", tool_call_id="1"), longer.replies[2])
+    )
+    assert not replace(with_tool, placed=(cut, with_tool.all_turns[1])).stale
 
 
 def test_rewinding_takes_the_later_turns_away() -> None:
-    assert shown(add(ABC, turn("b", "2", "B"), Place(Cell("b", "2"), "rewind"))) == "a B"
-    assert shown(add(ABC, turn("d"), Place(Cell("d", "1"), "rewind"))) == "a b c d"
+    assert shown(add(ABC, turn("b", "2", "B"), Placement(CellRef("b", "2"), "rewind"))) == "a B"
+    assert shown(add(ABC, turn("d"), Placement(CellRef("d", "1"), "rewind"))) == "a b c d"
 
 
 def test_appending_leaves_the_earlier_turn_to_no_cell() -> None:
-    both = add(ABC, turn("b", "2", "B"), Place(Cell("b", "2"), "append"))
+    both = add(ABC, turn("b", "2", "B"), Placement(CellRef("b", "2"), "append"))
     assert shown(both) == "a b c B"
-    assert [one.cell and one.cell.id for one in both.placed] == ["a", None, "c", "b"]
-    assert shown(add(both, turn("b", "3", "again"), Place(Cell("b", "3")))) == "a b c again"
+    assert [one.cell and one.cell.id for one in both.all_turns] == ["a", None, "c", "b"]
+    assert shown(add(both, turn("b", "3", "again"), Placement(CellRef("b", "3")))) == "a b c again"
 
 
 def test_the_very_turn_that_is_asked_again_is_replaced_also_in_a_loop() -> None:
     loop = told(turn("a"), turn("l", "1", "one"), turn("l", "1", "two"), turn("z"))
-    second = loop.placed[2]
-    place = Place(second.cell, again=second)
-    assert shown(before(loop, place)) == "a one"
+    second = loop.all_turns[2]
+    place = Placement(second.cell, replaces=second)
+    assert shown(past_for(loop, place)) == "a one"
     assert shown(add(loop, replace(second, prompt="TWO"), place)) == "a one TWO z*"
 
 
@@ -92,34 +103,34 @@ def test_the_very_turn_that_is_asked_again_is_replaced_also_in_a_loop() -> None:
     ],
 )
 def test_a_cell_goes_where_the_notebook_has_it(order: str, expected: str) -> None:
-    assert shown(add(ABC, turn("x"), Place(Cell("x", "1"), order=tuple(order)))) == expected
+    assert shown(add(ABC, turn("x"), Placement(CellRef("x", "1"), order=tuple(order)))) == expected
 
 
 def test_a_cell_that_has_a_turn_elsewhere_takes_it_along() -> None:
-    moved = add(ABC, turn("c", "2", "C"), Place(Cell("c", "2"), order=("a", "c", "b")))
+    moved = add(ABC, turn("c", "2", "C"), Placement(CellRef("c", "2"), order=("a", "c", "b")))
     assert shown(moved) == "a C b*"
 
 
 def test_a_detached_turn_keeps_its_place_and_comes_back_to_it() -> None:
     away = detach(ABC, {"b", "unknown"}, 5.0)
     assert shown(away) == "a (b) c*"
-    assert [one.question for one in away.turns] == ["a", "c"]
-    assert shown(before(away, Place(Cell("c", "2")))) == "a"
+    assert [one.prompt_text for one in away.turns] == ["a", "c"]
+    assert shown(past_for(away, Placement(CellRef("c", "2")))) == "a"
     assert detach(away, {"b"}, 9.0) == away
     assert shown(attach(away, {"b", "c"})) == "a b c"
-    assert shown(add(away, turn("b", "2", "B"), Place(Cell("b", "2")))) == "a B c*"
+    assert shown(add(away, turn("b", "2", "B"), Placement(CellRef("b", "2")))) == "a B c*"
 
 
 def test_a_turn_that_was_pinned_meanwhile_is_the_same_turn() -> None:
     loop = told(turn("a"), turn("b"))
-    pinned = replace(loop, placed=(loop.placed[0], replace(loop.placed[1], pinned=True)))
-    place = Place(loop.placed[1].cell, again=loop.placed[1])
-    assert shown(add(pinned, replace(loop.placed[1], prompt="B"), place)) == "a B"
+    pinned = replace(loop, placed=(loop.all_turns[0], replace(loop.all_turns[1], pinned=True)))
+    place = Placement(loop.all_turns[1].cell, replaces=loop.all_turns[1])
+    assert shown(add(pinned, replace(loop.all_turns[1], prompt="B"), place)) == "a B"
 
 
 def test_a_pin_stays_when_its_cell_runs_again() -> None:
-    pinned = replace(ABC, placed=(ABC.placed[0], replace(ABC.placed[1], pinned=True), ABC.placed[2]))
-    assert [one.pinned for one in add(pinned, turn("b", "2"), Place(Cell("b", "2"))).placed] == [
+    pinned = replace(ABC, placed=(ABC.all_turns[0], replace(ABC.all_turns[1], pinned=True), ABC.all_turns[2]))
+    assert [one.pinned for one in add(pinned, turn("b", "2"), Placement(CellRef("b", "2"))).all_turns] == [
         False,
         True,
         False,
@@ -139,24 +150,24 @@ def test_a_pin_stays_when_its_cell_runs_again() -> None:
 def test_turns_take_the_order_of_the_notebook_and_those_without_a_cell_are_detached(
     order: str, expected: str
 ) -> None:
-    assert shown(by_notebook(ABC, order, 2.0, 3.0)) == expected
+    assert shown(reorder_to_notebook(ABC, order, 2.0, 3.0)) == expected
 
 
 def test_what_no_notebook_can_tell_stays_behind_the_turn_that_it_follows() -> None:
     newer, elsewhere, free = turn("n", at=9.0), turn("e", page="other"), turn("", prompt="free")
     mixed = told(turn("a"), free, turn("b"), newer, elsewhere, turn("c"))
-    assert shown(by_notebook(mixed, "cba", 2.0, 3.0)) == "c* b* n* e* a* free*"
+    assert shown(reorder_to_notebook(mixed, "cba", 2.0, 3.0)) == "c* b* n* e* a* free*"
 
 
 def test_what_is_back_in_a_newer_notebook_is_sent_again() -> None:
     away = detach(ABC, {"b"}, 5.0)
-    assert shown(by_notebook(away, "abc", 4.0, 6.0)) == "a (b) c*"
-    assert shown(by_notebook(away, "abc", 5.5, 6.0)) == "a b c"
+    assert shown(reorder_to_notebook(away, "abc", 4.0, 6.0)) == "a (b) c*"
+    assert shown(reorder_to_notebook(away, "abc", 5.5, 6.0)) == "a b c"
 
 
 def test_a_cell_below_another_one_than_before_was_moved() -> None:
-    assert moved(ABC, {"a"}, "bac") == {"a"}
-    assert not moved(ABC, {"a"}, "abc")
-    assert not moved(ABC, {"a"}, "bc")
-    assert not moved(ABC, {"a"}, "xay")
-    assert moved(ABC, {"a", "b"}, "cab") == {"a", "b"}
+    assert moved_cells(ABC, {"a"}, "bac") == {"a"}
+    assert not moved_cells(ABC, {"a"}, "abc")
+    assert not moved_cells(ABC, {"a"}, "bc")
+    assert not moved_cells(ABC, {"a"}, "xay")
+    assert moved_cells(ABC, {"a", "b"}, "cab") == {"a", "b"}

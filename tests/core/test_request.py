@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipycachechat.caching.request import estimate, messages, said
 from ipycachechat.conversation.messages import Message, ToolCall
-from ipycachechat.conversation.to_wire import wire
+from ipycachechat.conversation.to_wire import to_wire
 from ipycachechat.conversation.turns import Conversation, Turn
 
 TURN = Turn("one", (Message("assistant", "yes"),))
@@ -28,14 +28,18 @@ def test_no_empty_system_prompt_is_sent_and_another_may_stand_in() -> None:
 
 
 def test_a_message_of_calls_alone_has_no_content_rather_than_an_empty_one() -> None:
-    sent = wire(Message("assistant", "", (ToolCall("1", "add", '{"a": 1}'),)))
+    sent = to_wire(Message("assistant", "", (ToolCall("1", "add", '{"a": 1}'),)))
     assert sent["content"] is None
     assert sent["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
-    assert wire(Message("tool", "", call_id="1")) == {"role": "tool", "content": "", "tool_call_id": "1"}
+    assert to_wire(Message("tool", "", tool_call_id="1")) == {
+        "role": "tool",
+        "content": "",
+        "tool_call_id": "1",
+    }
 
 
 def test_halves_of_characters_are_not_sent() -> None:
-    assert wire(Message("user", "a\ud800b \ud83d\ude00"))["content"] == "a\ufffdb \U0001f600"
+    assert to_wire(Message("user", "a\ud800b \ud83d\ude00"))["content"] == "a\ufffdb \U0001f600"
 
 
 def test_the_estimate_counts_what_is_sent() -> None:

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from ipycachechat.caching.provider_rules import rules
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.messages import File, Message, Thinking, ToolCall
-from ipycachechat.conversation.model_view import Eyes, messages
+from ipycachechat.conversation.messages import Attachment, Message, Thinking, ToolCall
+from ipycachechat.conversation.model_view import ModelView, visible_messages
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.engine.compaction import largest, shortened
 from ipycachechat.text.truncate import middle_cut
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
 files = st.builds(
-    File,
+    Attachment,
     st.sampled_from(["image/png", "application/pdf", "audio/wav"]),
     st.just("AAAA"),
 )
@@ -43,10 +43,10 @@ def turns(draw: st.DrawFn) -> Turn:
             for n in range(draw(st.integers(1, 3)))
         )
         replies.append(
-            Message("assistant", draw(st.one_of(st.just(""), texts)), calls, thoughts=draw(thoughts))
+            Message("assistant", draw(st.one_of(st.just(""), texts)), calls, thinking=draw(thoughts))
         )
-        replies += [Message("tool", draw(contents), call_id=call.id) for call in calls]
-    replies.append(Message("assistant", draw(texts), thoughts=draw(thoughts)))
+        replies += [Message("tool", draw(contents), tool_call_id=call.id) for call in calls]
+    replies.append(Message("assistant", draw(texts), thinking=draw(thoughts)))
     return Turn(draw(contents), tuple(replies))
 
 
@@ -57,7 +57,7 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 @unhurried
 @given(st.lists(turns(), max_size=3))
 def test_what_is_written_is_read_again(told: list[Turn]) -> None:
-    written = json.loads(json.dumps(from_wire.written(Conversation("", tuple(told)))))
+    written = json.loads(json.dumps(from_wire.to_messages(Conversation("", tuple(told)))))
     read = from_wire.turns([from_wire.message(one) for one in written])
     assert [turn.messages for turn in read] == [turn.messages for turn in told]
 
@@ -67,11 +67,11 @@ def test_what_is_written_is_read_again(told: list[Turn]) -> None:
 def test_a_model_is_shown_its_own_seals_and_the_files_it_takes(
     turn: Turn, signer: str, forgets: bool, earlier: bool
 ) -> None:
-    eyes = Eyes(signer, forgets, frozenset({"image"}))  # type: ignore[arg-type]
-    for before, after in zip(turn.messages, messages(turn, eyes, earlier=earlier), strict=True):
-        assert all(thought.provider == signer and signer for thought in after.thoughts)
-        assert not (forgets and earlier and after.thoughts)
-        assert signer == "gemini" or not any(call.signature for call in after.calls)
+    eyes = ModelView(signer, forgets, frozenset({"image"}))  # type: ignore[arg-type]
+    for before, after in zip(turn.messages, visible_messages(turn, eyes, earlier=earlier), strict=True):
+        assert all(thought.provider == signer and signer for thought in after.thinking)
+        assert not (forgets and earlier and after.thinking)
+        assert signer == "gemini" or not any(call.signature for call in after.tool_calls)
         assert all(file.kind == "image" for file in after.files)
         assert len(after.parts) == len(before.parts)  # a note in place of each
 

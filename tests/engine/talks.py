@@ -11,8 +11,8 @@ from wire import Bill, Reply, WireServer, count
 
 from ipycachechat.caching.miss_reasons import Cause
 from ipycachechat.caching.planner import NOTEBOOK
-from ipycachechat.conversation.placement import Place
-from ipycachechat.conversation.turns import Cell
+from ipycachechat.conversation.placement import Placement
+from ipycachechat.conversation.turns import CellRef
 from ipycachechat.engine.events import Done
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.engine.turn_request import Ask
@@ -47,8 +47,8 @@ class Talk:
         )
 
     def next(self, prompt: str = "", cell: str = "") -> Ask:
-        where = Cell(cell, f"{cell}-{next(self.runs)}") if cell else None
-        return Ask(prompt, self.model, Place(where), ttl=self.ttl)
+        where = CellRef(cell, f"{cell}-{next(self.runs)}") if cell else None
+        return Ask(prompt, self.model, Placement(where), ttl=self.ttl)
 
     def ask(self, prompt: str, cell: str = "", answer: str | tuple[str, ...] = "yes, that is so") -> Done:
         self.server.script(Reply(answer))

@@ -12,7 +12,7 @@ from wire import HttpError, Reply, ToolCall, WireServer
 from ipycachechat.billing.records import Bills, Booked
 from ipycachechat.caching.state import Outcome
 from ipycachechat.conversation.events import Returned
-from ipycachechat.conversation.turns import State
+from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.events import Done
 from ipycachechat.engine.turn_request import Ask
@@ -44,7 +44,7 @@ def test_a_turn_that_is_stopped_while_its_second_request_waits_cost_at_least_the
 ) -> None:
     talk.server.script(Reply("I look", tool_calls=(ToolCall("look", {}),)), Reply("late", first_delay=30))
     done = stopped(talk, model)
-    assert done.turn and done.turn.state is State.INTERRUPTED
+    assert done.turn and done.turn.status is TurnStatus.INTERRUPTED
     assert done.turn.cost.at_least and done.turn.cost.paid
     assert talk.chat.ledger.requests == 2 and talk.chat.ledger.unknown_cost == 1
 

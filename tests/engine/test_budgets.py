@@ -22,9 +22,9 @@ from wire.replies import ToolCall, default_reply
 
 from ipycachechat.api import batch
 from ipycachechat.conversation.events import Do, Piece
-from ipycachechat.conversation.messages import Content, File
-from ipycachechat.conversation.placement import Place
-from ipycachechat.conversation.turns import Cell, State
+from ipycachechat.conversation.messages import Attachment, Content
+from ipycachechat.conversation.placement import Placement
+from ipycachechat.conversation.turns import CellRef, TurnStatus
 from ipycachechat.engine.events import Done
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.engine.turn_request import Ask
@@ -91,7 +91,7 @@ class World:
         return f"n{name} {kinds[name % 3]}"
 
     def ask(self, prompt: Content, *, cell: str = "", most: int = 64, **more: Any) -> Ask:
-        place = Place(Cell(cell, f"{cell}-{next(self.number)}")) if cell else Place()
+        place = Placement(CellRef(cell, f"{cell}-{next(self.number)}")) if cell else Placement()
         return Ask(prompt, self.model, place, max_tokens=most, **more)
 
     def send(self, ask: Ask, stop_after: int = 0) -> Done | None:
@@ -157,7 +157,7 @@ def happen(world: World, r: random.Random) -> None:
     elif kind == "refused":
         replies = [Reply(fault=HttpError(r.choice([400, 429, 500, 503, 529])))]
     elif kind == "picture":
-        picture = File("image/png", b64encode(world.text(3).encode()).decode())
+        picture = Attachment("image/png", b64encode(world.text(3).encode()).decode())
         ask = world.ask((picture, world.text(9)), most=most)
     elif kind == "long":
         server.context_limit = r.choice([500, 2000])
@@ -210,7 +210,7 @@ def world(server: WireServer, loop: asyncio.AbstractEventLoop) -> World:
 def test_what_could_be_too_much_is_not_sent_and_the_conversation_is_as_it_was(world: World) -> None:
     world.server.script(Reply("yes"))
     assert (done := world.send(world.ask("hello"))) and done.error is None
-    before = world.chat.history.now
+    before = world.chat.history.current
     done = world.send(world.ask("and?", most=16_000))
     assert done and isinstance(done.error, OverBudget)
     first, second = str(done.error).splitlines()
@@ -218,7 +218,7 @@ def test_what_could_be_too_much_is_not_sent_and_the_conversation_is_as_it_was(wo
     assert (
         "It was not sent" in second and "16,000 answered (max_tokens)" in second and "tokens sent" in second
     )
-    assert len(world.server.requests) == 1 and world.chat.history.now is before
+    assert len(world.server.requests) == 1 and world.chat.history.current is before
     world.server.script(Reply("yes"))
     assert (done := world.send(world.ask("and?"))) and done.error is None
     assert world.spent == pytest.approx(world.billed)
@@ -236,7 +236,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
     done = world.send(world.ask("look", tools=tools([read])))
     assert done and isinstance(done.error, OverBudget) and done.turn
     assert "The calls before it are kept" in done.error.todo
-    assert done.turn.state is State.INTERRUPTED
+    assert done.turn.status is TurnStatus.INTERRUPTED
     assert 0 < len(called) < 9 and len(world.server.requests) == len(called)
     assert [message.role for message in done.turn.replies] == ["assistant", "tool"] * len(called)
     assert world.billed <= world.budget

@@ -23,7 +23,7 @@ from ipycachechat.caching.miss_reasons import Cause, Reason
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.caching.prefix import Said
 from ipycachechat.caching.request import settings as sent_along
-from ipycachechat.conversation.messages import File, Message, ToolCall
+from ipycachechat.conversation.messages import Attachment, Message, ToolCall
 from ipycachechat.engine.client import Engine
 from ipycachechat.providers.endpoint import target
 
@@ -69,7 +69,7 @@ class World:
         rest = []
         for result in steps:
             call = ToolCall(f"t{next(self.number)}", "look", '{"q":"x"}')
-            rest += [Message("assistant", "", (call,)), Message("tool", words(result), call_id=call.id)]
+            rest += [Message("assistant", "", (call,)), Message("tool", words(result), tool_call_id=call.id)]
         cell = f"cell-{next(self.number)}" if self.cells else ""
         return Told(Message("user", (*self.files, self.text(size))), rest, cell)
 
@@ -99,7 +99,7 @@ class World:
         turn.rest.append(Message("assistant", self.text(30)))
         return bill, reason, again
 
-    files: tuple[File, ...] = ()
+    files: tuple[Attachment, ...] = ()
     """That go with the next question."""
     forgotten: set[str] = field(default_factory=set)
     """Models of which the server has nothing any more, and that have not been asked since."""
@@ -164,7 +164,7 @@ class World:
 
     def image_came(self, n: int) -> Cause | None:
         first = not self.pictured
-        self.files = (File("image/png", b64encode(f"picture {next(self.number)}".encode()).decode()),)
+        self.files = (Attachment("image/png", b64encode(f"picture {next(self.number)}".encode()).decode()),)
         return Cause.IMAGE if first else None
 
     def model_changed(self, n: int) -> Cause | None:

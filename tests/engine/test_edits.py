@@ -6,7 +6,7 @@ import pytest
 from talks import SONNET, Talk, agree, nothing
 from wire import Reply, words
 
-from ipycachechat.conversation.placement import Place
+from ipycachechat.conversation.placement import Placement
 from ipycachechat.engine.events import Done
 
 GPT = "openai/gpt-5.6-terra"
@@ -48,16 +48,16 @@ def test_stale_turns_asked_again_in_order_are_foreseen_to_the_token(talk: Talk) 
     four_turns(talk)
     talk.ask("edited", "b")
     for number in (3, 4):
-        assert min(talk.chat.history.now.stale) == number
+        assert min(talk.chat.history.current.stale) == number
         agree(asked_again(talk, number), talk.bill)
-    assert not talk.chat.history.now.stale
+    assert not talk.chat.history.current.stale
 
 
 def asked_again(talk: Talk, number: int) -> Done:
-    turn = talk.chat.history.now.turns[number - 1]
+    turn = talk.chat.history.current.turns[number - 1]
     talk.server.script(Reply(f"another answer {number}"))
-    ask = talk.next(turn.question)
-    place = Place(turn.cell, again=turn)
+    ask = talk.next(turn.prompt_text)
+    place = Placement(turn.cell, replaces=turn)
     return talk.loop.run_until_complete(talk.chat.send(type(ask)(ask.prompt, ask.model, place), nothing))
 
 

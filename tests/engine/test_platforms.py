@@ -160,7 +160,7 @@ def test_the_prediction_is_the_bill_for_gpt_too(
         elif what == "undo":
             talk.chat.undo()
         elif what == "pin":
-            talk.chat.pin(min(n, len(talk.chat.history.now.turns)))
+            talk.chat.pin(min(n, len(talk.chat.history.current.turns)))
         else:
             done = talk.ask(words(100 * n + 5), f"cell-{n if what == 'again' else number + 10}")
             assert done.expected and done.turn

@@ -48,10 +48,10 @@ def test_the_prediction_is_the_bill(
             agree(talk.ask(words(number), f"cell-{next(cells)}"), talk.bill)
         elif what == "again":
             agree(talk.ask(words(number + 5, "again"), f"cell-{number}"), talk.bill)
-        elif what == "same" and (turns := talk.chat.history.now.turns) and (cell := turns[-1].cell):
+        elif what == "same" and (turns := talk.chat.history.current.turns) and (cell := turns[-1].cell):
             agree(talk.ask(turns[-1].prompt, cell.id), talk.bill)
         elif what == "pin":
-            talk.chat.pin(min(number, len(talk.chat.history.now.turns)))
+            talk.chat.pin(min(number, len(talk.chat.history.current.turns)))
         elif what == "wait":
             talk.wait(number)
         elif what == "system":

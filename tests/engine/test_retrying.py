@@ -12,7 +12,7 @@ from talks import OPUS, Talk
 from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, Truncated, words
 
 from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
-from ipycachechat.conversation.turns import State
+from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.engine.events import Done
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
@@ -40,7 +40,7 @@ def test_what_may_pass_is_asked_again_after_ever_longer_pauses(talk: Talk, model
     talk.model = model
     talk.server.script(*[Reply(fault=HttpError(status, "not now"))] * 3, Reply("Here."))
     done, told = ask(talk)
-    assert done.error is None and done.turn and done.turn.answer == "Here."
+    assert done.error is None and done.turn and done.turn.answer_text == "Here."
     one, two, three = pauses(told)
     assert 0.5 <= one <= 1.0 and 1.0 <= two <= 1.5 and 2.0 <= three <= 2.5
     assert len(talk.server.requests) == 4 and done.requests == 1
@@ -130,7 +130,7 @@ def test_a_connection_that_drops_before_the_answer_is_tried_again(talk: Talk, mo
     talk.model = model
     talk.server.script(Reply("lost", fault=Drop(stage)), Reply("Here."))
     done, told = ask(talk)
-    assert done.turn and done.turn.answer == "Here." and len(pauses(told)) == 1
+    assert done.turn and done.turn.answer_text == "Here." and len(pauses(told)) == 1
 
 
 @every_provider
@@ -139,7 +139,7 @@ def test_an_answer_that_breaks_off_is_asked_for_once_more(talk: Talk, model: str
     talk.model = model
     talk.server.script(Reply("One two three", fault=fault), Reply("All of it."))
     done, told = ask(talk, Limits(silence=0.5, first=0.5))
-    assert done.turn and done.turn.answer == "All of it." and done.turn.state is State.COMPLETE
+    assert done.turn and done.turn.answer_text == "All of it." and done.turn.status is TurnStatus.COMPLETE
     assert [event.text for event in told if isinstance(event, Broken)] == ["One two "]
     assert len(talk.server.requests) == 2
 
@@ -160,7 +160,7 @@ def test_if_it_breaks_off_again_the_answer_stays_as_far_as_it_came(talk: Talk, m
     )
     done, _ = ask(talk)
     assert isinstance(done.error, Dropped) and done.turn
-    assert done.turn.answer == "Uno " and done.turn.state is State.INTERRUPTED
+    assert done.turn.answer_text == "Uno " and done.turn.status is TurnStatus.INTERRUPTED
     talk.model = model
     talk.server.script(Reply("Here."))
     assert ask(talk)[0].error is None
@@ -170,13 +170,13 @@ def test_if_nothing_comes_the_second_time_the_first_part_stays(talk: Talk) -> No
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)), Reply(fault=HttpError(400, "No")))
     done, _ = ask(talk)
     assert isinstance(done.error, Dropped) and "Asked again, which failed" in str(done.error)
-    assert done.turn and done.turn.answer == "One two "
+    assert done.turn and done.turn.answer_text == "One two "
 
 
 def test_without_retries_nothing_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)))
     done, told = ask(talk, Limits(retries=0))
-    assert done.turn and done.turn.answer == "One two " and len(talk.server.requests) == 1
+    assert done.turn and done.turn.answer_text == "One two " and len(talk.server.requests) == 1
     talk.server.script(Reply(fault=HttpError(529)))
     assert isinstance(ask(talk, Limits(retries=0))[0].error, Overloaded)
     assert len(talk.server.requests) == 2
@@ -211,8 +211,8 @@ def test_an_answer_may_be_given_a_time_of_its_own(talk: Talk, model: str) -> Non
     talk.model = model
     talk.server.script(Reply("One two three four five six seven", chunk_delay=0.3))
     done, _ = ask(talk, Limits(total=0.8))
-    assert isinstance(done.error, TooLate) and done.turn and done.turn.state is State.INTERRUPTED
-    assert done.turn.answer.startswith("One ") and len(talk.server.requests) == 1
+    assert isinstance(done.error, TooLate) and done.turn and done.turn.status is TurnStatus.INTERRUPTED
+    assert done.turn.answer_text.startswith("One ") and len(talk.server.requests) == 1
 
 
 @every_provider
@@ -220,7 +220,7 @@ def test_a_slow_answer_is_no_stalled_one(talk: Talk, model: str) -> None:
     talk.model = model
     talk.server.script(Reply("One two three four five", chunk_delay=0.4))
     done, _ = ask(talk, Limits(first=1.2, silence=1.2))
-    assert done.turn and done.turn.answer == "One two three four five" and len(talk.server.requests) == 1
+    assert done.turn and done.turn.answer_text == "One two three four five" and len(talk.server.requests) == 1
 
 
 def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Talk) -> None:
@@ -250,7 +250,7 @@ def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Tal
 
     told: list[Event] = []
     done = talk.loop.run_until_complete(here(told, Ask("hello", OPUS, tools=tools([look]))))
-    assert done.turn and done.turn.answer == "Found." and called == ["a"] and len(pauses(told)) == 1
+    assert done.turn and done.turn.answer_text == "Found." and called == ["a"] and len(pauses(told)) == 1
 
 
 def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
@@ -271,7 +271,7 @@ def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
         assert task.cancelled()
 
     talk.loop.run_until_complete(stopped())
-    assert len(talk.server.requests) == 1 and not talk.chat.history.now.turns
+    assert len(talk.server.requests) == 1 and not talk.chat.history.current.turns
 
 
 @every_provider
@@ -291,4 +291,4 @@ def test_an_answer_that_is_stopped_after_its_last_word_keeps_it(talk: Talk, mode
 
     talk.server.script(Reply(("It is", " 42")))
     done = talk.loop.run_until_complete(stopped())
-    assert done.turn is not None and done.turn.answer == "It is 42"
+    assert done.turn is not None and done.turn.answer_text == "It is 42"

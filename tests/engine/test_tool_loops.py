@@ -83,7 +83,7 @@ class Loop:
         told = words(text) if text else ""
         self.said.append(Said(Message("assistant", told, tuple(calls)), turn))
         for call, size in zip(calls, results, strict=True):
-            self.said.append(Said(Message("tool", words(size), call_id=call.id), turn))
+            self.said.append(Said(Message("tool", words(size), tool_call_id=call.id), turn))
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
     keeping = KeepWarm(
         chat.engine,
         target(talk.model, 16),
-        lambda: (said(chat.history.now, Turn(".", ())), Settings()),
+        lambda: (said(chat.history.current, Turn(".", ())), Settings()),
         seconds,
         sleep,
     )

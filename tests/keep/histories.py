@@ -8,9 +8,9 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.messages import Content, File, Message, Thinking, ToolCall
-from ipycachechat.conversation.placement import Place, put
-from ipycachechat.conversation.turns import Cell, Conversation, State, Turn
+from ipycachechat.conversation.messages import Attachment, Content, Message, Thinking, ToolCall
+from ipycachechat.conversation.placement import Placement, place_turn
+from ipycachechat.conversation.turns import CellRef, Conversation, Turn, TurnStatus
 from ipycachechat.conversation.usage import Cost, Usage
 
 CELLS = ("a", "b", "c", "d")
@@ -21,7 +21,7 @@ datas = st.sampled_from(
     ["AAAA", "=", "https://example.org/a.png", "B" * 999, "C" * 1000, "=" * 1500, "D" * 50_000]
 )
 files = st.builds(
-    File, st.sampled_from(["image/png", "application/pdf"]), datas, texts, st.sampled_from(["", "high"])
+    Attachment, st.sampled_from(["image/png", "application/pdf"]), datas, texts, st.sampled_from(["", "high"])
 )
 contents: st.SearchStrategy[Content] = texts | st.lists(texts | files, max_size=3).map(tuple)
 thoughts = st.lists(
@@ -31,16 +31,16 @@ arguments = st.dictionaries(st.text("abc", min_size=1), st.integers(), max_size=
 calls = st.lists(st.builds(ToolCall, st.text("xyz", min_size=1), texts, arguments, texts), max_size=2).map(
     tuple
 )
-cells = st.builds(Cell, st.sampled_from(CELLS), st.sampled_from(["run 1", "run 2"]))
+cells = st.builds(CellRef, st.sampled_from(CELLS), st.sampled_from(["run 1", "run 2"]))
 
 
 @st.composite
 def replies(draw: st.DrawFn) -> tuple[Message, ...]:
     said: list[Message] = []
     for _ in range(draw(st.integers(0, 2))):
-        asked = Message("assistant", draw(texts), draw(calls), thoughts=draw(thoughts))
-        said += [asked, *(Message("tool", draw(contents), call_id=call.id) for call in asked.calls)]
-    return (*said, Message("assistant", draw(texts), thoughts=draw(thoughts)))
+        asked = Message("assistant", draw(texts), draw(calls), thinking=draw(thoughts))
+        said += [asked, *(Message("tool", draw(contents), tool_call_id=call.id) for call in asked.tool_calls)]
+    return (*said, Message("assistant", draw(texts), thinking=draw(thoughts)))
 
 
 usages = st.builds(
@@ -53,7 +53,7 @@ turns = st.builds(
     replies() | st.just(()),
     texts,
     st.just(Usage()) | usages | st.builds(Usage, output=st.integers(0, 9)),
-    st.sampled_from(State),
+    st.sampled_from(TurnStatus),
     st.none() | cells,
     st.none() | texts,
     st.booleans(),
@@ -63,12 +63,12 @@ turns = st.builds(
     st.none() | seconds,
     st.booleans(),
 )
-places = st.builds(Place, st.none() | cells, st.sampled_from(["replace", "rewind", "append"]))
+places = st.builds(Placement, st.none() | cells, st.sampled_from(["replace", "rewind", "append"]))
 
 
 def _spoilt(now: Conversation, n: int, how: str) -> Conversation:
     """The conversation with one of its turns gone, changed, or in another place."""
-    placed, n = [*now.placed], n % max(1, len(now.placed))
+    placed, n = [*now.all_turns], n % max(1, len(now.all_turns))
     if placed and how == "removed":
         del placed[n]
     elif placed and how == "edited":
@@ -81,13 +81,13 @@ def _spoilt(now: Conversation, n: int, how: str) -> Conversation:
 @st.composite
 def steps(draw: st.DrawFn, history: History) -> History:
     """The history after one thing more was done."""
-    now, some = history.now, st.sets(st.sampled_from(CELLS), min_size=1)
+    now, some = history.current, st.sets(st.sampled_from(CELLS), min_size=1)
     what = draw(
         st.sampled_from("put put put undo undo redo fork switch spoil detach attach reset system".split())
     )
     match what:
         case "put":
-            return history.change(put(now, draw(turns), draw(places)))
+            return history.change(place_turn(now, draw(turns), draw(places)))
         case "undo":
             return history.undo()
         case "redo":
@@ -100,9 +100,9 @@ def steps(draw: st.DrawFn, history: History) -> History:
             how = draw(st.sampled_from(["removed", "edited", "turned round"]))
             return history.change(_spoilt(now, draw(st.integers(0, 9)), how))
         case "detach":
-            return history.lost(draw(some), draw(seconds))
+            return history.mark_deleted(draw(some), draw(seconds))
         case "attach":
-            return history.found(draw(some))
+            return history.mark_restored(draw(some))
         case "reset":
             return history.change(replace(now, placed=()))
         case _:

@@ -27,7 +27,7 @@ from kernels import Kernel  # noqa: E402
 from wire import Reply, Request, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
-from ipycachechat.conversation.turns import State  # noqa: E402
+from ipycachechat.conversation.turns import TurnStatus  # noqa: E402
 from ipycachechat.storage.conversations import Store  # noqa: E402
 
 WORDS, PAUSE = 220, 0.012
@@ -120,14 +120,14 @@ def _look(
         kept = store.load(found.id) if found else None
     versions = kept.history.versions if kept else ()
     there = {turn for version in versions for turn in version.conversation.turns}
-    answers = {(turn.question.strip(), turn.answer) for turn in there}
+    answers = {(turn.prompt_text.strip(), turn.answer_text) for turn in there}
     missing = sum((question, f"short: {question}") not in answers for question in short)
-    now = kept.history.now.turns if kept else ()
-    long = next((turn for turn in now if turn.question.strip() == asked), None)
-    kept_words = long.answer.split() if long else []
+    now = kept.history.current.turns if kept else ()
+    long = next((turn for turn in now if turn.prompt_text.strip() == asked), None)
+    kept_words = long.answer_text.split() if long else []
     if kept_words != [f"w{n}" for n in range(len(kept_words))]:
         wrong = wrong or f"not what was sent: {kept_words}"
-    if over and (long is None or long.state is not State.COMPLETE):
+    if over and (long is None or long.status is not TurnStatus.COMPLETE):
         wrong = wrong or "a finished answer is not there as such"
     record = next((one for one in [*wire.requests] if one.call and one.call.said.strip() == asked), None)
     sent = [then for then in _written(record) if then <= at]

@@ -20,7 +20,7 @@ from kernels import Kernel  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
-from ipycachechat.conversation.turns import State  # noqa: E402
+from ipycachechat.conversation.turns import TurnStatus  # noqa: E402
 from ipycachechat.storage.conversations import Store  # noqa: E402
 
 KERNELS = 4
@@ -133,11 +133,11 @@ def found(path: Path, asked: tuple[Asked, ...]) -> Together:
     with closing(Store(path)) as store:
         for one in asked:
             last = store.newest(one.notebook)
-            kept = store.load(last.id).history.now.turns if last else ()
+            kept = store.load(last.id).history.current.turns if last else ()
             there = [
-                (turn.question.strip(), turn.answer.strip())
+                (turn.prompt_text.strip(), turn.answer_text.strip())
                 for turn in kept
-                if turn.state is State.COMPLETE and not (last and last.growing)
+                if turn.status is TurnStatus.COMPLETE and not (last and last.growing)
             ]
             missing += sum(there[n : n + 1] != [turn] for n, turn in enumerate(one.turns))
             missing += sum(question not in answer for question, answer in one.turns)

@@ -16,8 +16,8 @@ from talks import SONNET, agree, nothing
 from wire import Clock, Reply, WireServer, count
 
 from ipycachechat.caching.planner import NOTEBOOK
-from ipycachechat.conversation.placement import Place, Rerun
-from ipycachechat.conversation.turns import Cell
+from ipycachechat.conversation.placement import Placement, Rerun
+from ipycachechat.conversation.turns import CellRef
 from ipycachechat.engine.session import Dialogue
 from ipycachechat.engine.turn_request import Ask
 from ipycachechat.providers.litellm_import import portions
@@ -112,7 +112,7 @@ class Notebook(RuleBasedStateMachine):
         asked, answer = f"question {number}" + " word" * (1500 if long else 0), f"answer {number}"
         before, after = self.plain.ask(cell, run, rerun)
         self.server.script(Reply(answer))
-        place = Place(Cell(cell, str(run)) if cell else None, rerun)
+        place = Placement(CellRef(cell, str(run)) if cell else None, rerun)
         done = self.loop.run_until_complete(self.dialogue.send(Ask(asked, SONNET, place), nothing))
         assert done.error is None, done.error
         expected = [
@@ -139,11 +139,11 @@ class Notebook(RuleBasedStateMachine):
     def ask_a_turn_again(self, data: st.DataObject) -> None:
         live = [n for n, line in enumerate(self.plain.now) if not self.plain.away(line)]
         number = data.draw(st.integers(1, len(live)))
-        at, turn = live[number - 1], self.dialogue.history.now.turns[number - 1]
+        at, turn = live[number - 1], self.dialogue.history.current.turns[number - 1]
         line = self.plain.now[at]
         answer = f"answer {next(self.numbers)}"
         self.server.script(Reply(answer))
-        place = Place(turn.cell, again=turn)
+        place = Placement(turn.cell, replaces=turn)
         done = self.loop.run_until_complete(self.dialogue.send(Ask(turn.prompt, SONNET, place), nothing))
         assert done.error is None, done.error
         before = [one for one in self.plain.now[:at] if not self.plain.away(one)]
@@ -160,8 +160,8 @@ class Notebook(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 5))
     def pin(self, number: int) -> None:
-        self.dialogue.pin(min(number, len(self.dialogue.history.now.turns)))
-        pins = tuple(turn.pinned for turn in self.dialogue.history.now.placed)
+        self.dialogue.pin(min(number, len(self.dialogue.history.current.turns)))
+        pins = tuple(turn.pinned for turn in self.dialogue.history.current.all_turns)
         self.plain.change([replace(line, pinned=pin) for line, pin in zip(self.plain.now, pins, strict=True)])
 
     @rule(cell=st.sampled_from(CELLS), times=st.integers(2, 3))
@@ -195,7 +195,7 @@ class Notebook(RuleBasedStateMachine):
         left = [cell for cell in order if cell not in gone]
         self.server.clock.advance(1)
         now = self.server.clock.now
-        self.dialogue.history = self.dialogue.history.synced(left, now, now)
+        self.dialogue.history = self.dialogue.history.reordered(left, now, now)
         self.plain.gone -= {*left}
         groups: list[tuple[int, list[Line]]] = [(-1, [])]
         for line in self.plain.now:
@@ -247,7 +247,10 @@ class Notebook(RuleBasedStateMachine):
     @invariant()
     def the_turns_are_the_same(self) -> None:
         if hasattr(self, "plain"):
-            told = [(t.question, t.answer, t.detached is not None) for t in self.dialogue.history.now.placed]
+            told = [
+                (t.prompt_text, t.answer_text, t.detached is not None)
+                for t in self.dialogue.history.current.all_turns
+            ]
             assert told == [(line.asked, line.answer, self.plain.away(line)) for line in self.plain.now]
             assert not self.recorder.problem
 

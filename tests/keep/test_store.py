@@ -32,7 +32,7 @@ from ipycachechat.caching.state import CacheState, Entry, Outcome
 from ipycachechat.caching.tracker import Memory
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.placement import END, Place, put
+from ipycachechat.conversation.placement import END, Placement, place_turn
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.session import Dialogue
@@ -50,14 +50,16 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.da
 
 
 def turn(n: int, answer: str = "") -> Turn:
-    return Turn(f"question {n}", (Message("assistant", answer or f"answer {n}"),), "openai/gpt", at=NOW + n)
+    return Turn(
+        f"question {n}", (Message("assistant", answer or f"answer {n}"),), "openai/gpt", asked_at=NOW + n
+    )
 
 
 def of(*said: Turn) -> History:
     """A history with a version for each turn."""
     history = History()
     for one in said:
-        history = history.change(put(history.now, one, END))
+        history = history.change(place_turn(history.current, one, END))
     return history
 
 
@@ -131,7 +133,7 @@ def _walked(history: History) -> list[Conversation]:
         here = history.switch(branch.name)
         for go in (History.redo, History.undo, History.redo):
             while (to := go(here)) is not here:
-                seen.append(to.now)
+                seen.append(to.current)
                 here = to
     return seen
 
@@ -139,14 +141,14 @@ def _walked(history: History) -> list[Conversation]:
 @unhurried
 @given(was=histories(), unfinished=turns, place=places)
 def test_an_unfinished_turn_is_there_in_its_place_until_the_next_change(
-    store: Store, was: list[History], unfinished: Turn, place: Place
+    store: Store, was: list[History], unfinished: Turn, place: Placement
 ) -> None:
     last, mine = was[-1], store.begin(HERE, "", NOW)
     store.changed(mine, last, 0, {}, NOW)
     for one in (turn(1), unfinished):  # as it grows, what was is replaced
         store.growing(mine, one, place, NOW)
     found = store.load(mine)
-    after = last.change(put(last.now, unfinished, place))
+    after = last.change(place_turn(last.current, unfinished, place))
     assert found.history == after
     assert found.written == len(last.versions)
     store.changed(mine, after, found.written, {}, NOW)
@@ -189,7 +191,7 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
     mine = store.begin(HERE, "", NOW)
     store.warm(mine, SCOPE, memory)
     ((_, again),) = store.load(mine).memories
-    longer = said(replace(conversation, placed=(*conversation.placed, turn(6))), turn(7))
+    longer = said(replace(conversation, placed=(*conversation.all_turns, turn(6))), turn(7))
     plans = [
         one.resumed(longer, Settings()).prepare(longer, Settings(), 1024, NOW + 60).plan
         for one in (memory, again)
@@ -199,15 +201,15 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
 
 
 def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
-    from ipycachechat.conversation.messages import File
+    from ipycachechat.conversation.messages import Attachment
 
-    file = File("image/png", "A" * 100 * LONG)
+    file = Attachment("image/png", "A" * 100 * LONG)
     history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))
     one = recorder(path)
     one.changed(history)
     one.growing(Turn(("look again", file), ()), END)
     assert not one.problem
-    assert kept(path).undo() == history.change(kept(path).now).undo()
+    assert kept(path).undo() == history.change(kept(path).current).undo()
     assert sum(file.stat().st_size for file in path.parent.iterdir()) < 5 * 100 * LONG
 
 
@@ -248,13 +250,13 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     assert found is not None and (found.id, found.turns) == (7, 1)
     one, dialogue = chat(path)
     one.take_up(dialogue)
-    now = dialogue.history.now
+    now = dialogue.history.current
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
     assert dialogue.engine.who == Identity("me", b"s" * 32)
-    dialogue.history = dialogue.history.change(put(now, turn(1), END))
+    dialogue.history = dialogue.history.change(place_turn(now, turn(1), END))
     one.billed(*bill())
     assert not one.problem
-    assert len(kept(path).now.turns) == 2 and len(kept(path).undo().now.turns) == 1
+    assert len(kept(path).current.turns) == 2 and len(kept(path).undo().current.turns) == 1
     assert [spent.requests for spent in one.spending()] == [1]
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
@@ -314,7 +316,7 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
         one, history = recorder(path, f"/notebooks/{number}.ipynb"), History()
         for n in range(60):
             one.growing(turn(n, "so far"), END)
-            history = history.change(put(history.now, turn(n), END))
+            history = history.change(place_turn(history.current, turn(n), END))
             one.changed(history)
             one.billed(*bill())
         problems.append(one.problem)
@@ -354,8 +356,8 @@ def test_what_was_said_before_stays_as_a_branch(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(2))
     one.take_up(dialogue, "other")
-    assert dialogue.history.now == of(turn(1)).now and dialogue.history.current == "aside"
-    assert dialogue.history.switch("main-2").now == of(turn(2)).now
+    assert dialogue.history.current == of(turn(1)).current and dialogue.history.current_branch == "aside"
+    assert dialogue.history.switch("main-2").current == of(turn(2)).current
     assert kept(path) == dialogue.history
     assert not one.problem
 
@@ -366,8 +368,8 @@ def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Pat
     one, new = chat(path)
     new.history = of(turn(3))
     one.take_up(new)
-    assert new.history.now == of(turn(1)).now
-    assert new.history.switch("main-2").now == of(turn(3)).now
+    assert new.history.current == of(turn(1)).current
+    assert new.history.switch("main-2").current == of(turn(3)).current
     with pytest.raises(BadInput, match="Nothing else is kept"):  # that was all there is
         one.take_up(new)
 
@@ -377,8 +379,8 @@ def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was
 ) -> None:
     one, was = recorder(path), of(turn(1), turn(2))
     one.changed(was)
-    one.growing(turn(9), Place(again=was.now.turns[0]))
-    assert kept(path).now.turns == (turn(9), turn(2))
+    one.growing(turn(9), Placement(replaces=was.current.turns[0]))
+    assert kept(path).current.turns == (turn(9), turn(2))
 
 
 def test_what_is_warm_is_known_again(path: Path) -> None:
@@ -415,7 +417,7 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
     def write() -> None:
         history = of(turn(0))
         for n in range(1, 1000):
-            history = history.change(put(history.now, turn(n), END))
+            history = history.change(place_turn(history.current, turn(n), END))
             first.changed(history.fork(f"branch-{n}") if n == 100 else history)
             if over.wait(0.002):
                 return
@@ -426,7 +428,7 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
         other, dialogue = chat(path, f"/notebooks/{n}")
         other.take_up(dialogue, HERE)
         there = dialogue.history
-        assert there.now.turns == tuple(map(turn, range(len(there.versions) - 1)))
+        assert there.current.turns == tuple(map(turn, range(len(there.versions) - 1)))
         dialogue.set_system("be brief")
         assert not other.problem
         assert kept(path, f"/notebooks/{n}") == dialogue.history
@@ -492,12 +494,12 @@ def test_a_fork_writes_a_conversation_of_its_own(path: Path) -> None:
     one, history = recorder(path), of(turn(1))
     one.changed(history)
     if (child := os.fork()) == 0:
-        one.changed(history.change(put(history.now, turn(100), END)))
+        one.changed(history.change(place_turn(history.current, turn(100), END)))
         os._exit(0 if not one.problem else 1)
     assert os.waitpid(child, 0)[1] == 0
-    one.changed(history.change(put(history.now, turn(2), END)))
+    one.changed(history.change(place_turn(history.current, turn(2), END)))
     assert not one.problem
-    assert kept(path).now.turns == (turn(1), turn(2))
+    assert kept(path).current.turns == (turn(1), turn(2))
 
 
 def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
@@ -506,14 +508,14 @@ def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
     def write(number: int) -> None:
         for n in range(40):
             place = turn(100 * number + n)
-            dialogue.change(lambda history, new=place: history.change(put(history.now, new, END)))  # type: ignore[misc]
+            dialogue.change(lambda history, new=place: history.change(place_turn(history.current, new, END)))  # type: ignore[misc]
 
     threads = [threading.Thread(target=write, args=[number]) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(dialogue.history.now.turns) == 160
+    assert len(dialogue.history.current.turns) == 160
     assert not one.problem and kept(path) == dialogue.history
 
 
@@ -522,9 +524,9 @@ def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None
     dialogue.history = of(turn(1))
     one.growing(turn(2), END)
     dialogue.attach({"nothing"})
-    assert kept(path).now.turns == (turn(1), turn(2))
+    assert kept(path).current.turns == (turn(1), turn(2))
     one.dropped()
-    assert kept(path).now.turns == (turn(1),)
+    assert kept(path).current.turns == (turn(1),)
 
 
 def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path) -> None:
@@ -717,7 +719,9 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
     last, problem = history, ""
     with full():
         for n in range(1, 10):
-            history = history.change(put(history.now, turn(n, random.randbytes(length // 2).hex()), END))
+            history = history.change(
+                place_turn(history.current, turn(n, random.randbytes(length // 2).hex()), END)
+            )
             one.changed(history)
             if problem := one.problem:
                 break

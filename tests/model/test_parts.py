@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pydantic import BaseModel, SecretStr
 
-from ipycachechat.conversation.messages import File
+from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts import content as parts
 from ipycachechat.prompts import images, tables
@@ -41,7 +41,7 @@ def encoded(data: bytes) -> str:
 
 
 def opened(file: Any) -> Image.Image:
-    assert isinstance(file, File) and file.media == "image/png"
+    assert isinstance(file, Attachment) and file.media_type == "image/png"
     return Image.open(io.BytesIO(base64.b64decode(file.data)))
 
 
@@ -179,7 +179,7 @@ def test_a_subclass_of_text_becomes_plain_text() -> None:
 
 
 def test_texts_in_a_row_are_one_part_and_files_keep_their_places() -> None:
-    image = File("image/png", "AAAA")
+    image = Attachment("image/png", "AAAA")
     assert content(["a", "b", image, "c", "", "d", image]) == ("a\n\nb", image, "c\n\nd", image)
 
 
@@ -260,15 +260,18 @@ def test_a_value_that_lets_nobody_look_is_told_of_or_refused_in_two_lines() -> N
     [
         ({"type": "text", "text": "a"}, "a"),
         ({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}, "a"),
-        ({"type": "image_url", "image_url": {"url": "https://x/y.png"}}, File("image/*", "https://x/y.png")),
-        ({"type": "image_url", "image_url": "data:image/gif;base64,AA=="}, File("image/gif", "AA==")),
+        (
+            {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+            Attachment("image/*", "https://x/y.png"),
+        ),
+        ({"type": "image_url", "image_url": "data:image/gif;base64,AA=="}, Attachment("image/gif", "AA==")),
         (
             {"type": "input_audio", "input_audio": {"data": "AA==", "format": "mp3"}},
-            File("audio/mp3", "AA=="),
+            Attachment("audio/mp3", "AA=="),
         ),
         (
             {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"}},
-            File("application/pdf", "AA==", "a.pdf"),
+            Attachment("application/pdf", "AA==", "a.pdf"),
         ),
     ],
 )
@@ -304,7 +307,7 @@ def test_a_record_that_has_a_text_among_other_fields_loses_none() -> None:
 @pytest.mark.parametrize(("media", "data"), FILES.items())
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_bytes_are_known_by_how_they_begin(media: str, data: bytes, kind: Callable[[bytes], Any]) -> None:
-    assert part(kind(data)) == File(media, encoded(data))
+    assert part(kind(data)) == Attachment(media, encoded(data))
 
 
 @pytest.mark.parametrize("text", ["plain", "ID3 tags", "GIF is said so", "RIFF", "ftyp", "%PDF", "ä\n"])
@@ -313,7 +316,7 @@ def test_bytes_of_text_are_text(text: str) -> None:
 
 
 def test_mp3_without_tags_is_told_from_text_in_utf_16() -> None:
-    assert part(b"\xff\xfb\x90\x64\x00") == File("audio/mp3", encoded(b"\xff\xfb\x90\x64\x00"))
+    assert part(b"\xff\xfb\x90\x64\x00") == Attachment("audio/mp3", encoded(b"\xff\xfb\x90\x64\x00"))
     with pytest.raises(BadInput):
         part("text".encode("utf-16"))
 
@@ -322,13 +325,13 @@ def test_mp3_without_tags_is_told_from_text_in_utf_16() -> None:
 def test_a_path_is_read_whatever_its_suffix(tmp_path: Path, media: str, data: bytes) -> None:
     path = tmp_path / "some file.bin"
     path.write_bytes(data)
-    assert part(path) == File(media, encoded(data), "some file.bin")
+    assert part(path) == Attachment(media, encoded(data), "some file.bin")
 
 
 @pytest.mark.parametrize(("name", "media"), [("a.PDF", "application/pdf"), ("a.mp3", "audio/mp3")])
 def test_a_suffix_helps_where_the_beginning_says_nothing(tmp_path: Path, name: str, media: str) -> None:
     (tmp_path / name).write_bytes(b"\x00\xff...")
-    assert part(tmp_path / name) == File(media, encoded(b"\x00\xff..."), name)
+    assert part(tmp_path / name) == Attachment(media, encoded(b"\x00\xff..."), name)
 
 
 @pytest.mark.parametrize(
@@ -378,7 +381,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_paths_in_a_list_in_a_prompt_are_read_and_those_from_a_tool_are_names(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
-    file = File("image/png", encoded(PNG), "a.png")
+    file = Attachment("image/png", encoded(PNG), "a.png")
     assert content(["compare", [path, path]]) == ("compare", file, file)
     assert result([path, path]) == json.dumps([str(path)] * 2)
 
@@ -413,7 +416,7 @@ def test_an_image_is_scaled_to_the_bytes_that_providers_take(monkeypatch: pytest
     noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype="uint8")
     image = Image.fromarray(noise)
     file = part(image)
-    assert isinstance(file, File) and 15_000 < len(file.data) <= 30_000
+    assert isinstance(file, Attachment) and 15_000 < len(file.data) <= 30_000
     assert opened(file).height / opened(file).width == pytest.approx(1.5, abs=0.05)
     assert (np.asarray(image) == noise).all()
 
@@ -474,13 +477,13 @@ def test_nothing_heavy_is_imported() -> None:
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (Shown(data=PNG), File("image/png", encoded(PNG))),
-        (Shown(data=FILES["image/gif"], format="gif"), File("image/gif", encoded(FILES["image/gif"]))),
-        (Displayed(png=PNG), File("image/png", encoded(PNG))),
-        (Displayed(png=(PNG, {"width": 3})), File("image/png", encoded(PNG))),
-        (Displayed(bundle=({"image/png": encoded(PNG) + "\n"}, {})), File("image/png", encoded(PNG))),
+        (Shown(data=PNG), Attachment("image/png", encoded(PNG))),
+        (Shown(data=FILES["image/gif"], format="gif"), Attachment("image/gif", encoded(FILES["image/gif"]))),
+        (Displayed(png=PNG), Attachment("image/png", encoded(PNG))),
+        (Displayed(png=(PNG, {"width": 3})), Attachment("image/png", encoded(PNG))),
+        (Displayed(bundle=({"image/png": encoded(PNG) + "\n"}, {})), Attachment("image/png", encoded(PNG))),
         (Displayed(markdown="**a**"), "**a**"),
-        (Displayed(markdown="**a**", png=PNG), File("image/png", encoded(PNG))),
+        (Displayed(markdown="**a**", png=PNG), Attachment("image/png", encoded(PNG))),
         (Markdown("# $a$"), "# $a$"),
     ],
 )
@@ -672,7 +675,7 @@ def test_what_raises_is_told_in_its_place() -> None:
 
 def test_pictures_figures_and_tables_in_a_list_are_parts_of_their_own() -> None:
     made = result(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
-    assert [type(one) for one in made] == [str, File, File, str]
+    assert [type(one) for one in made] == [str, Attachment, Attachment, str]
     assert made[0] == "two" and str(made[-1]).startswith('{"a": 1}\n\nFrame, 1 row ')
     assert result([[PNG], "b"]) == (part(PNG), "b")
 

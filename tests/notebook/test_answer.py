@@ -7,7 +7,7 @@ import re
 import pytest
 from hostile import corpus
 
-from ipycachechat.conversation.messages import File, Message, Thinking, ToolCall
+from ipycachechat.conversation.messages import Attachment, Message, Thinking, ToolCall
 from ipycachechat.rendering.answer import (
     Call,
     Text,
@@ -36,8 +36,8 @@ def test_what_a_tool_or_a_thought_says_is_no_markup(hostile: str) -> None:
 
 def test_a_turn_in_its_order() -> None:
     replies = [
-        Message("assistant", "so", (CALL,), thoughts=(Thinking("claude", "hm", "seal"),)),
-        Message("tool", "a\nresult", call_id="1"),
+        Message("assistant", "so", (CALL,), thinking=(Thinking("claude", "hm", "seal"),)),
+        Message("tool", "a\nresult", tool_call_id="1"),
         Message("assistant", "done"),
     ]
     assert segments(replies) == [Thinking("hm"), Text("so"), Call(CALL, replies[1]), Text("done")]
@@ -45,10 +45,10 @@ def test_a_turn_in_its_order() -> None:
 
 
 def test_a_heading_is_short_and_tells_of_files() -> None:
-    long = Message("tool", ("y" * 500, File("image/png", "AAAA")), call_id="1")
+    long = Message("tool", ("y" * 500, Attachment("image/png", "AAAA")), tool_call_id="1")
     assert len(heading(Call(ToolCall("1", "look", '{"q": "' + "x" * 500 + '"}'), long))) < 200
     assert (
-        heading(Call(CALL, Message("tool", (File("image/png", "AAAA", "plot.png"),))))
+        heading(Call(CALL, Message("tool", (Attachment("image/png", "AAAA", "plot.png"),))))
         == "look(q='x', n=3) → plot.png"
     )
     assert heading(Call(ToolCall("1", "look", "no json"))) == "look(no json)"

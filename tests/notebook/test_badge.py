@@ -10,14 +10,16 @@ import pytest
 from ipycachechat.caching.breakdown import Row
 from ipycachechat.caching.state import Outcome
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.turns import State, Turn
+from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import badge
 from ipycachechat.text import format
 
 
-def done(usage: Usage, bill: Cost = Cost(), state: State = State.COMPLETE, model: str = "a/b") -> Done:
+def done(
+    usage: Usage, bill: Cost = Cost(), state: TurnStatus = TurnStatus.COMPLETE, model: str = "a/b"
+) -> Done:
     return Done(Turn("?", (Message("assistant", "!"),), model, usage, state), bill, number=1)
 
 
@@ -50,8 +52,8 @@ def test_what_is_billed_of_an_answer_that_broke_off_is_a_lower_bound() -> None:
 
 
 def test_an_answer_that_broke_off_says_so() -> None:
-    assert "interrupted" in badge.to_text(done(NOTHING_REPORTED, state=State.INTERRUPTED))
-    assert "cut off" in badge.to_text(done(NOTHING_REPORTED, state=State.CUT_OFF))
+    assert "interrupted" in badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.INTERRUPTED))
+    assert "cut off" in badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.CUT_OFF))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,11 @@ def test_a_badge_that_has_much_to_tell_stays_small() -> None:
     )
     usage = Usage(1_234_567, 1_234_000, 500, 500, 12_345)
     turn = Turn(
-        "?", (Message("assistant", "!"),), "openrouter/anthropic/claude-sonnet-5", usage, State.INTERRUPTED
+        "?",
+        (Message("assistant", "!"),),
+        "openrouter/anthropic/claude-sonnet-5",
+        usage,
+        TurnStatus.INTERRUPTED,
     )
     much = Done(
         turn, Cost(0.12345, 1.2345), None, 123, Outcome(1_234_567, 1_234_000, 500, 500, exact=False), None, True, 1e9,

@@ -241,7 +241,7 @@ def test_all_counts_as_one_again() -> None:
     growing.all_again()
     call = ToolCall("1", "look", "{}")
     growing.add(Called(call))
-    growing.add(Returned(call, Message("tool", "seen", call_id="1")))
+    growing.add(Returned(call, Message("tool", "seen", tool_call_id="1")))
     assert texts(growing.rest) == "".join(PIECES) * 20
     assert growing.rest == growing.segments
 

@@ -12,7 +12,7 @@ from ipycachechat.caching.breakdown import Row
 from ipycachechat.caching.miss_reasons import Cause, Reason
 from ipycachechat.caching.state import Outcome
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.turns import Cell, State, Turn
+from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import charts, inspector, panels
@@ -28,7 +28,7 @@ def turn(n: int) -> Turn:
     usage = Usage(3000, 0, 3000, 0, 20) if n == 1 else Usage(3000 + 100 * n, 2900 + 100 * n, 90, 0, 20)
     cost = Cost(0.008, -0.002) if n == 1 else Cost(0.002, 0.005)
     said = (Message("assistant", "!"),)
-    return Turn(f"What <b>about</b> ${n}$?", said, "a/b", usage, cell=Cell(f"cell-{n}", "r"), cost=cost)
+    return Turn(f"What <b>about</b> ${n}$?", said, "a/b", usage, cell=CellRef(f"cell-{n}", "r"), cost=cost)
 
 
 def told(one: Turn, number: int) -> Done:
@@ -104,7 +104,7 @@ def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_su
 
 def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
     gone = replace(turn(2), replayed=True, cost=Cost(0.0, 0.0))
-    odd = replace(turn(3), state=State.INTERRUPTED, usage=Usage(50, 40, 0, 0, 2, bills_writes=False))
+    odd = replace(turn(3), state=TurnStatus.INTERRUPTED, usage=Usage(50, 40, 0, 0, 2, bills_writes=False))
     some = replace(standing(turn(1), gone, odd), stale=frozenset({3}))
     _, replayed, last, total = rows(some)
     assert replayed["read"] == "–" and replayed["notes"] == "replayed" and replayed["cost"] == "$0.00000"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.conversation.messages import File
+from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import PromptError
 from ipycachechat.prompts import template
 from ipycachechat.prompts.describe import described
@@ -104,7 +104,7 @@ def test_what_stands_alone_on_its_line_is_put_there() -> None:
 def test_files_go_along_behind_the_text_in_order() -> None:
     text, first = fill("What is in {{ png }}? In {{ x }}?")
     assert text.startswith("What is in `png`? In [1, 2]?\n\n`png` is the image 1")
-    assert isinstance(first, File) and first.media == "image/png"
+    assert isinstance(first, Attachment) and first.media_type == "image/png"
 
 
 @pytest.mark.parametrize(

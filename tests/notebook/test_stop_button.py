@@ -15,7 +15,7 @@ import pytest
 
 from ipycachechat.conversation.events import Event, Piece
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.turns import State, Turn
+from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.engine.events import Done
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook import cell_runner
@@ -163,7 +163,7 @@ async def answer(tell: Callable[[Event], None]) -> Done:
         tell(Piece("!"))
         await asyncio.sleep(0.001)
     except asyncio.CancelledError:
-        done = replace(done, turn=replace(done.turn or Turn("", ()), state=State.INTERRUPTED))
+        done = replace(done, turn=replace(done.turn or Turn("", ()), state=TurnStatus.INTERRUPTED))
         raise
     finally:
         tell(done)

@@ -47,7 +47,7 @@ def turns(number: int) -> str:
 
 def chosen(magics: ChatMagics, command: str, which: str) -> int:
     """The number of a turn that there is."""
-    there = len(magics.session.dialogue.history.now.turns)
+    there = len(magics.session.dialogue.history.current.turns)
     if not (which.isdecimal() and 1 <= int(which) <= there):
         said = f"there are turns 1 to {there}" if there else "there are no turns yet"
         wrong(f"%chat {command} {which}: {said}")

@@ -66,7 +66,7 @@ def fix(magics: ChatMagics, more: str) -> None:
 def insert(magics: ChatMagics, which: str) -> None:
     """Put a block of the last answer's Python code in a new cell below."""
     dialogue = magics.session.dialogue
-    done, turns = dialogue.answer(), dialogue.history.now.turns
+    done, turns = dialogue.answer(), dialogue.history.current.turns
     told = done.turn.replies if done and done.turn else ()
     replies = next((one.replies for one in turns if one.replies is told), turns[-1].replies if turns else ())
     found = answer.python(answer.segments(replies))

@@ -26,7 +26,7 @@ def system(magics: ChatMagics, text: str) -> None:
     dialogue = magics.session.dialogue
     if text:
         dialogue.set_system(unquoted(text))
-    now = dialogue.history.now.system
+    now = dialogue.history.current.system
     say(f"system: {short(now, 100) if text else now}" if now else "no system prompt")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.conversation.placement import Place
+from ipycachechat.conversation.placement import Placement
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook.commands._common import chosen, say, short, tell, turns, unquoted, wrong
 from ipycachechat.rendering import reports
@@ -23,7 +23,7 @@ def undo(magics: ChatMagics, _: str) -> None:
     dialogue = magics.session.dialogue
     if not dialogue.undo():
         wrong("There is nothing to undo")
-    say(f"undone: {turns(len(dialogue.history.now.turns))} (%chat redo)")
+    say(f"undone: {turns(len(dialogue.history.current.turns))} (%chat redo)")
 
 
 def redo(magics: ChatMagics, _: str) -> None:
@@ -31,7 +31,7 @@ def redo(magics: ChatMagics, _: str) -> None:
     dialogue = magics.session.dialogue
     if not dialogue.redo():
         wrong("There is nothing to redo")
-    say(f"done again: {turns(len(dialogue.history.now.turns))}")
+    say(f"done again: {turns(len(dialogue.history.current.turns))}")
 
 
 def reset(magics: ChatMagics, _: str) -> None:
@@ -45,10 +45,10 @@ def fork(magics: ChatMagics, name: str) -> None:
     dialogue = magics.session.dialogue
     if not name:
         wrong("%chat fork: under which name?", "%chat fork NAME")
-    before = dialogue.history.current
+    before = dialogue.history.current_branch
     dialogue.change(lambda history: history.fork(unquoted(name)))
-    said = f"{turns(len(dialogue.history.now.turns))} so far; %chat switch {before} goes back"
-    say(f"on the branch {dialogue.history.current}: {said}")
+    said = f"{turns(len(dialogue.history.current.turns))} so far; %chat switch {before} goes back"
+    say(f"on the branch {dialogue.history.current_branch}: {said}")
 
 
 def switch(magics: ChatMagics, name: str) -> None:
@@ -56,7 +56,9 @@ def switch(magics: ChatMagics, name: str) -> None:
     dialogue = magics.session.dialogue
     if name:
         dialogue.change(lambda history: history.switch(unquoted(name)))
-        return say(f"on the branch {dialogue.history.current}: {turns(len(dialogue.history.now.turns))}")
+        return say(
+            f"on the branch {dialogue.history.current_branch}: {turns(len(dialogue.history.current.turns))}"
+        )
     from ipycachechat.rendering import panels
 
     text = "\n".join(reports.branches(dialogue.history))
@@ -66,7 +68,7 @@ def switch(magics: ChatMagics, name: str) -> None:
 def pin(magics: ChatMagics, which: str) -> None:
     """Keep a checkpoint after a turn."""
     dialogue = magics.session.dialogue
-    there = dialogue.history.now.turns
+    there = dialogue.history.current.turns
     if not there:
         wrong("%chat pin: there are no turns yet")
     if which == "off":
@@ -81,13 +83,13 @@ def sync(magics: ChatMagics, _: str) -> None:
     """Put the turns in the order of the saved notebook's cells, without those whose cell is gone."""
     session = magics.session
     dialogue, saved = session.dialogue, session.saved()
-    before, history = dialogue.history.now, dialogue.history.synced(saved.cells, saved.at, session.now)
-    after = history.now
+    before, history = dialogue.history.current, dialogue.history.reordered(saved.cells, saved.at, session.now)
+    after = history.current
     say(f"as the notebook was saved at {clock(saved.at)}:")
     if after == before:
         return say("the conversation has its order already")
     say(*reports.changes(before, after))
-    newer = [t for t in after.turns if t.cell and t.cell.id not in saved.cells and t.at >= saved.at]
+    newer = [t for t in after.turns if t.cell and t.cell.id not in saved.cells and t.asked_at >= saved.at]
     if newer:
         say(
             f"{turns(len(newer))} of cells that are newer than that stay where they are: save, and sync again"
@@ -100,20 +102,20 @@ def replay(magics: ChatMagics, _: str) -> None:
     """Ask the stale turns again, in order, into their own cells' outputs where the front end knows them."""
     session = magics.session
     dialogue, last, asked = session.dialogue, 0, 0
-    while later := [number for number in dialogue.history.now.stale if number > last]:
+    while later := [number for number in dialogue.history.current.stale if number > last]:
         last = min(later)
-        turn = dialogue.history.now.turns[last - 1]
+        turn = dialogue.history.current.turns[last - 1]
         ask = replace(
-            magics.next(turn.prompt, turn.watched),
+            magics.next(turn.prompt, turn.cell_runs),
             model=turn.model or magics.model_in_use(),
             system=turn.system,
-            place=Place(turn.cell, again=turn),
+            place=Placement(turn.cell, replaces=turn),
             allow=magics.allow(),
         )
         known = session.knows_outputs(turn)
         if not known:
-            say(f"turn {last}: {short(turn.question)}")
-        before = dialogue.history.now
+            say(f"turn {last}: {short(turn.prompt_text)}")
+        before = dialogue.history.current
         try:
             done = session.ask(ask, turn)
         except Interrupted as error:  # half an answer would stand where a whole one was
@@ -121,9 +123,9 @@ def replay(magics: ChatMagics, _: str) -> None:
             raise Interrupted(error.what, f"Turn {last} is as it was. %chat replay goes on.") from None
         asked += 1
         if known:
-            answer = short(done.turn.answer if done.turn else "", 40)
+            answer = short(done.turn.answer_text if done.turn else "", 40)
             paid = f"{share(done.turn.usage.share_read)} read, {money(done.bill.paid)}" if done.turn else ""
-            say(f"turn {last}: {short(turn.question, 40)} → {answer} ({paid})")
+            say(f"turn {last}: {short(turn.prompt_text, 40)} → {answer} ({paid})")
     say(f"{turns(asked)} asked again" if asked else "no turn is stale")
 
 

@@ -19,7 +19,7 @@ def save(magics: ChatMagics, name: str) -> None:
     from ipycachechat.rendering import export
     from ipycachechat.storage.atomic_write import write
 
-    path, now = file("save", name), magics.session.dialogue.history.now
+    path, now = file("save", name), magics.session.dialogue.history.current
     forms = {".json": _json, ".md": export.to_markdown, ".html": export.to_html}
     if path.suffix.lower() not in forms:
         wrong(f"%chat save {name}: a conversation is saved as {', '.join(forms)}")
@@ -28,7 +28,7 @@ def save(magics: ChatMagics, name: str) -> None:
 
 
 def _json(conversation: Conversation) -> str:
-    return json.dumps(serialization.written(conversation), ensure_ascii=False, indent=1)
+    return json.dumps(serialization.dump_conversation(conversation), ensure_ascii=False, indent=1)
 
 
 def load(magics: ChatMagics, name: str) -> None:
@@ -39,8 +39,8 @@ def load(magics: ChatMagics, name: str) -> None:
     except OSError as error:
         raise BadInput(f"%chat load: {error}", "Nothing was changed.") from None
     except (ValueError, RecursionError) as error:
-        raise serialization.broken(error) from None
-    found = serialization.read(told)
+        raise serialization.corrupt_file_error(error) from None
+    found = serialization.load_conversation(told)
     dialogue.change(lambda history: history.change(found))
     say(f"loaded: {turns(len(found.turns))} (%chat undo goes back)")
 
@@ -56,11 +56,11 @@ def resume(magics: ChatMagics, name: str) -> None:
     before = session.dialogue.history
     settings, warm = session.resume(unquoted(name))
     missing = magics.restore(settings)
-    now = session.dialogue.history.now
+    now = session.dialogue.history.current
     until = f"; warm until {clock(warm)}" if warm > session.now else "; nothing is warm any more"
     whose = f" of {recorder.resumed}" if name else ""
     say(f"resumed{whose}: {turns(len(now.turns))}, model {magics.model_in_use()}{until if warm else ''}")
-    if before.now.placed:
+    if before.current.all_turns:
         branch = session.dialogue.history.branches[-len(before.branches)].name
         say(f"what was asked here before is the branch {branch} (%chat switch)")
     if missing:

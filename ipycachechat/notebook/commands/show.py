@@ -22,11 +22,11 @@ def status(magics: ChatMagics, _: str) -> None:
     """Where we stand."""
     session = magics.session
     dialogue = session.dialogue
-    history, now = dialogue.history, dialogue.history.now
-    away = len(now.placed) - len(now.turns)
+    history, now = dialogue.history, dialogue.history.current
+    away = len(now.all_turns) - len(now.turns)
     more = [f"{len(now.stale)} stale"] * bool(now.stale) + [f"{away} detached"] * bool(away)
     told = f"{magics.model_in_use()}, {turns(len(now.turns))}" + f" ({', '.join(more)})" * bool(more)
-    say(told + f", on the branch {history.current}" * (len(history.branches) > 1))
+    say(told + f", on the branch {history.current_branch}" * (len(history.branches) > 1))
     say(*totals(dialogue.ledger))
     spending = dialogue.engine.budgets
     if spending.limits()[0]:
@@ -46,7 +46,7 @@ def history(magics: ChatMagics, _: str) -> None:
 
     session = magics.session
     dialogue = session.dialogue
-    if not dialogue.history.now.placed:
+    if not dialogue.history.current.all_turns:
         return say("no turns yet")
     warm: dict[int, float] = {}
     if dialogue.engine.remembers:
@@ -57,7 +57,7 @@ def history(magics: ChatMagics, _: str) -> None:
             raise
         except ChatError:  # a model that is not there, say: the turns are there all the same
             pass
-    told = history_table.rows(dialogue.history.now, warm, known=dialogue.engine.remembers)
+    told = history_table.rows(dialogue.history.current, warm, known=dialogue.engine.remembers)
     display({"text/html": history_table.to_html(told), "text/plain": history_table.to_text(told)}, raw=True)
 
 
@@ -72,7 +72,7 @@ def plan(magics: ChatMagics, text: str) -> None:
 
 def show(magics: ChatMagics, what: str) -> None:
     """Exactly what the next request, or that of a turn, contains; `--wire`: as JSON."""
-    from ipycachechat.conversation.placement import Place
+    from ipycachechat.conversation.placement import Placement
     from ipycachechat.rendering import panels
 
     session = magics.session
@@ -80,8 +80,10 @@ def show(magics: ChatMagics, what: str) -> None:
     if wire := "--wire" in words:
         what = what.replace("--wire", "", 1).strip()
     if what.isdecimal():
-        turn = session.dialogue.history.now.turns[chosen(magics, "show", what) - 1]
-        ask = replace(magics.next(turn.prompt, turn.watched), place=Place(again=turn), system=turn.system)
+        turn = session.dialogue.history.current.turns[chosen(magics, "show", what) - 1]
+        ask = replace(
+            magics.next(turn.prompt, turn.cell_runs), place=Placement(replaces=turn), system=turn.system
+        )
     else:
         ask = _asking(magics, what)
     found = session.wait(lambda tell: session.dialogue.contents(ask, tell))
@@ -104,7 +106,7 @@ def why(magics: ChatMagics, which: str) -> None:
     if not number and dialogue.failed is not None:
         return say(reports.failure(dialogue.failed))
     done = dialogue.answer(number)
-    if done is None and dialogue.history.now.turns:
+    if done is None and dialogue.history.current.turns:
         return say("that turn was answered in an earlier kernel: what was expected of it is not kept")
     from ipycachechat.rendering import panels
 

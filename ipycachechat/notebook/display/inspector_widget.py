@@ -133,7 +133,7 @@ class Inspector:
 
 def standing(dialogue: Dialogue) -> Standing:
     """Its turns, what was told of each, and what the kernel was billed."""
-    now, kept = dialogue.history.now, dialogue.kept
+    now, kept = dialogue.history.current, dialogue.kept
     told = {id(done.turn.replies): done for done in dialogue.answered if done.turn is not None}
     return Standing(
         now.turns,
