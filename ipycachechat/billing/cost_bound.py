@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from math import ceil
 
 from ipycachechat.billing.pricing import Price, cost
-from ipycachechat.caching.prefix import FILE_TOKENS, Chain, Settings
+from ipycachechat.caching.prefix import FILE_TOKENS, PrefixChain, RequestOptions
 from ipycachechat.caching.state import CacheState
 from ipycachechat.conversation.messages import Attachment
 from ipycachechat.conversation.usage import Usage
@@ -93,7 +93,7 @@ class Terms:
         )
 
 
-def bound(chain: Chain, state: CacheState, terms: Terms, max_tokens: int | None) -> Bound:
+def bound(chain: PrefixChain, state: CacheState, terms: Terms, max_tokens: int | None) -> Bound:
     """The most that the request can cost."""
     tokens = _tokens(chain, state, terms)
     rate_in, rate_out = terms.dearest(tokens)
@@ -101,7 +101,7 @@ def bound(chain: Chain, state: CacheState, terms: Terms, max_tokens: int | None)
         return Bound(tokens, max_tokens, 0.0, 0.0)
     paid_in = None if tokens is None or rate_in is None else tokens * rate_in
     paid_out = None if max_tokens is None or rate_out is None else max_tokens * rate_out
-    other = _billed_besides(chain.settings)
+    other = _billed_besides(chain.options)
     why = {
         "its price is unknown": rate_in is None or rate_out is None,
         "how long its answer may be is unknown (max_tokens)": max_tokens is None,
@@ -113,7 +113,7 @@ def bound(chain: Chain, state: CacheState, terms: Terms, max_tokens: int | None)
     )
 
 
-def _tokens(chain: Chain, state: CacheState, terms: Terms) -> int | None:
+def _tokens(chain: PrefixChain, state: CacheState, terms: Terms) -> int | None:
     """Of all that is sent, at most; None: unknown."""
     prefixes = chain.prefixes
     known = next((n for n in range(len(prefixes) - 1, -1, -1) if prefixes[n].digest in state.known), -1)
@@ -125,9 +125,9 @@ def _tokens(chain: Chain, state: CacheState, terms: Terms) -> int | None:
         return before
     margin = 1.0 if state.exact else MARGIN * max(1.0, state.ratio)
     total = before + ceil((rest[-1].size - size) * margin) + AROUND * len(rest)
-    total += sum(len(value) for name, value in chain.settings.options if name == "response_format")
+    total += sum(len(value) for name, value in chain.options.options if name == "response_format")
     first = max(0, rest[0].message)
-    for one in chain.said[first:] if rest[-1].message >= 0 else ():
+    for one in chain.messages[first:] if rest[-1].message >= 0 else ():
         for file in one.message.files:
             tokens = _file(file, terms)
             if tokens is None:
@@ -164,7 +164,7 @@ def pages(pdf: bytes) -> int | None:
     return max([single, *counts]) or None
 
 
-def _billed_besides(settings: Settings) -> list[str]:
+def _billed_besides(settings: RequestOptions) -> list[str]:
     """What may be billed for something else than tokens, or at another price, by its names."""
     found = [name for name, _ in settings.options if name not in PLAIN]
     kinds = {str(json.loads(tool).get("type", "function")) for tool in settings.tools}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ipycachechat.billing.pricing import Price, cost
-from ipycachechat.caching.breakdown import Row
-from ipycachechat.caching.miss_reasons import Reason
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.breakdown import BlockRow
+from ipycachechat.caching.miss_reasons import MissReason
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.usage import Usage
 
 
@@ -16,16 +16,16 @@ class Forecast:
     """Tokens, the prompt's costs in dollars (None: unknown), and the blocks in order."""
 
     model: str
-    expected: Outcome
+    expected: ExpectedUsage
     paid: float | None
     uncached: float | None
     lifetimes: tuple[tuple[int, float | None], ...]
     """What it would cost with either lifetime, where there is a choice."""
-    rows: tuple[Row, ...]
-    reason: Reason | None = None
+    rows: tuple[BlockRow, ...]
+    reason: MissReason | None = None
 
 
-def prompt_cost(expected: Outcome, price: Price, *, cached: bool = True) -> float | None:
+def prompt_cost(expected: ExpectedUsage, price: Price, *, cached: bool = True) -> float | None:
     """Dollars for the prompt alone; with `cached` False what it would cost with no cache."""
     usage = Usage(expected.input, expected.read, expected.written, expected.written_1h, 0)
     return cost(usage if cached else Usage(expected.input, 0, 0, 0, 0), price).paid

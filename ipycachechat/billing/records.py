@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
-from ipycachechat.caching.miss_reasons import Reason
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.miss_reasons import MissReason
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.usage import Cost, Timing, Usage
 
 
@@ -18,10 +18,10 @@ class Booked:
     model: str
     at: float
     """When it was sent."""
-    expected: Outcome
+    expected: ExpectedUsage
     usage: Usage
     bill: Cost
-    reason: Reason | None = None
+    reason: MissReason | None = None
     warm_until: float | None = None
     promised: bool = True
     """Whether the rules say what should have been read."""
@@ -67,7 +67,7 @@ class Bills:
         return reduce(add, bills) if bills else Cost()
 
     @property
-    def expected(self) -> Outcome | None:
+    def expected(self) -> ExpectedUsage | None:
         """What they should have been billed."""
         return reduce(add, (one.expected for one in self.booked)) if self.booked else None
 
@@ -78,7 +78,7 @@ class Bills:
         return reduce(add, told) if told else None
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> MissReason | None:
         """Why less was read than could have been: that of the request in which it cost most."""
         told = [one.reason for one in self.booked if one.reason]
         return max(told, key=lambda reason: reason.tokens or 0, default=None)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ipycachechat.caching.planner import Prepared
-from ipycachechat.caching.prefix import Chain
+from ipycachechat.caching.planner import PlannedRequest
+from ipycachechat.caching.prefix import PrefixChain
 from ipycachechat.caching.state import CacheState
 from ipycachechat.conversation.messages import Attachment
 
@@ -15,7 +15,7 @@ KINDS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BlockRow:
     """One block of the prefix."""
 
     what: str
@@ -40,22 +40,22 @@ class Row:
         return f"turn {self.turn + 1}: {self.what}" if self.turn >= 0 else self.what
 
 
-def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
+def block_rows(prepared: PlannedRequest, state: CacheState) -> tuple[BlockRow, ...]:
     """The blocks of a request; tokens are those of the block alone."""
-    chain, marked = prepared.chain, {mark.at: mark.ttl for mark in prepared.plan.marks}
+    chain, marked = prepared.chain, {mark.at: mark.ttl for mark in prepared.plan.checkpoints}
     found, before, known = [], 0, True
     sizes = state.sizes(chain)
     for n, prefix in enumerate(chain.prefixes):
-        one = chain.said[prefix.message] if prefix.message >= 0 else None
+        one = chain.messages[prefix.message] if prefix.message >= 0 else None
         upto, exact = sizes[n]
         entry = state.live(prefix.digest, prepared.at)
         what = KINDS.get(prefix.kind) or {"system": "system", "user": "prompt"}.get(
             one.message.role if one else "", "answer"
         )
-        if one and one.message.has_cell_context and chain.starts[prefix.message] == n:
+        if one and one.message.has_cell_context and chain.message_starts[prefix.message] == n:
             what = "cells that ran"
         found.append(
-            Row(
+            BlockRow(
                 what,
                 prefix.turn,
                 one.cell if one else "",
@@ -69,10 +69,10 @@ def rows(prepared: Prepared, state: CacheState) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def condensed(rows: Sequence[Row]) -> tuple[Row, ...]:
+def summarize_rows(rows: Sequence[BlockRow]) -> tuple[BlockRow, ...]:
     """A row for each block with a checkpoint, and for the first and last; the others are put together."""
-    found: list[Row] = []
-    waiting: list[Row] = []
+    found: list[BlockRow] = []
+    waiting: list[BlockRow] = []
 
     def flush() -> None:
         if waiting:
@@ -93,9 +93,9 @@ def condensed(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _together(rows: Sequence[Row]) -> Row:
+def _together(rows: Sequence[BlockRow]) -> BlockRow:
     cells = list(dict.fromkeys(row.cell for row in rows if row.cell))
-    return Row(
+    return BlockRow(
         _span(rows),
         rows[0].turn,
         cells[0] if len(cells) == 1 else "",
@@ -106,7 +106,7 @@ def _together(rows: Sequence[Row]) -> Row:
     )
 
 
-def _span(rows: Sequence[Row]) -> str:
+def _span(rows: Sequence[BlockRow]) -> str:
     if rows[0].turn < 0:
         return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
     first, last = rows[0].turn + 1, rows[-1].turn + 1
@@ -114,11 +114,11 @@ def _span(rows: Sequence[Row]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class RequestPreview:
     """The blocks of a request: what is known of each, and its text; and all of it as it is handed over."""
 
     model: str
-    blocks: tuple[tuple[Row, str], ...]
+    blocks: tuple[tuple[BlockRow, str], ...]
     wire: dict[str, Any]
 
     @property
@@ -127,10 +127,10 @@ class Contents:
         return sum(row.tokens for row, _ in self.blocks)
 
 
-def texts(chain: Chain) -> list[str]:
+def block_texts(chain: PrefixChain) -> list[str]:
     """The text of each block, in the order of the chain's prefixes; of a file what it is."""
-    found = list(chain.settings.tools)
-    for one in chain.said:
+    found = list(chain.options.tools)
+    for one in chain.messages:
         message = one.message
         if message.role == "tool":
             found.append("\n".join([message.text, *map(_file, message.files)]).strip())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipycachechat.caching.prefix import Chain
-from ipycachechat.caching.rules import Rules
+from ipycachechat.caching.prefix import PrefixChain
+from ipycachechat.caching.rules import CacheRules
 from ipycachechat.caching.state import CacheState
 
 
 @dataclass(frozen=True, slots=True)
-class Refresh:
+class KeepaliveOption:
     """A read that starts a prefix's lifetime again."""
 
     at: int
@@ -21,7 +21,9 @@ class Refresh:
     """In tokens of fresh input."""
 
 
-def refresh(chain: Chain, state: CacheState, by: Rules, now: float, paid: float = 0.0) -> Refresh | None:
+def best_keepalive(
+    chain: PrefixChain, state: CacheState, by: CacheRules, now: float, paid: float = 0.0
+) -> KeepaliveOption | None:
     """The longest live prefix whose refresh, with what was `paid` for the earlier ones, is cheaper than its loss.
 
     What outlives the prefix would still be read, so that only the rest would have to be written again.
@@ -36,5 +38,5 @@ def refresh(chain: Chain, state: CacheState, by: Rules, now: float, paid: float 
         cost = by.reads * tokens
         write = by.writes[by.lifetimes.index(entry.ttl)] if entry.ttl in by.lifetimes else by.writes[0]
         if paid + cost < (write - by.reads) * (tokens - kept):
-            return Refresh(at, entry.expires, cost)
+            return KeepaliveOption(at, entry.expires, cost)
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Cause(Enum):
+class MissCause(Enum):
     """What kept a prefix from being read."""
 
     FIRST = "first request"
@@ -29,45 +29,45 @@ class Cause(Enum):
 
 
 ADVICE = {
-    Cause.FIRST: "Nothing to do: from the next turn on the conversation is read.",
-    Cause.SHORT: "Nothing to do: below that size nobody caches, and little is paid.",
-    Cause.EXPIRED: "What to do: %chat ttl 1h before long pauses, or %chat warm 30m.",
-    Cause.EDITED: "What to do: edit late turns rather than early ones, or ask anew at the end.",
-    Cause.REMOVED: "What to do: %chat undo brings it back; what is before it is still read.",
-    Cause.INSERTED: "What to do: ask at the end, where nothing comes after.",
-    Cause.SYSTEM: "What to do: say it in a prompt; the system prompt comes before everything else.",
-    Cause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
-    Cause.THINKING: "What to do: choose thinking and effort once, at the start.",
-    Cause.FORGOTTEN: "Nothing to do: later models keep what they thought, and with it the cache.",
-    Cause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
-    Cause.IMAGE: "What to do: send the first image early; once there is one, others change nothing.",
-    Cause.SETTINGS: "What to do: choose settings once, at the start.",
-    Cause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
-    Cause.KEY: "What to do: ask with the same key at the same address, while the cache is warm there.",
-    Cause.DROPPED: "Nothing to do: a cache is no promise. If it happens often, %chat doctor looks at the rules.",
-    Cause.SILENT: "Nothing to do: nobody can tell what was read.",
+    MissCause.FIRST: "Nothing to do: from the next turn on the conversation is read.",
+    MissCause.SHORT: "Nothing to do: below that size nobody caches, and little is paid.",
+    MissCause.EXPIRED: "What to do: %chat ttl 1h before long pauses, or %chat warm 30m.",
+    MissCause.EDITED: "What to do: edit late turns rather than early ones, or ask anew at the end.",
+    MissCause.REMOVED: "What to do: %chat undo brings it back; what is before it is still read.",
+    MissCause.INSERTED: "What to do: ask at the end, where nothing comes after.",
+    MissCause.SYSTEM: "What to do: say it in a prompt; the system prompt comes before everything else.",
+    MissCause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
+    MissCause.THINKING: "What to do: choose thinking and effort once, at the start.",
+    MissCause.FORGOTTEN: "Nothing to do: later models keep what they thought, and with it the cache.",
+    MissCause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
+    MissCause.IMAGE: "What to do: send the first image early; once there is one, others change nothing.",
+    MissCause.SETTINGS: "What to do: choose settings once, at the start.",
+    MissCause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
+    MissCause.KEY: "What to do: ask with the same key at the same address, while the cache is warm there.",
+    MissCause.DROPPED: "Nothing to do: a cache is no promise. If it happens often, %chat doctor looks at the rules.",
+    MissCause.SILENT: "Nothing to do: nobody can tell what was read.",
 }
 # Settings by litellm's names: the cause that a change of each is, and what people call it.
 SETTINGS = {
-    "thinking": (Cause.THINKING, "thinking"),
-    "reasoning_effort": (Cause.THINKING, "effort"),
-    "tool_choice": (Cause.TOOL_CHOICE, "the tool choice"),
-    "parallel_tool_calls": (Cause.TOOL_CHOICE, "whether tools are called in parallel"),
+    "thinking": (MissCause.THINKING, "thinking"),
+    "reasoning_effort": (MissCause.THINKING, "effort"),
+    "tool_choice": (MissCause.TOOL_CHOICE, "the tool choice"),
+    "parallel_tool_calls": (MissCause.TOOL_CHOICE, "whether tools are called in parallel"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class MissReason:
     """A cause, the tokens that were paid again because of it (None: unknown), and what else is known of it."""
 
-    cause: Cause
+    cause: MissCause
     tokens: int | None = None
     turn: int = -1
     """The turn (from 0) with the first block that differs."""
     seconds: float = 0.0
     """How long the prefix had not been used."""
     minimum: int = 0
-    grown: bool = False
+    now_above_minimum: bool = False
     """Whether the prompt has the minimum by now, and only what was sent before had not."""
     model: str = ""
     """The model before."""
@@ -75,16 +75,16 @@ class Reason:
     """The setting that changed; of a turn, "answer" if its prompt is as it was."""
     cell: str = ""
     """The cell of that block."""
-    was: str = ""
-    now: str = ""
+    old_text: str = ""
+    new_text: str = ""
     """The block's text, before and in this request."""
 
     @property
     def sentence(self) -> str:
         """The reason in one sentence, for the line under an answer."""
-        return self.told("were paid")
+        return self.sentence_with("were paid")
 
-    def told(self, paid: str) -> str:
+    def sentence_with(self, paid: str) -> str:
         """The same; `paid` says when: were paid, are paid, would be paid."""
         tokens = "1 token" if self.tokens == 1 else f"{self.tokens:,} tokens" if self.tokens else ""
         cost = f": {tokens} {paid} again" if tokens else ""
@@ -93,25 +93,25 @@ class Reason:
         least = f"this model's minimum of {self.minimum:,} tokens"
         setting = f"{self.what or 'a setting'} changed, so no message could be read{cost}"
         return {
-            Cause.FIRST: "first request: nothing was in the cache yet",
-            Cause.SHORT: f"nothing was in the cache yet: until now the prompt was below {least}"
-            if self.grown
+            MissCause.FIRST: "first request: nothing was in the cache yet",
+            MissCause.SHORT: f"nothing was in the cache yet: until now the prompt was below {least}"
+            if self.now_above_minimum
             else f"not cached: the prompt is below {least}",
-            Cause.EXPIRED: f"the cache had expired, {duration(self.seconds)} after its last use{cost}",
-            Cause.EDITED: f"{turn} {change}, so what follows it could not be read{cost}",
-            Cause.REMOVED: f"{turn} was removed, so what follows it could not be read{cost}",
-            Cause.INSERTED: f"{turn} is new, so what follows it could not be read{cost}",
-            Cause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
-            Cause.TOOLS: f"the tools changed, so nothing could be read{cost}",
-            Cause.THINKING: setting,
-            Cause.FORGOTTEN: f"this model is not shown its earlier thoughts, so what follows could not be read{cost}",
-            Cause.TOOL_CHOICE: setting,
-            Cause.IMAGE: f"the first image came or the last one went, so no message could be read{cost}",
-            Cause.SETTINGS: setting,
-            Cause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
-            Cause.KEY: f"the key or the address changed, and every one has a cache of its own{cost}",
-            Cause.DROPPED: f"the provider did not read what should still have been warm{cost}",
-            Cause.SILENT: "the provider does not report what it read from the cache",
+            MissCause.EXPIRED: f"the cache had expired, {duration(self.seconds)} after its last use{cost}",
+            MissCause.EDITED: f"{turn} {change}, so what follows it could not be read{cost}",
+            MissCause.REMOVED: f"{turn} was removed, so what follows it could not be read{cost}",
+            MissCause.INSERTED: f"{turn} is new, so what follows it could not be read{cost}",
+            MissCause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
+            MissCause.TOOLS: f"the tools changed, so nothing could be read{cost}",
+            MissCause.THINKING: setting,
+            MissCause.FORGOTTEN: f"this model is not shown its earlier thoughts, so what follows could not be read{cost}",
+            MissCause.TOOL_CHOICE: setting,
+            MissCause.IMAGE: f"the first image came or the last one went, so no message could be read{cost}",
+            MissCause.SETTINGS: setting,
+            MissCause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
+            MissCause.KEY: f"the key or the address changed, and every one has a cache of its own{cost}",
+            MissCause.DROPPED: f"the provider did not read what should still have been warm{cost}",
+            MissCause.SILENT: "the provider does not report what it read from the cache",
         }[self.cause]
 
 

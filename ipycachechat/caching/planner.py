@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipycachechat.caching.prefix import Chain
-from ipycachechat.caching.rules import Rules
-from ipycachechat.caching.state import CacheState, Mark, Outcome, outcome
+from ipycachechat.caching.prefix import PrefixChain
+from ipycachechat.caching.rules import CacheRules
+from ipycachechat.caching.state import CacheState, Checkpoint, ExpectedUsage, expected_usage
 from ipycachechat.defaults import SECONDS
 
 # What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
@@ -26,35 +26,35 @@ BELIEVED, WEIGHT = 0.06, 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PauseStats:
     """The pauses between requests seen so far."""
 
     pauses: int = 0
     lapses: int = 0
     """Pauses that an hour's entry outlives and a shorter one does not."""
     last: float | None = None
-    believed: float = BELIEVED
+    prior: float = BELIEVED
 
-    def seen(self, now: float) -> Pace:
+    def seen(self, now: float) -> PauseStats:
         """With a request that starts now."""
         if self.last is None:
-            return Pace(0, 0, now, self.believed)
+            return PauseStats(0, 0, now, self.prior)
         gap = now - self.last
         lapse = SECONDS["5m"] <= gap < SECONDS["1h"]
-        return Pace(self.pauses + 1, self.lapses + lapse, now, self.believed)
+        return PauseStats(self.pauses + 1, self.lapses + lapse, now, self.prior)
 
     @property
-    def lapse(self) -> float:
+    def expiry_probability(self) -> float:
         """The chance that the pause after a request is one of those."""
-        return (self.lapses + self.believed * WEIGHT) / (self.pauses + WEIGHT)
+        return (self.lapses + self.prior * WEIGHT) / (self.pauses + WEIGHT)
 
 
 # A person thinks for ten minutes between two questions; a script does not.
-NOTEBOOK, SCRIPT = Pace(), Pace(believed=0.002)
+NOTEBOOK, SCRIPT = PauseStats(), PauseStats(prior=0.002)
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
+class RewindPoint:
     """A prefix from which the conversation has gone on in more than one way."""
 
     digest: bytes = b""
@@ -63,86 +63,86 @@ class Fork:
     times: int = 0
     """How often it came back there."""
 
-    def seen(self, chain: Chain, before: Chain) -> Fork:
+    def seen(self, chain: PrefixChain, before: PrefixChain) -> RewindPoint:
         """With a request after the one `before`."""
-        common = chain.common(before)
+        common = chain.shared_length(before)
         if not 0 < common < len(before.prefixes):
             return self
         last = chain.prefixes[common - 1]
         if last.kind not in ("text", "tool_result"):  # the others cannot bear a marker everywhere
             return self
-        return Fork(last.digest, common - 1, self.times + 1 if last.digest == self.digest else 1)
+        return RewindPoint(last.digest, common - 1, self.times + 1 if last.digest == self.digest else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Checkpoints, and the bill that they should cause."""
 
-    marks: tuple[Mark, ...]
-    expected: Outcome
+    checkpoints: tuple[Checkpoint, ...]
+    expected: ExpectedUsage
 
     @property
     def last(self) -> int:
         """The last prefix with a checkpoint; -1: none."""
-        return self.marks[-1].at if self.marks else -1
+        return self.checkpoints[-1].at if self.checkpoints else -1
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PlannedRequest:
     """A request about to be sent, and what it is expected to be billed."""
 
-    chain: Chain
+    chain: PrefixChain
     plan: Plan
     minimum: int
     at: float
     state: CacheState = CacheState()
     """What was believed when it was planned; other requests may have changed that since."""
-    unaided: bool = False
+    no_implicit_checkpoint: bool = False
     """Whether a provider that sets a checkpoint at the end by itself is told not to."""
 
 
-def sent_marks(prepared: Prepared, by: Rules) -> tuple[Mark, ...]:
+def sent_marks(prepared: PlannedRequest, by: CacheRules) -> tuple[Checkpoint, ...]:
     """The checkpoints that the request itself tells of: all but the one that the provider sets by itself."""
-    marks = prepared.plan.marks
+    marks = prepared.plan.checkpoints
     if not by.marker:
         return ()
-    return marks[:-1] if by.asked == "implicit" and not prepared.unaided else marks
+    return marks[:-1] if by.mode == "implicit" and not prepared.no_implicit_checkpoint else marks
 
 
 def plan(
-    chain: Chain,
-    by: Rules,
+    chain: PrefixChain,
+    by: CacheRules,
     minimum: int,
     state: CacheState,
     now: float,
-    pace: Pace = Pace(),
-    fork: Fork = Fork(),
+    pace: PauseStats = PauseStats(),
+    fork: RewindPoint = RewindPoint(),
     ttl: int | None = None,
     tail: int | None = None,
 ) -> Plan:
     """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `tail`: the last prefix to cache."""
     tail = len(chain.prefixes) - 1 if tail is None else tail
-    if by.asked == "explicit":
+    if by.mode == "explicit":
         tail = _bearer(chain, tail, by)
     if tail < 0 or chain.prefixes[tail].kind == "tool":  # a definition bears no marker of ours
-        return Plan((), outcome(chain, (), state, by, minimum, now))
-    marks: tuple[Mark, ...] = ()
-    if by.asked in ("explicit", "implicit"):
+        return Plan((), expected_usage(chain, (), state, by, minimum, now))
+    marks: tuple[Checkpoint, ...] = ()
+    if by.mode in ("explicit", "implicit"):
         ttl = ttl if ttl in by.lifetimes or not ttl else by.lifetimes[0]
         marks = _marks(chain, tail, by, state, now, pace, fork, ttl)
-    return Plan(marks, outcome(chain, marks, state, by, minimum, now))
+    return Plan(marks, expected_usage(chain, marks, state, by, minimum, now))
 
 
 def _marks(
-    chain: Chain,
+    chain: PrefixChain,
     tail: int,
-    by: Rules,
+    by: CacheRules,
     state: CacheState,
     now: float,
-    pace: Pace,
-    fork: Fork,
+    pace: PauseStats,
+    fork: RewindPoint,
     ttl: int | None,
-) -> tuple[Mark, ...]:
+) -> tuple[Checkpoint, ...]:
     short, long = by.lifetimes[0], by.lifetimes[-1]
     live = [(at, entry) for at, entry in state.on(chain, now) if at <= tail]
     hit = live[-1][0] if live else -1
@@ -159,56 +159,62 @@ def _marks(
         wanted += [(start, ending)]
     if chain.has(fork.at, fork.digest):
         wanted += [(fork.at, ttl or _keeping(by, pace, fork))]
-    wanted += [(chain.head, ending)]
-    most = by.checkpoints + (by.asked == "implicit")  # its own at the end is none of ours
+    wanted += [(chain.system_end, ending)]
+    most = by.checkpoints + (by.mode == "implicit")  # its own at the end is none of ours
     for at, seconds in wanted:
         at = _bearer(chain, at, by)
         if 0 <= at < tail and len(found) < most:
             found.setdefault(at, seconds)
     # A longer lifetime may not come after a shorter one.
     longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
-    return tuple(Mark(at, long if at < longest else found[at]) for at in sorted(found))
+    return tuple(Checkpoint(at, long if at < longest else found[at]) for at in sorted(found))
 
 
-def _start_of_turn(chain: Chain) -> int:
+def _start_of_turn(chain: PrefixChain) -> int:
     """The first prefix of the newest turn."""
-    number = len(chain.said) - 1
-    while number > 0 and chain.said[number - 1].turn == chain.said[-1].turn:
+    number = len(chain.messages) - 1
+    while number > 0 and chain.messages[number - 1].turn == chain.messages[-1].turn:
         number -= 1
-    return chain.starts[number]
+    return chain.message_starts[number]
 
 
-def _bearer(chain: Chain, at: int, by: Rules) -> int:
+def _bearer(chain: PrefixChain, at: int, by: CacheRules) -> int:
     """The last block up to this one that can bear a marker; -1: none."""
     while at >= 0:
         prefix = chain.prefixes[at]
-        answer = prefix.message >= 0 and chain.said[prefix.message].message.role == "assistant"
+        answer = prefix.message >= 0 and chain.messages[prefix.message].message.role == "assistant"
         # A marker goes to the end of a message, or to a call.
         inner = at + 1 < len(chain.prefixes) and chain.prefixes[at + 1].message == prefix.message
         ends = prefix.kind == "tool_use" or not inner
-        if prefix.kind != "tool" and ends and (by.marks_answers or not answer):
+        if prefix.kind != "tool" and ends and (by.can_mark_assistant or not answer):
             return at
         at -= 1
     return -1
 
 
-def _keeping(by: Rules, pace: Pace, fork: Fork) -> int:
+def _keeping(by: CacheRules, pace: PauseStats, fork: RewindPoint) -> int:
     """What has come back so often is likely to come back as often again: the pauses it would meet, and their price."""
-    lost = fork.times * pace.lapse * (by.writes[0] - by.reads)
+    lost = fork.times * pace.expiry_probability * (by.writes[0] - by.reads)
     return by.lifetimes[-1] if lost > by.writes[-1] - by.writes[0] else by.lifetimes[0]
 
 
-def _pinned(chain: Chain) -> list[int]:
+def _pinned(chain: PrefixChain) -> list[int]:
     """The last prefix of each pinned turn."""
-    ends = {chain.said[number].turn: number for number in chain.pins}
-    return [chain.starts[number + 1] - 1 for number in ends.values() if number + 1 < len(chain.starts)]
+    ends = {chain.messages[number].turn: number for number in chain.pinned_messages}
+    return [
+        chain.message_starts[number + 1] - 1
+        for number in ends.values()
+        if number + 1 < len(chain.message_starts)
+    ]
 
 
-def _lifetime(chain: Chain, by: Rules, state: CacheState, pace: Pace, hit: int, hour: int) -> int:
+def _lifetime(
+    chain: PrefixChain, by: CacheRules, state: CacheState, pace: PauseStats, hit: int, hour: int
+) -> int:
     """Whether what a pause would lose is worth what an hour costs more."""
     total = state.tokens(chain, len(chain.prefixes) - 1)[0]
     new = total - state.tokens(chain, hit)[0]
     exposed = total - state.tokens(chain, hour)[0]
     dearer = (by.writes[-1] - by.writes[0]) * new
     lost = (by.writes[0] - by.reads) * exposed
-    return by.lifetimes[-1] if pace.lapse * lost > dearer else by.lifetimes[0]
+    return by.lifetimes[-1] if pace.expiry_probability * lost > dearer else by.lifetimes[0]

@@ -20,13 +20,13 @@ Kind = Literal["tool", "file", "text", "thinking", "tool_use", "tool_result"]
 TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 # A run of these is one position of the look-back.
 RUNS = ("tool_use", "tool_result")
-CHARACTERS_A_TOKEN = 4
+CHARS_PER_TOKEN = 4
 DIGEST = 16  # bytes by which a prefix is known
 # Of an image of usual size: platform.claude.com/docs/en/build-with-claude/vision has width × height / 750.
 FILE_TOKENS = 1500.0
 
 
-class Said(NamedTuple):
+class PromptMessage(NamedTuple):
     """A message, and the turn (from 0) and cell that it belongs to; the system prompt belongs to none.
 
     A tuple, since every request makes one of each message and compares it with the last request's.
@@ -56,7 +56,7 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RequestOptions:
     """What else is sent with the messages and part of the prefix; nothing where it is the provider's default."""
 
     tools: tuple[str, ...] = ()
@@ -77,20 +77,20 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class PrefixChain:
     """The prefixes of one request, shortest first."""
 
-    said: tuple[Said, ...] = ()
-    settings: Settings = Settings()
+    messages: tuple[PromptMessage, ...] = ()
+    options: RequestOptions = RequestOptions()
     prefixes: tuple[Prefix, ...] = ()
-    starts: tuple[int, ...] = field(default=(), repr=False)
+    message_starts: tuple[int, ...] = field(default=(), repr=False)
     """For each message, the number of prefixes before it."""
-    pins: tuple[int, ...] = ()
+    pinned_messages: tuple[int, ...] = ()
     """Messages of pinned turns, by index."""
-    pictured: tuple[int, ...] = ()
+    image_messages: tuple[int, ...] = ()
     """Messages with an image, by index."""
 
-    def common(self, other: Chain) -> int:
+    def shared_length(self, other: PrefixChain) -> int:
         """How many prefixes the two share: each digest is made of all before it, so that they part once."""
         mine, theirs = self.prefixes, other.prefixes
         return bisect_left(
@@ -102,46 +102,51 @@ class Chain:
         return at < len(self.prefixes) and self.prefixes[at].digest == digest
 
     @property
-    def head(self) -> int:
+    def system_end(self) -> int:
         """The last prefix before the first message of the conversation: tools and system prompt; -1: none."""
-        told = bool(self.said) and self.said[0].message.role == "system"
-        first = self.starts[told] if len(self.starts) > told else len(self.prefixes)
+        told = bool(self.messages) and self.messages[0].message.role == "system"
+        first = self.message_starts[told] if len(self.message_starts) > told else len(self.prefixes)
         return first - 1
 
 
-Count = Callable[[str], float]
+TokenCounter = Callable[[str], float]
 
 
-def guess(text: str) -> float:
+def estimate_tokens(text: str) -> float:
     """Tokens of a text, roughly."""
-    return len(text) / CHARACTERS_A_TOKEN
+    return len(text) / CHARS_PER_TOKEN
 
 
-def chain(
-    said: Sequence[Said], settings: Settings = Settings(), before: Chain = Chain(), count: Count = guess
-) -> Chain:
+def build_chain(
+    said: Sequence[PromptMessage],
+    settings: RequestOptions = RequestOptions(),
+    before: PrefixChain = PrefixChain(),
+    count: TokenCounter = estimate_tokens,
+) -> PrefixChain:
     """The chain of a request; what it shares with the one `before` is taken over."""
     said = tuple(said)
-    same = _same(said, before.said) if settings == before.settings else 0
+    same = _same(said, before.messages) if settings == before.options else 0
     new = list(enumerate(islice(said, same, None), same))
-    pictured = [n for n in before.pictured if n < same] + [n for n, one in new if one.message.has_image]
-    if settings.pictures and bool(pictured) != bool(before.pictured):
+    pictured = [n for n in before.image_messages if n < same] + [n for n, one in new if one.message.has_image]
+    if settings.pictures and bool(pictured) != bool(before.image_messages):
         same, new = 0, list(enumerate(said))  # every message's prefix is another one
     build = _Build(settings, count, bool(pictured) and settings.pictures)
     if same:
-        end = before.starts[same] if same < len(before.starts) else len(before.prefixes)
+        end = before.message_starts[same] if same < len(before.message_starts) else len(before.prefixes)
         build.found = list(before.prefixes[:end])
     else:
         build.tools()
-    starts = list(before.starts[:same])
+    starts = list(before.message_starts[:same])
     for number, one in new:
         starts.append(len(build.found))
         build.message(one, number)
-    pins = [number for number in before.pins if number < same] + [n for n, one in new if one.pinned]
-    return Chain(said, settings, tuple(build.found), tuple(starts), tuple(pins), tuple(pictured))
+    pins = [number for number in before.pinned_messages if number < same] + [
+        n for n, one in new if one.pinned
+    ]
+    return PrefixChain(said, settings, tuple(build.found), tuple(starts), tuple(pins), tuple(pictured))
 
 
-def _same(mine: tuple[Said, ...], theirs: tuple[Said, ...]) -> int:
+def _same(mine: tuple[PromptMessage, ...], theirs: tuple[PromptMessage, ...]) -> int:
     """How many messages the two begin with in common; most often all of the earlier ones."""
     if mine[: len(theirs)] == theirs:
         return len(theirs)
@@ -152,7 +157,7 @@ def _same(mine: tuple[Said, ...], theirs: tuple[Said, ...]) -> int:
 class _Build:
     """Adds one block after the other to a chain."""
 
-    def __init__(self, settings: Settings, count: Count, pictures: bool) -> None:
+    def __init__(self, settings: RequestOptions, count: TokenCounter, pictures: bool) -> None:
         """`pictures`: whether there are any, where that is part of the prefix."""
         self.found: list[Prefix] = []
         self._settings, self._count = settings, count
@@ -166,7 +171,7 @@ class _Build:
         for definition in self._settings.tools:
             self._add("tools", "tool", definition, self._count(definition), -1, -1)
 
-    def message(self, one: Said, number: int) -> None:
+    def message(self, one: PromptMessage, number: int) -> None:
         """The blocks of a message: thoughts, its parts in their order, calls; or a tool's result."""
         message, count = one.message, self._count
         tier: Tier = "system" if message.role == "system" else "messages"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from ipycachechat.caching.rules import Rules, Tier
+from ipycachechat.caching.rules import CacheRules, Tier
 
 ANTHROPIC = "platform.claude.com/docs/en/build-with-claude/prompt-caching"
 
@@ -45,9 +45,9 @@ CLAUDE_FORGETS = (
 
 def _claude(
     provider: str, model: str, source: str = ANTHROPIC, *, refresh: int = 1, hour_if_priced: bool = False
-) -> Rules:
+) -> CacheRules:
     """Claude, the same on every platform, but that only Anthropic's own is known to take a `max_tokens` of 0."""
-    return Rules(
+    return CacheRules(
         provider,
         model,
         "explicit",
@@ -60,21 +60,21 @@ def _claude(
         lookback=20,
         lifetimes=(300, 3600),
         writes=(1.25, 2.0),
-        hour_if_priced=hour_if_priced,
+        one_hour_if_priced=hour_if_priced,
         invalidates=CHANGES,
-        signer="" if provider == "openrouter" else "claude",
+        thinking_format="" if provider == "openrouter" else "claude",
         forgets=CLAUDE_FORGETS,
-        refresh=refresh,
-        heartbeat=provider == "anthropic",  # its events "ping"
+        keepalive_max_tokens=refresh,
+        sends_pings=provider == "anthropic",  # its events "ping"
     )
 
 
-def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> Rules:
+def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> CacheRules:
     """GPT from 5.6 on: a checkpoint at the end of each request, others where it is told, a price for writing.
 
     docs.langchain4j.dev, OpenAiOfficialPromptCacheBreakpoint: system, user and tool messages can bear one.
     """
-    return Rules(
+    return CacheRules(
         provider,
         model,
         "implicit",
@@ -83,12 +83,12 @@ def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> Rules:
         minimum=1024,
         marker="prompt_cache_breakpoint" if checkpoints else "",
         checkpoints=checkpoints,
-        marks_answers=False,
+        can_mark_assistant=False,
         breakpoints=80,
         lifetimes=(1800,),
         writes=(1.25,),
         cache_key="prompt_cache_key",
-        signer="openai",
+        thinking_format="openai",
     )
 
 
@@ -105,17 +105,17 @@ ROWS = (
     _gpt("openai", "gpt-5.[6-9]*", checkpoints=3),
     _gpt("openai", "gpt-[6-9]*", checkpoints=3),
     # The reasoning of earlier turns is not shown before 5.6 (developers.openai.com/api/docs/guides/reasoning).
-    Rules(
+    CacheRules(
         *("openai", "gpt-5.[45]*", "automatic", OPENAI),
         minimum=1024,
         step=128,
         lifetimes=(300,),
         cache_key="prompt_cache_key",
-        signer="openai",
+        thinking_format="openai",
         forgets=("*",),
     ),
     *(
-        Rules(
+        CacheRules(
             *("openai", model, "automatic", OPENAI),
             minimum=1024,
             step=128,
@@ -125,11 +125,11 @@ ROWS = (
         for model in ("gpt-*", "chatgpt-*", "o[0-9]*", "ft:*", "codex*", "computer-use*")
     ),
     # Whoever else speaks the protocol: nobody knows how they cache, and they may refuse what they do not know.
-    Rules("openai", "*", "unknown", "nobody's word", reports=None),
+    CacheRules("openai", "*", "unknown", "nobody's word", reports_cached_tokens=None),
     # Whether its chat completions take checkpoints its page does not say.
     _gpt("azure", "gpt-5.[6-9]*"),
     _gpt("azure", "gpt-[6-9]*"),
-    Rules(
+    CacheRules(
         *("azure", "*", "automatic", "learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching"),
         minimum=1024,
         step=128,
@@ -138,60 +138,66 @@ ROWS = (
     ),
     # ai.google.dev/api/generate-content#UsageMetadata: JSON of protocol buffers, which leaves out zeros. Its
     # implicit cache promises nothing: others measured 1 hit in 138 for growing chats.
-    Rules(
+    CacheRules(
         *("gemini", "gemini-2.5*", "automatic", "ai.google.dev/gemini-api/docs/caching"),
-        silent_zero=True,
+        missing_means_zero=True,
         minimum=2048,
-        signer="gemini",
+        thinking_format="gemini",
     ),
     # ai.google.dev/gemini-api/docs/thought-signatures: a call comes back with its seal, or is refused.
-    Rules(
+    CacheRules(
         *("gemini", "*", "automatic", "ai.google.dev/gemini-api/docs/caching"),
-        silent_zero=True,
+        missing_means_zero=True,
         minimum=4096,
-        signer="gemini",
+        thinking_format="gemini",
     ),
-    Rules(
+    CacheRules(
         *("vertex_ai*", "gemini*", "automatic", "docs.cloud.google.com context-cache-overview"),
-        silent_zero=True,
-        signer="gemini",
+        missing_means_zero=True,
+        thinking_format="gemini",
     ),
-    Rules("deepseek", "*", "automatic", "api-docs.deepseek.com/guides/kv_cache"),
-    Rules(
+    CacheRules("deepseek", "*", "automatic", "api-docs.deepseek.com/guides/kv_cache"),
+    CacheRules(
         *("xai", "*", "automatic", "docs.x.ai/developers/advanced-api-usage/prompt-caching"),
         reads=0.25,
         cache_key="extra_headers.x-grok-conv-id",
     ),
     # Two hours, says its page, and that the minimum varies by model, which it does not list.
-    Rules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", reads=0.5),
+    CacheRules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", reads=0.5),
     # Asked for by the key, which litellm knows only of others.
-    Rules(
+    CacheRules(
         *("mistral", "*", "automatic", "docs.mistral.ai/studio-api/conversations/advanced/prompt-caching"),
         cache_key="extra_body.prompt_cache_key",
     ),
-    Rules(
+    CacheRules(
         *("fireworks_ai", "*", "automatic", "docs.fireworks.ai/guides/prompt-caching"),
         reads=0.5,
         cache_key="extra_body.prompt_cache_key",
     ),
-    Rules("openrouter", "*", "automatic", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
-    Rules(
+    CacheRules("openrouter", "*", "automatic", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
+    CacheRules(
         *("llama.cpp", "*", "automatic", "github.com/ggml-org/llama.cpp tools/server: cache_prompt"),
         verified="tests/model/test_local.py: cached_tokens as llama.cpp counts them",
     ),
-    Rules("hosted_vllm", "*", "automatic", "docs.vllm.ai automatic_prefix_caching", reports=None),
-    Rules(
-        "ollama*", "*", "automatic", "github.com/ollama/ollama: no cached count in its reply", reports=False
+    CacheRules(
+        "hosted_vllm", "*", "automatic", "docs.vllm.ai automatic_prefix_caching", reports_cached_tokens=None
+    ),
+    CacheRules(
+        "ollama*",
+        "*",
+        "automatic",
+        "github.com/ollama/ollama: no cached count in its reply",
+        reports_cached_tokens=False,
     ),
 )
 
 
-NOBODY_KNOWS = Rules("*", "*", "unknown", "", reports=None)
+UNKNOWN_PROVIDER = CacheRules("*", "*", "unknown", "", reports_cached_tokens=None)
 
 
-def rules(provider: str, model: str) -> Rules:
+def rules_for(provider: str, model: str) -> CacheRules:
     """The row for this model; `model` without the provider's prefix."""
     for row in ROWS:
         if fnmatchcase(provider, row.provider) and fnmatchcase(model.lower(), row.model):
             return row
-    return NOBODY_KNOWS
+    return UNKNOWN_PROVIDER

@@ -6,9 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipycachechat.caching.prefix import FILE_TOKENS, Chain, Said, Settings, guess
-from ipycachechat.caching.rules import Rules, Tier
-from ipycachechat.caching.state import Mark
+from ipycachechat.caching.prefix import (
+    FILE_TOKENS,
+    PrefixChain,
+    PromptMessage,
+    RequestOptions,
+    estimate_tokens,
+)
+from ipycachechat.caching.rules import CacheRules, Tier
+from ipycachechat.caching.state import Checkpoint
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.model_view import ModelView
 from ipycachechat.conversation.model_view import visible_messages as messages_of
@@ -21,21 +27,23 @@ UNSAID = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
 DEFAULTS = UNSAID | {("thinking", '{"type":"disabled"}')}
 
 
-def said(
+def prompt_messages(
     past: Conversation, turn: Turn, eyes: ModelView = ModelView(), system: str | None = None
-) -> list[Said]:
+) -> list[PromptMessage]:
     """System prompt, all turns of the past, and the turn at hand. `system` stands in for the conversation's."""
     text = past.system if system is None else system
-    found = [Said(Message("system", text))] if text.strip() else []
+    found = [PromptMessage(Message("system", text))] if text.strip() else []
     last = len(past.turns)
     for number, one in enumerate((*past.turns, turn)):
         cell = one.cell.id if one.cell else ""
         told = messages_of(one, eyes, earlier=number < last)
-        found += [Said(message, number, cell, one.pinned) for message in told]
+        found += [PromptMessage(message, number, cell, one.pinned) for message in told]
     return found
 
 
-def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None) -> Settings:
+def request_options(
+    by: CacheRules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None
+) -> RequestOptions:
     """What is sent beside the messages; `options` as litellm names them."""
     told = {name: _json(value) for name, value in sorted((options or {}).items()) if value is not None}
     changed = [one for one in told.items() if one not in DEFAULTS]
@@ -43,7 +51,7 @@ def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] |
     def part(tier: Tier) -> tuple[tuple[str, str], ...]:
         return tuple(one for one in changed if by.invalidates.get(one[0]) == tier)
 
-    return Settings(
+    return RequestOptions(
         tuple(_json(tool) for tool in tools),
         tuple(told.items()),
         part("system"),
@@ -52,7 +60,7 @@ def settings(by: Rules, tools: Sequence[Json] = (), options: Mapping[str, Any] |
     )
 
 
-def options(settings: Settings) -> Json:
+def wire_options(settings: RequestOptions) -> Json:
     """The settings as litellm takes them."""
     sent: Json = {name: json.loads(value) for name, value in settings.options if (name, value) not in UNSAID}
     if settings.tools:
@@ -60,12 +68,14 @@ def options(settings: Settings) -> Json:
     return sent
 
 
-def messages(sent: Sequence[Said]) -> list[Json]:
+def wire_messages(sent: Sequence[PromptMessage]) -> list[Json]:
     """As litellm takes them."""
     return [to_wire(one.message) for one in sent]
 
 
-def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rules) -> list[Json]:
+def place_checkpoints(
+    messages: Sequence[Json], chain: PrefixChain, marks: Sequence[Checkpoint], by: CacheRules
+) -> list[Json]:
     """The messages with a checkpoint after each marked prefix, in the provider's form.
 
     Claude's tool results are marked as a message: inside of their content the marker would land on a part that
@@ -90,7 +100,7 @@ def mark(messages: Sequence[Json], chain: Chain, marks: Sequence[Mark], by: Rule
     return marked
 
 
-def _marker(by: Rules, ttl: int) -> Json:
+def _marker(by: CacheRules, ttl: int) -> Json:
     """What the marker's field says."""
     if by.marker == "prompt_cache_breakpoint":
         return {"mode": "explicit"}
@@ -102,6 +112,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def estimate(sent: Sequence[Said]) -> int:
+def estimate_prompt(sent: Sequence[PromptMessage]) -> int:
     """Tokens, roughly: a guess that is always shown with "≈"."""
-    return max(1, round(sum(guess(one.message.text) + FILE_TOKENS * len(one.message.files) for one in sent)))
+    return max(
+        1,
+        round(sum(estimate_tokens(one.message.text) + FILE_TOKENS * len(one.message.files) for one in sent)),
+    )

@@ -19,7 +19,7 @@ Marker = Literal["", "cache_control", "prompt_cache_breakpoint"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CacheRules:
     """How one family of models caches.
 
     `asked`: "explicit" caches what is marked; "implicit" puts a checkpoint at the end by itself, and takes others;
@@ -29,13 +29,13 @@ class Rules:
 
     provider: str
     model: str
-    asked: Asked
+    mode: Asked
     source: str
     bills_writes: bool = False
     """Whether the bill tells written tokens apart from fresh ones."""
-    silent_zero: bool = False
+    missing_means_zero: bool = False
     """Whether a count that is left out means none, as in protocols that leave out zeros; else it is unknown."""
-    reports: bool | None = True
+    reports_cached_tokens: bool | None = True
     """Whether the provider says how much it read; None: some servers do."""
     minimum: int | None = None
     """Tokens below which nothing is cached; litellm's figure for the model goes first."""
@@ -47,7 +47,7 @@ class Rules:
     """The field of a block that makes it a checkpoint; "": none is sent."""
     checkpoints: int = 0
     """Markers in a request, at most."""
-    marks_answers: bool = True
+    can_mark_assistant: bool = True
     """Whether what the assistant said can bear one."""
     lookback: int | None = None
     """Positions that are searched back from a checkpoint, its own counted; None: all."""
@@ -55,7 +55,7 @@ class Rules:
     """The latest checkpoints, whoever set them, among which an entry is looked for; None: all."""
     lifetimes: tuple[int, ...] = ()
     """Seconds that an entry lives from its last use; the shortest promised. Empty: unknown."""
-    hour_if_priced: bool = False
+    one_hour_if_priced: bool = False
     """Whether only those models have the longer lifetime that litellm has a price of it for."""
     writes: tuple[float, ...] = ()
     """What writing costs, as a multiple of fresh input, for each lifetime."""
@@ -66,17 +66,17 @@ class Rules:
     or a field of one, as in `parameter.field`."""
     invalidates: Mapping[str, Tier] = field(default_factory=dict)
     """Settings that are part of the prefix, each with the first tier that it changes."""
-    signer: ThinkingFormat = ""
+    thinking_format: ThinkingFormat = ""
     """In whose form thoughts are sent back; "": none are."""
     forgets: tuple[str, ...] = ()
     """Models, by pattern of name, that are not shown the thoughts of earlier turns."""
-    refresh: int | None = None
+    keepalive_max_tokens: int | None = None
     """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
-    heartbeat: bool = False
+    sends_pings: bool = False
     """Whether something comes over the connection all the time, also while the model thinks."""
     verified: str = ""
 
-    def least(self, model: str) -> int | None:
+    def min_cacheable_tokens(self, model: str) -> int | None:
         """The minimum for a model by this row."""
         name = model.lower().replace(".", "-")
         return next((n for pattern, n in self.minimums if fnmatchcase(name, pattern)), self.minimum)

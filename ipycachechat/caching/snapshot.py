@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ipycachechat.caching.planner import Pace
+from ipycachechat.caching.planner import PauseStats
 from ipycachechat.caching.prefix import DIGEST
-from ipycachechat.caching.provider_rules import rules
-from ipycachechat.caching.state import CacheState, Entry
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.state import CacheEntry, CacheState
+from ipycachechat.caching.tracker import CacheTracker
 
 
-def remembered(memory: Memory) -> dict[str, Any]:
+def dump_tracker(memory: CacheTracker) -> dict[str, Any]:
     """What is kept of a memory: the entries, alike ones together, what is known of sizes, and the pauses."""
-    alike: dict[Entry, list[str]] = {}
+    alike: dict[CacheEntry, list[str]] = {}
     for digest, entry in memory.state.entries.items():
         alike.setdefault(entry, []).append(digest.hex())
     return {
-        "entries": [[e.ttl, e.used, e.expires, e.at, "".join(digests)] for e, digests in alike.items()],
+        "entries": [[e.ttl, e.last_used, e.expires, e.at, "".join(digests)] for e, digests in alike.items()],
         "known": {digest.hex(): tokens for digest, tokens in memory.state.known.items()},
         "ratio": memory.state.ratio,
         "exact": memory.state.exact,
-        "pace": [memory.pace.pauses, memory.pace.lapses, memory.pace.last, memory.pace.believed],
+        "pace": [memory.pauses.pauses, memory.pauses.lapses, memory.pauses.last, memory.pauses.prior],
     }
 
 
-def recalled(scope: Sequence[str], told: dict[str, Any]) -> Memory:
+def load_tracker(scope: Sequence[str], told: dict[str, Any]) -> CacheTracker:
     """The memory again; its rules are looked up anew by who asks next."""
-    entries: dict[bytes, Entry] = {}
+    entries: dict[bytes, CacheEntry] = {}
     for ttl, used, expires, at, digests in told["entries"]:
-        one, all_of_them = Entry(ttl, used, expires, at), bytes.fromhex(digests)
+        one, all_of_them = CacheEntry(ttl, used, expires, at), bytes.fromhex(digests)
         entries |= {all_of_them[n : n + DIGEST]: one for n in range(0, len(all_of_them), DIGEST)}
     known = {bytes.fromhex(digest): tokens for digest, tokens in told["known"].items()}
     state = CacheState(entries, known, told["ratio"], told["exact"])
     provider, name, *_ = scope
-    return Memory(rules(provider, name), state, pace=Pace(*told["pace"]))
+    return CacheTracker(rules_for(provider, name), state, pauses=PauseStats(*told["pace"]))

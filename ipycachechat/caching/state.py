@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from ipycachechat.caching.prefix import Chain
-from ipycachechat.caching.rules import Rules
+from ipycachechat.caching.prefix import PrefixChain
+from ipycachechat.caching.rules import CacheRules
 
 T = TypeVar("T")
 
@@ -25,23 +25,23 @@ TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CacheEntry:
     """A prefix that the provider was told, or is known, to keep."""
 
     ttl: int
-    used: float
+    last_used: float
     """Start of the last request that wrote or read it."""
     expires: float
     at: int = -1
     """Its index in every chain that has it; where whole chains live, that of the last prefix."""
 
-    def again(self, now: float) -> Entry:
+    def refreshed(self, now: float) -> CacheEntry:
         """Read or written again by a request that started at `now`."""
-        return replace(self, used=max(self.used, now), expires=max(self.expires, now + self.ttl))
+        return replace(self, last_used=max(self.last_used, now), expires=max(self.expires, now + self.ttl))
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """A checkpoint: after which prefix (index into the chain), and for how long."""
 
     at: int
@@ -52,28 +52,28 @@ class Mark:
 class CacheState:
     """The entries of one model at one address under one key, and exact token counts of prefixes billed before."""
 
-    entries: Mapping[bytes, Entry] = field(default_factory=dict)
+    entries: Mapping[bytes, CacheEntry] = field(default_factory=dict)
     known: Mapping[bytes, int] = field(default_factory=dict)
     ratio: float = 1.0
     """Tokens billed for each token guessed."""
     exact: bool = False
     """Whether sizes are counted by the provider's own tokenizer."""
 
-    def live(self, digest: bytes, now: float) -> Entry | None:
+    def live(self, digest: bytes, now: float) -> CacheEntry | None:
         """The entry of a prefix that has not expired."""
         entry = self.entries.get(digest)
         return entry if entry is not None and now < entry.expires else None
 
-    def ever(self, chain: Chain) -> list[Entry]:
+    def ever(self, chain: PrefixChain) -> list[CacheEntry]:
         """The entries of a chain, expired or not."""
         return [entry for digest, entry in self.entries.items() if chain.has(entry.at, digest)]
 
-    def on(self, chain: Chain, now: float) -> list[tuple[int, Entry]]:
+    def on(self, chain: PrefixChain, now: float) -> list[tuple[int, CacheEntry]]:
         """The live entries of a chain, shortest first, with their index."""
         live = [(entry.at, entry) for entry in self.ever(chain) if now < entry.expires]
         return sorted(live, key=lambda one: one[0])
 
-    def tokens(self, chain: Chain, at: int) -> tuple[int, bool]:
+    def tokens(self, chain: PrefixChain, at: int) -> tuple[int, bool]:
         """Tokens of a prefix (-1: none), and whether they are exact.
 
         What lies between two prefixes that were billed is shared out by size; what comes after is guessed.
@@ -90,7 +90,7 @@ class CacheState:
         above = next((n for n in range(at + 1, len(prefixes)) if prefixes[n].digest in self.known), -1)
         return self._between(chain, below, at, above), False
 
-    def sizes(self, chain: Chain) -> list[tuple[int, bool]]:
+    def sizes(self, chain: PrefixChain) -> list[tuple[int, bool]]:
         """Tokens of every prefix, and whether they are exact, in one pass."""
         prefixes = chain.prefixes
         if self.exact:
@@ -106,7 +106,7 @@ class CacheState:
                 found.append((self._between(chain, below, at, above), False))
         return found
 
-    def _between(self, chain: Chain, below: int, at: int, above: int) -> int:
+    def _between(self, chain: PrefixChain, below: int, at: int, above: int) -> int:
         """Tokens of a prefix from the nearest known ones around it; -1: none."""
         prefixes = chain.prefixes
         least = self.known[prefixes[below].digest] if below >= 0 else 0
@@ -119,7 +119,7 @@ class CacheState:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExpectedUsage:
     """What a request is expected to be billed. `written` includes `written_1h`."""
 
     read: int
@@ -135,14 +135,16 @@ class Outcome:
         """All tokens sent."""
         return self.read + self.written + self.fresh
 
-    def __add__(self, other: Outcome) -> Outcome:
+    def __add__(self, other: ExpectedUsage) -> ExpectedUsage:
         """Of two requests together."""
         written = self.written + other.written, self.written_1h + other.written_1h
         exact = self.exact and other.exact
-        return Outcome(self.read + other.read, *written, self.fresh + other.fresh, exact=exact)
+        return ExpectedUsage(self.read + other.read, *written, self.fresh + other.fresh, exact=exact)
 
 
-def hits(chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, now: float) -> list[int]:
+def cache_hits(
+    chain: PrefixChain, marks: Sequence[Checkpoint], state: CacheState, by: CacheRules, now: float
+) -> list[int]:
     """For each mark the longest live prefix within its look-back, -1 where there is none."""
     found, least = [], _earliest(chain, by)
     for mark in marks:
@@ -158,33 +160,40 @@ def hits(chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, now:
     return found
 
 
-def _earliest(chain: Chain, by: Rules) -> int:
+def _earliest(chain: PrefixChain, by: CacheRules) -> int:
     """The first prefix at which an entry is looked for, where only the latest checkpoints count."""
     if by.breakpoints is None:
         return 0
     left = by.breakpoints
-    for number in range(len(chain.said) - 1, -1, -1):
-        left -= chain.said[number].message.role != "assistant"
+    for number in range(len(chain.messages) - 1, -1, -1):
+        left -= chain.messages[number].message.role != "assistant"
         if left == 0:
-            return chain.starts[number]
+            return chain.message_starts[number]
     return 0
 
 
-def allowed(chain: Chain, marks: Sequence[Mark], state: CacheState, minimum: int) -> list[Mark]:
+def cacheable(
+    chain: PrefixChain, marks: Sequence[Checkpoint], state: CacheState, minimum: int
+) -> list[Checkpoint]:
     """The marks at which something is cached: those of at least the model's minimum."""
     return [mark for mark in marks if state.tokens(chain, mark.at)[0] >= minimum]
 
 
-def outcome(
-    chain: Chain, marks: Sequence[Mark], state: CacheState, by: Rules, minimum: int, now: float
-) -> Outcome:
+def expected_usage(
+    chain: PrefixChain,
+    marks: Sequence[Checkpoint],
+    state: CacheState,
+    by: CacheRules,
+    minimum: int,
+    now: float,
+) -> ExpectedUsage:
     """The bill that the rules promise for a request with these marks."""
     last = len(chain.prefixes) - 1
     total, exact = state.tokens(chain, last)
-    if by.asked == "automatic":
+    if by.mode == "automatic":
         return _automatic(chain, state, by, minimum, now)
-    usable = allowed(chain, marks, state, minimum)
-    hit = max(hits(chain, usable, state, by, now), default=-1)
+    usable = cacheable(chain, marks, state, minimum)
+    hit = max(cache_hits(chain, usable, state, by, now), default=-1)
     read, known = state.tokens(chain, hit)
     beyond = [mark for mark in usable if mark.at > hit]
     hour = max(
@@ -193,24 +202,26 @@ def outcome(
     )
     end = max((state.tokens(chain, m.at)[0] for m in beyond), default=read)
     end = max(end, hour)
-    return Outcome(read, end - read, hour - read, max(total, end) - end, hit, exact and known)
+    return ExpectedUsage(read, end - read, hour - read, max(total, end) - end, hit, exact and known)
 
 
-def _automatic(chain: Chain, state: CacheState, by: Rules, minimum: int, now: float) -> Outcome:
+def _automatic(
+    chain: PrefixChain, state: CacheState, by: CacheRules, minimum: int, now: float
+) -> ExpectedUsage:
     """Token prefixes: all that earlier requests had in common with this one, in whole steps. Never a promise."""
     last = len(chain.prefixes) - 1
     total, _ = state.tokens(chain, last)
     hit = next((n for n in range(last, -1, -1) if state.live(chain.prefixes[n].digest, now)), -1)
     shared = state.tokens(chain, hit)[0] if by.lifetimes else 0
     read = min(total, shared - (shared - minimum) % by.step) if shared >= minimum else 0
-    return Outcome(read, 0, 0, total - read, hit if read else -1)
+    return ExpectedUsage(read, 0, 0, total - read, hit if read else -1)
 
 
-def sent(
-    chain: Chain,
-    marks: Sequence[Mark],
+def after_request(
+    chain: PrefixChain,
+    marks: Sequence[Checkpoint],
     state: CacheState,
-    by: Rules,
+    by: CacheRules,
     minimum: int,
     now: float,
     *,
@@ -221,28 +232,28 @@ def sent(
     `wrote`: False if the bill says that nothing was written. Another request may have refreshed an entry later on.
     """
     entries = {digest: entry for digest, entry in state.entries.items() if now - entry.expires < FORGET}
-    if by.asked == "automatic":
+    if by.mode == "automatic":
         ttl = by.lifetimes[0] if by.lifetimes else 0
-        entry = Entry(ttl, now, now + ttl, len(chain.prefixes) - 1)
+        entry = CacheEntry(ttl, now, now + ttl, len(chain.prefixes) - 1)
         first = next(
             (n for n in range(len(chain.prefixes)) if state.tokens(chain, n)[0] >= minimum),
             len(chain.prefixes),
         )
         entries |= dict.fromkeys((prefix.digest for prefix in chain.prefixes[first:]), entry)
         return replace(state, entries=_latest(entries, chain))
-    usable = allowed(chain, marks, state, minimum)
-    for at in {*hits(chain, usable, state, by, now), *(mark.at for mark in usable)} - {-1}:
+    usable = cacheable(chain, marks, state, minimum)
+    for at in {*cache_hits(chain, usable, state, by, now), *(mark.at for mark in usable)} - {-1}:
         digest = chain.prefixes[at].digest
         if there := state.live(digest, now):
-            entries[digest] = there.again(now)
+            entries[digest] = there.refreshed(now)
     for mark in usable if wrote else ():
         digest = chain.prefixes[mark.at].digest
         if not state.live(digest, now):
-            entries[digest] = Entry(mark.ttl, now, now + mark.ttl, mark.at)
+            entries[digest] = CacheEntry(mark.ttl, now, now + mark.ttl, mark.at)
     return replace(state, entries=_latest(entries, chain))
 
 
-def _latest(known: dict[bytes, T], chain: Chain) -> dict[bytes, T]:
+def _latest(known: dict[bytes, T], chain: PrefixChain) -> dict[bytes, T]:
     """What is known, in the order of use: of a chain last, and of others the latest, once they are too many."""
     here = {prefix.digest for prefix in chain.prefixes}
     others = [digest for digest in known if digest not in here]
@@ -251,12 +262,12 @@ def _latest(known: dict[bytes, T], chain: Chain) -> dict[bytes, T]:
     return {digest: known[digest] for digest in (*others, *(digest for digest in known if digest in here))}
 
 
-def counted(
-    chain: Chain,
-    marks: Sequence[Mark],
-    expected: Outcome,
+def with_billed_sizes(
+    chain: PrefixChain,
+    marks: Sequence[Checkpoint],
+    expected: ExpectedUsage,
     state: CacheState,
-    by: Rules,
+    by: CacheRules,
     total: int | None,
     read: int | None,
     written: int | None,
@@ -266,7 +277,7 @@ def counted(
         return state
     known, last = dict(state.known), chain.prefixes[-1]
     known[last.digest] = total
-    if by.asked in ("explicit", "implicit"):
+    if by.mode in ("explicit", "implicit"):
         if read and written and marks:
             known[chain.prefixes[marks[-1].at].digest] = read + written
         # What is read is an entry as a whole: the one expected, unless it is just as long as a shorter one.
@@ -278,7 +289,9 @@ def counted(
     return replace(state, known=_latest(known, chain), ratio=ratio)
 
 
-def disproved(chain: Chain, expected: Outcome, state: CacheState, read: int | None) -> CacheState:
+def without_evicted(
+    chain: PrefixChain, expected: ExpectedUsage, state: CacheState, read: int | None
+) -> CacheState:
     """The state without the entries that the provider would have read, had it held them.
 
     Who has dropped the one used last is not believed to have kept an older one, and who has nothing to have anything.

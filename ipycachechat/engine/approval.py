@@ -10,7 +10,7 @@ from ipycachechat.errors import OverBudget
 from ipycachechat.text.format import money
 
 if TYPE_CHECKING:
-    from ipycachechat.caching.planner import Prepared
+    from ipycachechat.caching.planner import PlannedRequest
     from ipycachechat.engine.client import Engine
     from ipycachechat.engine.turn_request import Ask
     from ipycachechat.providers.endpoint import Target
@@ -21,7 +21,7 @@ Here = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 async def opened(
-    engine: Engine, to: Target, prepared: Prepared, ask: Ask, here: Here, *, first: bool
+    engine: Engine, to: Target, prepared: PlannedRequest, ask: Ask, here: Here, *, first: bool
 ) -> Exchange:
     """The request, within the budgets, or since the person allows it. Raises OverBudget, and what `exchange` does.
 
@@ -61,7 +61,7 @@ async def _confirmed(question: str, ask: Ask, here: Here) -> None:
         raise OverBudget("You did not confirm the request", "It was not sent.")
 
 
-def _plan(to: Target, prepared: Prepared, cost: str) -> str:
+def _plan(to: Target, prepared: PlannedRequest, cost: str) -> str:
     """What is expected of it, and what it can cost."""
     told = prepared.plan.expected
     expected = f"≈{told.read:,} tokens read, {told.written:,} written, {told.fresh:,} fresh"

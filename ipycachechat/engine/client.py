@@ -16,13 +16,13 @@ from ipycachechat.billing.forecast import Forecast, prompt_cost
 from ipycachechat.billing.pricing import cost
 from ipycachechat.billing.records import Booked, Ledger
 from ipycachechat.caching import request
-from ipycachechat.caching.breakdown import Contents, rows, texts
-from ipycachechat.caching.miss_diagnosis import Before
-from ipycachechat.caching.miss_reasons import Cause, Reason
-from ipycachechat.caching.planner import SCRIPT, Pace, Prepared, sent_marks
-from ipycachechat.caching.prefix import Chain, Count, Said, Settings
-from ipycachechat.caching.state import CacheState, Outcome
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.breakdown import RequestPreview, block_rows, block_texts
+from ipycachechat.caching.miss_diagnosis import EarlierRequest
+from ipycachechat.caching.miss_reasons import MissCause, MissReason
+from ipycachechat.caching.planner import SCRIPT, PauseStats, PlannedRequest, sent_marks
+from ipycachechat.caching.prefix import PrefixChain, PromptMessage, RequestOptions, TokenCounter
+from ipycachechat.caching.state import CacheState, ExpectedUsage
+from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.to_wire import Json
 from ipycachechat.conversation.usage import NOTHING_REPORTED
 from ipycachechat.engine.budget_guard import Budgets
@@ -46,8 +46,8 @@ class Engine:
         self,
         *,
         clock: Callable[[], float] = time.time,
-        count: Count | None = None,
-        pace: Pace = SCRIPT,
+        count: TokenCounter | None = None,
+        pace: PauseStats = SCRIPT,
     ) -> None:
         """`count`: the provider's own tokenizer, if it is at hand; else tokens are estimated and learned.
 
@@ -65,8 +65,8 @@ class Engine:
         # The same texts are counted again whenever something before them has changed.
         self._count = lru_cache(TEXTS)(count or token_counter.count)
         self._pace = pace
-        self._memories: dict[tuple[str, ...], Memory] = {}
-        self._recalled: dict[tuple[str, ...], Memory] = {}
+        self._memories: dict[tuple[str, ...], CacheTracker] = {}
+        self._recalled: dict[tuple[str, ...], CacheTracker] = {}
         self._resumed: set[tuple[str, ...]] = set()
         self._latest: Target | None = None
         self.asked = 0
@@ -74,29 +74,29 @@ class Engine:
         self.who = PROCESS
         self.replies: Replies | None = None
         """Replies that are at hand, if some are."""
-        self.told: Callable[[Booked, Target, Memory], None] | None = None
+        self.told: Callable[[Booked, Target, CacheTracker], None] | None = None
         """Hears of every request that was billed, and of what is remembered of it."""
         self._open: set[Exchange] = set()
 
-    def memory(self, to: Target) -> Memory:
+    def memory(self, to: Target) -> CacheTracker:
         """What has been sent to this model."""
         if recalled := self._recalled.pop(to.scope, None):
-            self._memories[to.scope] = replace(recalled, by=to.rules, count=self._count)
+            self._memories[to.scope] = replace(recalled, rules=to.rules, count=self._count)
             self._resumed.add(to.scope)
         state = CacheState(exact=self._exact)
-        fresh = Memory(to.rules, state, pace=self._pace, count=self._count)
+        fresh = CacheTracker(to.rules, state, pauses=self._pace, count=self._count)
         return self._memories.get(to.scope, fresh)
 
     def prepare(
         self,
         to: Target,
-        said: Sequence[Said],
-        settings: Settings = Settings(),
+        said: Sequence[PromptMessage],
+        settings: RequestOptions = RequestOptions(),
         ttl: int | None = None,
         *,
         keep: bool = False,
         cache: bool = True,
-    ) -> Prepared:
+    ) -> PlannedRequest:
         """Plan a request that would be sent now.
 
         `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
@@ -109,14 +109,14 @@ class Engine:
             memory = self._memories[to.scope] = memory.resumed(said, settings)
         return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
 
-    def begun(self, to: Target, prepared: Prepared) -> None:
+    def begun(self, to: Target, prepared: PlannedRequest) -> None:
         """The answer has begun: from now on what the request wrote can be read."""
-        self._memories[to.scope] = self.memory(to).begun(prepared)
+        self._memories[to.scope] = self.memory(to).response_started(prepared)
 
     def exchange(
         self,
         to: Target,
-        prepared: Prepared,
+        prepared: PlannedRequest,
         max_tokens: int | None,
         limits: Limits = ONCE,
         *,
@@ -133,7 +133,7 @@ class Engine:
         exchange = Exchange(to, messages, max_tokens, hour, options, limits)
         return self._opened(exchange, prepared.chain, max_tokens, allowed=allowed)
 
-    def probe(self, to: Target, messages: list[Json], chain: Chain, max_tokens: int) -> Exchange:
+    def probe(self, to: Target, messages: list[Json], chain: PrefixChain, max_tokens: int) -> Exchange:
         """A request with checkpoints of its own, which nothing is learned from: it has to be `probed`."""
         return self._opened(Exchange(to, messages, max_tokens, 0.0), chain, max_tokens)
 
@@ -142,13 +142,13 @@ class Engine:
         used, to = exchange.usage, exchange.target
         try:
             if exchange.begun or exchange.billable or used != NOTHING_REPORTED:
-                nothing, bill = Outcome(0, 0, 0, 0, exact=True), cost(used, to.price)
+                nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(used, to.price)
                 self.count(Booked(to.model, self.clock(), nothing, used, bill, kept=True), to)
         finally:
             self.close(exchange)
 
     def _opened(
-        self, exchange: Exchange, chain: Chain, max_tokens: int | None, *, allowed: bool = False
+        self, exchange: Exchange, chain: PrefixChain, max_tokens: int | None, *, allowed: bool = False
     ) -> Exchange:
         """Every request there is comes by here."""
         most = self.bound(exchange.target, chain, max_tokens)
@@ -156,7 +156,7 @@ class Engine:
         self._open.add(exchange)
         return exchange
 
-    def bound(self, to: Target, chain: Chain, max_tokens: int | None) -> Bound:
+    def bound(self, to: Target, chain: PrefixChain, max_tokens: int | None) -> Bound:
         """The most that a request can cost."""
         return bound(chain, self.memory(to).state, to.terms, max_tokens)
 
@@ -165,23 +165,29 @@ class Engine:
         self._open.discard(exchange)
         self.budgets.settle(exchange)
 
-    def wire(self, to: Target, prepared: Prepared) -> tuple[list[Json], Json]:
+    def wire(self, to: Target, prepared: PlannedRequest) -> tuple[list[Json], Json]:
         """Messages with their checkpoints, and what else is sent, in the form that litellm takes."""
-        messages = request.messages(prepared.chain.said)
-        messages = request.mark(messages, prepared.chain, sent_marks(prepared, to.rules), to.rules)
-        options = request.options(prepared.chain.settings)
-        if prepared.unaided:
+        messages = request.wire_messages(prepared.chain.messages)
+        messages = request.place_checkpoints(
+            messages, prepared.chain, sent_marks(prepared, to.rules), to.rules
+        )
+        options = request.wire_options(prepared.chain.options)
+        if prepared.no_implicit_checkpoint:
             options["prompt_cache_options"] = {"mode": "explicit"}
         return messages, options
 
     def contents(
-        self, to: Target, said: Sequence[Said], settings: Settings = Settings(), ttl: int | None = None
-    ) -> Contents:
+        self,
+        to: Target,
+        said: Sequence[PromptMessage],
+        settings: RequestOptions = RequestOptions(),
+        ttl: int | None = None,
+    ) -> RequestPreview:
         """What a request sent now would contain."""
         prepared = self.prepare(to, said, settings, ttl)
         messages, options = self.wire(to, prepared)
-        blocks = zip(rows(prepared, self.memory(to).state), texts(prepared.chain), strict=True)
-        return Contents(to.model, tuple(blocks), {"model": to.wire, "messages": messages, **options})
+        blocks = zip(block_rows(prepared, self.memory(to).state), block_texts(prepared.chain), strict=True)
+        return RequestPreview(to.model, tuple(blocks), {"model": to.wire, "messages": messages, **options})
 
     def check_open(self) -> None:
         """Raises BadInput where nobody is to be asked."""
@@ -191,18 +197,18 @@ class Engine:
                 "%chat replies off ends that.",
             )
 
-    def foresee(self, to: Target, prepared: Prepared) -> Reason | None:
+    def foresee(self, to: Target, prepared: PlannedRequest) -> MissReason | None:
         """Why less will be read than could be, if the plan comes true."""
-        return self.memory(to).foresee(prepared, self._other(to), to.model)
+        return self.memory(to).predict_miss(prepared, self._other(to), to.model)
 
-    def book(self, prepared: Prepared, exchange: Exchange, *, keep: bool = False) -> Booked:
+    def book(self, prepared: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> Booked:
         """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
         try:
             return self._booked(prepared, exchange, keep)
         finally:  # after the bill was written down, so that no other kernel sees less than was spent
             self.close(exchange)
 
-    def _booked(self, prepared: Prepared, exchange: Exchange, keep: bool) -> Booked:
+    def _booked(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> Booked:
         used, to = exchange.usage, exchange.target
         bill = cost(used, to.price)
         booked = Booked(
@@ -219,8 +225,13 @@ class Engine:
         if keep:
             memory = self.memory(to).refreshed(prepared, used)
         else:
-            memory, reason = self.memory(to).billed(prepared, used, self._other(to), to.model)
-            if reason and reason.cause is Cause.SILENT and not exchange.finish and to.rules.reports:
+            memory, reason = self.memory(to).record_usage(prepared, used, self._other(to), to.model)
+            if (
+                reason
+                and reason.cause is MissCause.SILENT
+                and not exchange.finish
+                and to.rules.reports_cached_tokens
+            ):
                 reason = None  # it would have been told at the end of the answer
             self._latest = to
             self.asked += 1
@@ -240,7 +251,7 @@ class Engine:
         if self.told is not None:
             self.told(booked, to, self.memory(to))
 
-    def recall(self, scope: tuple[str, ...], memory: Memory) -> None:
+    def recall(self, scope: tuple[str, ...], memory: CacheTracker) -> None:
         """Take over what an earlier kernel remembered of one model."""
         mine = self._memories.get(scope)
         if mine is None:
@@ -253,8 +264,8 @@ class Engine:
     def forecast(
         self,
         to: Target,
-        said: Sequence[Said],
-        settings: Settings = Settings(),
+        said: Sequence[PromptMessage],
+        settings: RequestOptions = RequestOptions(),
         ttl: int | None = None,
         *,
         cache: bool = True,
@@ -272,7 +283,7 @@ class Engine:
             prompt_cost(prepared.plan.expected, to.price),
             prompt_cost(prepared.plan.expected, to.price, cached=False),
             tuple((seconds, prompt_cost(expected, to.price)) for seconds, expected in other),
-            rows(prepared, self.memory(to).state),
+            block_rows(prepared, self.memory(to).state),
             self.foresee(to, prepared) if self._latest else None,
         )
 
@@ -291,9 +302,11 @@ class Engine:
         """The scope that was asked last; empty before the first question."""
         return self._latest.scope if self._latest else ()
 
-    def _other(self, to: Target) -> Before | None:
+    def _other(self, to: Target) -> EarlierRequest | None:
         """The last request, if it was to another model."""
         if self._latest is None or self.latest == to.scope:
             return None
         memory = self.memory(self._latest)
-        return Before(memory.chain, memory.marked, memory.state, memory.by, self._latest.model)
+        return EarlierRequest(
+            memory.chain, memory.last_checkpoint, memory.state, memory.rules, self._latest.model
+        )

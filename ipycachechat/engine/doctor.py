@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from ipycachechat.billing.pricing import Rates, cost
 from ipycachechat.caching import request
-from ipycachechat.caching.prefix import Said, chain
-from ipycachechat.caching.rules import Rules
-from ipycachechat.caching.state import Mark
+from ipycachechat.caching.prefix import PromptMessage, build_chain
+from ipycachechat.caching.rules import CacheRules
+from ipycachechat.caching.state import Checkpoint
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.client import Engine
@@ -50,26 +50,26 @@ class Probe:
     rule: str
     promise: str
     texts: tuple[str, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[Checkpoint, ...]
     agrees: Callable[[int, int, int], bool | None]
     """Of what was read, written, and written by the first request."""
     max_tokens: int = ANSWER
 
 
-def probes(by: Rules, minimum: int) -> list[Probe]:
+def probes(by: CacheRules, minimum: int) -> list[Probe]:
     """What to ask, in order."""
     size = minimum or USUAL
     long, other, short = (_text(int(size * part)) for part in (ABOVE, ABOVE, BELOW))
     found = list(
         _explicit(by, size, long, other, short)
-        if by.asked == "explicit"
+        if by.mode == "explicit"
         else _unasked(by, size, long, other, short)
     )
     return found
 
 
-def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterator[Probe]:
-    five = (Mark(0, by.lifetimes[0]),)
+def _explicit(by: CacheRules, size: int, long: str, other: str, short: str) -> Iterator[Probe]:
+    five = (Checkpoint(0, by.lifetimes[0]),)
 
     def is_read(read: int, written: int, first: int) -> bool:
         return first > 0 and read == first
@@ -93,7 +93,7 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
             "an hour is paid only for what is new",
             "all read, under a tenth written",
             (long, "Say OK once."),
-            (Mark(1, by.lifetimes[-1]),),
+            (Checkpoint(1, by.lifetimes[-1]),),
             lambda read, written, first: is_read(read, written, first) and 0 < written < first / 10,
         )
     yield Probe(
@@ -110,14 +110,14 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
             f"a write {by.lookback - 1} blocks back is found",
             "all read",
             (long, *near),
-            (Mark(len(near), by.lifetimes[0]),),
+            (Checkpoint(len(near), by.lifetimes[0]),),
             is_read,
         )
         yield Probe(
             f"a write {by.lookback} blocks back is not",
             "0 read",
             (long, *far),
-            (Mark(len(far), by.lifetimes[0]),),
+            (Checkpoint(len(far), by.lifetimes[0]),),
             lambda read, written, _: read == 0 and written > 0,
         )
     yield Probe(
@@ -127,19 +127,19 @@ def _explicit(by: Rules, size: int, long: str, other: str, short: str) -> Iterat
         five,
         lambda read, written, _: read == 0 and written >= size,
     )
-    if by.refresh is not None:
+    if by.keepalive_max_tokens is not None:
         yield Probe(
             "a request for no answer reads all the same",
             "all read, 0 written",
             (long, "Say OK."),
             five,
             lambda read, written, first: is_read(read, written, first) and written == 0,
-            max_tokens=by.refresh,
+            max_tokens=by.keepalive_max_tokens,
         )
 
 
-def _unasked(by: Rules, size: int, long: str, other: str, short: str) -> Iterator[Probe]:
-    sure = bool(by.lifetimes) and by.asked != "unknown"
+def _unasked(by: CacheRules, size: int, long: str, other: str, short: str) -> Iterator[Probe]:
+    sure = bool(by.lifetimes) and by.mode != "unknown"
 
     def may(agrees: bool) -> bool | None:
         return agrees if sure else True if agrees else None
@@ -163,7 +163,7 @@ def _unasked(by: Rules, size: int, long: str, other: str, short: str) -> Iterato
         lambda read, wrote, _: may(read >= size - by.step),
     )
     if by.marker:
-        marked, at_its_end = f"new {long}", (Mark(0, by.lifetimes[0]),)
+        marked, at_its_end = f"new {long}", (Checkpoint(0, by.lifetimes[0]),)
         yield Probe(
             "a marked system prompt is not read at first",
             nothing + written,
@@ -214,10 +214,10 @@ async def examine(
     for number, probe in enumerate(probes(to.rules, to.minimum)):
         if number:
             await sleep(SETTLE)
-        said = [Said(Message("system", probe.texts[0]))]
-        said += [Said(Message("user", text), 0) for text in probe.texts[1:]]
-        links = chain(said)
-        messages = request.mark(request.messages(said), links, probe.marks, to.rules)
+        said = [PromptMessage(Message("system", probe.texts[0]))]
+        said += [PromptMessage(Message("user", text), 0) for text in probe.texts[1:]]
+        links = build_chain(said)
+        messages = request.place_checkpoints(request.wire_messages(said), links, probe.marks, to.rules)
         exchange = engine.probe(to, messages, links, probe.max_tokens)
         try:
             with suppress(EmptyAnswer):  # so few tokens may all be thought
@@ -228,17 +228,17 @@ async def examine(
         first = first or used.written or 0
         yield Check(
             probe.rule,
-            probe.promise if to.rules.reports is not False else "not reported",
+            probe.promise if to.rules.reports_cached_tokens is not False else "not reported",
             _agrees(probe, used, first, to.rules),
             used,
             cost(used, to.price),
         )
 
 
-def _agrees(probe: Probe, used: Usage, first: int, by: Rules) -> bool | None:
+def _agrees(probe: Probe, used: Usage, first: int, by: CacheRules) -> bool | None:
     if used.read is None or used.written is None:
-        return None if not by.reports else False
-    if by.reports is False:
+        return None if not by.reports_cached_tokens else False
+    if by.reports_cached_tokens is False:
         return False
     return probe.agrees(used.read, used.written, first)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipycachechat.caching.breakdown import Row
-from ipycachechat.caching.miss_reasons import Reason
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.breakdown import BlockRow
+from ipycachechat.caching.miss_reasons import MissReason
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.events import Event, Pausing, Progress
 from ipycachechat.conversation.turns import Turn
 from ipycachechat.conversation.usage import Cost, Timing
@@ -21,7 +21,7 @@ class Sending(Event):
     tokens: int
     """An estimate."""
     turns: int
-    expected: Outcome | None = None
+    expected: ExpectedUsage | None = None
     """None before the model has been looked up."""
     warning: str = ""
     """What will be paid again, if that is much."""
@@ -36,9 +36,9 @@ class Done(Event):
     error: ChatError | None = None
     number: int = 0
     """The turn's place in the conversation, from 1."""
-    expected: Outcome | None = None
+    expected: ExpectedUsage | None = None
     """What the bill should have been."""
-    reason: Reason | None = None
+    reason: MissReason | None = None
     """Why less was read from the cache than could have been."""
     promised: bool = True
     """Whether the provider promises anything of its cache, so that something can be said to be missed."""
@@ -54,7 +54,7 @@ class Done(Event):
     """Turns that have been detached since the last answer."""
     requests: int = 1
     """How many there were on the way to the answer."""
-    rows: tuple[Row, ...] = ()
+    rows: tuple[BlockRow, ...] = ()
     """The prefix of the last of them, and what of it is warm now, in a few lines."""
     timing: Timing | None = None
     request_id: str = ""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ipycachechat.billing.records import Booked
-from ipycachechat.caching.keepalive import refresh
-from ipycachechat.caching.planner import Prepared
-from ipycachechat.caching.prefix import Said, Settings
+from ipycachechat.caching.keepalive import best_keepalive
+from ipycachechat.caching.planner import PlannedRequest
+from ipycachechat.caching.prefix import PromptMessage, RequestOptions
 from ipycachechat.defaults import THINK
 from ipycachechat.engine.client import Engine
 from ipycachechat.errors import BadInput, ChatError, EmptyAnswer
@@ -26,7 +26,7 @@ AGAIN = 5.0
 
 
 async def write(
-    engine: Engine, to: Target, said: Sequence[Said], settings: Settings, ttl: int | None
+    engine: Engine, to: Target, said: Sequence[PromptMessage], settings: RequestOptions, ttl: int | None
 ) -> Booked:
     """Write the prefix now, all but the last message; ask for no answer. Raises BadInput where that cannot be."""
     check(to, settings)
@@ -39,9 +39,9 @@ async def write(
     return await send(engine, to, prepared)
 
 
-async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
+async def send(engine: Engine, to: Target, prepared: PlannedRequest) -> Booked:
     """Send a request that asks for no answer, or the shortest, and book it."""
-    exchange = engine.exchange(to, prepared, to.rules.refresh)
+    exchange = engine.exchange(to, prepared, to.rules.keepalive_max_tokens)
     try:
         with suppress(EmptyAnswer):
             await exchange.run(lambda _: None)
@@ -50,14 +50,14 @@ async def send(engine: Engine, to: Target, prepared: Prepared) -> Booked:
     return booked
 
 
-def check(to: Target, settings: Settings = Settings()) -> None:
+def check(to: Target, settings: RequestOptions = RequestOptions()) -> None:
     """Raises BadInput if the provider has no request that only reads and writes the cache."""
     if any(name == THINK for name, _ in settings.options):
         raise BadInput(
             "A chat that thinks cannot be kept warm: no request may think and give no answer",
             "Leave think out; the lifetime can be an hour all the same (ttl).",
         )
-    if to.rules.refresh is None:
+    if to.rules.keepalive_max_tokens is None:
         raise BadInput(
             f"{to.model} has no request that only keeps its cache warm",
             "Only Claude is known to have one; nothing was sent.",
@@ -71,7 +71,7 @@ class KeepWarm:
         self,
         engine: Engine,
         to: Target,
-        said: Callable[[], tuple[Sequence[Said], Settings]],
+        said: Callable[[], tuple[Sequence[PromptMessage], RequestOptions]],
         seconds: float,
         sleep: Sleep,
     ) -> None:
@@ -107,17 +107,17 @@ class KeepWarm:
             said, settings = self._said()
             prepared = engine.prepare(to, said, settings, keep=True)
             memory = engine.memory(to)
-            next_one = refresh(prepared.chain, memory.state, to.rules, prepared.at, paid)
+            next_one = best_keepalive(prepared.chain, memory.state, to.rules, prepared.at, paid)
             if next_one is None:
                 return "to write it again is cheaper by now" if paid else "nothing is warm that is worth it"
-            ttl = memory.touch(prepared, next_one.at).plan.marks[0].ttl
+            ttl = memory.plan_keepalive(prepared, next_one.at).plan.checkpoints[0].ttl
             due = next_one.expires - min(MARGIN, SHARE * ttl)
             if due > self.until:
                 return "the time is over" if self.refreshed else "it stays warm for so long by itself"
             if due > prepared.at:
                 await self._sleep(due - prepared.at)
                 continue
-            booked = await send(engine, to, memory.touch(prepared, next_one.at))
+            booked = await send(engine, to, memory.plan_keepalive(prepared, next_one.at))
             self.refreshed += 1
             paid += next_one.cost
             if not booked.usage.read:

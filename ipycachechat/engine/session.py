@@ -13,9 +13,9 @@ from dataclasses import replace
 from ipycachechat.billing.forecast import Forecast
 from ipycachechat.billing.records import Booked, Ledger
 from ipycachechat.caching import request
-from ipycachechat.caching.breakdown import Contents
-from ipycachechat.caching.planner import SCRIPT, Pace
-from ipycachechat.caching.prefix import Count, Said
+from ipycachechat.caching.breakdown import RequestPreview
+from ipycachechat.caching.planner import SCRIPT, PauseStats
+from ipycachechat.caching.prefix import PromptMessage, TokenCounter
 from ipycachechat.conversation.events import Event, Progress
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.model_view import ModelView
@@ -53,8 +53,8 @@ class Dialogue:
         servers: LocalServers | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
-        count: Count | None = None,
-        pace: Pace = SCRIPT,
+        count: TokenCounter | None = None,
+        pace: PauseStats = SCRIPT,
     ) -> None:
         self.keeper: Keeper | None = None
         """Who writes down every change, if somebody does."""
@@ -106,7 +106,7 @@ class Dialogue:
 
     def sending(self, ask: Ask) -> Sending:
         """What a prompt would send, before the model has been looked up."""
-        return Sending(ask.model, request.estimate(self._said(ask)), self._turns(ask))
+        return Sending(ask.model, request.estimate_prompt(self._said(ask)), self._turns(ask))
 
     async def send(self, ask: Ask, tell: Callable[[Event], None]) -> Done:
         """Ask and keep the answer; what happens meanwhile is told, the last event being the `Done` returned.
@@ -180,9 +180,9 @@ class Dialogue:
             return ask
         return replace(ask, waits=False, place=Placement(replaces=self.history.current.turns[-1]))
 
-    def _said(self, ask: Ask, shown: ModelView = ModelView()) -> list[Said]:
+    def _said(self, ask: Ask, shown: ModelView = ModelView()) -> list[PromptMessage]:
         past = self._past(ask)
-        return request.said(
+        return request.prompt_messages(
             past, Turn(ask.prompt, (), cell=ask.place.cell, cell_runs=ask.watched), shown, ask.system
         )
 
@@ -197,7 +197,7 @@ class Dialogue:
         along = settings(ask, past, to)
         return self.engine.forecast(to, self._said(ask, to.eyes), along, ask.ttl, cache=ask.cache)
 
-    async def contents(self, ask: Ask, tell: Callable[[Event], None]) -> Contents:
+    async def contents(self, ask: Ask, tell: Callable[[Event], None]) -> RequestPreview:
         """What the prompt's request would contain; of an empty one, all that goes before the next."""
         to = await self._target(ask, tell)
         past = self._past(ask)
@@ -257,7 +257,7 @@ class Dialogue:
 
         self.change(pinned)
 
-    def _resting(self, ask: Ask, to: Target) -> list[Said]:
+    def _resting(self, ask: Ask, to: Target) -> list[PromptMessage]:
         """The conversation with a last message that only stands for the next one."""
         return self._said(replace(ask, prompt=PLACEHOLDER), to.eyes)
 
@@ -324,7 +324,7 @@ class Dialogue:
         """Tokens that the next prompt would have read behind the `old` conversation, and will not behind this."""
 
         def read(conversation: Conversation) -> int:
-            said = request.said(conversation, Turn(PLACEHOLDER, ()), to.eyes)
+            said = request.prompt_messages(conversation, Turn(PLACEHOLDER, ()), to.eyes)
             along = settings(ask, conversation, to)
             return self.engine.prepare(to, said, along, ask.ttl).plan.expected.read
 

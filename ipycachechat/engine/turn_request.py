@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.caching import request
-from ipycachechat.caching.prefix import Settings
+from ipycachechat.caching.prefix import RequestOptions
 from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.messages import Content, ToolCall, files_of
 from ipycachechat.conversation.placement import END, Placement
@@ -72,9 +72,11 @@ class Ask:
     api_key: str = field(default="", repr=False)
 
 
-def settings(ask: Ask, past: Conversation, to: Target) -> Settings:
+def settings(ask: Ask, past: Conversation, to: Target) -> RequestOptions:
     """What is sent beside the messages."""
-    return request.settings(to.rules, [to_wire.loads(one) for one in definitions(ask, past)], ask.options)
+    return request.request_options(
+        to.rules, [to_wire.loads(one) for one in definitions(ask, past)], ask.options
+    )
 
 
 def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
@@ -94,7 +96,7 @@ def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
     Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
     cache, and the only place that takes their thoughts back.
     """
-    if to.rules.signer != "openai":
+    if to.rules.thinking_format != "openai":
         return to
     if ask.options.get(THINK) and definitions(ask, past):
         return replace(to, scope=(*to.scope, "responses"))

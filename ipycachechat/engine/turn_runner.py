@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ipycachechat.billing.records import Bills, Booked
 from ipycachechat.caching import request
-from ipycachechat.caching.breakdown import Row, condensed, rows
-from ipycachechat.caching.planner import Prepared
-from ipycachechat.caching.prefix import Said
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.breakdown import BlockRow, block_rows, summarize_rows
+from ipycachechat.caching.planner import PlannedRequest
+from ipycachechat.caching.prefix import PromptMessage
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus, past_digests
@@ -72,7 +72,7 @@ class Rounds:
         self.at = engine.clock()
         self.to = aimed(to, ask, past)
         self._engine, self._ask, self._tell, self._sleep = engine, ask, tell, sleep
-        self._prepared: Prepared | None = None
+        self._prepared: PlannedRequest | None = None
         self._calling = Calling(ask, tell)
         self._told_begun = self._opened = False
         self._last: Exchange | Served | None = None
@@ -166,11 +166,11 @@ class Rounds:
         return last.response if last else None
 
     @property
-    def prefix(self) -> tuple[Row, ...]:
+    def prefix(self) -> tuple[BlockRow, ...]:
         """That of the last request, and what of it is warm now, in a few rows."""
         if self._prepared is None:
             return ()
-        return condensed(rows(self._prepared, self._engine.memory(self.to).state))
+        return summarize_rows(block_rows(self._prepared, self._engine.memory(self.to).state))
 
     async def _answer(self, *, closing: bool) -> Message:
         """One request; if it is too long, once more with shorter results of tools."""
@@ -214,7 +214,7 @@ class Rounds:
                 replies.add(name, to.model, prepared.chain, self._last.message, self._last.finish)
             return reply
 
-    def _prepare(self, *, closing: bool) -> Prepared:
+    def _prepare(self, *, closing: bool) -> PlannedRequest:
         """Plan the request, and tell what is expected of it."""
         ask, to = self._ask, self.to
         branch = ask.branch and not self.replies
@@ -268,7 +268,7 @@ class Rounds:
             error.tries = tries
             raise
 
-    async def _exchanged(self, prepared: Prepared) -> Message:
+    async def _exchanged(self, prepared: PlannedRequest) -> Message:
         """The reply of the model."""
         to, engine = self.to, self._engine
         exchange = await opened(engine, to, prepared, self._ask, self._calling.here, first=not self._opened)
@@ -285,10 +285,10 @@ class Rounds:
         self.exchange, self._last = None, exchange
         return self._distinct(exchange.message)
 
-    async def _served(self, served: Served, prepared: Prepared) -> Message:
+    async def _served(self, served: Served, prepared: PlannedRequest) -> Message:
         """A reply that is at hand."""
         await served.run(self._tell)
-        nothing = Outcome(0, 0, 0, 0, exact=True)
+        nothing = ExpectedUsage(0, 0, 0, 0, exact=True)
         free = Cost(0.0, 0.0)
         booked = Booked(
             self.to.model, prepared.at, nothing, served.usage, free, promised=False, replayed=True
@@ -315,9 +315,9 @@ class Rounds:
         return replace(reply, tool_calls=tuple(calls))
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[PromptMessage]:
         """All that the next request would say."""
-        return request.said(self.past, self.turn, self.to.eyes, self._ask.system)
+        return request.prompt_messages(self.past, self.turn, self.to.eyes, self._ask.system)
 
     def _arrived(self, piece: Piece) -> None:
         exchange, prepared = self.exchange, self._prepared
@@ -326,19 +326,21 @@ class Rounds:
             self._engine.begun(self.to, prepared)
         self._tell(piece)
 
-    def _foreseen(self, prepared: Prepared) -> Sending:
+    def _foreseen(self, prepared: PlannedRequest) -> Sending:
         """What is expected, and a warning if it means to pay for much once more."""
         expected = prepared.plan.expected
         reason = self._engine.foresee(self.to, prepared)
         much = reason is not None and (reason.tokens or 0) > REWRITE
-        warning = reason.told("are paid") if reason and much else ""
+        warning = reason.sentence_with("are paid") if reason and much else ""
         return Sending(self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning)
 
     def _too_long(self, error: ContextTooLong) -> ContextTooLong:
         """The error with the largest turns named."""
         if self._prepared is None:
             return error
-        sizes = [(row.turn, row.tokens) for row in rows(self._prepared, self._engine.memory(self.to).state)]
+        sizes = [
+            (row.turn, row.tokens) for row in block_rows(self._prepared, self._engine.memory(self.to).state)
+        ]
         largest = compaction.largest(sizes, len(self.past.turns))
         return ContextTooLong(
             error.what,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ipycachechat.caching.prefix import CHARACTERS_A_TOKEN
+from ipycachechat.caching.prefix import CHARS_PER_TOKEN
 from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
 from ipycachechat.prompts.cell_context import merge_cell_runs
@@ -47,7 +47,7 @@ class Prompt:
         letters = sum(len(one.text) for one in self.watched)
         pictures = sum(len(one.images) for one in self.watched)
         more = f" and {pictures} picture{'s' * (pictures != 1)}" if pictures else ""
-        return (f"{cells} that ran went along (≈{letters // CHARACTERS_A_TOKEN:,} tokens{more})",)
+        return (f"{cells} that ran went along (≈{letters // CHARS_PER_TOKEN:,} tokens{more})",)
 
     @property
     def empty(self) -> bool:
@@ -102,7 +102,7 @@ class _Making:
     """What becomes of values and cells on their way into a prompt: nothing secret, and no more than may be."""
 
     def __init__(self, mask: Mask | None, most: int, ran: Sequence[CellRun]) -> None:
-        self._mask, self._most = mask, most * CHARACTERS_A_TOKEN
+        self._mask, self._most = mask, most * CHARS_PER_TOKEN
         self._found: list[str] = []
         self._cut: tuple[str, ...] = ()
         self._fits = False
@@ -148,7 +148,7 @@ class _Making:
         now = {source: len(part) for source, part in made.items() if isinstance(part, str)}
         now |= {one.name: len(one.text) for one in self._ran}
         cut = sorted((one for one in over if now[one] < sizes[one]), key=lambda one: (-sizes[one], one))
-        self._cut = (_cut(cut, sizes, now, self._most // CHARACTERS_A_TOKEN),) if cut else ()
+        self._cut = (_cut(cut, sizes, now, self._most // CHARS_PER_TOKEN),) if cut else ()
         return made
 
     def _told(self, one: CellRun) -> CellRun:
@@ -182,7 +182,7 @@ def _named(value: Any, number: int) -> str:
 def _cut(cut: Sequence[str], sizes: Mapping[str, int], now: Mapping[str, int], most: int) -> str:
     """What was cut, and to what."""
     told = [
-        f"{source} (≈{sizes[source] // CHARACTERS_A_TOKEN:,} tokens to ≈{now[source] // CHARACTERS_A_TOKEN:,})"
+        f"{source} (≈{sizes[source] // CHARS_PER_TOKEN:,} tokens to ≈{now[source] // CHARS_PER_TOKEN:,})"
         for source in cut[:NAMED]
     ]
     more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""

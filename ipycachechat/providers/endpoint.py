@@ -11,8 +11,8 @@ from typing import Any
 
 from ipycachechat.billing.cost_bound import Terms
 from ipycachechat.billing.pricing import FREE, Price, Rates
-from ipycachechat.caching.provider_rules import rules
-from ipycachechat.caching.rules import Rules
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.rules import CacheRules
 from ipycachechat.conversation.model_view import ModelView
 from ipycachechat.errors import UnknownModel
 from ipycachechat.providers import model_data
@@ -45,7 +45,7 @@ class Target:
     """As the person named it."""
     wire: str
     """As litellm takes it."""
-    rules: Rules
+    rules: CacheRules
     price: Price
     most_tokens: int | None
     minimum: int
@@ -83,8 +83,8 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: I
     if provider in ("openai", "azure"):
         gpt_tokenizer()
     record = model_data.entry(litellm.model_cost, provider, name)
-    by, price = rules(provider, name), model_data.price(record)
-    if by.hour_if_priced and price.rates.write_1h is None:
+    by, price = rules_for(provider, name), model_data.price(record)
+    if by.one_hour_if_priced and price.rates.write_1h is None:
         by = replace(by, lifetimes=by.lifetimes[:1], writes=by.writes[:1])
     by = _priced(by, price.rates)
     # "openai" also names whoever speaks its protocol, and may refuse what it does not know.
@@ -97,17 +97,17 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: I
         by,
         price,
         model_data.most_tokens(record, limit),
-        int(record.get("prompt_cache_min_tokens") or by.least(name) or 0),
+        int(record.get("prompt_cache_min_tokens") or by.min_cacheable_tokens(name) or 0),
         scope(provider, name, *own.values(), secret=who.secret),
         _carrying(by.cache_key, who.name) | own,
-        ModelView(by.signer, by.forgetful(name), model_data.takes(record)),
+        ModelView(by.thinking_format, by.forgetful(name), model_data.takes(record)),
         model_data.can(record, "supports_reasoning"),
         model_data.can(record, "supports_function_calling"),
         model_data.context(record),
     )
 
 
-def _priced(by: Rules, rates: Rates) -> Rules:
+def _priced(by: CacheRules, rates: Rates) -> CacheRules:
     """The rules with the model's own prices, where they are known."""
     if not rates.input:
         return by
@@ -145,7 +145,7 @@ def local_target(model: str, address: Address, limit: int) -> Target:
     """The model on this machine, which speaks OpenAI's protocol and costs nothing."""
     options = {"api_base": address.api_base, "api_key": address.api_key}
     wire = f"openai/{address.name}"
-    by = rules("llama.cpp", address.name)
+    by = rules_for("llama.cpp", address.name)
     where = ("llama.cpp", address.name, address.api_base)
     eyes = ModelView(accepted_files=frozenset())
     most = min(limit, address.n_ctx // 2)

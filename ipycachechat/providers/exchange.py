@@ -118,7 +118,7 @@ class Exchange:
 
         limits = self._limits
         # A provider that gives signs of life is known to be gone by the first silence, also while it thinks.
-        read = limits.silence if self.target.rules.heartbeat else limits.first
+        read = limits.silence if self.target.rules.sends_pings else limits.first
         self._stream = await litellm.acompletion(
             model=self.target.wire,
             messages=self._messages,
@@ -135,7 +135,7 @@ class Exchange:
         """Seconds in which something has to come; None: nobody waits in vain, since the connection tells."""
         if not self.begun:
             return self._limits.first
-        return None if self.target.rules.heartbeat else self._limits.silence
+        return None if self.target.rules.sends_pings else self._limits.silence
 
     @property
     def _patience(self) -> float | None:

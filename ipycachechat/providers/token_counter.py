@@ -5,7 +5,7 @@ It is not the provider's own, but it tells numbers and code from prose; how far 
 
 from __future__ import annotations
 
-from ipycachechat.caching.prefix import guess
+from ipycachechat.caching.prefix import estimate_tokens
 
 PIECE = 4096
 """Characters at a time: the tokenizer takes the square of the time for one long word, as of a picture in base64."""
@@ -16,6 +16,6 @@ def count(text: str) -> float:
     try:
         from litellm.litellm_core_utils.default_encoding import encoding
     except ImportError:  # it is no public part of litellm, and may go
-        return guess(text)
+        return estimate_tokens(text)
     pieces = (text[start : start + PIECE] for start in range(0, len(text), PIECE))
     return float(sum(len(encoding.encode(piece, disallowed_special=())) for piece in pieces))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipycachechat.caching.rules import Rules
+from ipycachechat.caching.rules import CacheRules
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
 
 
-def usage(raw: Any, by: Rules, hour: float, *, finished: bool = True) -> Usage:
+def usage(raw: Any, by: CacheRules, hour: float, *, finished: bool = True) -> Usage:
     """Litellm's usage as ours. What is not there is unknown, unless the provider's protocol leaves out zeros.
 
     `hour`: the part (0 to 1) of what was written that was asked to live for an hour, if the bill does not tell.
@@ -17,7 +17,7 @@ def usage(raw: Any, by: Rules, hour: float, *, finished: bool = True) -> Usage:
     if not sent:
         return NOTHING_REPORTED
     details = getattr(raw, "prompt_tokens_details", None)
-    nothing = 0 if by.silent_zero else None
+    nothing = 0 if by.missing_means_zero else None
     read = _count(details, "cached_tokens", nothing)
     written = _count(details, "cache_creation_tokens", nothing) if by.bills_writes else 0
     split = getattr(details, "cache_creation_token_details", None)

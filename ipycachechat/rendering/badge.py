@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import Timing
 from ipycachechat.engine.events import Done
@@ -187,7 +187,7 @@ def shortened(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return [*rows[:half], left_out, *rows[-half:]]
 
 
-def _held(turn: Turn, expected: Outcome | None) -> list[tuple[str, str, str]]:
+def _held(turn: Turn, expected: ExpectedUsage | None) -> list[tuple[str, str, str]]:
     """The prediction beside the bill."""
     used = turn.usage
     billed = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ipycachechat.caching.breakdown import Row
+from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.rendering import answer
 from ipycachechat.rendering.format import answered, clock, columns, paid, short
@@ -35,7 +35,7 @@ class TurnRow:
     """As the heads name them."""
 
 
-def warm(blocks: Sequence[Row]) -> dict[int, float]:
+def warm(blocks: Sequence[BlockRow]) -> dict[int, float]:
     """For each turn (from 1) until when it is warm, by the blocks of the next request: with any that comes after it."""
     found: dict[int, float] = {}
     until = 0.0

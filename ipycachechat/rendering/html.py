@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.rendering import badge
 from ipycachechat.text import sanitize
@@ -95,7 +95,7 @@ def _cells(tag: str, cells: Sequence[str], right: Sequence[bool], more: str = ""
     return "".join(made)
 
 
-def bar(what: Outcome | Usage) -> str:
+def bar(what: ExpectedUsage | Usage) -> str:
     """Read, written and fresh side by side in the badge's colours; nothing where a part is unknown."""
     parts = [(name, getattr(what, name)) for name in PARTS]
     if not what.input or None in (tokens for _, tokens in parts):

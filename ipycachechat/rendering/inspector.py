@@ -12,7 +12,7 @@ from functools import reduce
 from itertools import accumulate, groupby
 
 from ipycachechat.billing.records import Ledger
-from ipycachechat.caching.breakdown import Row
+from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import charts, html, panels, reports
@@ -148,17 +148,17 @@ def _warmth(standing: Standing, now: float) -> str:
     return "".join([title, head, *kept, *table])
 
 
-def _lives(rows: Sequence[Row]) -> list[tuple[Row, float]]:
+def _lives(rows: Sequence[BlockRow]) -> list[tuple[BlockRow, float]]:
     """Each block with the time until which it is warm (0: it is not): with any prefix that goes beyond it."""
     untils = accumulate((row.warm_until or 0.0 for row in reversed(rows)), max)
     return list(zip(rows, reversed(list(untils)), strict=True))
 
 
-def _life(block: tuple[Row, float]) -> float:
+def _life(block: tuple[BlockRow, float]) -> float:
     return block[1]
 
 
-def _span(rows: Sequence[Row], until: float, now: float) -> tuple[str, ...]:
+def _span(rows: Sequence[BlockRow], until: float, now: float) -> tuple[str, ...]:
     """Blocks, one after the other, that live equally long."""
     first, last = rows[0].label, rows[-1].label
     sure = "" if all(row.exact for row in rows) else "≈"

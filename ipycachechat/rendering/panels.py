@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipycachechat.billing.forecast import Forecast
-from ipycachechat.caching.breakdown import Contents, condensed
+from ipycachechat.caching.breakdown import RequestPreview, summarize_rows
 from ipycachechat.conversation.history import History
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import html, reports
@@ -12,13 +12,13 @@ from ipycachechat.rendering import html, reports
 def plan(forecast: Forecast) -> str:
     """What the next request will do, and the prefix behind it."""
     told = [html.line(sentence) for sentence in reports.sentences(forecast)]
-    rows = reports.prefix(condensed(forecast.rows))
+    rows = reports.prefix(summarize_rows(forecast.rows))
     prefix = [html.table(reports.PREFIX, rows, name="Prefix")] if rows else []
     bar = html.bar(forecast.expected)
     return html.box("plan", *told, bar, html.legend() if bar else "", *prefix)
 
 
-def contents(found: Contents) -> str:
+def contents(found: RequestPreview) -> str:
     """What a request contains, block by block, each folded up."""
     told = [html.line(reports.contained(found))]
     for row, text in found.blocks:

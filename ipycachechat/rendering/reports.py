@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ipycachechat.billing.forecast import Forecast
-from ipycachechat.caching.breakdown import Contents, Row, condensed
-from ipycachechat.caching.miss_reasons import ADVICE, Cause, Reason
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.breakdown import BlockRow, RequestPreview, summarize_rows
+from ipycachechat.caching.miss_reasons import ADVICE, MissCause, MissReason
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import Cost, Usage
@@ -34,7 +34,7 @@ def plan(forecast: Forecast) -> str:
     """What the next request will do, and the prefix behind it."""
     lines = sentences(forecast)
     if forecast.rows:
-        lines += ["", *columns(PREFIX, prefix(condensed(forecast.rows)))]
+        lines += ["", *columns(PREFIX, prefix(summarize_rows(forecast.rows)))]
     return "\n".join(lines)
 
 
@@ -51,8 +51,8 @@ def sentences(forecast: Forecast) -> list[str]:
             for seconds, dollars in forecast.lifetimes
         ),
     ]
-    if forecast.reason is not None and forecast.reason.cause is not Cause.SILENT:
-        lines.append(forecast.reason.told("would be paid"))
+    if forecast.reason is not None and forecast.reason.cause is not MissCause.SILENT:
+        lines.append(forecast.reason.sentence_with("would be paid"))
     return lines
 
 
@@ -79,7 +79,7 @@ def kept(refreshed: int, until: float, ended: str) -> str:
     return f"no longer kept warm after {times}: {ended}" if refreshed else f"not kept warm: {ended}"
 
 
-def contents(found: Contents) -> str:
+def contents(found: RequestPreview) -> str:
     """What a request contains, block by block."""
     lines = [contained(found)]
     for row, text in found.blocks:
@@ -87,13 +87,13 @@ def contents(found: Contents) -> str:
     return "\n".join(lines)
 
 
-def contained(found: Contents) -> str:
+def contained(found: RequestPreview) -> str:
     """Of a request: to whom, how many blocks and tokens."""
     number = len(found.blocks)
     return f"{found.model}: {number} block{'s' * (number != 1)}, ≈{found.tokens:,} tokens"
 
 
-def block(row: Row) -> str:
+def block(row: BlockRow) -> str:
     """What is known of one block."""
     _, cell, tokens, checkpoint, until = _row(row)
     told = [row.label, f"cell {cell}" if cell else "", f"{tokens} tokens"]
@@ -122,7 +122,7 @@ def failure(error: ChatError) -> str:
     return "\n".join(filter(None, lines))
 
 
-def counts(turn: Turn, expected: Outcome | None) -> list[tuple[str, ...]]:
+def counts(turn: Turn, expected: ExpectedUsage | None) -> list[tuple[str, ...]]:
     """What was expected of a turn, if that is known, and what was billed."""
     billed = _counts("billed", turn.usage)
     return [billed] if expected is None else [_counts("expected", expected), billed]
@@ -136,7 +136,7 @@ def verdict(done: Done) -> str:
     return "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
 
 
-def advice(reason: Reason | None) -> list[str]:
+def advice(reason: MissReason | None) -> list[str]:
     """What can be done about it."""
     return [ADVICE[reason.cause]] if reason else []
 
@@ -162,12 +162,12 @@ def _written(used: Usage) -> str:
     return count(used.written) if used.bills_writes else "-"
 
 
-def prefix(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def prefix(rows: Sequence[BlockRow]) -> list[tuple[str, ...]]:
     """The blocks of a request, as PREFIX names what is told of each."""
     return [_row(row) for row in rows]
 
 
-def _row(row: Row) -> tuple[str, ...]:
+def _row(row: BlockRow) -> tuple[str, ...]:
     until = clock(row.warm_until) if row.warm_until is not None else ""
     cell = f"{row.cells} cells" if row.cells > 1 else row.cell[:8]
     return row.label, cell, _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
@@ -183,7 +183,7 @@ def _lifetime(seconds: int | None) -> str:
     return f"{seconds // 3600} h" if seconds >= 3600 else f"{seconds // 60} min"
 
 
-def _hours(expected: Outcome) -> str:
+def _hours(expected: ExpectedUsage) -> str:
     return f" ({expected.written_1h:,} of them for an hour)" if expected.written_1h else ""
 
 
@@ -191,22 +191,25 @@ def _about(dollars: float | None, sure: str) -> str:
     return "unknown" if dollars is None else f"{sure}{money(dollars)}"
 
 
-def _counts(name: str, what: Outcome | Usage) -> tuple[str, ...]:
-    sure = "≈" if isinstance(what, Outcome) and not what.exact else ""
+def _counts(name: str, what: ExpectedUsage | Usage) -> tuple[str, ...]:
+    sure = "≈" if isinstance(what, ExpectedUsage) and not what.exact else ""
     return name, *(
         sure * (n is not None) + count(n) for n in (what.read, what.written, what.fresh, what.input)
     )
 
 
-def difference(reason: Reason | None) -> list[str]:
+def difference(reason: MissReason | None) -> list[str]:
     """Where two versions of a block part: a line that says where, and one for each; none where nothing is known."""
-    if reason is None or (not reason.was and not reason.now):
+    if reason is None or (not reason.old_text and not reason.new_text):
         return []
-    pairs = zip(reason.was, reason.now, strict=False)
-    at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(reason.was), len(reason.now)))
+    pairs = zip(reason.old_text, reason.new_text, strict=False)
+    at = next(
+        (n for n, (a, b) in enumerate(pairs) if a != b), min(len(reason.old_text), len(reason.new_text))
+    )
     cell = f"cell {reason.cell[:8]}, " if reason.cell else ""
     return [f"{cell}first difference at character {at + 1:,}:"] + [
-        f"  {name:<6} {_excerpt(text, at)}" for name, text in (("before", reason.was), ("now", reason.now))
+        f"  {name:<6} {_excerpt(text, at)}"
+        for name, text in (("before", reason.old_text), ("now", reason.new_text))
     ]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ipycachechat.caching import request
-from ipycachechat.caching.prefix import Chain
+from ipycachechat.caching.prefix import PrefixChain
 from ipycachechat.conversation.messages import Message
 from ipycachechat.errors import BadInput
 from ipycachechat.storage import atomic_write, serialization
@@ -74,12 +74,12 @@ class Replies:
             )
         return None
 
-    def add(self, key: str, model: str, chain: Chain, reply: Message, finish: str) -> None:
+    def add(self, key: str, model: str, chain: PrefixChain, reply: Message, finish: str) -> None:
         """Keep a reply; what is wrong with the file is told as the `problem`."""
-        asked = chain.said[-1].message
+        asked = chain.messages[-1].message
         told = {
             "model": model,
-            "after": len(chain.said) - 1,
+            "after": len(chain.messages) - 1,
             "asked": {"role": asked.role, "text": asked.text},
             "reply": serialization.dump_message(reply),
             "finish": finish,
@@ -122,9 +122,9 @@ class Replies:
         return found
 
 
-def key(model: str, chain: Chain, max_tokens: int) -> str:
+def key(model: str, chain: PrefixChain, max_tokens: int) -> str:
     """A request's name: of all that the reply may depend on, which checkpoints are not."""
-    settings = chain.settings
-    whole = [model, max_tokens, request.messages(chain.said), settings.tools, settings.options]
+    settings = chain.options
+    whole = [model, max_tokens, request.wire_messages(chain.messages), settings.tools, settings.options]
     told = json.dumps(whole, ensure_ascii=True, sort_keys=True)
     return blake2b(told.encode(), digest_size=12).hexdigest()

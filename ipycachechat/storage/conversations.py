@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ipycachechat.billing.records import Booked
-from ipycachechat.caching.snapshot import recalled, remembered
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.snapshot import dump_tracker, load_tracker
+from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.history import Branch, History, Version
 from ipycachechat.conversation.placement import Placement, place_turn
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn
@@ -77,7 +77,7 @@ class Kept:
     history: History
     name: str
     settings: dict[str, Any]
-    memories: tuple[tuple[tuple[str, ...], Memory], ...]
+    memories: tuple[tuple[tuple[str, ...], CacheTracker], ...]
     written: int
     """How many of the versions the file has; one more is there if an answer was under way."""
 
@@ -262,10 +262,10 @@ class Store:
         with self._writing() as db:
             db.execute("DELETE FROM growing WHERE conversation=?", (conversation,))
 
-    def warm(self, conversation: int, scope: Sequence[str], memory: Memory) -> None:
+    def warm(self, conversation: int, scope: Sequence[str], memory: CacheTracker) -> None:
         """Keep what one model's provider should still hold."""
         with self._writing() as db:
-            row = (conversation, json.dumps(scope), json.dumps(remembered(memory)))
+            row = (conversation, json.dumps(scope), json.dumps(dump_tracker(memory)))
             db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
 
     def billed(self, notebook: str, requests: Iterable[Booked]) -> None:
@@ -349,7 +349,7 @@ class Store:
                 place_turn(history.current, turn, _place(json.loads(where), history.current))
             )
         memories = [
-            (tuple(json.loads(scope)), recalled(json.loads(scope), json.loads(state)))
+            (tuple(json.loads(scope)), load_tracker(json.loads(scope), json.loads(state)))
             for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
         ]
         return Kept(history, name, json.loads(settings), tuple(memories), len(versions))

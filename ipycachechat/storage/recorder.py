@@ -21,7 +21,7 @@ from ipycachechat.storage.discovery import printable
 if TYPE_CHECKING:
     from ipycachechat.billing.cost_bound import Charge
     from ipycachechat.billing.records import Booked
-    from ipycachechat.caching.tracker import Memory
+    from ipycachechat.caching.tracker import CacheTracker
     from ipycachechat.engine.session import Dialogue
     from ipycachechat.providers.endpoint import Identity, Target
     from ipycachechat.storage.conversations import Kept, Store
@@ -192,7 +192,7 @@ class Recorder:
             if store is not None:
                 store.growing(self._begun(store), turn, place, time.time())
 
-    def billed(self, booked: Booked, to: Target, memory: Memory) -> None:
+    def billed(self, booked: Booked, to: Target, memory: CacheTracker) -> None:
         """Keep a bill, now or as soon as it can be, and what the provider holds by now."""
         self._bills.append(booked)
         with self._store_of() as store:

@@ -34,8 +34,8 @@ from wire import Clock, Reply, WireServer, count, words  # noqa: E402
 from wire.cache import BlockCache, plan_anthropic, prefixes  # noqa: E402
 
 from ipycachechat.caching.planner import NOTEBOOK  # noqa: E402
-from ipycachechat.caching.prefix import Said  # noqa: E402
-from ipycachechat.caching.request import settings  # noqa: E402
+from ipycachechat.caching.prefix import PromptMessage  # noqa: E402
+from ipycachechat.caching.request import request_options  # noqa: E402
 from ipycachechat.conversation.messages import Message, ToolCall  # noqa: E402
 from ipycachechat.engine.client import Engine  # noqa: E402
 from ipycachechat.providers.endpoint import target  # noqa: E402
@@ -112,7 +112,7 @@ TOOL = {
 }
 
 
-def requests(events: list[Any]) -> Iterator[tuple[float, list[Said], int]]:
+def requests(events: list[Any]) -> Iterator[tuple[float, list[PromptMessage], int]]:
     """Second, messages, and how many of them there are up to the end of the person's prompt."""
     number = iter(range(1 << 30))
     said_first = Message("system", text(next(number), 2500))
@@ -129,9 +129,9 @@ def requests(events: list[Any]) -> Iterator[tuple[float, list[Said], int]]:
             turns.append(turn)
             at = event.at
             for step in (*event.steps, None):
-                said = [Said(said_first)]
+                said = [PromptMessage(said_first)]
                 for n, one in enumerate(turns):
-                    said += [Said(message, n, one.cell) for message in (*one.prompt, *one.rest)]
+                    said += [PromptMessage(message, n, one.cell) for message in (*one.prompt, *one.rest)]
                 yield at, said, len(said) - len(turn.rest)
                 if step is not None:
                     at += step[0]
@@ -181,7 +181,7 @@ def run(job: tuple[str, int]) -> dict[str, float]:
         wire.always = Reply("ok")
         for at, said, upto in requests(events):
             wire.clock.now = START + at
-            prepared = engine.prepare(to, said, settings(to.rules, [TOOL]))
+            prepared = engine.prepare(to, said, request_options(to.rules, [TOOL]))
             exchange = engine.exchange(to, prepared, 16)
             loop.run_until_complete(exchange.run(lambda _: None))
             engine.book(prepared, exchange)
@@ -205,7 +205,7 @@ def run(job: tuple[str, int]) -> dict[str, float]:
     return found | {"bound": bound(seen)}
 
 
-def blocks_upto(blocks: list[Any], said: list[Said], upto: int) -> int:
+def blocks_upto(blocks: list[Any], said: list[PromptMessage], upto: int) -> int:
     """Index of the last block of the first `upto` messages; behind the tool's definition."""
     found = sum(
         (bool(one.message.text) or one.message.role == "tool") + len(one.message.tool_calls)

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from ipycachechat.caching.prefix import Settings, chain
-from ipycachechat.caching.provider_rules import rules
-from ipycachechat.caching.request import mark, messages, said
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.prefix import RequestOptions, build_chain
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.request import place_checkpoints, prompt_messages, wire_messages
+from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import Placement, place_turn
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn
@@ -44,25 +44,25 @@ def conversation(turns: int) -> Conversation:
 def timed(turns: int) -> Iterator[tuple[float, ...]]:
     """Milliseconds: of a turn more what is said, its plan, messages and bill; the plan of an edit of the first turn."""
     past = conversation(turns)
-    memory = Memory(rules("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count))
+    memory = CacheTracker(rules_for("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count))
     for n in range(RUNS):
         now = 1000.0 + 20 * n
         begun = time.perf_counter()
-        sent = said(past, Turn(f"question {n}", ()))
+        sent = prompt_messages(past, Turn(f"question {n}", ()))
         start = time.perf_counter()
-        prepared = memory.prepare(sent, Settings(), 1024, now)
-        memory.foresee(prepared)
+        prepared = memory.prepare(sent, RequestOptions(), 1024, now)
+        memory.predict_miss(prepared)
         planned = time.perf_counter()
-        mark(messages(sent), prepared.chain, prepared.plan.marks, memory.by)
+        place_checkpoints(wire_messages(sent), prepared.chain, prepared.plan.checkpoints, memory.rules)
         made = time.perf_counter()
         expected = prepared.plan.expected
         bill = Usage(expected.input, expected.read, expected.written, expected.written_1h, 1)
-        memory, _ = memory.billed(prepared, bill)
+        memory, _ = memory.record_usage(prepared, bill)
         billed = time.perf_counter()
         edited = replace(past, placed=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
-        changed = said(edited, Turn("question", ()))
+        changed = prompt_messages(edited, Turn("question", ()))
         before = time.perf_counter()
-        memory.foresee(memory.prepare(changed, Settings(), 1024, now + 1))
+        memory.predict_miss(memory.prepare(changed, RequestOptions(), 1024, now + 1))
         after = time.perf_counter()
         if n:  # the first one hashes everything
             spans = (start - begun, planned - start, made - planned, billed - made, after - before)
@@ -80,9 +80,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for turns in SIZES:
         *spans, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
-        sent = said(conversation(turns), Turn("question", ()))
+        sent = prompt_messages(conversation(turns), Turn("question", ()))
         start = time.perf_counter()
-        chain(sent, count=count)
+        build_chain(sent, count=count)
         anew = (time.perf_counter() - start) * 1000
         print(
             f"| {turns:,} | {' | '.join(f'{span:.2f} ms' for span in spans)} | {anew:.1f} ms | {edit:.1f} ms |"

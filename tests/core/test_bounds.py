@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ipycachechat.billing.budget import Purse
 from ipycachechat.billing.cost_bound import AROUND, MARGIN, UNSEEN, Bound, Charge, Terms, bound, charge, pages
 from ipycachechat.billing.pricing import FREE, Price, Rates, cost
-from ipycachechat.caching.prefix import Said, Settings, chain
+from ipycachechat.caching.prefix import PromptMessage, RequestOptions, build_chain
 from ipycachechat.caching.state import CacheState
 from ipycachechat.conversation.messages import Attachment, Message
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
@@ -25,8 +25,8 @@ tokens = st.integers(0, 500)
 rates = st.floats(0.01, 10)
 
 
-def links(*content: str | Attachment, settings: Settings = Settings()) -> object:
-    return chain([Said(Message("user", content), 0)], settings)
+def links(*content: str | Attachment, settings: RequestOptions = RequestOptions()) -> object:
+    return build_chain([PromptMessage(Message("user", content), 0)], settings)
 
 
 @st.composite
@@ -93,13 +93,13 @@ def test_what_a_request_counts_as_lies_between_its_bill_and_its_bound(
 
 
 def test_what_a_bill_has_told_counts_exactly_and_the_rest_with_a_margin() -> None:
-    one = chain([Said(Message("user", "x" * 4000), 0)])
+    one = build_chain([PromptMessage(Message("user", "x" * 4000), 0)])
     most = bound(one, CacheState(), SONNET, 100)
     assert most.tokens == UNSEEN + 1000 * MARGIN + AROUND
     assert most.dollars == pytest.approx((most.tokens or 0) * 4e-6 + 100 * 10e-6)
     known = CacheState(known={one.prefixes[-1].digest: 777}, ratio=1.2)
     assert bound(one, known, SONNET, 100).tokens == 777
-    longer = chain([*one.said, Said(Message("assistant", "y" * 400), 0)], before=one)
+    longer = build_chain([*one.messages, PromptMessage(Message("assistant", "y" * 400), 0)], before=one)
     assert bound(longer, known, SONNET, 100).tokens == 777 + 100 * MARGIN * 1.2 + AROUND
 
 
@@ -121,32 +121,37 @@ def test_above_a_size_the_dearer_price_is_taken() -> None:
 def test_what_is_not_known_makes_the_bound_unknown_and_is_named(
     terms: Terms, most: int | None, why: str
 ) -> None:
-    found = bound(chain([Said(Message("user", "x"), 0)]), CacheState(), terms, most)
+    found = bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), terms, most)
     assert found.dollars is None and why in found.unknown
 
 
 def test_the_model_on_this_machine_is_free_whatever_is_asked() -> None:
-    found = bound(chain([Said(Message("user", "x"), 0)]), CacheState(), Terms("m", FREE), None)
+    found = bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), Terms("m", FREE), None)
     assert found.dollars == 0.0
 
 
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        (Settings(options=(("service_tier", '"priority"'),)), "service_tier"),
-        (Settings(options=(("web_search_options", "{}"),)), "web_search_options"),
-        (Settings(tools=('{"type":"web_search_20250305","name":"web_search"}',)), "web_search_20250305"),
+        (RequestOptions(options=(("service_tier", '"priority"'),)), "service_tier"),
+        (RequestOptions(options=(("web_search_options", "{}"),)), "web_search_options"),
+        (
+            RequestOptions(tools=('{"type":"web_search_20250305","name":"web_search"}',)),
+            "web_search_20250305",
+        ),
     ],
 )
-def test_what_may_be_billed_besides_makes_it_unknown_before_and_after(settings: Settings, named: str) -> None:
-    found = bound(chain([Said(Message("user", "x"), 0)], settings), CacheState(), SONNET, 100)
+def test_what_may_be_billed_besides_makes_it_unknown_before_and_after(
+    settings: RequestOptions, named: str
+) -> None:
+    found = bound(build_chain([PromptMessage(Message("user", "x"), 0)], settings), CacheState(), SONNET, 100)
     assert found.dollars is None and named in found.unknown
     assert charge(Usage(10, 0, 0, 0, 5), found, SONNET, whole=True).unknown
 
 
 def test_images_and_files_are_as_large_as_they_can_be() -> None:
     def told(media: str, data: str, terms: Terms = SONNET) -> int:
-        one = chain([Said(Message("user", (Attachment(media, data),)), 0)])
+        one = build_chain([PromptMessage(Message("user", (Attachment(media, data),)), 0)])
         return bound(one, CacheState(), terms, 1).tokens or 0
 
     assert told("image/png", "AAAA") >= 4_784
@@ -157,7 +162,7 @@ def test_images_and_files_are_as_large_as_they_can_be() -> None:
     assert told("application/pdf", b64encode(b"nothing is told").decode()) == SONNET.context
     assert told("audio/wav", "AAAA") == told("application/pdf", "no base64") == SONNET.context
     assert bound(
-        chain([Said(Message("user", (Attachment("audio/wav", "AAAA"),)), 0)]),
+        build_chain([PromptMessage(Message("user", (Attachment("audio/wav", "AAAA"),)), 0)]),
         CacheState(),
         Terms("m", SONNET.price),
         1,

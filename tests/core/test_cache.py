@@ -5,29 +5,38 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ipycachechat.caching.prefix import Chain, Said, Settings, chain
-from ipycachechat.caching.provider_rules import rules
-from ipycachechat.caching.request import mark, messages
-from ipycachechat.caching.state import MOST, CacheState, Mark, disproved, outcome, sent
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.prefix import PrefixChain, PromptMessage, RequestOptions, build_chain
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.request import place_checkpoints, wire_messages
+from ipycachechat.caching.state import (
+    MOST,
+    CacheState,
+    Checkpoint,
+    after_request,
+    expected_usage,
+    without_evicted,
+)
+from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.conversation.usage import Usage
 
-CLAUDE = rules("anthropic", "claude-sonnet-5")
+CLAUDE = rules_for("anthropic", "claude-sonnet-5")
 CALLS = (ToolCall("1", "add", '{"a":1}'), ToolCall("2", "add", '{"a":2}'))
 SAID = [
-    Said(Message("system", "be brief")),
-    Said(Message("user", "one"), 0),
-    Said(Message("assistant", "let me see", CALLS), 0),
-    Said(Message("tool", "1", tool_call_id="1"), 0),
-    Said(Message("tool", "2", tool_call_id="2"), 0),
-    Said(Message("assistant", "yes"), 0),
-    Said(Message("user", "two"), 1),
+    PromptMessage(Message("system", "be brief")),
+    PromptMessage(Message("user", "one"), 0),
+    PromptMessage(Message("assistant", "let me see", CALLS), 0),
+    PromptMessage(Message("tool", "1", tool_call_id="1"), 0),
+    PromptMessage(Message("tool", "2", tool_call_id="2"), 0),
+    PromptMessage(Message("assistant", "yes"), 0),
+    PromptMessage(Message("user", "two"), 1),
 ]
 
 
-def marked(said: list[Said], *places: int) -> list[dict[str, Any]]:
-    return mark(messages(said), chain(said), [Mark(at, 3600) for at in places], CLAUDE)
+def marked(said: list[PromptMessage], *places: int) -> list[dict[str, Any]]:
+    return place_checkpoints(
+        wire_messages(said), build_chain(said), [Checkpoint(at, 3600) for at in places], CLAUDE
+    )
 
 
 def test_the_marker_goes_where_the_provider_counts_the_block() -> None:
@@ -42,9 +51,9 @@ def test_the_marker_goes_where_the_provider_counts_the_block() -> None:
 
 
 def test_the_messages_given_stay_as_they_were() -> None:
-    sent = messages(SAID)
+    sent = wire_messages(SAID)
     before = copy.deepcopy(sent)
-    mark(sent, chain(SAID), [Mark(at, 300) for at in (0, 4, 6, 8)], CLAUDE)
+    place_checkpoints(sent, build_chain(SAID), [Checkpoint(at, 300) for at in (0, 4, 6, 8)], CLAUDE)
     assert sent == before
 
 
@@ -55,92 +64,94 @@ def test_a_chain_is_extended_rather_than_made_again() -> None:
         counted.append(text)
         return 1.0
 
-    first = chain(SAID[:-1], count=count)
+    first = build_chain(SAID[:-1], count=count)
     counted.clear()
-    second = chain(SAID, before=first, count=count)
+    second = build_chain(SAID, before=first, count=count)
     assert counted == ["two"]
-    assert [p.digest for p in second.prefixes] == [p.digest for p in chain(SAID).prefixes]
-    assert second.common(first) == len(first.prefixes)
+    assert [p.digest for p in second.prefixes] == [p.digest for p in build_chain(SAID).prefixes]
+    assert second.shared_length(first) == len(first.prefixes)
 
 
 def test_runs_of_calls_and_of_results_are_one_position() -> None:
-    assert [prefix.position for prefix in chain(SAID).prefixes] == [0, 1, 2, 3, 3, 4, 4, 5, 6]
+    assert [prefix.position for prefix in build_chain(SAID).prefixes] == [0, 1, 2, 3, 3, 4, 4, 5, 6]
 
 
 def test_an_earlier_message_changed_changes_every_prefix_after_it() -> None:
-    other = [*SAID[:1], Said(Message("user", "uno"), 0), *SAID[2:]]
-    assert chain(other).common(chain(SAID)) == 1
-    assert chain(other, before=chain(SAID)).common(chain(SAID)) == 1
+    other = [*SAID[:1], PromptMessage(Message("user", "uno"), 0), *SAID[2:]]
+    assert build_chain(other).shared_length(build_chain(SAID)) == 1
+    assert build_chain(other, before=build_chain(SAID)).shared_length(build_chain(SAID)) == 1
 
 
 def test_planning_nothing_and_an_empty_bill_do_no_harm() -> None:
-    memory = Memory(CLAUDE)
-    prepared = memory.prepare([], chain([]).settings, 1024, 0.0)
-    assert prepared.plan.marks == ()
-    after, _ = memory.billed(prepared, Usage())
-    assert after.chain == Chain()
+    memory = CacheTracker(CLAUDE)
+    prepared = memory.prepare([], build_chain([]).options, 1024, 0.0)
+    assert prepared.plan.checkpoints == ()
+    after, _ = memory.record_usage(prepared, Usage())
+    assert after.chain == PrefixChain()
 
 
 # What the rules promise
 
 
-def texts(*sizes: int) -> Chain:
+def texts(*sizes: int) -> PrefixChain:
     """A chain of user messages of so many tokens each."""
-    said = [Said(Message("user", f"{n} " + "x" * size), n) for n, size in enumerate(sizes)]
-    return chain(said, count=lambda text: float(text.count("x")))
+    said = [PromptMessage(Message("user", f"{n} " + "x" * size), n) for n, size in enumerate(sizes)]
+    return build_chain(said, count=lambda text: float(text.count("x")))
 
 
 EXACT = CacheState(exact=True)
 
 
 def test_a_prefix_of_exactly_the_minimum_is_written_and_one_below_it_is_not() -> None:
-    marks = [Mark(0, 300)]
-    assert outcome(texts(1024), marks, EXACT, CLAUDE, 1024, 0.0).written == 1024
-    assert outcome(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).written == 0
-    assert not sent(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).entries
+    marks = [Checkpoint(0, 300)]
+    assert expected_usage(texts(1024), marks, EXACT, CLAUDE, 1024, 0.0).written == 1024
+    assert expected_usage(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).written == 0
+    assert not after_request(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).entries
 
 
 def test_a_checkpoint_finds_what_was_written_nineteen_positions_before_it_and_not_twenty() -> None:
-    state = sent(texts(2000), [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = after_request(texts(2000), [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
     near, far = texts(2000, *[1] * 19), texts(2000, *[1] * 20)
-    assert outcome(near, [Mark(19, 300)], state, CLAUDE, 1024, 1.0).read == 2000
-    assert outcome(far, [Mark(20, 300)], state, CLAUDE, 1024, 1.0).read == 0
+    assert expected_usage(near, [Checkpoint(19, 300)], state, CLAUDE, 1024, 1.0).read == 2000
+    assert expected_usage(far, [Checkpoint(20, 300)], state, CLAUDE, 1024, 1.0).read == 0
 
 
 def test_what_is_read_lives_on_from_that_request_on_also_when_it_bears_no_checkpoint() -> None:
-    state = sent(texts(2000), [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = after_request(texts(2000), [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
     longer = texts(2000, 5)
-    state = sent(longer, [Mark(1, 300)], state, CLAUDE, 1024, 299.0)
-    assert outcome(texts(2000), [Mark(0, 300)], state, CLAUDE, 1024, 598.0).read == 2000
-    assert outcome(texts(2000), [Mark(0, 300)], state, CLAUDE, 1024, 599.0).read == 0
+    state = after_request(longer, [Checkpoint(1, 300)], state, CLAUDE, 1024, 299.0)
+    assert expected_usage(texts(2000), [Checkpoint(0, 300)], state, CLAUDE, 1024, 598.0).read == 2000
+    assert expected_usage(texts(2000), [Checkpoint(0, 300)], state, CLAUDE, 1024, 599.0).read == 0
 
 
 def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
-    state = sent(texts(2000), [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
-    bill = outcome(texts(2000, 30, 7, 1), [Mark(1, 3600), Mark(2, 300)], state, CLAUDE, 1024, 1.0)
+    state = after_request(texts(2000), [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    bill = expected_usage(
+        texts(2000, 30, 7, 1), [Checkpoint(1, 3600), Checkpoint(2, 300)], state, CLAUDE, 1024, 1.0
+    )
     assert (bill.read, bill.written_1h, bill.written, bill.fresh) == (2000, 30, 37, 1)
     assert bill.input == 2038
 
 
 def test_who_read_nothing_has_nothing_and_who_read_less_has_nothing_longer() -> None:
     whole, other = texts(2000, 2000), texts(1500)
-    state = sent(other, [Mark(0, 300)], EXACT, CLAUDE, 1024, 0.0)
-    state = sent(whole, [Mark(0, 300), Mark(1, 300)], state, CLAUDE, 1024, 0.0)
+    state = after_request(other, [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = after_request(whole, [Checkpoint(0, 300), Checkpoint(1, 300)], state, CLAUDE, 1024, 0.0)
     longer = texts(2000, 2000, 10)
-    expected = outcome(longer, [Mark(2, 300)], state, CLAUDE, 1024, 1.0)
+    expected = expected_usage(longer, [Checkpoint(2, 300)], state, CLAUDE, 1024, 1.0)
     assert expected.read == 4000
-    assert disproved(longer, expected, state, 0).entries == {}
-    left = disproved(longer, expected, state, 2000)
+    assert without_evicted(longer, expected, state, 0).entries == {}
+    left = without_evicted(longer, expected, state, 2000)
     assert set(left.entries) == {other.prefixes[0].digest, whole.prefixes[0].digest}
-    assert disproved(longer, expected, state, 4000) == state
+    assert without_evicted(longer, expected, state, 4000) == state
 
 
 def test_what_is_known_of_other_conversations_does_not_grow_for_ever() -> None:
-    memory, last = Memory(CLAUDE, CacheState()), chain(())
+    memory, last = CacheTracker(CLAUDE, CacheState()), build_chain(())
     for number in range(3 * MOST):
-        said = [Said(Message("user", f"question {number} " * 20), 0)]
-        prepared = memory.prepare(said, Settings(), 0, float(number), 300)
-        memory, _ = memory.billed(prepared, Usage(100 + number, 0, 100 + number, 0, 1), None, "a/b")
+        said = [PromptMessage(Message("user", f"question {number} " * 20), 0)]
+        prepared = memory.prepare(said, RequestOptions(), 0, float(number), 300)
+        memory, _ = memory.record_usage(prepared, Usage(100 + number, 0, 100 + number, 0, 1), None, "a/b")
         last = prepared.chain
     assert len(memory.state.known) <= 2 * MOST + len(last.prefixes)
     assert len(memory.state.entries) <= 2 * MOST + len(last.prefixes)
@@ -148,14 +159,14 @@ def test_what_is_known_of_other_conversations_does_not_grow_for_ever() -> None:
 
 
 def test_what_was_used_of_late_is_remembered_however_long_it_has_been_known() -> None:
-    memory, asked = Memory(CLAUDE, CacheState()), 0
+    memory, asked = CacheTracker(CLAUDE, CacheState()), 0
 
     def ask(question: str) -> bytes:
         nonlocal memory, asked
         asked += 1
-        said = [Said(Message("user", f"{question} " * 20), 0)]
-        prepared = memory.prepare(said, Settings(), 0, float(asked), 3600)
-        memory, _ = memory.billed(prepared, Usage(100 + asked, 0, 100 + asked, 0, 1), None, "a/b")
+        said = [PromptMessage(Message("user", f"{question} " * 20), 0)]
+        prepared = memory.prepare(said, RequestOptions(), 0, float(asked), 3600)
+        memory, _ = memory.record_usage(prepared, Usage(100 + asked, 0, 100 + asked, 0, 1), None, "a/b")
         return prepared.chain.prefixes[-1].digest
 
     for number in range(4 * MOST):

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from ipycachechat.caching.miss_reasons import Cause, Reason
-from ipycachechat.caching.prefix import Said, Settings
-from ipycachechat.caching.provider_rules import rules
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.miss_reasons import MissCause, MissReason
+from ipycachechat.caching.prefix import PromptMessage, RequestOptions
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Usage
 
-ONE = [Said(Message("user", "word " * 2000), 0)]
-TWO = [*ONE, Said(Message("assistant", "yes"), 0), Said(Message("user", "and?"), 1)]
-EDITED = [Said(Message("user", "other " * 2000), 0), *TWO[1:]]
+ONE = [PromptMessage(Message("user", "word " * 2000), 0)]
+TWO = [*ONE, PromptMessage(Message("assistant", "yes"), 0), PromptMessage(Message("user", "and?"), 1)]
+EDITED = [PromptMessage(Message("user", "other " * 2000), 0), *TWO[1:]]
 
 
-def asked(provider: str, model: str, second: list[Said], read: int, pause: float = 10.0) -> Reason | None:
+def asked(
+    provider: str, model: str, second: list[PromptMessage], read: int, pause: float = 10.0
+) -> MissReason | None:
     """The reason for what the second of two requests read."""
-    memory = Memory(rules(provider, model))
-    first = memory.prepare(ONE, Settings(), 1024, 0.0)
-    memory, _ = memory.billed(first, Usage(2000, 0, 0, 0, 5))
-    again = memory.prepare(second, Settings(), 1024, pause)
-    return memory.billed(again, Usage(2006, read, 0, 0, 5))[1]
+    memory = CacheTracker(rules_for(provider, model))
+    first = memory.prepare(ONE, RequestOptions(), 1024, 0.0)
+    memory, _ = memory.record_usage(first, Usage(2000, 0, 0, 0, 5))
+    again = memory.prepare(second, RequestOptions(), 1024, pause)
+    return memory.record_usage(again, Usage(2006, read, 0, 0, 5))[1]
 
 
 def test_a_model_that_promises_no_lifetime_is_not_said_to_have_forgotten() -> None:
@@ -31,21 +33,27 @@ def test_a_model_that_promises_no_lifetime_is_not_said_to_have_forgotten() -> No
 
 def test_one_that_promises_it_is() -> None:
     late = asked("openai", "gpt-5.5", TWO, 0, 400.0)
-    assert late and late.cause is Cause.EXPIRED
+    assert late and late.cause is MissCause.EXPIRED
     early = asked("openai", "gpt-5.5", TWO, 0, 20.0)
-    assert early and early.cause is Cause.DROPPED
+    assert early and early.cause is MissCause.DROPPED
     assert asked("openai", "gpt-5.5", TWO, 1920, 20.0) is None
 
 
 def test_an_edit_is_named_whoever_caches() -> None:
     for provider, model in (("llama.cpp", "local"), ("openai", "gpt-5.5")):
-        memory = Memory(rules(provider, model))
+        memory = CacheTracker(rules_for(provider, model))
         for turn, said in enumerate((ONE, TWO)):
-            prepared = memory.prepare(said, Settings(), 1024, 10.0 * turn)
-            memory, _ = memory.billed(prepared, Usage(2000 + 6 * turn, 1920 * turn, 0, 0, 5))
-        longer = [*TWO, Said(Message("assistant", "so " * 3000), 1), Said(Message("user", "then?"), 2)]
-        prepared = memory.prepare(longer, Settings(), 1024, 30.0)
-        memory, _ = memory.billed(prepared, Usage(5010, 2000, 0, 0, 5))
+            prepared = memory.prepare(said, RequestOptions(), 1024, 10.0 * turn)
+            memory, _ = memory.record_usage(prepared, Usage(2000 + 6 * turn, 1920 * turn, 0, 0, 5))
+        longer = [
+            *TWO,
+            PromptMessage(Message("assistant", "so " * 3000), 1),
+            PromptMessage(Message("user", "then?"), 2),
+        ]
+        prepared = memory.prepare(longer, RequestOptions(), 1024, 30.0)
+        memory, _ = memory.record_usage(prepared, Usage(5010, 2000, 0, 0, 5))
         edited = [EDITED[0], *longer[1:]]
-        reason = memory.billed(memory.prepare(edited, Settings(), 1024, 40.0), Usage(5010, 0, 0, 0, 5))[1]
-        assert reason and reason.cause is Cause.EDITED and reason.turn == 0
+        reason = memory.record_usage(
+            memory.prepare(edited, RequestOptions(), 1024, 40.0), Usage(5010, 0, 0, 0, 5)
+        )[1]
+        assert reason and reason.cause is MissCause.EDITED and reason.turn == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipycachechat.caching.request import estimate, messages, said
+from ipycachechat.caching.request import estimate_prompt, prompt_messages, wire_messages
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.conversation.to_wire import to_wire
 from ipycachechat.conversation.turns import Conversation, Turn
@@ -11,7 +11,7 @@ TURN = Turn("one", (Message("assistant", "yes"),))
 
 
 def test_system_then_turns_then_the_prompt() -> None:
-    assert messages(said(Conversation("be brief", (TURN,)), Turn("two", ()))) == [
+    assert wire_messages(prompt_messages(Conversation("be brief", (TURN,)), Turn("two", ()))) == [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "yes"},
@@ -20,11 +20,17 @@ def test_system_then_turns_then_the_prompt() -> None:
 
 
 def test_no_empty_system_prompt_is_sent_and_another_may_stand_in() -> None:
-    assert messages(said(Conversation(" "), Turn("two", ())))[0]["role"] == "user"
+    assert wire_messages(prompt_messages(Conversation(" "), Turn("two", ())))[0]["role"] == "user"
     assert (
-        messages(said(Conversation("be brief"), Turn("two", ()), system="be long"))[0]["content"] == "be long"
+        wire_messages(prompt_messages(Conversation("be brief"), Turn("two", ()), system="be long"))[0][
+            "content"
+        ]
+        == "be long"
     )
-    assert messages(said(Conversation("be brief"), Turn("two", ()), system=""))[0]["role"] == "user"
+    assert (
+        wire_messages(prompt_messages(Conversation("be brief"), Turn("two", ()), system=""))[0]["role"]
+        == "user"
+    )
 
 
 def test_a_message_of_calls_alone_has_no_content_rather_than_an_empty_one() -> None:
@@ -43,5 +49,5 @@ def test_halves_of_characters_are_not_sent() -> None:
 
 
 def test_the_estimate_counts_what_is_sent() -> None:
-    assert estimate([]) == 1
-    assert estimate(said(Conversation("x" * 400), Turn("y" * 400, ()))) == 200
+    assert estimate_prompt([]) == 1
+    assert estimate_prompt(prompt_messages(Conversation("x" * 400), Turn("y" * 400, ()))) == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipycachechat.caching.provider_rules import ROWS, rules
+from ipycachechat.caching.provider_rules import ROWS, rules_for
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from ipycachechat.caching.provider_rules import ROWS, rules
     ],
 )
 def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
-    assert rules(provider, model).marker == "cache_control"
+    assert rules_for(provider, model).marker == "cache_control"
 
 
 @pytest.mark.parametrize(
@@ -40,32 +40,32 @@ def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
     ],
 )
 def test_nobody_else_is(provider: str, model: str) -> None:
-    assert not rules(provider, model).marker
+    assert not rules_for(provider, model).marker
 
 
 @pytest.mark.parametrize("model", ["gpt-5.6-terra", "gpt-5.9", "gpt-6.1-sol"])
 def test_newer_gpt_is_told_where_to_break_in_a_form_of_its_own(model: str) -> None:
-    assert rules("openai", model).marker == "prompt_cache_breakpoint"
+    assert rules_for("openai", model).marker == "prompt_cache_breakpoint"
 
 
 def test_only_who_bills_writes_tells_them_apart() -> None:
-    assert rules("openai", "gpt-5.6-terra").bills_writes
-    assert not rules("openai", "gpt-5.5").bills_writes
-    assert not rules("gemini", "gemini-3.8-flash").bills_writes
+    assert rules_for("openai", "gpt-5.6-terra").bills_writes
+    assert not rules_for("openai", "gpt-5.5").bills_writes
+    assert not rules_for("gemini", "gemini-3.8-flash").bills_writes
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.provider}/{row.model}")
 def test_every_row_has_a_source_and_fits_together(row: object) -> None:
-    from ipycachechat.caching.rules import Rules
+    from ipycachechat.caching.rules import CacheRules
 
-    assert isinstance(row, Rules)
+    assert isinstance(row, CacheRules)
     assert row.source
     assert len(row.writes) in (0, len(row.lifetimes))
     assert list(row.lifetimes) == sorted(row.lifetimes)
     assert bool(row.marker) == bool(row.checkpoints)
-    if row.asked == "explicit":
+    if row.mode == "explicit":
         assert row.marker and row.lookback and row.minimum and row.writes
     if row.lifetimes:  # else what is too short would be said to have been dropped
         assert row.minimum
     if row.marker:
-        assert row.asked in ("explicit", "implicit") and row.lifetimes
+        assert row.mode in ("explicit", "implicit") and row.lifetimes

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.caching.provider_rules import rules
+from ipycachechat.caching.provider_rules import rules_for
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Attachment, Message, Thinking, ToolCall
 from ipycachechat.conversation.model_view import ModelView, visible_messages
@@ -118,7 +118,7 @@ def test_the_largest_turns_are_named() -> None:
     ],
 )
 def test_which_models_are_not_shown_their_earlier_thoughts(model: str, forgets: bool) -> None:
-    assert rules("anthropic", model).forgetful(model) is forgets
+    assert rules_for("anthropic", model).forgetful(model) is forgets
     if model[-1].isdigit() and "20" in model:
         name = f"us.anthropic.{model}-v1:0"
-        assert rules("bedrock", name).forgetful(name) is forgets
+        assert rules_for("bedrock", name).forgetful(name) is forgets

@@ -9,7 +9,7 @@ from itertools import count as counter
 
 from wire import Bill, Reply, WireServer, count
 
-from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import CellRef
@@ -85,5 +85,5 @@ def agree(done: Done, bill: Bill) -> None:
     assert bill.read + bill.written + bill.fresh == bill.prompt
 
 
-def cause(done: Done) -> Cause | None:
+def cause(done: Done) -> MissCause | None:
     return done.reason.cause if done.reason else None

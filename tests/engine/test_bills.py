@@ -10,7 +10,7 @@ from talks import Talk, nothing
 from wire import HttpError, Reply, ToolCall, WireServer
 
 from ipycachechat.billing.records import Bills, Booked
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.events import Returned
 from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.conversation.usage import Cost, Usage
@@ -20,7 +20,7 @@ from ipycachechat.providers.timeouts import Limits
 from ipycachechat.tools.schema import tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
-TOLD = Booked("a/b", 0.0, Outcome(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
+TOLD = Booked("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
 UNTOLD = replace(TOLD, usage=Usage(), bill=Cost())
 
 

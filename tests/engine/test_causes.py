@@ -19,10 +19,10 @@ from talks import OPUS, SONNET
 from test_tool_loops import sized, tool
 from wire import Bill, Reply, WireServer, words
 
-from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.miss_reasons import MissCause, MissReason
 from ipycachechat.caching.planner import NOTEBOOK
-from ipycachechat.caching.prefix import Said
-from ipycachechat.caching.request import settings as sent_along
+from ipycachechat.caching.prefix import PromptMessage
+from ipycachechat.caching.request import request_options as sent_along
 from ipycachechat.conversation.messages import Attachment, Message, ToolCall
 from ipycachechat.engine.client import Engine
 from ipycachechat.providers.endpoint import target
@@ -73,14 +73,14 @@ class World:
         cell = f"cell-{next(self.number)}" if self.cells else ""
         return Told(Message("user", (*self.files, self.text(size))), rest, cell)
 
-    def ask(self, size: int = 20, steps: list[int] | None = None) -> tuple[Bill, Reason | None, int]:
+    def ask(self, size: int = 20, steps: list[int] | None = None) -> tuple[Bill, MissReason | None, int]:
         """One more turn, asked in one request: its bill, the reason, and what the last request had too."""
         turn = self.turn(size, steps or [])
         self.files = ()
         self.turns.append(turn)
-        said = [Said(Message("system", self.system))]
+        said = [PromptMessage(Message("system", self.system))]
         for n, one in enumerate(self.turns):
-            said += [Said(message, n, one.cell) for message in (one.prompt, *one.rest)]
+            said += [PromptMessage(message, n, one.cell) for message in (one.prompt, *one.rest)]
         to = target(self.model, 16_000)
         self.server.script(Reply("ok"))
         prepared = self.engine.prepare(to, said, sent_along(to.rules, self.tools, self.options), self.ttl)
@@ -110,71 +110,71 @@ class World:
 
     # What may happen
 
-    def nothing(self, n: int) -> Cause | None:
+    def nothing(self, n: int) -> MissCause | None:
         return None
 
-    def expired(self, n: int) -> Cause | None:
+    def expired(self, n: int) -> MissCause | None:
         self.server.clock.advance(3600 + n)
-        return Cause.EXPIRED
+        return MissCause.EXPIRED
 
-    def edited(self, n: int) -> Cause | None:
+    def edited(self, n: int) -> MissCause | None:
         self.turns[n].prompt = Message("user", (*self.turns[n].prompt.files, self.text(30)))
-        return Cause.EDITED
+        return MissCause.EDITED
 
-    def answered_anew(self, n: int) -> Cause | None:
+    def answered_anew(self, n: int) -> MissCause | None:
         self.turns[n].rest[-1] = Message("assistant", self.text(30))
-        return Cause.EDITED
+        return MissCause.EDITED
 
-    def removed(self, n: int) -> Cause | None:
+    def removed(self, n: int) -> MissCause | None:
         last = n == len(self.turns) - 1
         pictured = self.pictured
         del self.turns[n]
         if n and pictured and not self.pictured:
-            return Cause.IMAGE  # from the first message on the prefix is another one
+            return MissCause.IMAGE  # from the first message on the prefix is another one
         # The last turn gone and another one asked is the same request as if it had been asked otherwise.
-        return Cause.REMOVED if self.cells or not last else Cause.EDITED
+        return MissCause.REMOVED if self.cells or not last else MissCause.EDITED
 
-    def inserted(self, n: int) -> Cause | None:
+    def inserted(self, n: int) -> MissCause | None:
         turn = self.turn(30, [])
         turn.rest.append(Message("assistant", self.text(30)))
         self.turns.insert(n, turn)
-        return Cause.INSERTED
+        return MissCause.INSERTED
 
-    def system_changed(self, n: int) -> Cause | None:
+    def system_changed(self, n: int) -> MissCause | None:
         self.system = f"s{next(self.number)} {words(1500, 'rule')}"
-        return Cause.SYSTEM
+        return MissCause.SYSTEM
 
-    def tool_added(self, n: int) -> Cause | None:
+    def tool_added(self, n: int) -> MissCause | None:
         self.tools = [*self.tools, tool(f"tool{next(self.number)}")]
-        return Cause.TOOLS
+        return MissCause.TOOLS
 
-    def tool_changed(self, n: int) -> Cause | None:
+    def tool_changed(self, n: int) -> MissCause | None:
         self.tools = [tool(f"tool{next(self.number)}"), *self.tools[1:]]
-        return Cause.TOOLS
+        return MissCause.TOOLS
 
-    def effort(self, n: int) -> Cause | None:
+    def effort(self, n: int) -> MissCause | None:
         now = self.options.get("reasoning_effort")
         self.options = self.options | {"reasoning_effort": "low" if now != "low" else "medium"}
-        return Cause.THINKING
+        return MissCause.THINKING
 
-    def tool_choice(self, n: int) -> Cause | None:
+    def tool_choice(self, n: int) -> MissCause | None:
         now = self.options.get("tool_choice")
         self.options = self.options | {"tool_choice": "none" if now != "none" else "auto"}
-        return Cause.TOOL_CHOICE
+        return MissCause.TOOL_CHOICE
 
-    def image_came(self, n: int) -> Cause | None:
+    def image_came(self, n: int) -> MissCause | None:
         first = not self.pictured
         self.files = (Attachment("image/png", b64encode(f"picture {next(self.number)}".encode()).decode()),)
-        return Cause.IMAGE if first else None
+        return MissCause.IMAGE if first else None
 
-    def model_changed(self, n: int) -> Cause | None:
+    def model_changed(self, n: int) -> MissCause | None:
         self.model = OPUS if self.model == SONNET else SONNET
-        return Cause.MODEL
+        return MissCause.MODEL
 
-    def dropped(self, n: int) -> Cause | None:
+    def dropped(self, n: int) -> MissCause | None:
         self.server.forget()
         self.forgotten = {SONNET, OPUS}
-        return Cause.DROPPED
+        return MissCause.DROPPED
 
 
 HAPPENINGS = [
@@ -222,7 +222,7 @@ def test_the_cause_named_is_the_cause_there_was(
     world = World(server, loop, ttl, cells)
     for number, (size, steps, pause) in enumerate(turns):
         _, reason, _ = world.ask(size, steps)
-        assert (reason and reason.cause) is (None if number else Cause.FIRST)
+        assert (reason and reason.cause) is (None if number else MissCause.FIRST)
         server.clock.advance(pause)
     for which, where, quiet in happenings:
         tokens_of_old_model = sum(world.sent.values())
@@ -230,7 +230,7 @@ def test_the_cause_named_is_the_cause_there_was(
         cause = HAPPENINGS[which](world, where % len(world.turns))
         bill, reason, again = world.ask()
         lost = (tokens_of_old_model if world.model != was else again) - bill.read
-        surprise = cause is not Cause.DROPPED and world.model in world.forgotten
+        surprise = cause is not MissCause.DROPPED and world.model in world.forgotten
         world.forgotten.discard(world.model)
         if surprise:
             continue  # two things at once
@@ -256,4 +256,4 @@ def test_each_of_them_in_a_plain_conversation(
     bill, reason, again = world.ask()
     assert (reason and reason.cause) is cause
     if reason:
-        assert reason.tokens == (before if cause is Cause.MODEL else again) - bill.read > 0
+        assert reason.tokens == (before if cause is MissCause.MODEL else again) - bill.read > 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
-from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.conversation.events import Piece
 from ipycachechat.engine.events import Sending
 from ipycachechat.providers.endpoint import target
@@ -41,7 +41,7 @@ def guessing(talk: Talk, server: WireServer, loop: asyncio.AbstractEventLoop) ->
 def test_a_system_prompt_whose_size_was_guessed_wrongly_was_not_dropped(guessing: Talk) -> None:
     guessing.chat.set_system(PROSE)
     for n in range(3):
-        assert cause(guessing.ask(f"question {n}: {NUMBERS}", f"c{n}")) in (None, Cause.FIRST)
+        assert cause(guessing.ask(f"question {n}: {NUMBERS}", f"c{n}")) in (None, MissCause.FIRST)
     edited = guessing.ask(f"changed: {NUMBERS}", "c0")
     assert guessing.bill.read == 3000
     assert edited.reason is None
@@ -56,7 +56,7 @@ def test_no_more_is_paid_again_than_was_sent(guessing: Talk) -> None:
     guessing.ask("x", "c2")
     guessing.ask(words(200, "otherotherot"), "c0")
     done = guessing.ask("and?", "c3")
-    assert cause(done) is Cause.EDITED and done.reason and done.reason.tokens
+    assert cause(done) is MissCause.EDITED and done.reason and done.reason.tokens
     assert done.reason.tokens <= guessing.bill.written + guessing.bill.fresh
 
 
@@ -82,7 +82,7 @@ def test_a_prefix_near_the_minimum_is_not_said_to_be_dropped(guessing: Talk) -> 
     guessing.chat.set_system(words(700))
     guessing.ask(DENSE, "c0")
     done = guessing.ask("changed", "c0")
-    assert cause(done) is Cause.SHORT
+    assert cause(done) is MissCause.SHORT
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -107,7 +107,7 @@ def test_with_guesses_nothing_that_was_kept_is_said_to_be_lost(
     talk.chat.set_system(system)
     for text, cell in steps:
         done = talk.ask(f"{next(number)} {text}", f"c{cell}", f"answer {next(number)}")
-        assert cause(done) not in (Cause.DROPPED, Cause.EXPIRED), done.reason
+        assert cause(done) not in (MissCause.DROPPED, MissCause.EXPIRED), done.reason
         if done.reason and done.reason.tokens:
             assert 0 < done.reason.tokens <= talk.bill.written + talk.bill.fresh
 
@@ -120,14 +120,14 @@ def test_what_is_too_short_to_cache_is_called_too_short_and_nothing_else(talk: T
     talk.model = model
     talk.ask(words(300), "c0")
     talk.wait(12)
-    assert cause(talk.ask("and?", "c1")) is Cause.SHORT
+    assert cause(talk.ask("and?", "c1")) is MissCause.SHORT
     talk.ask(words(200, "other"), "c0")
     done = talk.ask("and?", "c2")
-    assert cause(done) is Cause.SHORT and done.reason and "prompt is below" in done.reason.sentence
+    assert cause(done) is MissCause.SHORT and done.reason and "prompt is below" in done.reason.sentence
     talk.chat.set_system(words(100, "rule"))
-    assert cause(talk.ask("and?", "c3")) is Cause.SHORT
+    assert cause(talk.ask("and?", "c3")) is MissCause.SHORT
     talk.model = OPUS if model == SONNET else SONNET
-    assert cause(talk.ask("you?", "c4")) is Cause.SHORT
+    assert cause(talk.ask("you?", "c4")) is MissCause.SHORT
 
 
 def test_the_first_prompt_above_the_minimum_is_not_called_below_it(talk: Talk) -> None:
@@ -142,7 +142,7 @@ def test_a_reset_below_the_minimum_removed_nothing(talk: Talk) -> None:
         talk.ask(text)
     talk.chat.reset()
     for text in ("hello", "why", "and?"):
-        assert cause(talk.ask(text)) is Cause.SHORT
+        assert cause(talk.ask(text)) is MissCause.SHORT
 
 
 # Cells asked again
@@ -195,7 +195,7 @@ def test_an_edit_after_everything_had_expired_is_an_expiry(talk: Talk) -> None:
     talk.wait(1000)
     talk.ask(words(2000, "other"), "c0", "new")
     done = talk.ask("and?", "c3")
-    assert cause(done) is Cause.EXPIRED and done.reason
+    assert cause(done) is MissCause.EXPIRED and done.reason
     assert done.reason.seconds == 1000
 
 
@@ -214,7 +214,7 @@ def test_back_to_a_model_that_lacks_what_the_other_one_has(talk: Talk) -> None:
     told: list[Any] = []
     talk.server.script(Reply("yes"))
     done = talk.loop.run_until_complete(talk.chat.send(talk.next("back"), told.append))
-    assert cause(done) is Cause.MODEL and done.reason
+    assert cause(done) is MissCause.MODEL and done.reason
     assert done.reason.tokens == sent - talk.bill.read
     warning = next(event.warning for event in told if isinstance(event, Sending))
     assert f"the model changed from {SONNET}" in warning
@@ -225,9 +225,9 @@ def test_a_model_that_promised_nothing_is_named_and_no_tokens_are(talk: Talk) ->
     talk.ask(words(6000))
     talk.model = SONNET
     plan = talk.loop.run_until_complete(talk.chat.plan(talk.next("you?"), nothing))
-    assert plan.reason and plan.reason.cause is Cause.MODEL
+    assert plan.reason and plan.reason.cause is MissCause.MODEL
     done = talk.ask("you?")
-    assert cause(done) is Cause.MODEL and done.reason and done.reason.tokens is None
+    assert cause(done) is MissCause.MODEL and done.reason and done.reason.tokens is None
     assert GEMINI in done.reason.sentence and "again" not in done.reason.sentence
 
 
@@ -236,10 +236,10 @@ def test_a_model_is_blamed_for_what_was_warm_and_no_more(talk: Talk) -> None:
     talk.ask(words(2000), answer=(words(5000),))
     talk.model = OPUS
     done = talk.ask("you?")
-    assert cause(done) is Cause.MODEL and done.reason and done.reason.tokens == 2000
+    assert cause(done) is MissCause.MODEL and done.reason and done.reason.tokens == 2000
     talk.wait(4000)
     talk.model = SONNET
-    assert cause(talk.ask("and you?")) is Cause.EXPIRED
+    assert cause(talk.ask("and you?")) is MissCause.EXPIRED
 
 
 def test_other_peoples_variables_change_nothing_and_a_key_is_called_a_key(
@@ -253,7 +253,7 @@ def test_other_peoples_variables_change_nothing_and_a_key_is_called_a_key(
     assert talk.bill.read == 2000 and done.reason is None
     monkeypatch.setenv("ANTHROPIC_API_KEY", "another-key")
     done = talk.ask("and now?")
-    assert cause(done) is Cause.KEY and done.reason and "key" in done.reason.sentence
+    assert cause(done) is MissCause.KEY and done.reason and "key" in done.reason.sentence
 
 
 def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +289,7 @@ def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> 
     done = talk.ask(words(2000))
     agree(done, talk.bill)
     assert done.warm_until is None
-    assert cause(talk.ask("and?")) is Cause.SHORT
+    assert cause(talk.ask("and?")) is MissCause.SHORT
 
 
 def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk) -> None:
@@ -297,11 +297,11 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
     talk.server.always = Reply("yes")
     to = target("openrouter/anthropic/claude-haiku-4.5", 16)
     guess = talk.chat.engine.memory(to)
-    prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.settings, 1024, 0.0)
+    prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.options, 1024, 0.0)
     assert prepared.plan.expected.written == 2000
     from ipycachechat.conversation.usage import Usage
 
-    after, _ = guess.billed(prepared, Usage(2000, 0, 0, 0, 5))
+    after, _ = guess.record_usage(prepared, Usage(2000, 0, 0, 0, 5))
     assert after.warm_until(prepared) is None
 
 
@@ -323,7 +323,7 @@ def test_an_entry_among_too_many_later_checkpoints_is_not_foretold_to_be_found(t
     talk.model = "openai/gpt-5.6-terra"
     done = talk.ask("and you?")
     assert done.expected and done.expected.read == talk.bill.read == 0
-    assert cause(done) is not Cause.DROPPED
+    assert cause(done) is not MissCause.DROPPED
 
 
 # What providers do not tell

@@ -14,8 +14,8 @@ from talks import SONNET, Talk, cause, nothing
 from wire import WireServer, words
 from wire.requests import Request
 
-from ipycachechat.caching.miss_reasons import Cause
-from ipycachechat.caching.prefix import Said
+from ipycachechat.caching.miss_reasons import MissCause
+from ipycachechat.caching.prefix import PromptMessage
 from ipycachechat.conversation.messages import Message
 from ipycachechat.engine.client import Engine
 from ipycachechat.errors import ChatError
@@ -23,10 +23,10 @@ from ipycachechat.providers.endpoint import target
 
 GPT = "openai/gpt-5.6-terra"
 SAID = [
-    Said(Message("system", words(1500, "rule"))),
-    Said(Message("user", words(1500)), 0),
-    Said(Message("assistant", "yes"), 0),
-    Said(Message("user", "and?"), 1),
+    PromptMessage(Message("system", words(1500, "rule"))),
+    PromptMessage(Message("user", words(1500)), 0),
+    PromptMessage(Message("assistant", "yes"), 0),
+    PromptMessage(Message("user", "and?"), 1),
 ]
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_foretold_for_an_hour_where_there_is_none() -> None:
     assert old.rules.lifetimes == (300,)
     engine = Engine()
     assert engine.prepare(old, SAID, ttl=3600).plan.expected.written_1h == 0
-    assert {mark.ttl for mark in engine.prepare(old, SAID, ttl=3600).plan.marks} == {300}
+    assert {mark.ttl for mark in engine.prepare(old, SAID, ttl=3600).plan.checkpoints} == {300}
     new = target("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", 16)
     assert engine.prepare(new, SAID, ttl=3600).plan.expected.written_1h > 0
 
@@ -197,7 +197,7 @@ def test_the_same_key_goes_where_the_provider_looks_for_it(post: Post, model: st
 
 
 def test_a_provider_that_caches_by_itself_is_said_to_have_forgotten_only_if_it_promised(talk: Talk) -> None:
-    for model, forgotten in (("gemini/gemini-2.5-flash", None), ("openai/gpt-5.5", Cause.DROPPED)):
+    for model, forgotten in (("gemini/gemini-2.5-flash", None), ("openai/gpt-5.5", MissCause.DROPPED)):
         talk.model = model
         talk.chat.reset()
         talk.ask(words(4000))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
-from ipycachechat.caching.miss_reasons import Cause
+from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.engine.events import Sending
 from ipycachechat.engine.turn_request import Ask
 
@@ -130,7 +130,7 @@ def test_pins_are_kept_and_never_make_more_than_four_checkpoints(talk: Talk) -> 
 
 
 def test_first_request(talk: Talk) -> None:
-    assert cause(talk.ask(words(2000))) is Cause.FIRST
+    assert cause(talk.ask(words(2000))) is MissCause.FIRST
 
 
 def test_nothing_missed_is_no_cause(talk: Talk) -> None:
@@ -142,7 +142,7 @@ def test_nothing_missed_is_no_cause(talk: Talk) -> None:
 def test_below_the_minimum(talk: Talk) -> None:
     for _ in range(2):
         done = talk.ask(words(300))
-        assert cause(done) is Cause.SHORT
+        assert cause(done) is MissCause.SHORT
         assert done.reason and "1,024" in done.reason.sentence
 
 
@@ -157,7 +157,7 @@ def test_expired(
     read = talk.bill.prompt
     talk.wait(pause)
     done = talk.ask("and?")
-    assert cause(done) is Cause.EXPIRED
+    assert cause(done) is MissCause.EXPIRED
     assert done.reason and done.reason.seconds == pause
     assert done.reason.tokens == read
 
@@ -174,7 +174,7 @@ def test_turn_edited(
     talk.ask(words(1500, "changed"), f"cell-{edited}", "a new answer")
     done = talk.ask("and?", "new")
     # The edit's own request ended with the edited prompt: what was missed are the turns after it.
-    assert cause(done) is Cause.EDITED
+    assert cause(done) is MissCause.EDITED
     assert done.reason and done.reason.turn == edited
     # The last one's answer had not been sent before.
     later = turns - 1 - edited
@@ -188,14 +188,14 @@ def test_system_prompt_changed(talk: Talk) -> None:
     talk.ask(words(500))
     talk.chat.set_system(words(1500, "other"))
     done = talk.ask("and?")
-    assert cause(done) is Cause.SYSTEM
+    assert cause(done) is MissCause.SYSTEM
 
 
 def test_model_changed(talk: Talk) -> None:
     talk.ask(words(2000))
     talk.model = OPUS
     done = talk.ask("and?")
-    assert cause(done) is Cause.MODEL
+    assert cause(done) is MissCause.MODEL
     assert done.reason and SONNET in done.reason.sentence
 
 
@@ -204,7 +204,7 @@ def test_dropped_though_still_warm(talk: Talk) -> None:
     talk.ask("and?")
     talk.server.forget()
     done = talk.ask("and then?")
-    assert cause(done) is Cause.DROPPED
+    assert cause(done) is MissCause.DROPPED
     assert done.reason and (done.reason.tokens or 0) > 2000
     agree(talk.ask("and now?"), talk.bill)
 
@@ -213,7 +213,7 @@ def test_not_reported(talk: Talk) -> None:
     talk.model = "openai/gpt-5.5"
     talk.server.script(Reply("yes", report_cache=False))
     done = talk.loop.run_until_complete(talk.chat.send(Ask("hello", talk.model), nothing))
-    assert cause(done) is Cause.SILENT
+    assert cause(done) is MissCause.SILENT
 
 
 def test_another_key_is_another_cache(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from talks import SONNET
 from wire import Bill, Reply, WireServer, count, words
 
-from ipycachechat.caching.miss_reasons import Cause, Reason
+from ipycachechat.caching.miss_reasons import MissCause, MissReason
 from ipycachechat.caching.planner import NOTEBOOK
-from ipycachechat.caching.prefix import Said
-from ipycachechat.caching.request import settings as sent_along
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.prefix import PromptMessage
+from ipycachechat.caching.request import request_options as sent_along
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.engine.client import Engine
 from ipycachechat.providers.endpoint import target
@@ -50,7 +50,7 @@ class Loop:
 
     server: WireServer
     loop: asyncio.AbstractEventLoop
-    said: list[Said] = field(default_factory=list)
+    said: list[PromptMessage] = field(default_factory=list)
     tools: list[Json] = field(default_factory=list)
     options: Json = field(default_factory=dict)
     number: Any = field(default_factory=counter)
@@ -60,7 +60,7 @@ class Loop:
         self.server.forget()
         self.engine = Engine(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
 
-    def send(self) -> tuple[Outcome, Bill, Reason | None]:
+    def send(self) -> tuple[ExpectedUsage, Bill, MissReason | None]:
         to = target(SONNET, 16_000)
         self.server.script(Reply("ok"))
         along = sent_along(to.rules, self.tools, self.options)
@@ -73,17 +73,17 @@ class Loop:
         return prepared.plan.expected, bill, booked.reason
 
     def user(self, size: int, turn: int, cell: str = "") -> None:
-        self.said.append(Said(Message("user", f"u{next(self.number)} {words(size)}"), turn, cell))
+        self.said.append(PromptMessage(Message("user", f"u{next(self.number)} {words(size)}"), turn, cell))
 
     def answer(self, size: int, turn: int) -> None:
-        self.said.append(Said(Message("assistant", f"a{next(self.number)} {words(size)}"), turn))
+        self.said.append(PromptMessage(Message("assistant", f"a{next(self.number)} {words(size)}"), turn))
 
     def step(self, text: int, results: list[int], turn: int) -> None:
         calls = [ToolCall(f"t{next(self.number)}", "look", '{"q":"x"}') for _ in results]
         told = words(text) if text else ""
-        self.said.append(Said(Message("assistant", told, tuple(calls)), turn))
+        self.said.append(PromptMessage(Message("assistant", told, tuple(calls)), turn))
         for call, size in zip(calls, results, strict=True):
-            self.said.append(Said(Message("tool", words(size), tool_call_id=call.id), turn))
+            self.said.append(PromptMessage(Message("tool", words(size), tool_call_id=call.id), turn))
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def begun(talk: Loop) -> None:
     for turn in range(4):
         talk.user(1500, turn, f"cell-{turn}")
         _, _, reason = talk.send()
-        assert reason is None or reason.cause is Cause.FIRST
+        assert reason is None or reason.cause is MissCause.FIRST
         talk.answer(40, turn)
 
 
@@ -144,7 +144,7 @@ def test_tools_changed(talk: Loop) -> None:
     talk.tools.append(tool("other"))
     talk.user(10, 4)
     expected, bill, reason = talk.send()
-    assert reason and reason.cause is Cause.TOOLS
+    assert reason and reason.cause is MissCause.TOOLS
     assert expected.read == bill.read == 0
     # All but the new prompt had been sent before, and is paid again.
     assert reason.tokens and reason.tokens > 6000
@@ -153,13 +153,17 @@ def test_tools_changed(talk: Loop) -> None:
 @pytest.mark.parametrize(
     ("options", "told", "named"),
     [
-        ({"tool_choice": "none"}, Cause.TOOL_CHOICE, "the tool choice"),
-        ({"parallel_tool_calls": False}, Cause.TOOL_CHOICE, "in parallel"),
-        ({"reasoning_effort": "low"}, Cause.THINKING, "effort"),
-        ({"reasoning_effort": "low", "tool_choice": "none"}, Cause.SETTINGS, "effort and the tool choice"),
+        ({"tool_choice": "none"}, MissCause.TOOL_CHOICE, "the tool choice"),
+        ({"parallel_tool_calls": False}, MissCause.TOOL_CHOICE, "in parallel"),
+        ({"reasoning_effort": "low"}, MissCause.THINKING, "effort"),
+        (
+            {"reasoning_effort": "low", "tool_choice": "none"},
+            MissCause.SETTINGS,
+            "effort and the tool choice",
+        ),
     ],
 )
-def test_settings_changed(talk: Loop, options: Json, told: Cause, named: str) -> None:
+def test_settings_changed(talk: Loop, options: Json, told: MissCause, named: str) -> None:
     begun(talk)
     talk.options = options
     talk.user(10, 4)
@@ -187,7 +191,7 @@ def test_turn_removed(talk: Loop, gone: int) -> None:
     talk.said = [one for one in talk.said if one.turn != gone]
     talk.user(10, 3)
     _, bill, reason = talk.send()
-    assert reason and (reason.cause, reason.turn) == (Cause.REMOVED, gone)
+    assert reason and (reason.cause, reason.turn) == (MissCause.REMOVED, gone)
     assert bill.fresh == 0
     # The last answer had not been sent before: it is paid for the first time, as is the new prompt.
     new = sum(count(one.message.text) for one in talk.said[-2:])
@@ -198,20 +202,23 @@ def test_turn_removed(talk: Loop, gone: int) -> None:
 def test_turn_inserted(talk: Loop, place: int) -> None:
     begun(talk)
     at = next(n for n, one in enumerate(talk.said) if one.turn == place)
-    new = [Said(Message("user", "new " + words(20)), place, "new"), Said(Message("assistant", "so"), place)]
+    new = [
+        PromptMessage(Message("user", "new " + words(20)), place, "new"),
+        PromptMessage(Message("assistant", "so"), place),
+    ]
     later = talk.said[at:]
     talk.said = [*talk.said[:at], *new, *later]
     talk.user(10, 5)
     _, _, reason = talk.send()
-    assert reason and (reason.cause, reason.turn, reason.cell) == (Cause.INSERTED, place, "new")
+    assert reason and (reason.cause, reason.turn, reason.cell) == (MissCause.INSERTED, place, "new")
 
 
 def test_a_change_of_system_prompt_behind_tools_marks_no_wrong_message(talk: Loop) -> None:
-    talk.said.insert(0, Said(Message("system", words(1200))))
+    talk.said.insert(0, PromptMessage(Message("system", words(1200))))
     begun(talk)
     for n in range(3):
-        talk.said[0] = Said(Message("system", words(1200, f"rule{n}")))
+        talk.said[0] = PromptMessage(Message("system", words(1200, f"rule{n}")))
         talk.user(10, 4 + n)
         expected, bill, reason = talk.send()
-        assert reason and reason.cause is Cause.SYSTEM
+        assert reason and reason.cause is MissCause.SYSTEM
         assert (expected.read, expected.written, expected.fresh) == (bill.read, bill.written, bill.fresh)

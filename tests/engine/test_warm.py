@@ -10,9 +10,9 @@ import pytest
 from talks import OPUS, Talk, agree, nothing
 from wire import HttpError, Reply, Stall, count, words
 
-from ipycachechat.caching.miss_reasons import Cause
-from ipycachechat.caching.prefix import Settings
-from ipycachechat.caching.request import said
+from ipycachechat.caching.miss_reasons import MissCause
+from ipycachechat.caching.prefix import RequestOptions
+from ipycachechat.caching.request import prompt_messages
 from ipycachechat.conversation.events import Piece
 from ipycachechat.conversation.turns import Turn
 from ipycachechat.engine.events import Done
@@ -86,7 +86,7 @@ def test_an_expiry_after_warming_is_no_first_request(talk: Talk) -> None:
     talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
     talk.wait(400)
     done = talk.ask("hello")
-    assert done.reason and (done.reason.cause, done.reason.tokens) == (Cause.EXPIRED, 2000)
+    assert done.reason and (done.reason.cause, done.reason.tokens) == (MissCause.EXPIRED, 2000)
 
 
 def test_an_hours_entry_is_refreshed_by_the_hour(talk: Talk) -> None:
@@ -111,7 +111,7 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
     keeping = KeepWarm(
         chat.engine,
         target(talk.model, 16),
-        lambda: (said(chat.history.current, Turn(".", ())), Settings()),
+        lambda: (prompt_messages(chat.history.current, Turn(".", ())), RequestOptions()),
         seconds,
         sleep,
     )

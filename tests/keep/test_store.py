@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from ipycachechat.billing.cost_bound import Charge
 from ipycachechat.billing.pricing import FREE
 from ipycachechat.billing.records import Booked
-from ipycachechat.caching.planner import Pace
-from ipycachechat.caching.prefix import Settings
-from ipycachechat.caching.provider_rules import rules
-from ipycachechat.caching.request import said
-from ipycachechat.caching.state import CacheState, Entry, Outcome
-from ipycachechat.caching.tracker import Memory
+from ipycachechat.caching.planner import PauseStats
+from ipycachechat.caching.prefix import RequestOptions
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.request import prompt_messages
+from ipycachechat.caching.state import CacheEntry, CacheState, ExpectedUsage
+from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import END, Placement, place_turn
@@ -158,25 +158,25 @@ def test_an_unfinished_turn_is_there_in_its_place_until_the_next_change(
 
 digests, counts = st.binary(min_size=16, max_size=16), st.integers(0, 10**7)
 times = st.floats(0, 2e9)
-entries = st.builds(Entry, st.sampled_from([300, 3600]), times, times, st.integers(-1, 99))
+entries = st.builds(CacheEntry, st.sampled_from([300, 3600]), times, times, st.integers(-1, 99))
 memories = st.builds(
-    lambda entries, known, ratio, exact, pace: Memory(
-        rules(*SCOPE[:2]), CacheState(entries, known, ratio, exact), pace=pace
+    lambda entries, known, ratio, exact, pace: CacheTracker(
+        rules_for(*SCOPE[:2]), CacheState(entries, known, ratio, exact), pauses=pace
     ),
     st.dictionaries(digests, entries),
     st.dictionaries(digests, counts),
     st.floats(0.1, 9),
     st.booleans(),
-    st.builds(Pace, counts, counts, st.none() | times, st.floats(0, 1)),
+    st.builds(PauseStats, counts, counts, st.none() | times, st.floats(0, 1)),
 )
 
 
 @unhurried
 @given(memory=memories)
-def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: Memory) -> None:
+def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: CacheTracker) -> None:
     mine = store.begin(HERE, "", NOW)
     store.changed(mine, of(turn(1)), 0, {}, NOW)
-    store.warm(mine, SCOPE, Memory(memory.by))
+    store.warm(mine, SCOPE, CacheTracker(memory.rules))
     store.warm(mine, SCOPE, memory)
     for number in (mine, store.copy(mine, HERE, NOW)):
         assert store.load(number).memories == ((SCOPE, memory),)
@@ -184,16 +184,16 @@ def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: M
 
 def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -> None:
     conversation = Conversation("be brief", tuple(turn(n, "word " * 2000) for n in range(5)))
-    memory = Memory(rules(*SCOPE[:2]))
-    first = memory.prepare(said(conversation, turn(6)), Settings(), 1024, NOW)
+    memory = CacheTracker(rules_for(*SCOPE[:2]))
+    first = memory.prepare(prompt_messages(conversation, turn(6)), RequestOptions(), 1024, NOW)
     told = first.plan.expected
-    memory, _ = memory.billed(first, Usage(told.input, told.read, told.written, told.written_1h, 9))
+    memory, _ = memory.record_usage(first, Usage(told.input, told.read, told.written, told.written_1h, 9))
     mine = store.begin(HERE, "", NOW)
     store.warm(mine, SCOPE, memory)
     ((_, again),) = store.load(mine).memories
-    longer = said(replace(conversation, placed=(*conversation.all_turns, turn(6))), turn(7))
+    longer = prompt_messages(replace(conversation, placed=(*conversation.all_turns, turn(6))), turn(7))
     plans = [
-        one.resumed(longer, Settings()).prepare(longer, Settings(), 1024, NOW + 60).plan
+        one.resumed(longer, RequestOptions()).prepare(longer, RequestOptions(), 1024, NOW + 60).plan
         for one in (memory, again)
     ]
     assert plans[0].expected == plans[1].expected
@@ -386,11 +386,13 @@ def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was
 def test_what_is_warm_is_known_again(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
-    state = CacheState({b"e" * 16: Entry(300, NOW, NOW + 300, 4)})
+    state = CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})
     booked, to, _ = bill()
-    one.billed(booked, to, Memory(rules(*SCOPE[:2]), state))
-    local, of_it = Entry(9, NOW, NOW + 9000), ("llama.cpp", "local")
-    one.billed(booked, replace(to, scope=of_it), Memory(rules(*of_it), CacheState({b"l" * 16: local})))
+    one.billed(booked, to, CacheTracker(rules_for(*SCOPE[:2]), state))
+    local, of_it = CacheEntry(9, NOW, NOW + 9000), ("llama.cpp", "local")
+    one.billed(
+        booked, replace(to, scope=of_it), CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local}))
+    )
     two, again = chat(path)
     assert two.take_up(again)[1] == NOW + 300
     assert again.engine.memory(to).state.entries == state.entries
@@ -533,10 +535,12 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
     booked, to, _ = bill()
-    one.billed(booked, to, Memory(to.rules, CacheState({b"e" * 16: Entry(300, NOW, NOW + 300, 4)})))
+    one.billed(
+        booked, to, CacheTracker(to.rules, CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)}))
+    )
     two, again = chat(path)
-    mine = {b"m" * 16: Entry(300, NOW, NOW + 9, 2)}
-    again.engine._memories[to.scope] = Memory(to.rules, CacheState(mine))
+    mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
+    again.engine._memories[to.scope] = CacheTracker(to.rules, CacheState(mine))
     two.take_up(again)
     assert {*again.engine.memory(to).state.entries} == {b"e" * 16, b"m" * 16}
 
@@ -553,12 +557,14 @@ def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
 # Files that cannot be used.
 
 
-def bill() -> tuple[Booked, Target, Memory]:
+def bill() -> tuple[Booked, Target, CacheTracker]:
     """Of a request."""
-    by = rules(*SCOPE[:2])
+    by = rules_for(*SCOPE[:2])
     to = Target("openai/gpt", "openai/gpt", by, FREE, None, 1024, SCOPE)
-    booked = Booked("openai/gpt", NOW, Outcome(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1))
-    return booked, to, Memory(by)
+    booked = Booked(
+        "openai/gpt", NOW, ExpectedUsage(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1)
+    )
+    return booked, to, CacheTracker(by)
 
 
 def newer(path: Path) -> None:

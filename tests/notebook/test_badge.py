@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ipycachechat.caching.breakdown import Row
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.breakdown import BlockRow
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
@@ -96,7 +96,7 @@ def test_a_models_name_is_only_text() -> None:
 
 def test_a_badge_that_has_much_to_tell_stays_small() -> None:
     rows = tuple(
-        Row(f"turns {n}0 to {n}9", n, "abcdefgh", 123_456, False, 3600, 1e9 + n, blocks=40, cells=10)
+        BlockRow(f"turns {n}0 to {n}9", n, "abcdefgh", 123_456, False, 3600, 1e9 + n, blocks=40, cells=10)
         for n in range(50)
     )
     usage = Usage(1_234_567, 1_234_000, 500, 500, 12_345)
@@ -108,7 +108,7 @@ def test_a_badge_that_has_much_to_tell_stays_small() -> None:
         TurnStatus.INTERRUPTED,
     )
     much = Done(
-        turn, Cost(0.12345, 1.2345), None, 123, Outcome(1_234_567, 1_234_000, 500, 500, exact=False), None, True, 1e9,
+        turn, Cost(0.12345, 1.2345), None, 123, ExpectedUsage(1_234_567, 1_234_000, 500, 500, exact=False), None, True, 1e9,
         True, (124, 125, 126), 12_345, (), 3, rows, Timing(1.234, 12.3, 12_345), "req_011CSHoEeqs5C35K2UUqR7Fy",
     )  # fmt: skip
     html, text = badge.to_html(much), badge.to_text(much)

@@ -8,9 +8,9 @@ import pytest
 from html_tables import Html
 
 from ipycachechat.billing.records import Ledger
-from ipycachechat.caching.breakdown import Row
-from ipycachechat.caching.miss_reasons import Cause, Reason
-from ipycachechat.caching.state import Outcome
+from ipycachechat.caching.breakdown import BlockRow
+from ipycachechat.caching.miss_reasons import MissCause, MissReason
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
@@ -33,13 +33,13 @@ def turn(n: int) -> Turn:
 
 def told(one: Turn, number: int) -> Done:
     rows = (
-        Row("system", -1, "", 500, True, 300, NOW + 200),
-        Row("prompt", 0, "cell-1", 2000, False),
-        Row("prompt", number - 1, f"cell-{number}", 7, False, 3600, NOW + 3000),
-        Row("answer", number - 1, f"cell-{number}", 8, False, 300, NOW - 5),
+        BlockRow("system", -1, "", 500, True, 300, NOW + 200),
+        BlockRow("prompt", 0, "cell-1", 2000, False),
+        BlockRow("prompt", number - 1, f"cell-{number}", 7, False, 3600, NOW + 3000),
+        BlockRow("answer", number - 1, f"cell-{number}", 8, False, 300, NOW - 5),
     )
     usage = one.usage
-    expected = Outcome(usage.read or 0, usage.written or 0, 0, 0)
+    expected = ExpectedUsage(usage.read or 0, usage.written or 0, 0, 0)
     return Done(one, one.cost, None, number, expected, warm_until=NOW + 3000, rows=rows)
 
 
@@ -57,7 +57,7 @@ def rows(standing: inspector.Standing) -> list[dict[str, str]]:
 
 def test_it_is_made_of_what_an_untrusted_notebook_keeps_and_a_question_is_only_text() -> None:
     some = standing(turn(1), replace(turn(2), usage=NOTHING_REPORTED, cost=Cost()), turn(3))
-    reason = Reason(Cause.EDITED, 9, was="a <i>b</i>", now="a $x$", cell="<c>")
+    reason = MissReason(MissCause.EDITED, 9, old_text="a <i>b</i>", new_text="a $x$", cell="<c>")
     wrong = replace(told(turn(2), 2), reason=reason)
     for html in (inspector.to_html(some, NOW, 2), panels.why(wrong), panels.why(None)):
         seen = Html(html)
