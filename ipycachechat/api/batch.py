@@ -74,7 +74,7 @@ async def _one(dialogue: Dialogue, ask: Ask, tell: Callable[[Event], None], begu
     except Exception as error:  # whatever it is, the others go on
         return error
     finally:
-        dialogue.spent = dialogue.spent.together(fork.spent)
+        dialogue.spent = dialogue.spent.merge(fork.spent)
 
 
 @contextmanager

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ipycachechat.billing.cost_bound import Charge
+from ipycachechat.billing.cost_bound import BudgetCharge
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class BudgetState:
     """What was spent, and what is held back for requests that are open. Every change is a new one."""
 
     billed: float = 0.0
-    assumed: float = 0.0
+    unbilled_max: float = 0.0
     """Of requests whose bill is not known: as much as it can be."""
-    guessed: int = 0
+    unbilled_requests: int = 0
     """How many those are."""
     unknown: int = 0
     """Requests that cost, or may have cost, what nobody knows, and that does not count."""
@@ -25,7 +25,7 @@ class Purse:
     @property
     def spent(self) -> float:
         """As much as can have been."""
-        return self.billed + self.assumed
+        return self.billed + self.unbilled_max
 
     @property
     def holding(self) -> float:
@@ -36,16 +36,16 @@ class Purse:
         """Of a budget, once all that is open has been billed as much as it can be."""
         return max(0.0, limit - self.spent - self.holding)
 
-    def hold(self, number: int, dollars: float) -> Purse:
+    def hold(self, number: int, dollars: float) -> BudgetState:
         """With one more request open."""
         return replace(self, held={**self.held, number: dollars})
 
-    def settle(self, number: int, paid: Charge) -> Purse:
+    def settle(self, number: int, paid: BudgetCharge) -> BudgetState:
         """With that request over."""
-        return Purse(
+        return BudgetState(
             self.billed + (paid.dollars if paid.exact else 0.0),
-            self.assumed + (0.0 if paid.exact else paid.dollars),
-            self.guessed + (not paid.exact),
+            self.unbilled_max + (0.0 if paid.exact else paid.dollars),
+            self.unbilled_requests + (not paid.exact),
             self.unknown + paid.unknown,
             {one: dollars for one, dollars in self.held.items() if one != number},
         )

@@ -45,7 +45,7 @@ PLAIN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class CostBound:
     """The most that a request can cost; None is unknown, and `unknown` says why."""
 
     tokens: int | None
@@ -65,7 +65,7 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BillingTerms:
     """What a provider takes for a request: prices, what writing costs as a multiple of input, and its model's sizes."""
 
     model: str
@@ -80,7 +80,7 @@ class Terms:
         """Tokens of the largest image."""
         return next(tokens for pattern, tokens in IMAGES if fnmatchcase(self.model.lower(), pattern))
 
-    def dearest(self, tokens: int | None) -> tuple[float | None, float | None]:
+    def max_rates(self, tokens: int | None) -> tuple[float | None, float | None]:
         """Dollars for a token sent, and for one answered, in a request of so many (None: any number)."""
         tiers = [self.price.rates, *(r for size, r in self.price.above if tokens is None or tokens > size)]
         sent = [rates.input * max([1.0, *self.writes]) for rates in tiers if rates.input is not None]
@@ -93,12 +93,14 @@ class Terms:
         )
 
 
-def bound(chain: PrefixChain, state: CacheState, terms: Terms, max_tokens: int | None) -> Bound:
+def cost_bound(
+    chain: PrefixChain, state: CacheState, terms: BillingTerms, max_tokens: int | None
+) -> CostBound:
     """The most that the request can cost."""
     tokens = _tokens(chain, state, terms)
-    rate_in, rate_out = terms.dearest(tokens)
+    rate_in, rate_out = terms.max_rates(tokens)
     if rate_in == rate_out == 0:
-        return Bound(tokens, max_tokens, 0.0, 0.0)
+        return CostBound(tokens, max_tokens, 0.0, 0.0)
     paid_in = None if tokens is None or rate_in is None else tokens * rate_in
     paid_out = None if max_tokens is None or rate_out is None else max_tokens * rate_out
     other = _billed_besides(chain.options)
@@ -108,12 +110,12 @@ def bound(chain: PrefixChain, state: CacheState, terms: Terms, max_tokens: int |
         "how many tokens a file has is unknown": tokens is None,
         f"{', '.join(other)} may cost something": bool(other),
     }
-    return Bound(
+    return CostBound(
         tokens, max_tokens, paid_in, paid_out, next((one for one in why if why[one]), ""), bool(other)
     )
 
 
-def _tokens(chain: PrefixChain, state: CacheState, terms: Terms) -> int | None:
+def _tokens(chain: PrefixChain, state: CacheState, terms: BillingTerms) -> int | None:
     """Of all that is sent, at most; None: unknown."""
     prefixes = chain.prefixes
     known = next((n for n in range(len(prefixes) - 1, -1, -1) if prefixes[n].digest in state.known), -1)
@@ -136,7 +138,7 @@ def _tokens(chain: PrefixChain, state: CacheState, terms: Terms) -> int | None:
     return total
 
 
-def _file(file: Attachment, terms: Terms) -> int | None:
+def _file(file: Attachment, terms: BillingTerms) -> int | None:
     """Tokens of a file, at most; None: unknown."""
     if file.kind == "image":
         return terms.image
@@ -172,7 +174,7 @@ def _billed_besides(settings: RequestOptions) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class BudgetCharge:
     """What a request counts as, in dollars."""
 
     dollars: float = 0.0
@@ -182,19 +184,19 @@ class Charge:
     """Whether it may have cost more, nobody knows how much."""
 
 
-def charge(usage: Usage, bound: Bound, terms: Terms, *, whole: bool) -> Charge:
+def budget_charge(usage: Usage, bound: CostBound, terms: BillingTerms, *, whole: bool) -> BudgetCharge:
     """What a request counts as: its bill, and the bound for whatever that does not tell.
 
     `whole`: whether the answer came to its end. The usage of one that broke off says less than was billed.
     """
     told = usage if whole else replace(usage, output=None, thinking=None)
     if (paid := cost(told, terms.price).paid) is not None:
-        return Charge(paid, unknown=bound.more)
-    rate_in, rate_out = terms.dearest(told.input)
+        return BudgetCharge(paid, unknown=bound.more)
+    rate_in, rate_out = terms.max_rates(told.input)
     prompt = cost(replace(told, output=0, thinking=None), terms.price).paid
     if prompt is None and told.input is not None and rate_in is not None:
         prompt = told.input * rate_in
     prompt = bound.paid_in if prompt is None else prompt
     answer = bound.paid_out if told.output is None or rate_out is None else told.output * rate_out
     unknown = bound.more or prompt is None or answer is None
-    return Charge((prompt or 0.0) + (answer or 0.0), exact=False, unknown=unknown)
+    return BudgetCharge((prompt or 0.0) + (answer or 0.0), exact=False, unknown=unknown)

@@ -18,7 +18,7 @@ class Forecast:
     model: str
     expected: ExpectedUsage
     paid: float | None
-    uncached: float | None
+    cost_without_cache: float | None
     lifetimes: tuple[tuple[int, float | None], ...]
     """What it would cost with either lifetime, where there is a choice."""
     rows: tuple[BlockRow, ...]

@@ -12,20 +12,20 @@ from ipycachechat.conversation.usage import Cost, Timing, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class RequestRecord:
     """A request: what was expected of it, what it was billed, and what that tells."""
 
     model: str
-    at: float
+    sent_at: float
     """When it was sent."""
     expected: ExpectedUsage
     usage: Usage
-    bill: Cost
+    cost: Cost
     reason: MissReason | None = None
     warm_until: float | None = None
-    promised: bool = True
+    cache_is_promised: bool = True
     """Whether the rules say what should have been read."""
-    kept: bool = False
+    is_keepalive: bool = False
     """Whether it was sent for the cache alone."""
     replayed: bool = False
     """Whether it was not sent at all, since its reply was at hand."""
@@ -35,32 +35,32 @@ class Booked:
 
 
 @dataclass(frozen=True, slots=True)
-class Bills:
+class TurnRecords:
     """The requests of one turn, added up."""
 
-    booked: tuple[Booked, ...] = ()
+    records: tuple[RequestRecord, ...] = ()
     """Those that were answered, or of which something was told."""
-    silent: tuple[Booked, ...] = ()
+    unreported: tuple[RequestRecord, ...] = ()
     """Those that were sent, and may be billed, and of which nothing was told."""
 
-    def add(self, one: Booked) -> Bills:
+    def add(self, one: RequestRecord) -> TurnRecords:
         """With one more."""
-        return replace(self, booked=(*self.booked, one))
+        return replace(self, records=(*self.records, one))
 
-    def add_silent(self, one: Booked) -> Bills:
+    def add_unreported(self, one: RequestRecord) -> TurnRecords:
         """With one more of which nobody knows more than that it was sent."""
-        return replace(self, silent=(*self.silent, one))
+        return replace(self, unreported=(*self.unreported, one))
 
     @property
     def usage(self) -> Usage:
         """Of those that were told; a lower bound where others were not."""
-        told = reduce(add, (one.usage for one in self.booked)) if self.booked else Usage()
-        return replace(told, at_least=told.at_least or bool(self.silent))
+        told = reduce(add, (one.usage for one in self.records)) if self.records else Usage()
+        return replace(told, at_least=told.at_least or bool(self.unreported))
 
     @property
-    def bill(self) -> Cost:
+    def cost(self) -> Cost:
         """Of all; a lower bound where some of them are unknown."""
-        bills = [one.bill for one in (*self.booked, *self.silent)]
+        bills = [one.cost for one in (*self.records, *self.unreported)]
         told = [bill for bill in bills if bill.paid is not None]
         if told and len(told) < len(bills):
             return Cost(reduce(add, told).paid, None, at_least=True)
@@ -69,24 +69,24 @@ class Bills:
     @property
     def expected(self) -> ExpectedUsage | None:
         """What they should have been billed."""
-        return reduce(add, (one.expected for one in self.booked)) if self.booked else None
+        return reduce(add, (one.expected for one in self.records)) if self.records else None
 
     @property
     def timing(self) -> Timing | None:
         """Of all that were answered."""
-        told = [one.timing for one in self.booked if one.timing]
+        told = [one.timing for one in self.records if one.timing]
         return reduce(add, told) if told else None
 
     @property
     def reason(self) -> MissReason | None:
         """Why less was read than could have been: that of the request in which it cost most."""
-        told = [one.reason for one in self.booked if one.reason]
+        told = [one.reason for one in self.records if one.reason]
         return max(told, key=lambda reason: reason.tokens or 0, default=None)
 
     @property
     def replayed(self) -> bool:
         """Whether none was sent, since all replies were at hand."""
-        return all(one.replayed for one in self.booked)
+        return all(one.replayed for one in self.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Ledger:
     """Requests of which some token count is unknown, or a lower bound: the sums are "at least"."""
     unknown_cost: int = 0
 
-    def together(self, other: Ledger) -> Ledger:
+    def merge(self, other: Ledger) -> Ledger:
         """With all requests of another."""
         return Ledger(
             self.requests + other.requests,

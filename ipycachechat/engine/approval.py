@@ -31,7 +31,7 @@ async def opened(
     bound = engine.bound(to, prepared.chain, limit)
     dollars = "what nobody knows" if bound.dollars is None else f"{money(bound.dollars)} at most"
     plan = _plan(to, prepared, f"This request costs {dollars}")
-    await engine.budgets.room(bound)
+    await engine.budgets.wait_for_room(bound)
     try:
         exchange = engine.exchange(to, prepared, limit, ask.limits)
     except OverBudget as error:

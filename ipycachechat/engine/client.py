@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ipycachechat.billing.cost_bound import Bound, bound
+from ipycachechat.billing.cost_bound import CostBound, cost_bound
 from ipycachechat.billing.forecast import Forecast, prompt_cost
 from ipycachechat.billing.pricing import cost
-from ipycachechat.billing.records import Booked, Ledger
+from ipycachechat.billing.records import Ledger, RequestRecord
 from ipycachechat.caching import request
 from ipycachechat.caching.breakdown import RequestPreview, block_rows, block_texts
 from ipycachechat.caching.miss_diagnosis import EarlierRequest
@@ -25,7 +25,7 @@ from ipycachechat.caching.state import CacheState, ExpectedUsage
 from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.to_wire import Json
 from ipycachechat.conversation.usage import NOTHING_REPORTED
-from ipycachechat.engine.budget_guard import Budgets
+from ipycachechat.engine.budget_guard import BudgetGuard
 from ipycachechat.errors import BadInput
 from ipycachechat.providers import token_counter
 from ipycachechat.providers.endpoint import PROCESS, Target
@@ -54,9 +54,9 @@ class Engine:
         `pace`: what is believed of the pauses before any has been seen.
         """
         self.ledger = Ledger()
-        self.budgets = Budgets()
+        self.budgets = BudgetGuard()
         """What may be spent, and was."""
-        self.booked: deque[Booked] = deque(maxlen=LATEST)
+        self.booked: deque[RequestRecord] = deque(maxlen=LATEST)
         """The latest requests that were answered, in order."""
         self.foretold: tuple[int, int] | None = None
         """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
@@ -74,7 +74,7 @@ class Engine:
         self.who = PROCESS
         self.replies: Replies | None = None
         """Replies that are at hand, if some are."""
-        self.told: Callable[[Booked, Target, CacheTracker], None] | None = None
+        self.told: Callable[[RequestRecord, Target, CacheTracker], None] | None = None
         """Hears of every request that was billed, and of what is remembered of it."""
         self._open: set[Exchange] = set()
 
@@ -143,7 +143,7 @@ class Engine:
         try:
             if exchange.begun or exchange.billable or used != NOTHING_REPORTED:
                 nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(used, to.price)
-                self.count(Booked(to.model, self.clock(), nothing, used, bill, kept=True), to)
+                self.count(RequestRecord(to.model, self.clock(), nothing, used, bill, is_keepalive=True), to)
         finally:
             self.close(exchange)
 
@@ -152,13 +152,13 @@ class Engine:
     ) -> Exchange:
         """Every request there is comes by here."""
         most = self.bound(exchange.target, chain, max_tokens)
-        self.budgets.hold(exchange, most, self.clock(), allowed=allowed)
+        self.budgets.reserve(exchange, most, self.clock(), allowed=allowed)
         self._open.add(exchange)
         return exchange
 
-    def bound(self, to: Target, chain: PrefixChain, max_tokens: int | None) -> Bound:
+    def bound(self, to: Target, chain: PrefixChain, max_tokens: int | None) -> CostBound:
         """The most that a request can cost."""
-        return bound(chain, self.memory(to).state, to.terms, max_tokens)
+        return cost_bound(chain, self.memory(to).state, to.terms, max_tokens)
 
     def close(self, exchange: Exchange) -> None:
         """The request is over, or is not sent after all."""
@@ -201,19 +201,19 @@ class Engine:
         """Why less will be read than could be, if the plan comes true."""
         return self.memory(to).predict_miss(prepared, self._other(to), to.model)
 
-    def book(self, prepared: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> Booked:
+    def book(self, prepared: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> RequestRecord:
         """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
         try:
             return self._booked(prepared, exchange, keep)
         finally:  # after the bill was written down, so that no other kernel sees less than was spent
             self.close(exchange)
 
-    def _booked(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> Booked:
+    def _booked(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
         used, to = exchange.usage, exchange.target
         bill = cost(used, to.price)
-        booked = Booked(
+        booked = RequestRecord(
             *(to.model, prepared.at, prepared.plan.expected, used, bill),
-            kept=keep,
+            is_keepalive=keep,
             timing=exchange.timing,
             request_id=exchange.request_id,
         )
@@ -237,17 +237,17 @@ class Engine:
             self.asked += 1
         self._memories[to.scope] = memory
         until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
-        booked = replace(booked, reason=reason, warm_until=until, promised=promised)
+        booked = replace(booked, reason=reason, warm_until=until, cache_is_promised=promised)
         self.booked.append(booked)
-        if booked.promised and used.read is not None:
+        if booked.cache_is_promised and used.read is not None:
             expected, read = self.foretold or (0, 0)
             self.foretold = expected + booked.expected.read, read + used.read
         self.count(booked, to)
         return booked
 
-    def count(self, booked: Booked, to: Target) -> None:
+    def count(self, booked: RequestRecord, to: Target) -> None:
         """Add a request to what all of them cost."""
-        self.ledger = self.ledger.add(booked.usage, booked.bill)
+        self.ledger = self.ledger.add(booked.usage, booked.cost)
         if self.told is not None:
             self.told(booked, to, self.memory(to))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ipycachechat.billing.records import Booked
+from ipycachechat.billing.records import RequestRecord
 from ipycachechat.caching.keepalive import best_keepalive
 from ipycachechat.caching.planner import PlannedRequest
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions
@@ -27,7 +27,7 @@ AGAIN = 5.0
 
 async def write(
     engine: Engine, to: Target, said: Sequence[PromptMessage], settings: RequestOptions, ttl: int | None
-) -> Booked:
+) -> RequestRecord:
     """Write the prefix now, all but the last message; ask for no answer. Raises BadInput where that cannot be."""
     check(to, settings)
     prepared = engine.prepare(to, said, settings, ttl, keep=True)
@@ -39,7 +39,7 @@ async def write(
     return await send(engine, to, prepared)
 
 
-async def send(engine: Engine, to: Target, prepared: PlannedRequest) -> Booked:
+async def send(engine: Engine, to: Target, prepared: PlannedRequest) -> RequestRecord:
     """Send a request that asks for no answer, or the shortest, and book it."""
     exchange = engine.exchange(to, prepared, to.rules.keepalive_max_tokens)
     try:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 
 from ipycachechat.billing.forecast import Forecast
-from ipycachechat.billing.records import Booked, Ledger
+from ipycachechat.billing.records import Ledger, RequestRecord
 from ipycachechat.caching import request
 from ipycachechat.caching.breakdown import RequestPreview
 from ipycachechat.caching.planner import SCRIPT, PauseStats
@@ -206,13 +206,13 @@ class Dialogue:
         said = said if ask.prompt or ask.watched else said[:-1]
         return self.engine.contents(to, said, settings(ask, past, to), ask.ttl)
 
-    async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> Booked:
+    async def warm(self, ask: Ask, tell: Callable[[Event], None]) -> RequestRecord:
         """Write the conversation so far to the cache, now. Raises ChatError."""
         to = aimed(await self._target(ask, tell), ask, self.history.current)
         booked = await keepalive.write(
             self.engine, to, self._resting(ask, to), settings(ask, self.history.current, to), ask.ttl
         )
-        self.spent = self.spent.add(booked.usage, booked.bill)
+        self.spent = self.spent.add(booked.usage, booked.cost)
         return booked
 
     def keep_warm(self, ask: Ask, seconds: float) -> KeepWarm:
@@ -281,14 +281,14 @@ class Dialogue:
         if rounds is None:
             return Done(None, error=error)
         bills = rounds.bills
-        for one in (booked for booked in (*bills.booked, *bills.silent) if not booked.replayed):
-            self.spent = self.spent.add(one.usage, one.bill)
+        for one in (booked for booked in (*bills.records, *bills.unreported) if not booked.replayed):
+            self.spent = self.spent.add(one.usage, one.cost)
         if fault is not None or isinstance(error, Dropped):
             rounds.interrupted()
         if not rounds.replies:
             if self.keeper is not None:
                 self.keeper.dropped()
-            return Done(None, bills.bill, error)
+            return Done(None, bills.cost, error)
         if error is not None and not isinstance(error, Dropped):  # what the tools did, they did
             error = type(error)(
                 error.what, f"{error.todo} The calls before it are kept, marked as interrupted."
@@ -297,22 +297,22 @@ class Dialogue:
         with self._changing:
             number, old = self._turns(ask) + 1, self.history.current
             self.change(lambda history: history.change(self._with(ask, rounds, turn)))
-            last, now = bills.booked[-1], self.history.current
+            last, now = bills.records[-1], self.history.current
         stale = tuple(sorted(later for later in now.stale if later > number))
         return Done(
             turn,
-            bills.bill,
+            bills.cost,
             error,
             number,
             bills.expected,
             bills.reason,
-            last.promised,
+            last.cache_is_promised,
             last.warm_until,
             replaced(old, ask.place) > 0,
             stale,
             self._lost(ask, rounds.to, old) if len(now.turns) > number else 0,
             self._left(old),
-            len(bills.booked),
+            len(bills.records),
             rounds.prefix,
             bills.timing,
             last.request_id,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.billing.records import Bills, Booked
+from ipycachechat.billing.records import RequestRecord, TurnRecords
 from ipycachechat.caching import request
 from ipycachechat.caching.breakdown import BlockRow, block_rows, summarize_rows
 from ipycachechat.caching.planner import PlannedRequest
@@ -63,7 +63,7 @@ class Rounds:
     ) -> None:
         """`sleep`: what passes the time between two tries."""
         self.replies: list[Message] = []
-        self.bills = Bills()
+        self.bills = TurnRecords()
         self.definitions = definitions(ask, past)
         self.exchange: Exchange | None = None
         """The request under way, or the one that did not come to its end."""
@@ -106,10 +106,10 @@ class Rounds:
         """What is to be told if it was stopped."""
         kept = "What arrived is kept, marked." if self.replies else "The conversation is as it was."
         error = Interrupted("Stopped.", kept)
-        if self.bills.booked:
+        if self.bills.records:
             error.billed = AT_LEAST if self.bills.usage.at_least else ARRIVED
         else:
-            error.billed = NOBODY_TELLS if self.bills.silent else NOTHING_SENT
+            error.billed = NOBODY_TELLS if self.bills.unreported else NOTHING_SENT
         return error
 
     @property
@@ -137,7 +137,7 @@ class Rounds:
     def finished(self, state: TurnStatus) -> Turn:
         """The turn as it stays."""
         bills = self.bills
-        known = replace(self._known, usage=bills.usage, cost=bills.bill, status=state)
+        known = replace(self._known, usage=bills.usage, cost=bills.cost, status=state)
         return replace(known, replayed=bills.replayed)
 
     @property
@@ -281,7 +281,7 @@ class Rounds:
             if exchange.begun or booked.usage != NOTHING_REPORTED:
                 self.bills = self.bills.add(booked)
             elif exchange.billable:
-                self.bills = self.bills.add_silent(booked)
+                self.bills = self.bills.add_unreported(booked)
         self.exchange, self._last = None, exchange
         return self._distinct(exchange.message)
 
@@ -290,8 +290,8 @@ class Rounds:
         await served.run(self._tell)
         nothing = ExpectedUsage(0, 0, 0, 0, exact=True)
         free = Cost(0.0, 0.0)
-        booked = Booked(
-            self.to.model, prepared.at, nothing, served.usage, free, promised=False, replayed=True
+        booked = RequestRecord(
+            self.to.model, prepared.at, nothing, served.usage, free, cache_is_promised=False, replayed=True
         )
         self.bills = self.bills.add(booked)
         self._last = served

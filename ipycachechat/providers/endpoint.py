@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ipycachechat.billing.cost_bound import Terms
+from ipycachechat.billing.cost_bound import BillingTerms
 from ipycachechat.billing.pricing import FREE, Price, Rates
 from ipycachechat.caching.provider_rules import rules_for
 from ipycachechat.caching.rules import CacheRules
@@ -63,9 +63,9 @@ class Target:
     """Tokens that it reads at most; None: unknown."""
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> BillingTerms:
         """By which a request to it is billed."""
-        return Terms("/".join(self.scope[:2]), self.price, self.rules.writes, self.context)
+        return BillingTerms("/".join(self.scope[:2]), self.price, self.rules.writes, self.context)
 
 
 def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: Identity = PROCESS) -> Target:

@@ -13,7 +13,7 @@ from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import Timing
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import reports
-from ipycachechat.rendering.format import answered, clock, paid, short
+from ipycachechat.rendering.format import clock, cost_text, output_text, short
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count, money, share
 
@@ -50,8 +50,8 @@ def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
         ("written", written),
         ("fresh", count(usage.fresh)),
         ("input", count(usage.input)),
-        ("answered", answered(usage)),
-        ("cost", "free" if free else paid(bill)),
+        ("answered", output_text(usage)),
+        ("cost", "free" if free else cost_text(bill)),
         ("saved", FREE if free else money(bill.saved)),
         *([("warm until", clock(done.warm_until))] if done.warm_until is not None else []),
     ]

@@ -7,7 +7,7 @@ from html import escape
 from ipycachechat.conversation.messages import files_of
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.rendering import answer
-from ipycachechat.rendering.format import answered, paid
+from ipycachechat.rendering.format import cost_text, output_text
 from ipycachechat.rendering.markdown_escape import to_markdown as to_md
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count
@@ -67,4 +67,4 @@ def _numbers(turn: Turn) -> str:
     usage = turn.usage
     tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
     state = "" if turn.status.value == "complete" else f"{turn.status.value}; "
-    return f"{state}{turn.model}: {tokens}, {answered(usage)} answered, {paid(turn.cost)}"
+    return f"{state}{turn.model}: {tokens}, {output_text(usage)} answered, {cost_text(turn.cost)}"

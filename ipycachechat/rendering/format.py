@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from ipycachechat.billing.budget import Purse
+from ipycachechat.billing.budget import BudgetState
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.text import sanitize
@@ -31,12 +31,12 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def answered(usage: Usage) -> str:
+def output_text(usage: Usage) -> str:
     """Tokens of the answer; of one that broke off a lower bound."""
     return "≥" * (usage.at_least and usage.output is not None) + count(usage.output)
 
 
-def paid(bill: Cost) -> str:
+def cost_text(bill: Cost) -> str:
     """What was paid, or a lower bound."""
     return "≥" * (bill.at_least and bill.paid is not None) + money(bill.paid)
 
@@ -61,17 +61,17 @@ def totals(ledger: Ledger) -> tuple[str, str]:
     return first, f"cost {spent}, {saved}"
 
 
-def budgets(purse: Purse, whole: float, day: float, of_day: float | None) -> list[str]:
+def budgets(purse: BudgetState, whole: float, day: float, of_day: float | None) -> list[str]:
     """The budgets, what was spent and what is left, a line each. `of_day`: what all notebooks have; None: unknown."""
     spent = f"spent {'at least ' * bool(purse.unknown)}{money(purse.spent)}"
     if whole:
         lines = [f"this kernel: {spent} of {money(whole)}, {money(purse.left(whole))} left"]
     else:
         lines = [f"this kernel: {spent}, no budget (%chat budget 2.00)"]
-    if purse.guessed:
+    if purse.unbilled_requests:
         lines.append(
-            f"  {money(purse.assumed)} of it for requests whose bill is not known, at the most that it can be"
-            f" ({purse.guessed})"
+            f"  {money(purse.unbilled_max)} of it for requests whose bill is not known, at the most that it can be"
+            f" ({purse.unbilled_requests})"
         )
     if purse.unknown:
         lines.append(f"  requests that may have cost more, nobody knows how much: {purse.unknown}")

@@ -9,7 +9,7 @@ from html import escape
 from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.rendering import answer
-from ipycachechat.rendering.format import answered, clock, columns, paid, short
+from ipycachechat.rendering.format import clock, columns, cost_text, output_text, short
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count
 
@@ -70,8 +70,8 @@ def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) 
                     turn.cell.id[:8] if turn.cell else "",
                     ", ".join(states),
                     *(count(tokens) for tokens in (usage.input, usage.read)),
-                    answered(usage),
-                    paid(turn.cost),
+                    output_text(usage),
+                    cost_text(turn.cost),
                     cache if live else "left out",
                     short(turn.prompt_text),
                 ),

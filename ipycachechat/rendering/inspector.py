@@ -16,8 +16,8 @@ from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.engine.events import Done
 from ipycachechat.rendering import charts, html, panels, reports
-from ipycachechat.rendering.format import answered, clock, short, totals
-from ipycachechat.rendering.format import paid as paid_of
+from ipycachechat.rendering.format import clock, output_text, short, totals
+from ipycachechat.rendering.format import cost_text as paid_of
 from ipycachechat.text.format import count, money
 
 ROWS = 100
@@ -173,7 +173,7 @@ def _row(standing: Standing, number: int, turn: Turn, paid: charts.Sum, saved: c
         count(usage.read),
         count(usage.written) if usage.bills_writes else "not billed",
         *(count(one) for one in (usage.fresh, usage.input)),
-        answered(usage),
+        output_text(usage),
     ]
     if turn.replayed:
         tokens = ["–"] * 5

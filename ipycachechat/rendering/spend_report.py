@@ -12,7 +12,7 @@ from ipycachechat.rendering.format import columns
 from ipycachechat.text.format import count, money
 
 if TYPE_CHECKING:
-    from ipycachechat.storage.usage_log import Spent
+    from ipycachechat.storage.usage_log import SpendRow
 
 HEADS = (
     "day",
@@ -29,10 +29,10 @@ HEADS = (
 )
 
 
-class Spending:
+class SpendReport:
     """Rows by day, notebook and model, the newest day first. Sums of which a part is unknown read "at least"."""
 
-    def __init__(self, rows: Sequence[Spent]) -> None:
+    def __init__(self, rows: Sequence[SpendRow]) -> None:
         self.rows = tuple(rows)
 
     def dataframe(self) -> Any:

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ipycachechat.billing.records import Booked
+from ipycachechat.billing.records import RequestRecord
 from ipycachechat.caching.snapshot import dump_tracker, load_tracker
 from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.history import Branch, History, Version
@@ -29,7 +29,7 @@ from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.errors import BadInput
 from ipycachechat.storage import serialization, usage_log
 from ipycachechat.storage.discovery import Found, newest
-from ipycachechat.storage.usage_log import Spent
+from ipycachechat.storage.usage_log import SpendRow
 
 PATIENCE = 2.0
 """Seconds that a transaction waits for those of other kernels, which take milliseconds. The network waits with it."""
@@ -268,7 +268,7 @@ class Store:
             row = (conversation, json.dumps(scope), json.dumps(dump_tracker(memory)))
             db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
 
-    def billed(self, notebook: str, requests: Iterable[Booked]) -> None:
+    def billed(self, notebook: str, requests: Iterable[RequestRecord]) -> None:
         """Keep what requests were billed."""
         with self._writing() as db:
             usage_log.add(db, notebook, requests)
@@ -376,16 +376,16 @@ class Store:
         """Hold back so much of a day's budget: its number, or None if it is more than is left, and what is left."""
         with self._writing() as db:
             left = max(0.0, limit - usage_log.spent(db, now))
-            return (None if dollars > left else usage_log.hold(db, dollars, now)), left
+            return (None if dollars > left else usage_log.reserve(db, dollars, now)), left
 
     def settle(self, held: int | None, dollars: float, now: float) -> None:
         """Hold back so much in place of that number; for good, unless it is nothing."""
         with self._writing() as db:
             usage_log.release(db, held)
             if dollars:
-                usage_log.hold(db, dollars, now)
+                usage_log.reserve(db, dollars, now)
 
-    def spending(self) -> list[Spent]:
+    def spending(self) -> list[SpendRow]:
         """What was paid, by notebook, model and day, the newest day first."""
         with self._lock:
             return usage_log.spending(self._db)

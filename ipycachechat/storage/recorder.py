@@ -19,13 +19,13 @@ from ipycachechat.runtime.interrupts import undisturbed
 from ipycachechat.storage.discovery import printable
 
 if TYPE_CHECKING:
-    from ipycachechat.billing.cost_bound import Charge
-    from ipycachechat.billing.records import Booked
+    from ipycachechat.billing.cost_bound import BudgetCharge
+    from ipycachechat.billing.records import RequestRecord
     from ipycachechat.caching.tracker import CacheTracker
     from ipycachechat.engine.session import Dialogue
     from ipycachechat.providers.endpoint import Identity, Target
     from ipycachechat.storage.conversations import Kept, Store
-    from ipycachechat.storage.usage_log import Spent
+    from ipycachechat.storage.usage_log import SpendRow
 
 
 LATER = 30.0
@@ -59,7 +59,7 @@ class Recorder:
         """Those that it has written to before, and whose turns it has."""
         self._written = 0
         """Versions that are kept already."""
-        self._bills: list[Booked] = []
+        self._bills: list[RequestRecord] = []
         """Those that are still to be written."""
         self.resumed = ""
         """The notebook whose conversation was taken up, "" if none was."""
@@ -192,7 +192,7 @@ class Recorder:
             if store is not None:
                 store.growing(self._begun(store), turn, place, time.time())
 
-    def billed(self, booked: Booked, to: Target, memory: CacheTracker) -> None:
+    def billed(self, booked: RequestRecord, to: Target, memory: CacheTracker) -> None:
         """Keep a bill, now or as soon as it can be, and what the provider holds by now."""
         self._bills.append(booked)
         with self._store_of() as store:
@@ -212,7 +212,7 @@ class Recorder:
                 return store.hold(dollars, limit, now)
         raise OverBudget(f"The day's budget cannot be told ({self._why_not})", NO_DAY)
 
-    def settle(self, held: int | None, paid: Charge, now: float) -> None:
+    def settle(self, held: int | None, paid: BudgetCharge, now: float) -> None:
         """That request, or one that was not held back, is over: of its bill, if it is exact, is told elsewhere."""
         with self._store_of() as store:
             if store is not None:
@@ -261,7 +261,7 @@ class Recorder:
             self.problem.removeprefix("ipycachechat: ") or "Nothing is kept (%config ChatMagics.keep = True)"
         )
 
-    def spending(self) -> list[Spent]:
+    def spending(self) -> list[SpendRow]:
         """What was paid by notebook, model and day. Raises BadInput where nothing is kept."""
         self._again, self._told = 0.0, False
         with self._store_of() as store:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipycachechat.billing.records import Booked
+    from ipycachechat.billing.records import RequestRecord
 
 COLUMNS = "at, notebook, model, input, read, written, written_1h, output, thinking, paid, saved, at_least"
 """Named where they are written: a later version may add some to a file that both use."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class SpendRow:
     """Requests of one notebook to one model on one day (local time) added up; tokens and dollars None: unknown."""
 
     notebook: str
@@ -35,12 +35,12 @@ class Spent:
     unknown_cost: int
 
 
-def add(db: sqlite3.Connection, notebook: str, requests: Iterable[Booked]) -> None:
+def add(db: sqlite3.Connection, notebook: str, requests: Iterable[RequestRecord]) -> None:
     """Keep what they were billed."""
     for one in requests:
-        used, bill = one.usage, one.bill
+        used, bill = one.usage, one.cost
         counts = (used.input, used.read, used.written, used.written_1h, used.output, used.thinking)
-        row = (one.at, notebook, one.model, *counts, bill.paid, bill.saved, used.at_least)
+        row = (one.sent_at, notebook, one.model, *counts, bill.paid, bill.saved, used.at_least)
         db.execute(f"INSERT INTO requests({COLUMNS}) VALUES({', '.join('?' * len(row))})", row)
 
 
@@ -58,7 +58,7 @@ def spent(db: sqlite3.Connection, now: float) -> float:
     return sum(float(one) for (one,) in sums)
 
 
-def hold(db: sqlite3.Connection, dollars: float, now: float) -> int:
+def reserve(db: sqlite3.Connection, dollars: float, now: float) -> int:
     """Hold back so much: its number."""
     return int(db.execute("INSERT INTO held(at, dollars) VALUES(?, ?)", (now, dollars)).lastrowid or 0)
 
@@ -68,7 +68,7 @@ def release(db: sqlite3.Connection, held: int | None) -> None:
     db.execute("DELETE FROM held WHERE id=?", (held,))
 
 
-def spending(db: sqlite3.Connection) -> list[Spent]:
+def spending(db: sqlite3.Connection) -> list[SpendRow]:
     """What was paid, by notebook, model and day, the newest day first."""
     rows = db.execute(
         "SELECT notebook, model, date(at, 'unixepoch', 'localtime') AS day, count(*), sum(input), sum(read),"
@@ -77,4 +77,4 @@ def spending(db: sqlite3.Connection) -> list[Spent]:
         " sum(paid IS NULL OR at_least)"
         " FROM requests GROUP BY notebook, model, day ORDER BY day DESC, 1, 2"
     )
-    return [Spent(*row) for row in rows]
+    return [SpendRow(*row) for row in rows]

@@ -9,15 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.billing.budget import Purse
-from ipycachechat.billing.cost_bound import AROUND, MARGIN, UNSEEN, Bound, Charge, Terms, bound, charge, pages
+from ipycachechat.billing.budget import BudgetState
+from ipycachechat.billing.cost_bound import (
+    AROUND,
+    MARGIN,
+    UNSEEN,
+    BillingTerms,
+    BudgetCharge,
+    CostBound,
+    budget_charge,
+    cost_bound,
+    pages,
+)
 from ipycachechat.billing.pricing import FREE, Price, Rates, cost
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions, build_chain
 from ipycachechat.caching.state import CacheState
 from ipycachechat.conversation.messages import Attachment, Message
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
 
-SONNET = Terms(
+SONNET = BillingTerms(
     "anthropic/claude-sonnet-5", Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6)), (1.25, 2.0), 1_000_000
 )
 TIERS = Price(Rates(1.0, 1.0, 0.1), ((200, Rates(2.0, 3.0, 0.2)), (400, Rates(5.0, 4.0, 0.5))))
@@ -46,13 +56,13 @@ def prices(draw: st.DrawFn) -> Price:
     return Price(some(), tuple((size, some()) for size in draw(st.lists(st.integers(1, 2000), max_size=2))))
 
 
-def at_most(usage: Usage, terms: Terms, more: int = 0) -> Bound:
+def at_most(usage: Usage, terms: BillingTerms, more: int = 0) -> CostBound:
     """The bound that was told before this bill."""
     assert usage.input is not None and usage.output is not None
-    rate_in, rate_out = terms.dearest(usage.input + more)
+    rate_in, rate_out = terms.max_rates(usage.input + more)
     assert rate_in is not None and rate_out is not None
     sent, said = usage.input + more, usage.output + more
-    return Bound(sent, said, sent * rate_in, said * rate_out)
+    return CostBound(sent, said, sent * rate_in, said * rate_out)
 
 
 @given(bills(), prices(), tokens)
@@ -65,7 +75,7 @@ def test_no_bill_is_more_than_the_bound_however_it_is_divided(usage: Usage, pric
             for r in (price.rates,)
         )
     )
-    terms = Terms("m", kind)
+    terms = BillingTerms("m", kind)
     paid = cost(usage, kind).paid
     whole = at_most(usage, terms, more).dollars
     assert paid is not None and whole is not None
@@ -86,7 +96,7 @@ def test_what_a_request_counts_as_lies_between_its_bill_and_its_bound(
         "input": NOTHING_REPORTED,
     }[untold]
     for one in (usage, told):
-        found = charge(one, most, SONNET, whole=whole)
+        found = budget_charge(one, most, SONNET, whole=whole)
         assert paid * (1 - 1e-9) <= found.dollars <= most.dollars * (1 + 1e-9)
         assert not found.unknown
         assert found.exact == (one is usage and whole)
@@ -94,39 +104,41 @@ def test_what_a_request_counts_as_lies_between_its_bill_and_its_bound(
 
 def test_what_a_bill_has_told_counts_exactly_and_the_rest_with_a_margin() -> None:
     one = build_chain([PromptMessage(Message("user", "x" * 4000), 0)])
-    most = bound(one, CacheState(), SONNET, 100)
+    most = cost_bound(one, CacheState(), SONNET, 100)
     assert most.tokens == UNSEEN + 1000 * MARGIN + AROUND
     assert most.dollars == pytest.approx((most.tokens or 0) * 4e-6 + 100 * 10e-6)
     known = CacheState(known={one.prefixes[-1].digest: 777}, ratio=1.2)
-    assert bound(one, known, SONNET, 100).tokens == 777
+    assert cost_bound(one, known, SONNET, 100).tokens == 777
     longer = build_chain([*one.messages, PromptMessage(Message("assistant", "y" * 400), 0)], before=one)
-    assert bound(longer, known, SONNET, 100).tokens == 777 + 100 * MARGIN * 1.2 + AROUND
+    assert cost_bound(longer, known, SONNET, 100).tokens == 777 + 100 * MARGIN * 1.2 + AROUND
 
 
 def test_above_a_size_the_dearer_price_is_taken() -> None:
-    terms = Terms("m", TIERS)
-    assert terms.dearest(200) == (1.0, 1.0)
-    assert terms.dearest(201) == (2.0, 3.0)
-    assert terms.dearest(None) == (5.0, 4.0)
+    terms = BillingTerms("m", TIERS)
+    assert terms.max_rates(200) == (1.0, 1.0)
+    assert terms.max_rates(201) == (2.0, 3.0)
+    assert terms.max_rates(None) == (5.0, 4.0)
 
 
 @pytest.mark.parametrize(
     ("terms", "most", "why"),
     [
-        (Terms("m", Price()), 100, "price"),
+        (BillingTerms("m", Price()), 100, "price"),
         (SONNET, None, "max_tokens"),
-        (Terms("m", Price(Rates(1.0))), 100, "price"),
+        (BillingTerms("m", Price(Rates(1.0))), 100, "price"),
     ],
 )
 def test_what_is_not_known_makes_the_bound_unknown_and_is_named(
-    terms: Terms, most: int | None, why: str
+    terms: BillingTerms, most: int | None, why: str
 ) -> None:
-    found = bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), terms, most)
+    found = cost_bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), terms, most)
     assert found.dollars is None and why in found.unknown
 
 
 def test_the_model_on_this_machine_is_free_whatever_is_asked() -> None:
-    found = bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), Terms("m", FREE), None)
+    found = cost_bound(
+        build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), BillingTerms("m", FREE), None
+    )
     assert found.dollars == 0.0
 
 
@@ -144,15 +156,17 @@ def test_the_model_on_this_machine_is_free_whatever_is_asked() -> None:
 def test_what_may_be_billed_besides_makes_it_unknown_before_and_after(
     settings: RequestOptions, named: str
 ) -> None:
-    found = bound(build_chain([PromptMessage(Message("user", "x"), 0)], settings), CacheState(), SONNET, 100)
+    found = cost_bound(
+        build_chain([PromptMessage(Message("user", "x"), 0)], settings), CacheState(), SONNET, 100
+    )
     assert found.dollars is None and named in found.unknown
-    assert charge(Usage(10, 0, 0, 0, 5), found, SONNET, whole=True).unknown
+    assert budget_charge(Usage(10, 0, 0, 0, 5), found, SONNET, whole=True).unknown
 
 
 def test_images_and_files_are_as_large_as_they_can_be() -> None:
-    def told(media: str, data: str, terms: Terms = SONNET) -> int:
+    def told(media: str, data: str, terms: BillingTerms = SONNET) -> int:
         one = build_chain([PromptMessage(Message("user", (Attachment(media, data),)), 0)])
-        return bound(one, CacheState(), terms, 1).tokens or 0
+        return cost_bound(one, CacheState(), terms, 1).tokens or 0
 
     assert told("image/png", "AAAA") >= 4_784
     two = b64encode(
@@ -161,10 +175,10 @@ def test_images_and_files_are_as_large_as_they_can_be() -> None:
     assert 2 * (4_784 + 3_000) <= told("application/pdf", two) < 3 * (4_784 + 3_000)
     assert told("application/pdf", b64encode(b"nothing is told").decode()) == SONNET.context
     assert told("audio/wav", "AAAA") == told("application/pdf", "no base64") == SONNET.context
-    assert bound(
+    assert cost_bound(
         build_chain([PromptMessage(Message("user", (Attachment("audio/wav", "AAAA"),)), 0)]),
         CacheState(),
-        Terms("m", SONNET.price),
+        BillingTerms("m", SONNET.price),
         1,
     ).unknown.startswith("how many tokens")
 
@@ -183,11 +197,11 @@ steps = st.lists(st.tuples(dollars, st.floats(0, 1), st.booleans(), st.integers(
 
 @given(st.floats(0.01, 5.0), steps)
 def test_whatever_is_open_at_once_no_more_is_spent_than_the_budget(limit: float, steps: list[object]) -> None:
-    purse, open_requests = Purse(), {}
+    purse, open_requests = BudgetState(), {}
     for number, (most, part, exact, ends) in enumerate(steps):  # type: ignore[misc]
         if most <= purse.left(limit):
             purse = purse.hold(number, most)
-            open_requests[number] = Charge(most * part, exact)
+            open_requests[number] = BudgetCharge(most * part, exact)
         for one in list(open_requests)[:ends]:
             purse = purse.settle(one, open_requests.pop(one))
         assert purse.spent + purse.holding <= limit * (1 + 1e-9)

@@ -9,7 +9,7 @@ import pytest
 from talks import Talk, nothing
 from wire import HttpError, Reply, ToolCall, WireServer
 
-from ipycachechat.billing.records import Bills, Booked
+from ipycachechat.billing.records import RequestRecord, TurnRecords
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.events import Returned
 from ipycachechat.conversation.turns import TurnStatus
@@ -20,22 +20,29 @@ from ipycachechat.providers.timeouts import Limits
 from ipycachechat.tools.schema import tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
-TOLD = Booked("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
+TOLD = RequestRecord("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
 UNTOLD = replace(TOLD, usage=Usage(), bill=Cost())
 
 
 def test_all_that_was_told_is_the_bill() -> None:
-    bills = Bills().add(TOLD).add(TOLD)
-    assert bills.bill == Cost(1.0, 0.2) and bills.usage == Usage(20, 8, 12, 0, 2)
+    bills = TurnRecords().add(TOLD).add(TOLD)
+    assert bills.cost == Cost(1.0, 0.2) and bills.usage == Usage(20, 8, 12, 0, 2)
 
 
-@pytest.mark.parametrize("bills", [Bills().add(TOLD).add(UNTOLD), Bills().add(TOLD).add_silent(UNTOLD)])
-def test_of_a_request_that_tells_nothing_the_bill_is_a_lower_bound(bills: Bills) -> None:
-    assert bills.bill == Cost(0.5, None, at_least=True)
+@pytest.mark.parametrize(
+    "bills", [TurnRecords().add(TOLD).add(UNTOLD), TurnRecords().add(TOLD).add_unreported(UNTOLD)]
+)
+def test_of_a_request_that_tells_nothing_the_bill_is_a_lower_bound(bills: TurnRecords) -> None:
+    assert bills.cost == Cost(0.5, None, at_least=True)
 
 
 def test_where_nothing_was_told_the_bill_is_unknown() -> None:
-    assert Bills().bill == Bills().add(UNTOLD).bill == Bills().add_silent(UNTOLD).bill == Cost()
+    assert (
+        TurnRecords().cost
+        == TurnRecords().add(UNTOLD).cost
+        == TurnRecords().add_unreported(UNTOLD).cost
+        == Cost()
+    )
 
 
 @pytest.mark.parametrize("model", PROVIDERS)

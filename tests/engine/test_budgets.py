@@ -76,7 +76,7 @@ class World:
 
     @property
     def spent(self) -> float:
-        purse = self.chat.engine.budgets.purse
+        purse = self.chat.engine.budgets.state
         assert not purse.held
         return purse.spent
 
@@ -263,7 +263,7 @@ def test_who_wants_to_be_asked_is_asked_with_the_plan(world: World, says: bool |
         (question,) = questions
         assert "of the budget of $0.01000 $0.01000 is left" in question
         assert "plan: ≈0 tokens read" in question and question.endswith("Send it? [y/N] ")
-    assert not world.chat.engine.budgets.purse.held
+    assert not world.chat.engine.budgets.state.held
 
 
 @pytest.mark.parametrize(("over", "asked"), [(0.0, 0), (10.0, 0), (0.001, 1)])
@@ -282,7 +282,7 @@ def test_a_prompt_that_can_cost_much_is_asked_about_once(world: World, over: flo
     done = world.send(world.ask("hello", most=1000, confirm_over=over, person=lambda _: False))
     assert done and (done.error is None) == (not asked)
     assert len(world.server.requests) == (2 if asked else 4)
-    assert not world.chat.engine.budgets.purse.held and not world.chat.engine.busy
+    assert not world.chat.engine.budgets.state.held and not world.chat.engine.busy
 
 
 def test_an_unknown_price_is_no_price(world: World) -> None:
@@ -291,7 +291,7 @@ def test_an_unknown_price_is_no_price(world: World) -> None:
     assert done and "is unknown (its price is unknown), and there is a budget" in str(done.error)
     assert not world.server.requests
     assert (done := world.send(world.ask("hello", confirm=True, person=lambda _: True))) and not done.error
-    assert len(world.server.requests) == 1 and world.chat.engine.budgets.purse.unknown == 1
+    assert len(world.server.requests) == 1 and world.chat.engine.budgets.state.unknown == 1
     world.budget = 0.0
     assert (done := world.send(world.ask("hello"))) and not done.error
 
@@ -306,8 +306,8 @@ def test_what_is_billed_besides_tokens_is_unknown(world: World, options: dict[st
 def test_an_answer_that_was_stopped_counts_as_a_whole_one(world: World) -> None:
     world.server.script(Reply(words(40), chunk_delay=0.01))
     assert world.send(world.ask("hello", most=300), stop_after=2) is None
-    purse = world.chat.engine.budgets.purse
-    assert purse.guessed == 1 and purse.assumed >= 300 * 10e-6 > world.billed
+    purse = world.chat.engine.budgets.state
+    assert purse.unbilled_requests == 1 and purse.unbilled_max >= 300 * 10e-6 > world.billed
     world.server.script(Reply(fault=HttpError(400, "no")))
     before = world.spent
     assert (done := world.send(world.ask("hello", most=300))) and done.error
@@ -316,13 +316,13 @@ def test_an_answer_that_was_stopped_counts_as_a_whole_one(world: World) -> None:
 
 def test_many_at_once_are_never_too_much_together_and_wait_for_each_other(world: World) -> None:
     world.budget, together = 0.02, []
-    hold = world.chat.engine.budgets.hold
+    hold = world.chat.engine.budgets.reserve
 
     def watched(*args: Any, **more: Any) -> None:
         hold(*args, **more)
-        together.append(len(world.chat.engine.budgets.purse.held))
+        together.append(len(world.chat.engine.budgets.state.held))
 
-    world.chat.engine.budgets.hold = watched  # type: ignore[method-assign]
+    world.chat.engine.budgets.reserve = watched  # type: ignore[method-assign]
     world.server.always = Reply("yes " * 3, chunk_delay=0.003)
     asks = [world.ask(f"question {n}", most=500) for n in range(8)]
     found = world.loop.run_until_complete(batch.answers(world.chat, asks, 8, nothing))
@@ -336,7 +336,7 @@ def test_what_keeps_the_cache_warm_counts_and_ends_at_the_budget(talk: Talk) -> 
     talk.ask(words(3000))
     budgets = talk.chat.engine.budgets
     budgets.limits = lambda: (budgets_left, 0.0)
-    budgets_left = budgets.purse.spent + 4200 * 4e-6 + 3 * 3000 * 0.2e-6
+    budgets_left = budgets.state.spent + 4200 * 4e-6 + 3 * 3000 * 0.2e-6
     talk.loop.run_until_complete(talk.chat.keep_warm(talk.next(), 3000).run())
     assert talk.chat.kept and 0 < talk.chat.kept.refreshed < 6
     assert "can cost" in talk.chat.kept.ended
@@ -366,7 +366,9 @@ def test_what_was_too_long_holds_nothing_back_and_the_shorter_one_is_checked_ane
     assert done and done.error is None and done.turn
     first, *refused, last = [request.bill is not None for request in world.server.requests]
     assert first and last and refused and not any(refused)
-    assert world.spent == pytest.approx(world.billed) and world.chat.engine.budgets.purse.guessed == 0
+    assert (
+        world.spent == pytest.approx(world.billed) and world.chat.engine.budgets.state.unbilled_requests == 0
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)

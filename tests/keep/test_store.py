@@ -21,9 +21,9 @@ from histories import histories, places, steps, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipycachechat.billing.cost_bound import Charge
+from ipycachechat.billing.cost_bound import BudgetCharge
 from ipycachechat.billing.pricing import FREE
-from ipycachechat.billing.records import Booked
+from ipycachechat.billing.records import RequestRecord
 from ipycachechat.caching.planner import PauseStats
 from ipycachechat.caching.prefix import RequestOptions
 from ipycachechat.caching.provider_rules import rules_for
@@ -557,11 +557,11 @@ def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
 # Files that cannot be used.
 
 
-def bill() -> tuple[Booked, Target, CacheTracker]:
+def bill() -> tuple[RequestRecord, Target, CacheTracker]:
     """Of a request."""
     by = rules_for(*SCOPE[:2])
     to = Target("openai/gpt", "openai/gpt", by, FREE, None, 1024, SCOPE)
-    booked = Booked(
+    booked = RequestRecord(
         "openai/gpt", NOW, ExpectedUsage(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1)
     )
     return booked, to, CacheTracker(by)
@@ -766,7 +766,7 @@ def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_c
     booked, to, memory = bill()
     lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), bill=Cost(0.1, 0.0, at_least=True))
     one.billed(lower, to, memory)
-    one.settle(None, Charge(0.4, exact=False), NOW)
+    one.settle(None, BudgetCharge(0.4, exact=False), NOW)
     assert one.spent(NOW) == pytest.approx(0.4)
     (spent,) = one.spending()
     assert spent.paid == pytest.approx(0.1) and spent.unknown_cost == spent.unknown_tokens == 1

@@ -27,7 +27,7 @@ def warm(magics: ChatMagics, time: str) -> None:
         return say("no longer kept warm")
     seconds = _seconds(time) if time else 0.0
     booked = session.wait(lambda tell: session.dialogue.warm(ask, tell))
-    say(reports.warmed(booked.usage, booked.bill, booked.warm_until))
+    say(reports.warmed(booked.usage, booked.cost, booked.warm_until))
     if seconds and booked.warm_until is not None and booked.warm_until > session.now + seconds:
         say(f"it stays warm for {time} by itself")
     elif seconds:

@@ -54,7 +54,7 @@ def budget(magics: ChatMagics, line: str) -> None:
             of_day = session.recorder.spent(session.now)
         except OverBudget as error:
             say(error.what)
-    say(*budgets(kept.purse, whole, day, of_day))
+    say(*budgets(kept.state, whole, day, of_day))
 
 
 def _dollars(line: str, words: list[str]) -> float:

@@ -15,7 +15,7 @@ from ipycachechat.rendering.format import budgets, totals
 if TYPE_CHECKING:
     from ipycachechat.engine.turn_request import Ask
     from ipycachechat.notebook.magics import ChatMagics
-    from ipycachechat.rendering.spend_report import Spending
+    from ipycachechat.rendering.spend_report import SpendReport
 
 
 def status(magics: ChatMagics, _: str) -> None:
@@ -30,7 +30,7 @@ def status(magics: ChatMagics, _: str) -> None:
     say(*totals(dialogue.ledger))
     spending = dialogue.engine.budgets
     if spending.limits()[0]:
-        say(budgets(spending.purse, spending.limits()[0], 0.0, None)[0])
+        say(budgets(spending.state, spending.limits()[0], 0.0, None)[0])
     done = dialogue.answer()
     if done is not None:
         say(reports.foretold(done.warm_until, session.now, dialogue.engine.foretold))
@@ -113,7 +113,7 @@ def why(magics: ChatMagics, which: str) -> None:
     tell(magics, reports.why(done), panels.why(done))
 
 
-def usage(magics: ChatMagics, which: str) -> Spending | None:
+def usage(magics: ChatMagics, which: str) -> SpendReport | None:
     """The inspector: what each turn and this kernel was billed; `--all`: all kernels, by notebook, model and day."""
     if which not in ("", "--all"):
         wrong(f"%chat usage {which}: there is only --all")
@@ -123,6 +123,6 @@ def usage(magics: ChatMagics, which: str) -> Spending | None:
         else:
             say(*totals(magics.session.dialogue.ledger))
         return None
-    from ipycachechat.rendering.spend_report import Spending
+    from ipycachechat.rendering.spend_report import SpendReport
 
-    return Spending(magics.session.recorder.spending())
+    return SpendReport(magics.session.recorder.spending())
