@@ -25,7 +25,7 @@ from __future__ import annotations
 
 NOT_BILLED = "Nothing is billed for it."
 NOTHING_SENT = "Nothing was sent."
-NOBODY_TELLS = "Nobody tells whether it is billed."
+BILLING_UNKNOWN = "Nobody tells whether it is billed."
 ARRIVED = "What arrived is billed."
 AT_LEAST = "What was told of the bill by then is a lower bound."
 
@@ -38,19 +38,19 @@ class ChatError(Exception):
 
     def __init__(self, what: str, todo: str = "") -> None:
         super().__init__(what, todo)
-        self.what = what
-        self.todo = todo
+        self.message = what
+        self.hint = todo
 
     def __str__(self) -> str:
-        second = " ".join(filter(None, (self.todo, self.billed)))
-        return f"{self.what}\n{second}" if second else self.what
+        second = " ".join(filter(None, (self.hint, self.billed)))
+        return f"{self.message}\n{second}" if second else self.message
 
     def _render_traceback_(self) -> list[str]:
         """IPython's protocol for an exception that decides its own traceback: a list of lines."""
         return str(self).splitlines()
 
 
-class TimeUp(BaseException):
+class TimeLimitExceeded(BaseException):
     """What somebody else's code may take is over. No Exception, so that `except Exception` does not end it."""
 
 
@@ -70,11 +70,11 @@ class ModelError(ChatError):
     """The model's side said no, or nothing."""
 
     billed = NOT_BILLED
-    passing = False
+    retryable = False
     """Whether it may go away by itself, so that the same is worth asking again."""
-    after: float | None = None
+    retry_after: float | None = None
     """Seconds after which the provider wants to be asked again; None: it does not say."""
-    words: str = ""
+    provider_message: str = ""
     """What the provider said, without keys."""
     tries: int = 1
     """How often the same was asked."""
@@ -117,17 +117,17 @@ class Overloaded(ModelError):
 class Unreachable(ModelError):
     """No connection to the provider, or one on which nothing came."""
 
-    billed = NOBODY_TELLS
+    billed = BILLING_UNKNOWN
     passing = True
 
 
-class Dropped(ModelError):
+class ConnectionLost(ModelError):
     """The connection ended in the middle of the answer."""
 
     billed = ARRIVED
 
 
-class TooLate(Dropped):
+class ResponseTimeout(ConnectionLost):
     """The answer took longer than it may; what arrived is kept."""
 
 
@@ -151,4 +151,4 @@ class Interrupted(ChatError):
     """The person pressed stop, which is told in one line: it is no surprise."""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.what, self.todo, self.billed)))
+        return " ".join(filter(None, (self.message, self.hint, self.billed)))

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from wire import Reply, Stall, ToolCall, WireServer
 
-from ipycachechat.conversation.events import Piece
-from ipycachechat.engine.events import Done
+from ipycachechat.conversation.events import StreamChunk
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.notebook.display.terminal import PlainScreen, _rendered
 from ipycachechat.rendering import markdown
 from ipycachechat.rendering.answer import Text
@@ -71,9 +71,9 @@ def test_plain_text_comes_as_if_in_one_piece_and_printed_lines_are_not_read_agai
     screen, out = PlainScreen(), io.StringIO()
     with redirect_stdout(out):
         for start in range(0, len(text), size):
-            screen.more(Piece(text[start : start + size]))
+            screen.more(StreamChunk(text[start : start + size]))
             assert "\n" not in screen._text
-        screen.done(Done(None))
+        screen.done(TurnResult(None))
     clean = sanitize.clean(text)
     assert out.getvalue() == clean + "\n" * bool(clean)
 

@@ -15,8 +15,8 @@ from ipycachechat.api.validation import check, dollars, system_text
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Content
-from ipycachechat.engine.session import PLACEHOLDER, Dialogue
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.session import PLACEHOLDER, ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.builder import Prompt
 from ipycachechat.prompts.inputs import is_missing, messages_of, prompt_of
@@ -84,7 +84,7 @@ class BaseChat:
         self.api_base, self.api_key = api_base, api_key
         self.max_steps, self.retries = max_steps, retries
         self.options = dict(options)
-        self.dialogue = Dialogue(
+        self.dialogue = ChatSession(
             from_wire.conversation(messages_of(() if hist is None else hist), system_text(system))
         )
         self.budget = budget
@@ -115,12 +115,12 @@ class BaseChat:
     @property
     def budget(self) -> float | None:
         """Dollars that the chat and its forks may cost, from its beginning on; None: any number."""
-        return self.dialogue.engine.budgets.limits()[0] or None
+        return self.dialogue.client.budgets.limits()[0] or None
 
     @budget.setter
     def budget(self, limit: float | None) -> None:
         limits = dollars(limit), 0.0
-        self.dialogue.engine.budgets.limits = lambda: limits
+        self.dialogue.client.budgets.limits = lambda: limits
 
     @property
     def system(self) -> str:
@@ -162,7 +162,7 @@ class BaseChat:
 
         Those of forks are their own; those of `map` and `structured` count here.
         """
-        return self.dialogue.spent
+        return self.dialogue.totals
 
     @property
     def last(self) -> Response | None:
@@ -202,7 +202,7 @@ class BaseChat:
         """Where none is named."""
         return defaults.model(os.environ)
 
-    def _ask(self, prompt: Any, **per_call: Any) -> Ask:
+    def _ask(self, prompt: Any, **per_call: Any) -> TurnRequest:
         """The prompt with what holds for this call. Raises BadInput."""
         own = self._settings()
         given = {name: per_call.pop(name) for name in own if name in per_call}
@@ -219,7 +219,7 @@ class BaseChat:
         turns = self.dialogue.history.current.turns
         waits = bool(turns) and not turns[-1].replies
         made = Prompt(self._waiting()) if prompt is None else self._prompt(prompt)
-        return Ask(
+        return TurnRequest(
             made.content,
             str(own["model"] or "").strip() or self._model_in_use(),
             system=None if system is None else system_text(system),
@@ -230,10 +230,10 @@ class BaseChat:
             tools=self._toolbox(own["tools"], own["ns"]),
             max_steps=int(own["max_steps"]),
             limits=replace(LIMITS, retries=int(own["retries"])),
-            watched=turns[-1].cell_runs if waits and prompt is None else made.watched,
-            masked=made.masked,
+            cell_runs=turns[-1].cell_runs if waits and prompt is None else made.watched,
+            redacted=made.masked,
             notes=(*made.notes, *made.along),
-            waits=waits and prompt is None,
+            answers_pending_prompt=waits and prompt is None,
             api_base=own["api_base"] or "",
             api_key=Key(own["api_key"] or ""),
         )
@@ -248,7 +248,7 @@ class BaseChat:
             self._made = given, ns, tools_of(given, ns)
         return self._made[2]
 
-    def _next(self, prompt: Any, per_call: Mapping[str, Any]) -> Ask:
+    def _next(self, prompt: Any, per_call: Mapping[str, Any]) -> TurnRequest:
         """The prompt to be sent now. Raises BadInput, if another one is open, too."""
         stream = self._open() if self._open is not None else None
         if stream is not None and inspect.getgeneratorstate(stream) != inspect.GEN_CLOSED:
@@ -264,14 +264,14 @@ class BaseChat:
             )
         return ask
 
-    def _asks(self, prompts: Iterable[Any], per_call: Mapping[str, Any]) -> list[Ask | BadInput]:
+    def _asks(self, prompts: Iterable[Any], per_call: Mapping[str, Any]) -> list[TurnRequest | BadInput]:
         """Each prompt with what holds for it, or what is wrong with it."""
         table = hasattr(type(prompts), "columns")
         if table or not isinstance(prompts, Iterable) or isinstance(prompts, str | bytes | Mapping):
             raise BadInput(
                 f"The prompts are a {type(prompts).__name__}", "Give a list, or a column of a dataframe."
             )
-        found: list[Ask | BadInput] = []
+        found: list[TurnRequest | BadInput] = []
         for prompt in prompts:
             try:
                 if is_missing(prompt):
@@ -283,7 +283,7 @@ class BaseChat:
                 found.append(error)
         return found
 
-    def _planned(self, prompt: Any, per_call: Mapping[str, Any]) -> Ask:
+    def _planned(self, prompt: Any, per_call: Mapping[str, Any]) -> TurnRequest:
         """The prompt, or what stands for the next one: a question that waits for its answer, or any."""
         turns = self.dialogue.history.current.turns
         waits = bool(turns) and not turns[-1].replies

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ipycachechat.conversation.events import Called, Do, Event, Piece, Progress
-from ipycachechat.engine.events import Done
-from ipycachechat.engine.session import Dialogue
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.conversation.events import Event, Progress, RunOnCallerThread, StreamChunk, ToolCallStarted
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 
-Found = Done | Exception
+Found = TurnResult | Exception
 
 
 async def answers(
-    dialogue: Dialogue, asks: Sequence[Ask | BadInput], n: int, tell: Callable[[Event], None]
+    dialogue: ChatSession, asks: Sequence[TurnRequest | BadInput], n: int, tell: Callable[[Event], None]
 ) -> list[Found]:
     """What became of each, in order; at most `n` at a time. Raises BadInput.
 
@@ -27,7 +27,7 @@ async def answers(
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise BadInput(f"n={n!r}: this is no number of prompts at a time", "Give a whole number, 1 or more.")
     found: dict[int, Found] = {place: ask for place, ask in enumerate(asks) if isinstance(ask, BadInput)}
-    waiting = iter([(place, ask) for place, ask in enumerate(asks) if isinstance(ask, Ask)])
+    waiting = iter([(place, ask) for place, ask in enumerate(asks) if isinstance(ask, TurnRequest)])
     begun = asyncio.Event()
 
     async def work() -> None:
@@ -59,22 +59,26 @@ async def answers(
     return [found[place] for place in range(len(asks))]
 
 
-async def _one(dialogue: Dialogue, ask: Ask, tell: Callable[[Event], None], begun: asyncio.Event) -> Found:
+async def _one(
+    dialogue: ChatSession, ask: TurnRequest, tell: Callable[[Event], None], begun: asyncio.Event
+) -> Found:
     """What became of one prompt, on a fork of the conversation."""
     fork = dialogue.fork()
 
     def heard(event: Event) -> None:
-        if isinstance(event, Called) or (isinstance(event, Piece) and (event.text or event.thought)):
+        if isinstance(event, ToolCallStarted) or (
+            isinstance(event, StreamChunk) and (event.text or event.thought)
+        ):
             begun.set()
-        if isinstance(event, Do):
+        if isinstance(event, RunOnCallerThread):
             tell(event)
 
     try:
-        return await fork.send(replace(ask, branch=True), heard)
+        return await fork.send(replace(ask, shares_prefix=True), heard)
     except Exception as error:  # whatever it is, the others go on
         return error
     finally:
-        dialogue.spent = dialogue.spent.merge(fork.spent)
+        dialogue.totals = dialogue.totals.merge(fork.totals)
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from ipycachechat.api import batch, structured
 from ipycachechat.api.base_chat import BaseChat
 from ipycachechat.api.results import Plan, answered, or_error, planned, said
-from ipycachechat.conversation.events import Event, Piece
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.conversation.events import Event, StreamChunk
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.litellm_import import portions
-from ipycachechat.runtime.streaming import Result, Work, drive, follow
+from ipycachechat.runtime.streaming import Result, Work, aiter_events, iter_events
 from ipycachechat.tools.calls import awaited
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class AsyncChat(BaseChat):
             return self._streamed(ask)
         return answered(await self._wait(lambda tell: self.dialogue.send(ask, tell)))
 
-    async def _streamed(self, ask: Ask) -> AsyncGenerator[Any, None]:
+    async def _streamed(self, ask: TurnRequest) -> AsyncGenerator[Any, None]:
         import_litellm()
-        ask = replace(ask, again=False)  # what was handed on cannot be taken back
-        async with aclosing(follow(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
+        ask = replace(ask, retry_broken_stream=False)  # what was handed on cannot be taken back
+        async with aclosing(aiter_events(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
             async for event in events:
-                if isinstance(event, Piece):
+                if isinstance(event, StreamChunk):
                     yield event.chunk
                 elif isinstance(event, Result):
                     yield answered(event.value)
@@ -72,7 +72,7 @@ class AsyncChat(BaseChat):
     async def _wait(self, work: Work[T], told: Callable[[Event], None] | None = None) -> T:
         """What the work gives, while what it tells is heard, and plain tools run, on this thread."""
         import_litellm()
-        async with aclosing(follow(self._loop, work)) as events:
+        async with aclosing(aiter_events(self._loop, work)) as events:
             async for event in events:
                 if isinstance(event, Result):
                     value: T = event.value
@@ -81,14 +81,14 @@ class AsyncChat(BaseChat):
                     told(event)
         raise RuntimeError("the event loop of the network has ended")
 
-    def _mine(self, ask: Ask) -> Ask:
+    def _mine(self, ask: TurnRequest) -> TurnRequest:
         """With async tools run on the caller's own event loop, where what they use may live."""
         mine = asyncio.get_running_loop()
 
         async def elsewhere(work: Callable[[], Any]) -> Any:
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(awaited(work), mine))
 
-        return replace(ask, elsewhere=elsewhere)
+        return replace(ask, run_async_tool=elsewhere)
 
     async def plan(self, prompt: Any = None, **per_call: Any) -> Plan:
         """As `Chat.plan`."""
@@ -132,7 +132,9 @@ class AsyncChat(BaseChat):
         >>> [answer.text for answer in asyncio.run(chat.map(["a", "b"], progress=False))]
         ['Reply 1: you said a', 'Reply 1: you said b']
         """
-        asks = [self._mine(ask) if isinstance(ask, Ask) else ask for ask in self._asks(prompts, per_call)]
+        asks = [
+            self._mine(ask) if isinstance(ask, TurnRequest) else ask for ask in self._asks(prompts, per_call)
+        ]
         with batch.bar(len(asks), progress) as told:
             found = await self._wait(lambda tell: batch.answers(self.dialogue, asks, n, tell), told)
         return [or_error(one) for one in found]
@@ -172,12 +174,12 @@ class Chat(BaseChat):
             return pieces
         return answered(self._wait(lambda tell: self.dialogue.send(ask, tell)))
 
-    def _streamed(self, ask: Ask) -> Iterator[Any]:
+    def _streamed(self, ask: TurnRequest) -> Iterator[Any]:
         import_litellm()
-        ask = replace(ask, again=False)  # what was handed on cannot be taken back
-        with closing(drive(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
+        ask = replace(ask, retry_broken_stream=False)  # what was handed on cannot be taken back
+        with closing(iter_events(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
             for event in events:
-                if isinstance(event, Piece):
+                if isinstance(event, StreamChunk):
                     yield event.chunk
                 elif isinstance(event, Result):
                     yield answered(event.value)
@@ -185,7 +187,7 @@ class Chat(BaseChat):
     def _wait(self, work: Work[T], told: Callable[[Event], None] | None = None) -> T:
         """What the work gives, while what it tells is heard, and plain tools run, on this thread."""
         import_litellm()
-        with closing(drive(self._loop, work)) as events:
+        with closing(iter_events(self._loop, work)) as events:
             for event in events:
                 if isinstance(event, Result):
                     value: T = event.value

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.billing.forecast import Forecast
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -29,27 +29,27 @@ class Plan(Forecast):
         return reports.plan(self)
 
 
-def answered(done: Done) -> Response:
+def answered(done: TurnResult) -> Response:
     """What was said, ready to be shown. Raises what went wrong."""
     if done.error is not None:
         raise done.error from None
     return shown(done)
 
 
-def or_error(found: Done | Exception) -> Response | Exception:
+def or_error(found: TurnResult | Exception) -> Response | Exception:
     if isinstance(found, Exception):
         return found
     return found.error or shown(found)
 
 
-def said(done: Done) -> str:
+def said(done: TurnResult) -> str:
     """The text of the answer. Raises what went wrong."""
     if done.error is not None:
         raise done.error from None
     return done.turn.answer_text if done.turn else ""
 
 
-def shown(done: Done) -> Response:
+def shown(done: TurnResult) -> Response:
     from ipycachechat.rendering import answer
 
     response: Any = done.response

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from ipycachechat.conversation.messages import Content, Part
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadAnswer, BadInput
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Form(Generic[T]):
         )
 
 
-def rounds(schema: Callable[..., T], ask: Ask) -> Generator[Ask, str, T]:
+def rounds(schema: Callable[..., T], ask: TurnRequest) -> Generator[TurnRequest, str, T]:
     """What is to be asked, given the text of each answer; in the end, the value. Raises BadInput, or BadAnswer."""
     form: Form[T] = Form(schema)
     ask = replace(ask, prompt=form.asked(ask.prompt))
@@ -75,7 +75,7 @@ def rounds(schema: Callable[..., T], ask: Ask) -> Generator[Ask, str, T]:
     except Misfit as misfit:
         repair = form.repair(misfit)
     try:
-        return form.read((yield replace(ask, prompt=repair, watched=(), waits=False)))
+        return form.read((yield replace(ask, prompt=repair, cell_runs=(), answers_pending_prompt=False)))
     except Misfit as misfit:
         raise form.given_up(ask.model, misfit) from None
 

@@ -25,25 +25,25 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Pausing(Event):
+class RetryScheduled(Event):
     """The request failed, and the same will be asked again: a countdown."""
 
-    why: str
+    reason: str
     seconds: float
     tries: int
     """So far."""
-    most: int
+    max_tries: int
 
 
 @dataclass(frozen=True, slots=True)
-class Broken(Event):
+class StreamBroken(Event):
     """An answer broke off, and the same is asked again: so much of it had come."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Piece(Event):
+class StreamChunk(Event):
     """What has arrived: of the answer, of what is thought before it, or neither."""
 
     text: str = ""
@@ -55,14 +55,14 @@ class Piece(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Called(Event):
+class ToolCallStarted(Event):
     """A tool is about to be called."""
 
     call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
-class Returned(Event):
+class ToolCallFinished(Event):
     """A tool has returned, or failed; in the order of the calls."""
 
     call: ToolCall
@@ -70,7 +70,7 @@ class Returned(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Do(Event):
+class RunOnCallerThread(Event):
     """Work for the thread of whoever asked, a plain function that is used as a tool, say. It raises nothing but
     KeyboardInterrupt and the like."""
 

@@ -11,17 +11,23 @@ from ipycachechat.text.format import money
 
 if TYPE_CHECKING:
     from ipycachechat.caching.planner import PlannedRequest
-    from ipycachechat.engine.client import Engine
-    from ipycachechat.engine.turn_request import Ask
+    from ipycachechat.engine.client import ModelClient
+    from ipycachechat.engine.turn_request import TurnRequest
     from ipycachechat.providers.endpoint import Target
     from ipycachechat.providers.exchange import Exchange
 
-Here = Callable[[Callable[[], Any]], Awaitable[Any]]
+RunOnCaller = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs something on the thread of whoever asked."""
 
 
-async def opened(
-    engine: Engine, to: Target, prepared: PlannedRequest, ask: Ask, here: Here, *, first: bool
+async def open_request(
+    engine: ModelClient,
+    to: Target,
+    prepared: PlannedRequest,
+    ask: TurnRequest,
+    here: RunOnCaller,
+    *,
+    first: bool,
 ) -> Exchange:
     """The request, within the budgets, or since the person allows it. Raises OverBudget, and what `exchange` does.
 
@@ -37,7 +43,7 @@ async def opened(
     except OverBudget as error:
         if not ask.confirm:
             raise
-        await _confirmed(f"{error.what}. {plan}", ask, here)
+        await _confirmed(f"{error.message}. {plan}", ask, here)
         return engine.exchange(to, prepared, limit, ask.limits, allowed=True)
     try:
         much = bound.dollars is None or bound.dollars > ask.confirm_over
@@ -49,9 +55,9 @@ async def opened(
     return exchange
 
 
-async def _confirmed(question: str, ask: Ask, here: Here) -> None:
+async def _confirmed(question: str, ask: TurnRequest, here: RunOnCaller) -> None:
     """Ask the person, on their own thread. Raises OverBudget unless they say yes."""
-    person = ask.person
+    person = ask.ask_user
     if person is None:
         raise OverBudget(
             f"{question}, and nobody is there to be asked",

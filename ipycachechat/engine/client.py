@@ -39,7 +39,7 @@ LATEST = 300
 """Requests, and answers, of which all is remembered: of thousands that would take more than the conversation itself."""
 
 
-class Engine:
+class ModelClient:
     """What this kernel has sent to each model at each address under each key, and what all of it cost."""
 
     def __init__(
@@ -56,9 +56,9 @@ class Engine:
         self.ledger = Ledger()
         self.budgets = BudgetGuard()
         """What may be spent, and was."""
-        self.booked: deque[RequestRecord] = deque(maxlen=LATEST)
+        self.records: deque[RequestRecord] = deque(maxlen=LATEST)
         """The latest requests that were answered, in order."""
-        self.foretold: tuple[int, int] | None = None
+        self.prediction_totals: tuple[int, int] | None = None
         """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
         self.clock = clock
         self._exact = count is not None
@@ -69,16 +69,16 @@ class Engine:
         self._recalled: dict[tuple[str, ...], CacheTracker] = {}
         self._resumed: set[tuple[str, ...]] = set()
         self._latest: Target | None = None
-        self.asked = 0
+        self.user_requests = 0
         """Requests that a person made, keepalives not among them."""
-        self.who = PROCESS
-        self.replies: Replies | None = None
+        self.identity = PROCESS
+        self.cassette: Replies | None = None
         """Replies that are at hand, if some are."""
-        self.told: Callable[[RequestRecord, Target, CacheTracker], None] | None = None
+        self.on_record: Callable[[RequestRecord, Target, CacheTracker], None] | None = None
         """Hears of every request that was billed, and of what is remembered of it."""
         self._open: set[Exchange] = set()
 
-    def memory(self, to: Target) -> CacheTracker:
+    def tracker(self, to: Target) -> CacheTracker:
         """What has been sent to this model."""
         if recalled := self._recalled.pop(to.scope, None):
             self._memories[to.scope] = replace(recalled, rules=to.rules, count=self._count)
@@ -101,7 +101,7 @@ class Engine:
 
         `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
         """
-        memory = self.memory(to)
+        memory = self.tracker(to)
         if (
             to.scope in self._resumed
         ):  # the last request of the earlier kernel is as much of this one as it knows
@@ -109,9 +109,9 @@ class Engine:
             memory = self._memories[to.scope] = memory.resumed(said, settings)
         return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
 
-    def begun(self, to: Target, prepared: PlannedRequest) -> None:
+    def response_started(self, to: Target, prepared: PlannedRequest) -> None:
         """The answer has begun: from now on what the request wrote can be read."""
-        self._memories[to.scope] = self.memory(to).response_started(prepared)
+        self._memories[to.scope] = self.tracker(to).response_started(prepared)
 
     def exchange(
         self,
@@ -143,7 +143,9 @@ class Engine:
         try:
             if exchange.begun or exchange.billable or used != NOTHING_REPORTED:
                 nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(used, to.price)
-                self.count(RequestRecord(to.model, self.clock(), nothing, used, bill, is_keepalive=True), to)
+                self.add_to_ledger(
+                    RequestRecord(to.model, self.clock(), nothing, used, bill, is_keepalive=True), to
+                )
         finally:
             self.close(exchange)
 
@@ -158,7 +160,7 @@ class Engine:
 
     def bound(self, to: Target, chain: PrefixChain, max_tokens: int | None) -> CostBound:
         """The most that a request can cost."""
-        return cost_bound(chain, self.memory(to).state, to.terms, max_tokens)
+        return cost_bound(chain, self.tracker(to).state, to.terms, max_tokens)
 
     def close(self, exchange: Exchange) -> None:
         """The request is over, or is not sent after all."""
@@ -176,7 +178,7 @@ class Engine:
             options["prompt_cache_options"] = {"mode": "explicit"}
         return messages, options
 
-    def contents(
+    def preview(
         self,
         to: Target,
         said: Sequence[PromptMessage],
@@ -186,29 +188,29 @@ class Engine:
         """What a request sent now would contain."""
         prepared = self.prepare(to, said, settings, ttl)
         messages, options = self.wire(to, prepared)
-        blocks = zip(block_rows(prepared, self.memory(to).state), block_texts(prepared.chain), strict=True)
+        blocks = zip(block_rows(prepared, self.tracker(to).state), block_texts(prepared.chain), strict=True)
         return RequestPreview(to.model, tuple(blocks), {"model": to.wire, "messages": messages, **options})
 
     def check_open(self) -> None:
         """Raises BadInput where nobody is to be asked."""
-        if self.replies is not None and self.replies.strict:
+        if self.cassette is not None and self.cassette.strict:
             raise BadInput(
-                f"Nobody is to be asked: only what {self.replies.path.name} holds is replayed (--strict)",
+                f"Nobody is to be asked: only what {self.cassette.path.name} holds is replayed (--strict)",
                 "%chat replies off ends that.",
             )
 
-    def foresee(self, to: Target, prepared: PlannedRequest) -> MissReason | None:
+    def predict_miss(self, to: Target, prepared: PlannedRequest) -> MissReason | None:
         """Why less will be read than could be, if the plan comes true."""
-        return self.memory(to).predict_miss(prepared, self._other(to), to.model)
+        return self.tracker(to).predict_miss(prepared, self._other(to), to.model)
 
-    def book(self, prepared: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> RequestRecord:
+    def record(self, prepared: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> RequestRecord:
         """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
         try:
-            return self._booked(prepared, exchange, keep)
+            return self._record(prepared, exchange, keep)
         finally:  # after the bill was written down, so that no other kernel sees less than was spent
             self.close(exchange)
 
-    def _booked(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
+    def _record(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
         used, to = exchange.usage, exchange.target
         bill = cost(used, to.price)
         booked = RequestRecord(
@@ -219,13 +221,13 @@ class Engine:
         )
         if not exchange.begun and used == NOTHING_REPORTED:
             if exchange.billable:
-                self.count(booked, to)
+                self.add_to_ledger(booked, to)
             return booked
         reason = None
         if keep:
-            memory = self.memory(to).refreshed(prepared, used)
+            memory = self.tracker(to).refreshed(prepared, used)
         else:
-            memory, reason = self.memory(to).record_usage(prepared, used, self._other(to), to.model)
+            memory, reason = self.tracker(to).record_usage(prepared, used, self._other(to), to.model)
             if (
                 reason
                 and reason.cause is MissCause.SILENT
@@ -234,24 +236,24 @@ class Engine:
             ):
                 reason = None  # it would have been told at the end of the answer
             self._latest = to
-            self.asked += 1
+            self.user_requests += 1
         self._memories[to.scope] = memory
         until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
         booked = replace(booked, reason=reason, warm_until=until, cache_is_promised=promised)
-        self.booked.append(booked)
+        self.records.append(booked)
         if booked.cache_is_promised and used.read is not None:
-            expected, read = self.foretold or (0, 0)
-            self.foretold = expected + booked.expected.read, read + used.read
-        self.count(booked, to)
+            expected, read = self.prediction_totals or (0, 0)
+            self.prediction_totals = expected + booked.expected.read, read + used.read
+        self.add_to_ledger(booked, to)
         return booked
 
-    def count(self, booked: RequestRecord, to: Target) -> None:
+    def add_to_ledger(self, booked: RequestRecord, to: Target) -> None:
         """Add a request to what all of them cost."""
         self.ledger = self.ledger.add(booked.usage, booked.cost)
-        if self.told is not None:
-            self.told(booked, to, self.memory(to))
+        if self.on_record is not None:
+            self.on_record(booked, to, self.tracker(to))
 
-    def recall(self, scope: tuple[str, ...], memory: CacheTracker) -> None:
+    def restore_tracker(self, scope: tuple[str, ...], memory: CacheTracker) -> None:
         """Take over what an earlier kernel remembered of one model."""
         mine = self._memories.get(scope)
         if mine is None:
@@ -283,8 +285,8 @@ class Engine:
             prompt_cost(prepared.plan.expected, to.price),
             prompt_cost(prepared.plan.expected, to.price, cached=False),
             tuple((seconds, prompt_cost(expected, to.price)) for seconds, expected in other),
-            block_rows(prepared, self.memory(to).state),
-            self.foresee(to, prepared) if self._latest else None,
+            block_rows(prepared, self.tracker(to).state),
+            self.predict_miss(to, prepared) if self._latest else None,
         )
 
     @property
@@ -306,7 +308,7 @@ class Engine:
         """The last request, if it was to another model."""
         if self._latest is None or self.latest == to.scope:
             return None
-        memory = self.memory(self._latest)
+        memory = self.tracker(self._latest)
         return EarlierRequest(
             memory.chain, memory.last_checkpoint, memory.state, memory.rules, self._latest.model
         )

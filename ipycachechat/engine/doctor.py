@@ -15,7 +15,7 @@ from ipycachechat.caching.rules import CacheRules
 from ipycachechat.caching.state import Checkpoint
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Cost, Usage
-from ipycachechat.engine.client import Engine
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.errors import EmptyAnswer
 from ipycachechat.providers.endpoint import Target
 
@@ -207,7 +207,7 @@ def price(to: Target) -> tuple[int, int, float | None]:
 
 
 async def examine(
-    engine: Engine, to: Target, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    engine: ModelClient, to: Target, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[Check]:
     """Send the requests one by one. Raises ChatError if one is refused, or is too much."""
     first = 0

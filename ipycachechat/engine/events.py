@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.caching.miss_reasons import MissReason
 from ipycachechat.caching.state import ExpectedUsage
-from ipycachechat.conversation.events import Event, Pausing, Progress
+from ipycachechat.conversation.events import Event, Progress, RetryScheduled
 from ipycachechat.conversation.turns import Turn
 from ipycachechat.conversation.usage import Cost, Timing
 from ipycachechat.errors import ChatError
 
 
 @dataclass(frozen=True, slots=True)
-class Sending(Event):
+class RequestStarted(Event):
     """The request is on its way: what a placeholder tells."""
 
     model: str
@@ -28,11 +28,11 @@ class Sending(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Event):
+class TurnResult(Event):
     """The end: a turn if there is one to show, what it cost, and what went wrong."""
 
     turn: Turn | None
-    bill: Cost = Cost()
+    cost: Cost = Cost()
     error: ChatError | None = None
     number: int = 0
     """The turn's place in the conversation, from 1."""
@@ -40,7 +40,7 @@ class Done(Event):
     """What the bill should have been."""
     reason: MissReason | None = None
     """Why less was read from the cache than could have been."""
-    promised: bool = True
+    cache_is_promised: bool = True
     """Whether the provider promises anything of its cache, so that something can be said to be missed."""
     warm_until: float | None = None
     """In seconds of the clock; None: unknown."""
@@ -48,9 +48,9 @@ class Done(Event):
     """Whether it took the place of another."""
     stale: tuple[int, ...] = ()
     """Later turns, by number, that answered an older version."""
-    lost: int = 0
+    uncached_tokens: int = 0
     """Tokens that were warm behind the turn and will have to be sent anew."""
-    left: tuple[Turn, ...] = ()
+    detached_turns: tuple[Turn, ...] = ()
     """Turns that have been detached since the last answer."""
     requests: int = 1
     """How many there were on the way to the answer."""
@@ -65,4 +65,4 @@ class Done(Event):
     """The last answer as litellm has it."""
 
 
-Waiting = Progress | Sending | Pausing
+Waiting = Progress | RequestStarted | RetryScheduled

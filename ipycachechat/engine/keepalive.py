@@ -11,7 +11,7 @@ from ipycachechat.caching.keepalive import best_keepalive
 from ipycachechat.caching.planner import PlannedRequest
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions
 from ipycachechat.defaults import THINK
-from ipycachechat.engine.client import Engine
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.errors import BadInput, ChatError, EmptyAnswer
 from ipycachechat.providers.endpoint import Target
 from ipycachechat.providers.timeouts import Sleep
@@ -25,8 +25,8 @@ AGAIN = 5.0
 """Seconds until the next look, while a question is being answered."""
 
 
-async def write(
-    engine: Engine, to: Target, said: Sequence[PromptMessage], settings: RequestOptions, ttl: int | None
+async def write_cache(
+    engine: ModelClient, to: Target, said: Sequence[PromptMessage], settings: RequestOptions, ttl: int | None
 ) -> RequestRecord:
     """Write the prefix now, all but the last message; ask for no answer. Raises BadInput where that cannot be."""
     check(to, settings)
@@ -39,14 +39,14 @@ async def write(
     return await send(engine, to, prepared)
 
 
-async def send(engine: Engine, to: Target, prepared: PlannedRequest) -> RequestRecord:
+async def send(engine: ModelClient, to: Target, prepared: PlannedRequest) -> RequestRecord:
     """Send a request that asks for no answer, or the shortest, and book it."""
     exchange = engine.exchange(to, prepared, to.rules.keepalive_max_tokens)
     try:
         with suppress(EmptyAnswer):
             await exchange.run(lambda _: None)
     finally:  # booked also if it was refused, or it would stay on its way for ever
-        booked = engine.book(prepared, exchange, keep=True)
+        booked = engine.record(prepared, exchange, keep=True)
     return booked
 
 
@@ -64,12 +64,12 @@ def check(to: Target, settings: RequestOptions = RequestOptions()) -> None:
         )
 
 
-class KeepWarm:
+class CacheKeepalive:
     """Refreshes the prefix shortly before it expires; ends by itself, and says why."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ModelClient,
         to: Target,
         said: Callable[[], tuple[Sequence[PromptMessage], RequestOptions]],
         seconds: float,
@@ -88,25 +88,25 @@ class KeepWarm:
         try:
             self.ended = await self._keep()
         except ChatError as error:
-            self.ended = error.what
+            self.ended = error.message
         except asyncio.CancelledError:
             self.ended = "stopped"
             raise
 
     async def _keep(self) -> str:
         engine, to = self._engine, self._to
-        requests, paid = engine.asked, 0.0
+        requests, paid = engine.user_requests, 0.0
         here = (engine.latest, to.scope)
         while True:
             while engine.busy and engine.clock() < self.until:  # what is being asked refreshes what it reads
                 await self._sleep(AGAIN)
-            if engine.asked != requests:  # the person is there: what was paid has served its end
-                requests, paid = engine.asked, 0.0
+            if engine.user_requests != requests:  # the person is there: what was paid has served its end
+                requests, paid = engine.user_requests, 0.0
             if engine.latest not in here:
                 return "another model has been asked since"
             said, settings = self._said()
             prepared = engine.prepare(to, said, settings, keep=True)
-            memory = engine.memory(to)
+            memory = engine.tracker(to)
             next_one = best_keepalive(prepared.chain, memory.state, to.rules, prepared.at, paid)
             if next_one is None:
                 return "to write it again is cheaper by now" if paid else "nothing is warm that is worth it"

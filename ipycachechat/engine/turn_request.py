@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class TurnRequest:
     """A prompt and what holds for it."""
 
     prompt: Content
     model: str
-    place: Placement = END
+    placement: Placement = END
     system: str | None = None
     """For this turn alone, in place of the conversation's."""
     max_tokens: int = 0
@@ -43,43 +43,43 @@ class Ask:
     tools: Tools = Tools()
     max_steps: int = MOST_STEPS
     """Rounds of calls, before the model is told to answer."""
-    elsewhere: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
+    run_async_tool: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
     """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
-    allow: Callable[[ToolCall], bool] | None = None
+    approve_tool_call: Callable[[ToolCall], bool] | None = None
     """Asked before each call, on the thread of whoever asked."""
-    person: Callable[[str], bool] | None = None
+    ask_user: Callable[[str], bool] | None = None
     """Says yes or no to a question, on the thread of whoever asked; None: nobody is there."""
     confirm: bool = False
     """Whether that one is asked about what is over a budget."""
     confirm_over: float = 0.0
     """Dollars that the prompt can cost over which that one is asked; 0: never."""
-    watched: tuple[CellRun, ...] = ()
+    cell_runs: tuple[CellRun, ...] = ()
     """Cells that ran, of which is told in front of the prompt."""
-    mask: Mask | None = None
+    redactor: Mask | None = None
     """Takes what is secret out of what tools return."""
-    masked: tuple[str, ...] = ()
+    redacted: tuple[str, ...] = ()
     """Labels of what was taken out of the prompt."""
     notes: tuple[str, ...] = ()
     """What is to be said of the prompt under the answer."""
-    waits: bool = False
+    answers_pending_prompt: bool = False
     """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
     limits: Limits = LIMITS
-    again: bool = True
+    retry_broken_stream: bool = True
     """Whether an answer that broke off is asked for again: not where each piece is handed on for good."""
-    branch: bool = False
+    shares_prefix: bool = False
     """Whether the prompt is one of several that follow the same past: only that is cached."""
     api_base: str = ""
     api_key: str = field(default="", repr=False)
 
 
-def settings(ask: Ask, past: Conversation, to: Target) -> RequestOptions:
+def request_options(ask: TurnRequest, past: Conversation, to: Target) -> RequestOptions:
     """What is sent beside the messages."""
     return request.request_options(
-        to.rules, [to_wire.loads(one) for one in definitions(ask, past)], ask.options
+        to.rules, [to_wire.loads(one) for one in tool_definitions(ask, past)], ask.options
     )
 
 
-def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
+def tool_definitions(ask: TurnRequest, past: Conversation) -> tuple[str, ...]:
     """The tools to send: today's, and those of a past with calls, without which it could be neither sent nor read."""
     calls = [call for turn in past.turns for message in turn.replies for call in message.tool_calls]
     if not calls:
@@ -90,7 +90,7 @@ def definitions(ask: Ask, past: Conversation) -> tuple[str, ...]:
     return tuple(sent.values()) or schema.stand_ins(calls)
 
 
-def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
+def endpoint_for(to: Target, ask: TurnRequest, past: Conversation) -> Target:
     """The target as this prompt reaches it.
 
     Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
@@ -98,12 +98,12 @@ def aimed(to: Target, ask: Ask, past: Conversation) -> Target:
     """
     if to.rules.thinking_format != "openai":
         return to
-    if ask.options.get(THINK) and definitions(ask, past):
+    if ask.options.get(THINK) and tool_definitions(ask, past):
         return replace(to, scope=(*to.scope, "responses"))
     return replace(to, eyes=replace(to.eyes, thinking_format=""))
 
 
-def check(ask: Ask, to: Target) -> None:
+def validate_request(ask: TurnRequest, to: Target) -> None:
     """Raises BadInput for what the model is known not to take."""
     for file in files_of(ask.prompt):
         if to.eyes.rejects(file):

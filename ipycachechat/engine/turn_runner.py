@@ -13,28 +13,28 @@ from ipycachechat.caching.breakdown import BlockRow, block_rows, summarize_rows
 from ipycachechat.caching.planner import PlannedRequest
 from ipycachechat.caching.prefix import PromptMessage
 from ipycachechat.caching.state import ExpectedUsage
-from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
+from ipycachechat.conversation.events import Event, RetryScheduled, StreamBroken, StreamChunk
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus, past_digests
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost
 from ipycachechat.defaults import REWRITE
 from ipycachechat.engine import compaction
-from ipycachechat.engine.approval import opened
-from ipycachechat.engine.client import Engine
-from ipycachechat.engine.events import Sending
-from ipycachechat.engine.turn_request import Ask, aimed, definitions, settings
+from ipycachechat.engine.approval import open_request
+from ipycachechat.engine.client import ModelClient
+from ipycachechat.engine.events import RequestStarted
+from ipycachechat.engine.turn_request import TurnRequest, endpoint_for, request_options, tool_definitions
 from ipycachechat.errors import (
     ARRIVED,
     AT_LEAST,
-    NOBODY_TELLS,
+    BILLING_UNKNOWN,
     NOTHING_SENT,
     ChatError,
+    ConnectionLost,
     ContextTooLong,
-    Dropped,
     EmptyAnswer,
     Interrupted,
     ModelError,
-    TooLate,
+    ResponseTimeout,
 )
 from ipycachechat.providers.endpoint import Target
 from ipycachechat.providers.exchange import Exchange
@@ -43,38 +43,38 @@ from ipycachechat.providers.retry import retrying
 from ipycachechat.providers.timeouts import Sleep
 from ipycachechat.storage.cassette import key
 from ipycachechat.text import truncate
-from ipycachechat.tools.runner import Calling
+from ipycachechat.tools.runner import ToolRunner
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
 
 
-class Rounds:
+class TurnRunner:
     """The requests of one turn and what has come of them so far."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ModelClient,
         to: Target,
         past: Conversation,
-        ask: Ask,
+        ask: TurnRequest,
         tell: Callable[[Event], None],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """`sleep`: what passes the time between two tries."""
         self.replies: list[Message] = []
-        self.bills = TurnRecords()
-        self.definitions = definitions(ask, past)
+        self.records = TurnRecords()
+        self.definitions = tool_definitions(ask, past)
         self.exchange: Exchange | None = None
         """The request under way, or the one that did not come to its end."""
-        self.past = self.given = past
+        self.past = self.original_past = past
         """What came before; the past may have had the results of tools shortened since it was given."""
         self.at = engine.clock()
-        self.to = aimed(to, ask, past)
+        self.endpoint = endpoint_for(to, ask, past)
         self._engine, self._ask, self._tell, self._sleep = engine, ask, tell, sleep
         self._prepared: PlannedRequest | None = None
-        self._calling = Calling(ask, tell)
-        self._told_begun = self._opened = False
+        self._calling = ToolRunner(ask, tell)
+        self._reported_start = self._opened = False
         self._last: Exchange | Served | None = None
 
     async def run(self) -> None:
@@ -106,17 +106,17 @@ class Rounds:
         """What is to be told if it was stopped."""
         kept = "What arrived is kept, marked." if self.replies else "The conversation is as it was."
         error = Interrupted("Stopped.", kept)
-        if self.bills.records:
-            error.billed = AT_LEAST if self.bills.usage.at_least else ARRIVED
+        if self.records.records:
+            error.billed = AT_LEAST if self.records.usage.at_least else ARRIVED
         else:
-            error.billed = NOBODY_TELLS if self.bills.unreported else NOTHING_SENT
+            error.billed = BILLING_UNKNOWN if self.records.unreported else NOTHING_SENT
         return error
 
     @property
     def _so_far(self) -> list[Message]:
         """The replies, with what there is of the last one; a call without a result is none."""
         if self._calling.busy:
-            return [*self.replies, *self._calling.so_far()]
+            return [*self.replies, *self._calling.partial_results()]
         if self.exchange is None:
             return self.replies
         text = self.exchange.text if self.exchange.finished else truncate.whole_words(self.exchange.text)
@@ -125,18 +125,21 @@ class Rounds:
     @property
     def masked(self) -> tuple[str, ...]:
         """Labels of what was secret, and was not sent."""
-        return (*self._ask.masked, *self._calling.masked)
+        return (*self._ask.redacted, *self._calling.redacted)
 
     @property
     def turn(self) -> Turn:
         """As far as it has come, with no answer that is under way."""
         return Turn(
-            self._ask.prompt, tuple(self.replies), cell=self._ask.place.cell, cell_runs=self._ask.watched
+            self._ask.prompt,
+            tuple(self.replies),
+            cell=self._ask.placement.cell,
+            cell_runs=self._ask.cell_runs,
         )
 
     def finished(self, state: TurnStatus) -> Turn:
         """The turn as it stays."""
-        bills = self.bills
+        bills = self.records
         known = replace(self._known, usage=bills.usage, cost=bills.cost, status=state)
         return replace(known, replayed=bills.replayed)
 
@@ -170,7 +173,7 @@ class Rounds:
         """That of the last request, and what of it is warm now, in a few rows."""
         if self._prepared is None:
             return ()
-        return summarize_rows(block_rows(self._prepared, self._engine.memory(self.to).state))
+        return summarize_rows(block_rows(self._prepared, self._engine.tracker(self.endpoint).state))
 
     async def _answer(self, *, closing: bool) -> Message:
         """One request; if it is too long, once more with shorter results of tools."""
@@ -201,65 +204,71 @@ class Rounds:
         return True
 
     async def _send(self, *, closing: bool) -> Message:
-        to, replies = self.to, self._engine.replies
+        to, replies = self.endpoint, self._engine.cassette
         prepared = self._prepare(closing=closing)
         if replies is None:
-            return await self._whole(closing=closing)
+            return await self._send_with_resume(closing=closing)
         name = key(to.model, prepared.chain, self._ask.max_tokens)
         async with replies.answering(name):
             if known := replies.find(name):
-                return await self._served(Served(to, *known), prepared)
-            reply = await self._whole(closing=closing)
+                return await self._replay(Served(to, *known), prepared)
+            reply = await self._send_with_resume(closing=closing)
             if self._last is not None:
                 replies.add(name, to.model, prepared.chain, self._last.message, self._last.finish)
             return reply
 
     def _prepare(self, *, closing: bool) -> PlannedRequest:
         """Plan the request, and tell what is expected of it."""
-        ask, to = self._ask, self.to
-        branch = ask.branch and not self.replies
+        ask, to = self._ask, self.endpoint
+        branch = ask.shares_prefix and not self.replies
         # At the very end of a loop: calls are forbidden, at the price of what that changes in the cache.
         changed = {"tool_choice": "none"} if closing and self.definitions else {}
-        options = settings(replace(ask, options={**ask.options, **changed}), self.past, to)
-        prepared = self._engine.prepare(to, self.said, options, ask.ttl, keep=branch, cache=ask.cache)
-        self._prepared, self._told_begun = prepared, False
-        self._tell(self._foreseen(prepared))
+        options = request_options(replace(ask, options={**ask.options, **changed}), self.past, to)
+        prepared = self._engine.prepare(
+            to, self.prompt_messages, options, ask.ttl, keep=branch, cache=ask.cache
+        )
+        self._prepared, self._reported_start = prepared, False
+        self._tell(self._request_started(prepared))
         return prepared
 
-    async def _whole(self, *, closing: bool) -> Message:
+    async def _send_with_resume(self, *, closing: bool) -> Message:
         """The reply; of one that breaks off, what had come is folded up, and it is asked for once more."""
         try:
-            return await self._tried(closing=closing)
-        except Dropped as error:
+            return await self._send_with_retries(closing=closing)
+        except ConnectionLost as error:
             broken, ask = self.exchange, self._ask
-            if broken is None or not (broken.text.strip() and ask.again and ask.limits.retries):
+            if broken is None or not (broken.text.strip() and ask.retry_broken_stream and ask.limits.retries):
                 raise
-            if isinstance(error, TooLate):
+            if isinstance(error, ResponseTimeout):
                 raise
-            self._tell(Broken(broken.text))
+            self._tell(StreamBroken(broken.text))
             self._prepared = None
             try:
-                return await self._tried(closing=closing)
+                return await self._send_with_retries(closing=closing)
             except ChatError as second:
-                failed = Dropped(error.what, f"Asked again, which failed: {second.what}. {error.todo}")
-                failed.words = "; then: ".join(filter(None, (error.words, getattr(second, "words", ""))))
+                failed = ConnectionLost(
+                    error.message, f"Asked again, which failed: {second.message}. {error.hint}"
+                )
+                failed.provider_message = "; then: ".join(
+                    filter(None, (error.provider_message, getattr(second, "words", "")))
+                )
                 raise failed from None
             finally:
                 if self.exchange is not None and not self.exchange.text.strip():
                     self.exchange = broken
 
-    async def _tried(self, *, closing: bool) -> Message:
+    async def _send_with_retries(self, *, closing: bool) -> Message:
         """The reply of the model, asked several times if it fails in a way that may pass."""
         limits, tries = self._ask.limits, 0
 
         def pausing(error: ModelError, seconds: float, tries: int) -> None:
             self._prepared = None
-            self._tell(Pausing(error.what, seconds, tries, limits.retries + 1))
+            self._tell(RetryScheduled(error.message, seconds, tries, limits.retries + 1))
 
         async def once() -> Message:
             nonlocal tries
             tries += 1
-            return await self._exchanged(self._prepared or self._prepare(closing=closing))
+            return await self._send_once(self._prepared or self._prepare(closing=closing))
 
         try:
             reply: Message = await retrying(limits, self._sleep, pausing)(once)
@@ -268,36 +277,44 @@ class Rounds:
             error.tries = tries
             raise
 
-    async def _exchanged(self, prepared: PlannedRequest) -> Message:
+    async def _send_once(self, prepared: PlannedRequest) -> Message:
         """The reply of the model."""
-        to, engine = self.to, self._engine
-        exchange = await opened(engine, to, prepared, self._ask, self._calling.here, first=not self._opened)
+        to, engine = self.endpoint, self._engine
+        exchange = await open_request(
+            engine, to, prepared, self._ask, self._calling.run_on_caller, first=not self._opened
+        )
         self._opened = True
         self.exchange = exchange
         try:
-            await exchange.run(self._arrived)
+            await exchange.run(self._on_chunk)
         finally:
-            booked = engine.book(prepared, exchange)
+            booked = engine.record(prepared, exchange)
             if exchange.begun or booked.usage != NOTHING_REPORTED:
-                self.bills = self.bills.add(booked)
+                self.records = self.records.add(booked)
             elif exchange.billable:
-                self.bills = self.bills.add_unreported(booked)
+                self.records = self.records.add_unreported(booked)
         self.exchange, self._last = None, exchange
-        return self._distinct(exchange.message)
+        return self._unique_call_ids(exchange.message)
 
-    async def _served(self, served: Served, prepared: PlannedRequest) -> Message:
+    async def _replay(self, served: Served, prepared: PlannedRequest) -> Message:
         """A reply that is at hand."""
         await served.run(self._tell)
         nothing = ExpectedUsage(0, 0, 0, 0, exact=True)
         free = Cost(0.0, 0.0)
         booked = RequestRecord(
-            self.to.model, prepared.at, nothing, served.usage, free, cache_is_promised=False, replayed=True
+            self.endpoint.model,
+            prepared.at,
+            nothing,
+            served.usage,
+            free,
+            cache_is_promised=False,
+            replayed=True,
         )
-        self.bills = self.bills.add(booked)
+        self.records = self.records.add(booked)
         self._last = served
-        return self._distinct(served.message)
+        return self._unique_call_ids(served.message)
 
-    def _distinct(self, reply: Message) -> Message:
+    def _unique_call_ids(self, reply: Message) -> Message:
         """The reply with ids of calls that nothing before it has: some servers begin anew with each answer."""
         taken = {
             call.id
@@ -315,34 +332,37 @@ class Rounds:
         return replace(reply, tool_calls=tuple(calls))
 
     @property
-    def said(self) -> list[PromptMessage]:
+    def prompt_messages(self) -> list[PromptMessage]:
         """All that the next request would say."""
-        return request.prompt_messages(self.past, self.turn, self.to.eyes, self._ask.system)
+        return request.prompt_messages(self.past, self.turn, self.endpoint.eyes, self._ask.system)
 
-    def _arrived(self, piece: Piece) -> None:
+    def _on_chunk(self, piece: StreamChunk) -> None:
         exchange, prepared = self.exchange, self._prepared
-        if not self._told_begun and exchange is not None and prepared is not None and exchange.begun:
-            self._told_begun = True
-            self._engine.begun(self.to, prepared)
+        if not self._reported_start and exchange is not None and prepared is not None and exchange.begun:
+            self._reported_start = True
+            self._engine.response_started(self.endpoint, prepared)
         self._tell(piece)
 
-    def _foreseen(self, prepared: PlannedRequest) -> Sending:
+    def _request_started(self, prepared: PlannedRequest) -> RequestStarted:
         """What is expected, and a warning if it means to pay for much once more."""
         expected = prepared.plan.expected
-        reason = self._engine.foresee(self.to, prepared)
+        reason = self._engine.predict_miss(self.endpoint, prepared)
         much = reason is not None and (reason.tokens or 0) > REWRITE
         warning = reason.sentence_with("are paid") if reason and much else ""
-        return Sending(self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning)
+        return RequestStarted(
+            self._ask.model, max(1, expected.input), len(self.past.turns), expected, warning
+        )
 
     def _too_long(self, error: ContextTooLong) -> ContextTooLong:
         """The error with the largest turns named."""
         if self._prepared is None:
             return error
         sizes = [
-            (row.turn, row.tokens) for row in block_rows(self._prepared, self._engine.memory(self.to).state)
+            (row.turn, row.tokens)
+            for row in block_rows(self._prepared, self._engine.tracker(self.endpoint).state)
         ]
         largest = compaction.largest(sizes, len(self.past.turns))
         return ContextTooLong(
-            error.what,
+            error.message,
             f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",
         )

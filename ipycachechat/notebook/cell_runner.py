@@ -11,9 +11,18 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ipycachechat.conversation.events import Broken, Called, Do, Event, Pausing, Piece, Progress, Returned
+from ipycachechat.conversation.events import (
+    Event,
+    Progress,
+    RetryScheduled,
+    RunOnCallerThread,
+    StreamBroken,
+    StreamChunk,
+    ToolCallFinished,
+    ToolCallStarted,
+)
 from ipycachechat.conversation.turns import TurnStatus
-from ipycachechat.engine.events import Done, Sending, Waiting
+from ipycachechat.engine.events import RequestStarted, TurnResult, Waiting
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook.display.screen import SOONEST, Screen
 from ipycachechat.runtime.interrupts import StopButton
@@ -33,37 +42,42 @@ class _Told:
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._done: Done | None = None
+        self._done: TurnResult | None = None
         self._over = threading.Event()
 
     def tell(self, event: Event) -> None:
-        if isinstance(event, Done):
+        if isinstance(event, TurnResult):
             self._done = event
             self._over.set()
         self.events.put(event)
 
-    def end(self, coming: Coroutine[Any, Any, Done]) -> Done | None:
+    def end(self, coming: Coroutine[Any, Any, TurnResult]) -> TurnResult | None:
         """The `Done` that what was cancelled still tells, empty if it ends without a word; None if it does not end."""
         end = time.monotonic() + CLOSING
         while not self._over.is_set() and time.monotonic() < end:
             if inspect.getcoroutinestate(coming) == inspect.CORO_CLOSED:
-                return self._done or Done(None)
+                return self._done or TurnResult(None)
             with suppress(KeyboardInterrupt):  # pressed where presses cannot be held back
                 self._over.wait(LOOK)
         return self._done
 
 
 def run(
-    work: Work[Done], submit: Submit[Done], screen: Screen, prepare: Callable[[], None], *, last: bool = False
-) -> Done:
+    work: Work[TurnResult],
+    submit: Submit[TurnResult],
+    screen: Screen,
+    prepare: Callable[[], None],
+    *,
+    last: bool = False,
+) -> TurnResult:
     """Show a prompt's way to its end: what is submitted. Raises the ChatError that ended it, if one did.
 
     `prepare`: what takes long before, and can be stopped. `last`: whether the cell ends with it.
     KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
     """
     told = _Told()
-    future: Future[Done] | None = None
-    done: Done | None
+    future: Future[TurnResult] | None = None
+    done: TurnResult | None
     with StopButton(last=last) as button:
         try:
             with button.raising():
@@ -74,16 +88,16 @@ def run(
             done = _follow(told, coming, future, screen, button)
         except KeyboardInterrupt:
             button.press()
-            done = told.end(coming) if future is not None else Done(None)
+            done = told.end(coming) if future is not None else TurnResult(None)
         except BaseException:
             if future is not None:  # a mistake in drawing costs no answer that was paid for
                 future.cancel()
                 with suppress(Exception):
-                    screen.done(told.end(coming) or Done(None))
+                    screen.done(told.end(coming) or TurnResult(None))
             screen.close()
             raise
         try:
-            _show(screen, done or Done(None))
+            _show(screen, done or TurnResult(None))
         finally:
             screen.close()
     if button.pressed or done is None:
@@ -93,7 +107,7 @@ def run(
     return future.result() if future is not None else done  # raises what no event tells: a mistake of ours
 
 
-def _interrupted(done: Done | None) -> Interrupted:
+def _interrupted(done: TurnResult | None) -> Interrupted:
     """What is said of a chat that was stopped with this; None: what was cancelled goes on."""
     if done is None:
         return Interrupted(
@@ -120,7 +134,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
             with button.raising():
                 prepare()
             future = submit(work(told.tell))
-            future.add_done_callback(lambda _: told.tell(Done(None)))  # which wakes whoever waits below
+            future.add_done_callback(lambda _: told.tell(TurnResult(None)))  # which wakes whoever waits below
             button.ends(future.cancel)
             while not future.done():
                 with suppress(queue.Empty):
@@ -132,7 +146,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
         finally:
             if future is not None:
                 future.cancel()  # which does nothing once it is done
-            screen.done(Done(None))
+            screen.done(TurnResult(None))
             screen.close()
     if future is None or future.cancelled():
         raise Interrupted("Stopped.", "The conversation is as it was.")
@@ -141,7 +155,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
     return future.result()
 
 
-def _show(screen: Screen, done: Done) -> None:
+def _show(screen: Screen, done: TurnResult) -> None:
     """The end, however often stop is pressed where presses cannot be held back."""
     while True:
         try:
@@ -152,11 +166,11 @@ def _show(screen: Screen, done: Done) -> None:
 
 def _follow(
     told_of: _Told,
-    coming: Coroutine[Any, Any, Done],
-    future: Future[Done],
+    coming: Coroutine[Any, Any, TurnResult],
+    future: Future[TurnResult],
     screen: Screen,
     button: StopButton,
-) -> Done | None:
+) -> TurnResult | None:
     """Draw what is told, up to the end, which is returned; None if what was stopped does not end."""
     events = told_of.events
     started = time.monotonic()
@@ -175,20 +189,20 @@ def _follow(
             screen.tick()
             continue
         match event:
-            case Do(work):
+            case RunOnCallerThread(work):
                 screen.aside()
                 with button.released():
                     work()
-            case Piece() | Called() | Returned() | Broken():
-                if not isinstance(event, Piece) or event.text or event.thought or event.last:
+            case StreamChunk() | ToolCallStarted() | ToolCallFinished() | StreamBroken():
+                if not isinstance(event, StreamChunk) or event.text or event.thought or event.last:
                     arrived = True
                     screen.more(event)
-            case Done():
+            case TurnResult():
                 return event
-            case Progress() | Sending() | Pausing():
+            case Progress() | RequestStarted() | RetryScheduled():
                 # A download tells its progress hundreds of times.
                 arrived = False
-                if isinstance(event, Pausing) or isinstance(on, Pausing):
+                if isinstance(event, RetryScheduled) or isinstance(on, RetryScheduled):
                     started, told = time.monotonic(), 0
                 same = isinstance(event, Progress) and isinstance(on, Progress) and event.what == on.what
                 on = event

@@ -12,7 +12,7 @@ from ipycachechat.notebook import notebook_file
 from ipycachechat.notebook.notebook_file import Saved
 
 if TYPE_CHECKING:
-    from ipycachechat.engine.session import Dialogue
+    from ipycachechat.engine.session import ChatSession
 
 
 class Presence:
@@ -25,7 +25,7 @@ class Presence:
         self._doubted: frozenset[str] = frozenset()
         """Cells that were reported as deleted, and yet stood elsewhere in the notebook saved since."""
 
-    def notice(self, dialogue: Dialogue, deleted: frozenset[str], since: float) -> None:
+    def notice(self, dialogue: ChatSession, deleted: frozenset[str], since: float) -> None:
         """A cell starts; `deleted` are the cells reported to have been deleted since the last one did, at `since`."""
         if deleted:
             pasted = self._pasted(dialogue, deleted, since)
@@ -33,7 +33,7 @@ class Presence:
             dialogue.detach(deleted - pasted, time.time())
         self._look(dialogue)
 
-    def _pasted(self, dialogue: Dialogue, deleted: frozenset[str], since: float) -> frozenset[str]:
+    def _pasted(self, dialogue: ChatSession, deleted: frozenset[str], since: float) -> frozenset[str]:
         """Those that were cut and pasted elsewhere, which the notebook, saved since, tells by their places.
 
         Where an earlier drag has moved them, it may err; the next save tells.
@@ -43,7 +43,7 @@ class Presence:
             return frozenset()
         return moved_cells(dialogue.history.current, deleted, told.cells)
 
-    def _look(self, dialogue: Dialogue) -> None:
+    def _look(self, dialogue: ChatSession) -> None:
         """Attach the turns whose cells the notebook, saved since they were detached, still holds.
 
         Those of which that was doubted are detached, if it no longer does.

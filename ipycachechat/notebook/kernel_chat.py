@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.api.chat import Chat
 from ipycachechat.conversation.placement import END
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.tools.schema import Tools
 
@@ -65,12 +65,12 @@ class KernelChat(Chat):
     def _prompt(self, prompt: Any) -> Prompt:
         return kernel_magics().given(prompt)
 
-    def _ask(self, prompt: Any, **per_call: Any) -> Ask:
+    def _ask(self, prompt: Any, **per_call: Any) -> TurnRequest:
         ask, magics = super()._ask(prompt, **per_call), kernel_magics()
-        place = END if ask.waits else magics.place()
+        place = END if ask.answers_pending_prompt else magics.place()
         limits = replace(magics.limits, retries=ask.limits.retries)
-        asked = replace(ask, person=magics.person(), confirm_over=magics.confirm_over, limits=limits)
-        return replace(asked, place=place, allow=magics.allow(), mask=magics.mask())
+        asked = replace(ask, ask_user=magics.person(), confirm_over=magics.confirm_over, limits=limits)
+        return replace(asked, placement=place, approve_tool_call=magics.allow(), redactor=magics.mask())
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""

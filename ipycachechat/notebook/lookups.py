@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
-from ipycachechat.errors import ChatError, TimeUp
+from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.notebook import cell_outputs
 from ipycachechat.prompts.sandbox import Lookup
 from ipycachechat.text.format import fenced
@@ -124,7 +124,7 @@ def _locals(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
     for name, value in kept[:LOCALS]:
         try:
             told.append((name, _short(value)))
-        except TimeUp:  # which is no reason to leave out the error
+        except TimeLimitExceeded:  # which is no reason to leave out the error
             told.append(
                 (name, f"({type(value).__name__}: it took too long to look at; the others were left out)")
             )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ipycachechat.conversation.messages import Content, ToolCall
     from ipycachechat.conversation.placement import Placement, Rerun
     from ipycachechat.conversation.turns import Turn
-    from ipycachechat.engine.turn_request import Ask
+    from ipycachechat.engine.turn_request import TurnRequest
     from ipycachechat.notebook.tool_registry import KernelTools
     from ipycachechat.prompts.builder import Prompt
 
@@ -65,7 +65,7 @@ class ChatMagics(ChatSettings):
         name = self.model.strip() or defaults.model(os.environ)
         if name == defaults.LOCAL and not self.model.strip() and self.session.begun:
             # With no key at hand, as in CI: whoever gave the replies that are replayed.
-            replies = self.session.dialogue.engine.replies
+            replies = self.session.dialogue.client.cassette
             return (replies.model if replies is not None else "") or name
         return name
 
@@ -126,42 +126,42 @@ class ChatMagics(ChatSettings):
             replace(
                 ask,
                 model=args.model.strip() or ask.model,
-                place=place,
+                placement=place,
                 system=args.system,
                 max_tokens=args.max_tokens or ask.max_tokens,
                 options=think,
-                allow=self.allow(),
+                approve_tool_call=self.allow(),
                 confirm=args.confirm,
             )
         )
         if args.out and done.turn is not None:
             self._names[args.out] = done.turn.answer_text
 
-    def next(self, prompt: Content, watched: tuple[CellRun, ...] = ()) -> Ask:
+    def next(self, prompt: Content, watched: tuple[CellRun, ...] = ()) -> TurnRequest:
         """What the next chat cell would ask."""
-        from ipycachechat.engine.turn_request import Ask
+        from ipycachechat.engine.turn_request import TurnRequest
 
-        return Ask(
+        return TurnRequest(
             prompt,
             self.model_in_use(),
-            watched=watched,
+            cell_runs=watched,
             max_tokens=self.max_tokens,
             ttl=defaults.TTLS[self.ttl],
             options=_thinking(self.think),
             tools=self.tools.now(),
             max_steps=self.max_steps,
             limits=self.limits,
-            mask=self.mask(),
-            person=self.person(),
+            redactor=self.mask(),
+            ask_user=self.person(),
             confirm_over=self.confirm_over,
         )
 
-    def asking(self, prompt: Prompt) -> Ask:
+    def asking(self, prompt: Prompt) -> TurnRequest:
         """What the running cell asks with this prompt."""
         changed = self.session.changed(prompt.values)
         told = [f"changed since this cell asked before: {', '.join(changed)}"] if changed else []
         ask = self.next(prompt.content, prompt.watched)
-        return replace(ask, masked=prompt.masked, notes=(*prompt.notes, *prompt.along, *told))
+        return replace(ask, redacted=prompt.masked, notes=(*prompt.notes, *prompt.along, *told))
 
     def prompt(
         self,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ipycachechat.conversation.events import Event
     from ipycachechat.conversation.messages import Part
     from ipycachechat.conversation.turns import CellRef, Turn
-    from ipycachechat.engine.events import Done
-    from ipycachechat.engine.session import Dialogue
-    from ipycachechat.engine.turn_request import Ask
+    from ipycachechat.engine.events import TurnResult
+    from ipycachechat.engine.session import ChatSession
+    from ipycachechat.engine.turn_request import TurnRequest
     from ipycachechat.notebook.deleted_cells import Presence
     from ipycachechat.notebook.display.inspector_widget import Inspector
     from ipycachechat.notebook.display.screen import Outputs, Screen
@@ -58,7 +58,7 @@ class Session:
         """Whether answers load the images that they name."""
         self.watch: Callable[[], str] = lambda: "off"
         """What of the cells that run goes along with prompts."""
-        self._dialogue: Dialogue | None = None
+        self._dialogue: ChatSession | None = None
         self._recorder: Recorder | None = None
         self._loop: BackgroundLoop | None = None
         self._outputs: dict[tuple[CellRef | None, float], Outputs] = {}
@@ -89,21 +89,21 @@ class Session:
         atexit.register(self._at_exit)
 
     @property
-    def dialogue(self) -> Dialogue:
+    def dialogue(self) -> ChatSession:
         """The conversation, made or taken up again when it is first asked for."""
         if self._dialogue is None:
             from ipycachechat.caching.planner import NOTEBOOK
-            from ipycachechat.engine.session import Dialogue
+            from ipycachechat.engine.session import ChatSession
             from ipycachechat.storage.recorder import Recorder
 
             dialogue, self._recorder = self.shell.meta.pop(PARKED, None) or (
-                Dialogue(pace=NOTEBOOK),
+                ChatSession(pace=NOTEBOOK),
                 Recorder(self.name),
             )
             self._recorder.work(self.where, self.settings)
-            if dialogue.keeper is None:
+            if dialogue.observer is None:
                 self._recorder.follow(dialogue)
-            dialogue.engine.budgets.limits = lambda: self.limits()
+            dialogue.client.budgets.limits = lambda: self.limits()
             self._dialogue = dialogue
         return self._dialogue
 
@@ -138,7 +138,7 @@ class Session:
     @property
     def now(self) -> float:
         """Seconds of the clock by which the cache's lifetimes run."""
-        return self.dialogue.engine.clock()
+        return self.dialogue.client.clock()
 
     @property
     def begun(self) -> bool:
@@ -154,7 +154,7 @@ class Session:
             else 0.0
         )
 
-    def ask(self, ask: Ask, again: Turn | None = None) -> Done:
+    def ask(self, ask: TurnRequest, again: Turn | None = None) -> TurnResult:
         """Send a prompt from the running cell, show what comes, and keep it.
 
         `again`: the turn whose outputs are to show it, if they are known.
@@ -194,7 +194,7 @@ class Session:
         """Say what is wrong with the files in which the conversation and the replies are kept, once."""
         if self._dialogue is None:
             return
-        for discovery in (self.recorder, self._dialogue.engine.replies):
+        for discovery in (self.recorder, self._dialogue.client.cassette):
             if discovery is not None and (problem := discovery.problem):
                 print(problem)  # noqa: T201
 
@@ -218,7 +218,7 @@ class Session:
             images=self.images(),
         )
 
-    def keep_warm(self, ask: Ask, seconds: float) -> None:
+    def keep_warm(self, ask: TurnRequest, seconds: float) -> None:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
         if self._warming is not None:
             self._warming.cancel()
@@ -290,7 +290,7 @@ class Session:
         if self._dialogue is not None:
             self.recorder.rest()
             now = self.limits()  # they go on holding for its forks
-            self._dialogue.engine.budgets.limits = lambda: now
+            self._dialogue.client.budgets.limits = lambda: now
             self.shell.meta[PARKED] = self._dialogue, self._recorder
 
     def _at_exit(self) -> None:

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 from ipycachechat.conversation.messages import Attachment, Part
-from ipycachechat.errors import ChatError, TimeUp
+from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.prompts import content, data_summary
 from ipycachechat.prompts.duck_typing import has
 from ipycachechat.runtime.time_limit import within
@@ -47,7 +47,7 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
             seconds = DRAWING
         whole = isinstance(value, (str, *content.BYTES, os.PathLike))
         told = within(seconds, lambda: _described(value))
-    except TimeUp:
+    except TimeLimitExceeded:
         return f"({_named(value)}: it took longer than {seconds:g} s to look at)"
     except ChatError:
         raise

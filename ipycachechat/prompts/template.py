@@ -194,7 +194,7 @@ def _described(one: Expression, value: Any, describe: Callable[[Any], Part]) -> 
     try:
         return describe(value)
     except ChatError as error:
-        raise PromptError(f"{{{{ {one.source} }}}}: {error.what}"[:300], error.todo) from None
+        raise PromptError(f"{{{{ {one.source} }}}}: {error.message}"[:300], error.hint) from None
 
 
 def _fits(told: str, one: Expression) -> bool:

@@ -12,15 +12,15 @@ from email.utils import parsedate_to_datetime
 from ipycachechat.errors import (
     NOTHING_SENT,
     ChatError,
+    ConnectionLost,
     ContextTooLong,
-    Dropped,
     KeyMissing,
     KeyRejected,
     ModelError,
     Overloaded,
     RateLimited,
     RequestRefused,
-    TooLate,
+    ResponseTimeout,
     UnknownModel,
     Unreachable,
 )
@@ -92,19 +92,19 @@ def translate(
     """Our error for litellm's. `began`: whether some of the answer had arrived."""
     found = dropped(model) if began else _kind(error, model, missing_keys, *keys)
     if isinstance(found, ModelError):
-        found.words, found.after = said(error, *keys, most=LONG), after(error)
+        found.provider_message, found.retry_after = said(error, *keys, most=LONG), after(error)
     return found
 
 
-def dropped(model: str, *, kept: bool = True) -> Dropped:
+def dropped(model: str, *, kept: bool = True) -> ConnectionLost:
     """The connection is gone; `kept`: and something that had arrived stays."""
     todo = (
         "What arrived is kept, marked as interrupted. Ask again."
         if kept
         else "The conversation is as it was."
     )
-    error = Dropped(f"The connection to {model} ended in the middle of the answer", todo)
-    error.passing = not kept
+    error = ConnectionLost(f"The connection to {model} ended in the middle of the answer", todo)
+    error.retryable = not kept
     return error
 
 
@@ -112,7 +112,7 @@ def given_up(model: str, seconds: float, *, began: bool) -> ChatError:
     """Nothing has come for so long."""
     if began:
         error = dropped(model)
-        error.words = f"nothing came for {seconds:g} s"
+        error.provider_message = f"nothing came for {seconds:g} s"
         return error
     return Unreachable(
         f"{model}: nothing came for {seconds:g} s",
@@ -120,9 +120,9 @@ def given_up(model: str, seconds: float, *, began: bool) -> ChatError:
     )
 
 
-def late(model: str, seconds: float) -> TooLate:
+def late(model: str, seconds: float) -> ResponseTimeout:
     """The answer has taken as long as it may."""
-    return TooLate(
+    return ResponseTimeout(
         f"{model}: the answer took longer than {seconds:g} s",
         "What arrived is kept, marked as interrupted; %config ChatMagics.total_timeout sets how long it may take.",
     )

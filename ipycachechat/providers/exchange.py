@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.conversation import from_wire
-from ipycachechat.conversation.events import Piece
+from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.messages import Message, Thinking
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Timing, Usage
-from ipycachechat.errors import NOBODY_TELLS, NOT_BILLED, ChatError, EmptyAnswer, KeyMissing
+from ipycachechat.errors import BILLING_UNKNOWN, NOT_BILLED, ChatError, EmptyAnswer, KeyMissing
 from ipycachechat.providers.endpoint import Target
 from ipycachechat.providers.error_mapping import dropped, given_up, late, refused, translate
 from ipycachechat.providers.stream_accumulator import Chunks
@@ -68,7 +68,7 @@ class Exchange:
         self._usage: Any = None
         self._kept = Chunks()
 
-    async def run(self, arrived: Callable[[Piece], None]) -> None:
+    async def run(self, arrived: Callable[[StreamChunk], None]) -> None:
         """Ask, and tell each piece as it arrives. Raises ModelError; cancelling closes the connection."""
         nothing, loop = self._max_tokens == 0, asyncio.get_running_loop()
         failure: ChatError | None = None
@@ -89,7 +89,7 @@ class Exchange:
             failure = self._failure(error, silent=clock.expired())
             self.billable = self.begun or not (refused(error) or isinstance(failure, KeyMissing))
             if self.billable and failure.billed == NOT_BILLED:
-                failure.billed = NOBODY_TELLS
+                failure.billed = BILLING_UNKNOWN
         finally:
             await self._close()
         if failure is not None:  # raised out here it does not hold litellm's, which may tell the key
@@ -163,7 +163,7 @@ class Exchange:
         # Of Gemini litellm tells no end, but has a rest where one of its events was cut.
         return bool(self.finish) and not getattr(self._source, "accumulated_json", "")
 
-    def _take(self, chunk: Any, arrived: Callable[[Piece], None]) -> None:
+    def _take(self, chunk: Any, arrived: Callable[[StreamChunk], None]) -> None:
         self._usage = getattr(chunk, "usage", None) or self._usage
         self._source = getattr(self._stream, "completion_stream", None) or self._source
         self._kept.add(chunk)
@@ -179,7 +179,7 @@ class Exchange:
             self._thought = self._thought or bool(thought)
             self.begun = True
         self.text += text
-        arrived(Piece(text, thought, chunk, last=bool(choice.finish_reason)))
+        arrived(StreamChunk(text, thought, chunk, last=bool(choice.finish_reason)))
 
     @cached_property
     def response(self) -> Response | None:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ipycachechat.conversation import to_wire
-from ipycachechat.conversation.events import Piece
+from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.providers.endpoint import Target
@@ -28,14 +28,14 @@ class Served:
         self.target, self.message, self.finish = target, message, finish
         self.text = message.text
 
-    async def run(self, arrived: Callable[[Piece], None]) -> None:
+    async def run(self, arrived: Callable[[StreamChunk], None]) -> None:
         """Tell the reply, at once."""
         from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
         thought = "\n\n".join(one.text for one in self.message.thinking if one.text)
         delta = Delta(role="assistant", content=self.text or None, reasoning_content=thought or None)
         chunk = ModelResponseStream(model=self.target.model, choices=[StreamingChoices(delta=delta)])
-        arrived(Piece(self.text, thought, chunk))
+        arrived(StreamChunk(self.text, thought, chunk))
 
     @cached_property
     def response(self) -> Response:

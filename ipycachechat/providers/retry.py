@@ -43,7 +43,7 @@ def retrying(
         pausing(_error(state), state.upcoming_sleep, state.attempt_number)
 
     return AsyncRetrying(
-        retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.passing),
+        retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.retryable),
         stop=stop_after_attempt(limits.retries + 1) | stop_before_delay(limits.retry_time),
         wait=lambda state: _pause(state) + chance.uniform(0, JITTER),
         before_sleep=told,
@@ -54,7 +54,7 @@ def retrying(
 
 def _pause(state: RetryCallState) -> float:
     """As long as the provider says, or ever longer."""
-    after = _error(state).after
+    after = _error(state).retry_after
     return _BACKOFF(state) if after is None else after
 
 

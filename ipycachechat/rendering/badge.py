@@ -11,7 +11,7 @@ from html import escape
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import Timing
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import reports
 from ipycachechat.rendering.format import clock, cost_text, output_text, short
 from ipycachechat.text import sanitize
@@ -36,9 +36,9 @@ NAMED, LONGEST_NOTE = 2, 200
 """Turns that were left out, by name, and letters: what a badge adds to a notebook stays small."""
 
 
-def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
+def facts(turn: Turn, done: TurnResult) -> list[tuple[str, str]]:
     """What the badge tells, in order: name and value."""
-    usage, bill = turn.usage, done.bill
+    usage, bill = turn.usage, done.cost
     if turn.replayed:
         return [("model", turn.model), ("replayed", "nothing sent"), ("cost", "free")]
     written = count(usage.written) if usage.bills_writes else "not billed"
@@ -57,13 +57,15 @@ def facts(turn: Turn, done: Done) -> list[tuple[str, str]]:
     ]
 
 
-def notes(done: Done) -> list[str]:
+def notes(done: TurnResult) -> list[str]:
     """What else is to be said of the turn."""
     told: list[str] = []
     if done.turn is None:
         return told
     if done.turn.status is TurnStatus.INTERRUPTED:
-        told.append(f"interrupted ({done.error.what if done.error else 'stopped'}): kept as far as it came")
+        told.append(
+            f"interrupted ({done.error.message if done.error else 'stopped'}): kept as far as it came"
+        )
     if done.turn.status is TurnStatus.CUT_OFF:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
     told += [short(note, LONGEST_NOTE) for note in done.notes]
@@ -72,16 +74,16 @@ def notes(done: Done) -> list[str]:
     if done.stale:
         how = "replaced" if done.replaced else "placed as"
         told.append(
-            f"{how} turn {done.number}; {_later(done.stale)} answered an older version{_again(done.lost)}"
+            f"{how} turn {done.number}; {_later(done.stale)} answered an older version{_again(done.uncached_tokens)}"
         )
     elif done.replaced:
         told.append(f"replaced turn {done.number}")
     told += [
         f"left out, since its cell was deleted: “{short(turn.prompt_text)}”. It comes back when the cell runs, "
         "or once the notebook is saved with it"
-        for turn in done.left[:NAMED]
+        for turn in done.detached_turns[:NAMED]
     ]
-    if (more := len(done.left) - NAMED) > 0:
+    if (more := len(done.detached_turns) - NAMED) > 0:
         told.append(f"{more} more left out likewise (%chat history)")
     return told
 
@@ -102,7 +104,7 @@ def _again(tokens: int) -> str:
     return f"; ≈{tokens:,} tokens behind it are no longer read from the cache" if tokens else ""
 
 
-def to_text(done: Done) -> str:
+def to_text(done: TurnResult) -> str:
     """The badge in one line, for terminals."""
     if done.turn is None:
         return ""
@@ -111,7 +113,7 @@ def to_text(done: Done) -> str:
     )
 
 
-def to_html(done: Done) -> str:
+def to_html(done: TurnResult) -> str:
     """The badge as static HTML that needs no script and no style sheet."""
     from fastcore.xml import Details, Div, NotStr, Span, Summary, to_xml
 
@@ -148,7 +150,7 @@ def _sentence(name: str, value: str) -> str:
     }.get(name, f"{name} {value}" if value in ("unknown", "not billed") else f"{value} {name}")
 
 
-def _unfolded(turn: Turn, done: Done) -> str:
+def _unfolded(turn: Turn, done: TurnResult) -> str:
     """Of a finished turn; what the badge's line says already is not said again."""
     rows = [("requests", f"{done.requests}")] if done.requests > 1 else []
     rows += _times(done.timing)

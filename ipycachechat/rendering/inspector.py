@@ -14,7 +14,7 @@ from itertools import accumulate, groupby
 from ipycachechat.billing.records import Ledger
 from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Turn, TurnStatus
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import charts, html, panels, reports
 from ipycachechat.rendering.format import clock, output_text, short, totals
 from ipycachechat.rendering.format import cost_text as paid_of
@@ -43,12 +43,12 @@ class Standing:
     """What there is to look at."""
 
     turns: tuple[Turn, ...]
-    told: tuple[Done | None, ...]
+    told: tuple[TurnResult | None, ...]
     """What was told of each turn's answer; None: it was given in an earlier kernel."""
     stale: frozenset[int]
     """By number."""
     ledger: Ledger
-    last: Done | None
+    last: TurnResult | None
     """Of the last answer, which may be of another branch."""
     foretold: tuple[int, int] | None
     """Tokens that were expected to be read, and were."""

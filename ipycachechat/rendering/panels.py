@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipycachechat.billing.forecast import Forecast
 from ipycachechat.caching.breakdown import RequestPreview, summarize_rows
 from ipycachechat.conversation.history import History
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import html, reports
 
 
@@ -31,14 +31,14 @@ def as_json(text: str) -> str:
     return html.box("contents", html.mono(text.split("\n")))
 
 
-def why(done: Done | None) -> str:
+def why(done: TurnResult | None) -> str:
     """What a request was expected to be billed, what it was billed, and the reason of the difference."""
     if done is None or done.turn is None:
         return html.box("why", html.line(reports.NOTHING_ASKED))
     return html.box("why", html.title(f"turn {done.number}, {done.turn.model}"), reason(done, html.legend()))
 
 
-def reason(done: Done, legend: str = "") -> str:
+def reason(done: TurnResult, legend: str = "") -> str:
     """The same, without saying which turn it is; `legend` where none of the bar's colours stands elsewhere."""
     if done.turn is None:
         return ""

@@ -11,7 +11,7 @@ from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import Cost, Usage
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.errors import ChatError, Interrupted, ModelError
 from ipycachechat.rendering.format import clock, columns, short
 from ipycachechat.text import sanitize
@@ -101,7 +101,7 @@ def block(row: BlockRow) -> str:
     return " · ".join(filter(None, told))
 
 
-def why(done: Done | None) -> str:
+def why(done: TurnResult | None) -> str:
     """What the last request was expected to be billed, what it was billed, and the reason of the difference."""
     if done is None or done.turn is None:
         return NOTHING_ASKED
@@ -114,11 +114,11 @@ def failure(error: ChatError) -> str:
     if isinstance(error, Interrupted):
         lines = ["the last prompt was stopped:"]
     else:
-        lines = ["the last prompt failed:", error.what]
-    lines += [error.todo, error.billed]
+        lines = ["the last prompt failed:", error.message]
+    lines += [error.hint, error.billed]
     if isinstance(error, ModelError):
         lines += [f"asked {error.tries} times"] * (error.tries > 1)
-        lines += [f"in the provider's words: {error.words}"] * bool(error.words)
+        lines += [f"in the provider's words: {error.provider_message}"] * bool(error.provider_message)
     return "\n".join(filter(None, lines))
 
 
@@ -128,11 +128,11 @@ def counts(turn: Turn, expected: ExpectedUsage | None) -> list[tuple[str, ...]]:
     return [billed] if expected is None else [_counts("expected", expected), billed]
 
 
-def verdict(done: Done) -> str:
+def verdict(done: TurnResult) -> str:
     """Why less was read than could have been, or that nothing was missed, in a sentence."""
     if done.reason is not None:
         return done.reason.sentence
-    known = done.turn is not None and done.turn.usage.read is not None and done.promised
+    known = done.turn is not None and done.turn.usage.read is not None and done.cache_is_promised
     return "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipycachechat.conversation.events import Broken, Called, Piece, Returned
+from ipycachechat.conversation.events import StreamBroken, StreamChunk, ToolCallFinished, ToolCallStarted
 from ipycachechat.rendering import answer, markdown_split
 from ipycachechat.rendering.answer import Call, Segment, Text, Thinking
 
 # A part is taken when it is so long, and not too short for the answer.
 PART, OF_ALL = 700, 0.015  # characters, of the answer
 
-More = Piece | Called | Returned | Broken
+More = StreamChunk | ToolCallStarted | ToolCallFinished | StreamBroken
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class Growing:
     def add(self, event: More) -> bool:
         """Add what is told; True if something begins that was not there before."""
         match event:
-            case Piece(text, thought):
+            case StreamChunk(text, thought):
                 self.size += len(text) + len(thought)
                 begun = bool(thought) and self._grow(Thinking, thought)
                 return (bool(text) and self._grow(Text, text)) or begun
-            case Broken(text):
+            case StreamBroken(text):
                 while self.segments and not isinstance(self.segments[-1], Call):
                     self.segments.pop()
                 self.all_again()
                 self.segments.append(answer.Broken(text))
-            case Called(call):
+            case ToolCallStarted(call):
                 self.segments.append(Call(call))
-            case Returned(call, result):
+            case ToolCallFinished(call, result):
                 place = next(n for n, one in enumerate(self.segments) if one == Call(call))
                 self.segments[place] = Call(call, result)
         return True

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ipycachechat.conversation.events import Do, Event
+from ipycachechat.conversation.events import Event, RunOnCallerThread
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.runtime.interrupts import StopButton
 
@@ -28,7 +28,7 @@ class Result(Generic[T]):
     value: T
 
 
-def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], None, None]:
+def iter_events(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], None, None]:
     """The events of the work and its `Result`; what is to be done on the thread that waits is done here.
 
     Leaving early cancels the work and waits for its end, which no further press cuts short. Raises what it raises.
@@ -41,7 +41,7 @@ def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], N
             try:
                 with button, button.raising():
                     event = events.get(timeout=LOOK)
-                    if isinstance(event, Do):
+                    if isinstance(event, RunOnCallerThread):
                         with button.released():
                             event.work()
             except queue.Empty:
@@ -50,7 +50,7 @@ def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], N
                 continue
             if event is None:
                 break
-            if not isinstance(event, Do):
+            if not isinstance(event, RunOnCallerThread):
                 yield event
         button.heed()
         yield Result(future.result(timeout=CLOSING))
@@ -62,7 +62,7 @@ def drive(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], N
                     pass
 
 
-async def follow(loop: BackgroundLoop, work: Work[T]) -> AsyncGenerator[Event | Result[T], None]:
+async def aiter_events(loop: BackgroundLoop, work: Work[T]) -> AsyncGenerator[Event | Result[T], None]:
     """The same for who waits on another event loop; what is to be done there is done on that loop's thread."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     mine = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ async def follow(loop: BackgroundLoop, work: Work[T]) -> AsyncGenerator[Event | 
     future = loop.submit(_to_its_end(work, tell))
     try:
         while (event := await events.get()) is not None:
-            if isinstance(event, Do):
+            if isinstance(event, RunOnCallerThread):
                 event.work()
             else:
                 yield event

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
-from ipycachechat.errors import TimeUp
+from ipycachechat.errors import TimeLimitExceeded
 
 T = TypeVar("T")
 AGAIN = 0.05  # seconds; code that catches whatever is raised in it is told once more
@@ -28,7 +28,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
         if frame is None or frame.f_code in (within.__code__, over.__code__):
             return
         if _is_called_from_here(frame):
-            raise TimeUp
+            raise TimeLimitExceeded
         signal.setitimer(signal.ITIMER_REAL, 0)  # an interrupt came before it was ended
         signal.signal(signal.SIGALRM, before)
 

@@ -92,7 +92,7 @@ class Replies:
             self._told = False
         except BadInput as error:
             if not self._told:
-                self._problem = f"ipycachechat: the reply was not recorded ({error.what})"
+                self._problem = f"ipycachechat: the reply was not recorded ({error.message})"
             self._told = True
 
     def _read(self) -> dict[str, Json]:

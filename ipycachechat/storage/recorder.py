@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ipycachechat.billing.cost_bound import BudgetCharge
     from ipycachechat.billing.records import RequestRecord
     from ipycachechat.caching.tracker import CacheTracker
-    from ipycachechat.engine.session import Dialogue
+    from ipycachechat.engine.session import ChatSession
     from ipycachechat.providers.endpoint import Identity, Target
     from ipycachechat.storage.conversations import Kept, Store
     from ipycachechat.storage.usage_log import SpendRow
@@ -110,7 +110,7 @@ class Recorder:
             self._told = False
         self._failed, self._again = path, time.monotonic() + LATER
         if not self._told:
-            why = error.what if isinstance(error, BadInput) else f"{path}: {error}"
+            why = error.message if isinstance(error, BadInput) else f"{path}: {error}"
             self._problem = f"ipycachechat: the conversation goes on, but is not kept ({why})"
         self._told = True
 
@@ -127,13 +127,13 @@ class Recorder:
             self._store = Store(path)
         return self._store
 
-    def follow(self, dialogue: Dialogue) -> None:
+    def follow(self, dialogue: ChatSession) -> None:
         """Hear of all that happens in a conversation, which asks under a name of its own."""
-        dialogue.engine.who = self._identity()
-        dialogue.keeper, dialogue.engine.told = self, self.billed
-        dialogue.engine.budgets.day = self
+        dialogue.client.identity = self._identity()
+        dialogue.observer, dialogue.client.on_record = self, self.billed
+        dialogue.client.budgets.day = self
 
-    def take_up(self, dialogue: Dialogue, notebook: str = "") -> tuple[dict[str, Any], float]:
+    def take_up(self, dialogue: ChatSession, notebook: str = "") -> tuple[dict[str, Any], float]:
         """Have a conversation go on where an earlier kernel left this notebook's, or another's.
 
         What this one has said by now stays, as a branch. The settings that held, and until when something is warm
@@ -147,10 +147,10 @@ class Recorder:
 
         dialogue.change(join)
         (kept,), until = found, 0.0
-        dialogue.engine.who = self._identity()
+        dialogue.client.identity = self._identity()
         for scope, memory in kept.memories:
             if scope[0] != "llama.cpp":  # it ended with its kernel
-                dialogue.engine.recall(scope, memory)
+                dialogue.client.restore_tracker(scope, memory)
                 until = max([until, *(entry.expires for entry in memory.state.entries.values())])
         return kept.settings, until
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ipycachechat.conversation.events import Called, Do, Event, Returned
+from ipycachechat.conversation.events import Event, RunOnCallerThread, ToolCallFinished, ToolCallStarted
 from ipycachechat.conversation.messages import Content, Message, ToolCall
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.tools import calls
 from ipycachechat.tools.calls import Failed
@@ -21,11 +21,11 @@ NO_MORE = "[No more tools can be called in this turn: answer with what is known 
 REFUSED = "The person did not allow this call."
 
 
-class Calling:
+class ToolRunner:
     """The calls of one turn, an answer's after the other's."""
 
-    def __init__(self, ask: Ask, tell: Callable[[Event], None]) -> None:
-        self.masked: list[str] = []
+    def __init__(self, ask: TurnRequest, tell: Callable[[Event], None]) -> None:
+        self.redacted: list[str] = []
         """Labels of what was secret in results, and was taken out."""
         self._ask, self._tell = ask, tell
         self._under_way: tuple[Message, list[Message | None]] | None = None
@@ -36,7 +36,7 @@ class Calling:
         """Whether calls are under way, or were when all ended."""
         return self._under_way is not None
 
-    def so_far(self) -> list[Message]:
+    def partial_results(self) -> list[Message]:
         """The answer whose tools are being called, with the calls that have a result, and those; nothing if that is
         nothing."""
         if self._under_way is None:
@@ -66,21 +66,21 @@ class Calling:
             if last and number == len(works) - 1:
                 content = _with_note(content)
             results[number] = result = Message("tool", content, tool_call_id=call.id)
-            self._tell(Returned(call, result))
+            self._tell(ToolCallFinished(call, result))
 
         async def beside(number: int, work: Callable[[], Any]) -> None:
-            give(number, await (self._ask.elsewhere or calls.awaited)(work))
+            give(number, await (self._ask.run_async_tool or calls.awaited)(work))
 
         running = []
         try:
             for number, work in enumerate(works):
                 if not isinstance(work, Failed) and self._is_async(reply.tool_calls[number]):
-                    self._tell(Called(reply.tool_calls[number]))
+                    self._tell(ToolCallStarted(reply.tool_calls[number]))
                     running.append(asyncio.create_task(beside(number, work)))
             for number, work in enumerate(works):
                 if isinstance(work, Failed) or not self._is_async(reply.tool_calls[number]):
-                    self._tell(Called(reply.tool_calls[number]))
-                    give(number, work if isinstance(work, Failed) else await self.here(work))
+                    self._tell(ToolCallStarted(reply.tool_calls[number]))
+                    give(number, work if isinstance(work, Failed) else await self.run_on_caller(work))
             await asyncio.gather(*running)
         finally:
             for task in running:
@@ -91,11 +91,11 @@ class Calling:
 
     def _masked(self, content: Content) -> Content:
         """Without what is secret."""
-        mask = self._ask.mask
+        mask = self._ask.redactor
         if mask is None:
             return content
         told, found = mask.content(content)
-        self.masked += found
+        self.redacted += found
         return told
 
     def _is_async(self, call: ToolCall) -> bool:
@@ -109,15 +109,15 @@ class Calling:
             work = calls.prepared(call, self._ask.tools)
         except Exception as error:  # of a library that looks at types and schemas
             return calls.failed(error)
-        allow = self._ask.allow
+        allow = self._ask.approve_tool_call
         if isinstance(work, Failed) or allow is None:
             return work
-        answer = await self.here(lambda: allow(call))
+        answer = await self.run_on_caller(lambda: allow(call))
         if isinstance(answer, Failed):
             raise BadInput(f"Nobody could be asked about {call.name}: {answer.why}", "Nothing was called.")
         return work if answer is True else Failed(REFUSED)
 
-    async def here(self, work: Callable[[], Any]) -> Any:
+    async def run_on_caller(self, work: Callable[[], Any]) -> Any:
         """What the work gives, or a `Failed`, from the thread of whoever asked."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -134,11 +134,11 @@ class Calling:
             loop.call_soon_threadsafe(give, value)
 
         # In this context, so that a tool is known for one wherever it runs.
-        self._tell(Do(partial(copy_context().run, run)))
+        self._tell(RunOnCallerThread(partial(copy_context().run, run)))
         value = await future
         if inspect.isawaitable(value):
             # Gathered, since what swallows its own cancelling does not swallow the turn's.
-            (value,) = await asyncio.gather((self._ask.elsewhere or calls.awaited)(lambda: value))
+            (value,) = await asyncio.gather((self._ask.run_async_tool or calls.awaited)(lambda: value))
         return value
 
 

@@ -33,7 +33,7 @@ def main(conversations: int) -> int:
             world = World(server, loop, r.choice([0.2, 1, 3, 10, 40]) / 100, model=r.choice(MODELS))
             for _ in range(25):
                 happen(world, r)
-            billed, purse = world.billed, world.chat.engine.budgets.state
+            billed, purse = world.billed, world.chat.client.budgets.state
             found["requests"] += len(server.requests)
             found["interrupted"] += sum(request.closed != "complete" for request in server.requests)
             found["not sent"] += world.refused

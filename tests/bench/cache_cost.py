@@ -37,7 +37,7 @@ from ipycachechat.caching.planner import NOTEBOOK  # noqa: E402
 from ipycachechat.caching.prefix import PromptMessage  # noqa: E402
 from ipycachechat.caching.request import request_options  # noqa: E402
 from ipycachechat.conversation.messages import Message, ToolCall  # noqa: E402
-from ipycachechat.engine.client import Engine  # noqa: E402
+from ipycachechat.engine.client import ModelClient  # noqa: E402
 from ipycachechat.providers.endpoint import target  # noqa: E402
 from ipycachechat.providers.litellm_import import portions  # noqa: E402
 
@@ -177,14 +177,14 @@ def run(job: tuple[str, int]) -> dict[str, float]:
         pass
     with WireServer(clock=Clock(START)) as wire:
         os.environ.update(wire.env())
-        engine, to = Engine(clock=lambda: wire.clock.now, pace=NOTEBOOK), target(MODEL, 16)
+        engine, to = ModelClient(clock=lambda: wire.clock.now, pace=NOTEBOOK), target(MODEL, 16)
         wire.always = Reply("ok")
         for at, said, upto in requests(events):
             wire.clock.now = START + at
             prepared = engine.prepare(to, said, request_options(to.rules, [TOOL]))
             exchange = engine.exchange(to, prepared, 16)
             loop.run_until_complete(exchange.run(lambda _: None))
-            engine.book(prepared, exchange)
+            engine.record(prepared, exchange)
             request = wire.requests.pop()
             assert request.bill and request.call
             sums["ours"].add(request.bill)

@@ -24,7 +24,7 @@ from ipycachechat.conversation.messages import Message  # noqa: E402
 from ipycachechat.conversation.placement import END, place_turn  # noqa: E402
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn  # noqa: E402
 from ipycachechat.conversation.usage import Cost, Usage  # noqa: E402
-from ipycachechat.engine.session import Dialogue  # noqa: E402
+from ipycachechat.engine.session import ChatSession  # noqa: E402
 from ipycachechat.storage.conversations import Store  # noqa: E402
 from ipycachechat.storage.recorder import Recorder  # noqa: E402
 
@@ -82,9 +82,9 @@ def fill(path: Path) -> None:
     store.close()
 
 
-def chat(path: Path, notebook: str) -> tuple[Recorder, Dialogue]:
+def chat(path: Path, notebook: str) -> tuple[Recorder, ChatSession]:
     """A kernel's, which has taken up what is kept of a notebook."""
-    recorder, dialogue = Recorder(notebook), Dialogue()
+    recorder, dialogue = Recorder(notebook), ChatSession()
     recorder.work(lambda: path, lambda: {"model": "anthropic/claude-sonnet-5"})
     recorder.follow(dialogue)
     recorder.take_up(dialogue)

@@ -10,7 +10,7 @@ from wire import Reply, WireServer, count, words
 from wire.replies import ToolCall
 
 from ipycachechat import AsyncChat, Chat
-from ipycachechat.engine.session import Dialogue
+from ipycachechat.engine.session import ChatSession
 
 SONNET, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"
 
@@ -45,4 +45,4 @@ def exact(chat: Chat | AsyncChat, server: WireServer) -> None:
         bare = {"name": given["name"], "input_schema": given["parameters"], "type": "custom"}
         return count(json.dumps({**bare, "description": given["description"]}, separators=(",", ":")))
 
-    chat.dialogue = Dialogue(chat.dialogue.history.current, clock=lambda: server.clock.now, count=sized)
+    chat.dialogue = ChatSession(chat.dialogue.history.current, clock=lambda: server.clock.now, count=sized)

@@ -19,7 +19,7 @@ from calling import GEMINI, GPT, SONNET, calls, fetch, look
 from wire import Drop, HttpError, Reply, WireServer, words
 
 from ipycachechat import AsyncChat, Chat, ChatError, register_model
-from ipycachechat.errors import BadInput, Dropped, KeyMissing, OverBudget, RateLimited, UnknownModel
+from ipycachechat.errors import BadInput, ConnectionLost, KeyMissing, OverBudget, RateLimited, UnknownModel
 
 PROJECT = Path(__file__).parents[2]
 
@@ -231,7 +231,7 @@ def test_a_history_that_cannot_be_sent_is_refused_in_two_lines(hist: Any, told: 
     with pytest.raises(BadInput) as raised:
         Chat(SONNET, hist=hist)
     assert told in str(raised.value)
-    assert len(str(raised.value).splitlines()) == 2 and raised.value.todo
+    assert len(str(raised.value).splitlines()) == 2 and raised.value.hint
     assert hist == before
 
 
@@ -365,7 +365,7 @@ def test_models_that_litellm_does_not_know_can_be_told_of_with_a_price(server: W
     ("model", "reply", "kind"),
     [
         (SONNET, Reply(fault=HttpError(429, "Slow down", headers={"retry-after": "7"})), RateLimited),
-        (SONNET, Reply("one two three", fault=Drop(after=2)), Dropped),
+        (SONNET, Reply("one two three", fault=Drop(after=2)), ConnectionLost),
         ("nobody/knows", Reply(), UnknownModel),
     ],
 )
@@ -379,7 +379,7 @@ def test_what_goes_wrong_is_raised_in_two_lines_and_the_chat_goes_on(
     with pytest.raises(kind) as raised:
         list(chat("and?", stream=True, model=model)) if stream else chat("and?", model=model)
     assert len(str(raised.value).splitlines()) == 2
-    assert len(chat.hist) == (4 if kind is Dropped else 2)
+    assert len(chat.hist) == (4 if kind is ConnectionLost else 2)
     assert chat("and now?").text
 
 
@@ -530,7 +530,7 @@ def test_thinking_with_tools_is_another_cache_at_openai(server: WireServer) -> N
     chat("hi")
     chat("and?", think="low")
     chat("so?")
-    for request, booked in zip(server.requests, chat.dialogue.engine.booked, strict=True):
+    for request, booked in zip(server.requests, chat.dialogue.client.records, strict=True):
         assert request.bill is not None and (booked.expected.read > 0) == (request.bill.read > 0)
 
 

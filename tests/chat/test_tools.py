@@ -62,9 +62,9 @@ def test_a_loop_of_twelve_steps_with_three_calls_each_is_billed_as_foretold(serv
     ]
     server.script(*steps, Reply("done"))
     assert chat("Find them all").text == "done"
-    assert len(server.requests) == len(chat.dialogue.engine.booked) == 13
+    assert len(server.requests) == len(chat.dialogue.client.records) == 13
     for before, request, booked in zip(
-        [None, *server.requests], server.requests, chat.dialogue.engine.booked, strict=False
+        [None, *server.requests], server.requests, chat.dialogue.client.records, strict=False
     ):
         bill, expected = request.bill, booked.expected
         assert bill is not None
@@ -234,7 +234,7 @@ def test_a_history_from_elsewhere_has_stand_ins_for_its_tools(server: WireServer
 def test_what_is_no_tool_is_refused_at_once(tool: Any, told: str) -> None:
     with pytest.raises(BadInput) as raised:
         Chat(SONNET, tools=[tool])
-    assert told in raised.value.what and raised.value.todo
+    assert told in raised.value.message and raised.value.hint
 
 
 def test_a_function_without_types_or_docstring_is_refused_and_says_how_to_mend_it() -> None:
@@ -349,8 +349,8 @@ def test_too_long_a_conversation_names_its_largest_turns(narrow: WireServer) -> 
     chat = Chat(SONNET, hist=["small", "yes", words(2500, "large"), "yes"])
     with pytest.raises(ContextTooLong) as raised:
         chat(words(700))
-    assert "Largest: turn 2 (≈" in raised.value.todo and "this one (≈" in raised.value.todo
-    assert "fork" in raised.value.todo and len(str(raised.value).splitlines()) == 2
+    assert "Largest: turn 2 (≈" in raised.value.hint and "this one (≈" in raised.value.hint
+    assert "fork" in raised.value.hint and len(str(raised.value).splitlines()) == 2
     assert len(chat.hist) == 4
 
 
@@ -649,7 +649,7 @@ def test_the_advice_of_an_error_stays_after_some_steps(server: WireServer) -> No
     )
     with pytest.raises(ChatError) as raised:
         Chat(SONNET, tools=[look], retries=0)("hi")
-    assert "Wait 7 s" in raised.value.todo and "kept" in raised.value.todo
+    assert "Wait 7 s" in raised.value.hint and "kept" in raised.value.hint
     assert len(str(raised.value).splitlines()) == 2
 
 

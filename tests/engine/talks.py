@@ -13,9 +13,9 @@ from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import CellRef
-from ipycachechat.engine.events import Done
-from ipycachechat.engine.session import Dialogue
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
 
 SONNET, OPUS = "anthropic/claude-sonnet-5", "anthropic/claude-opus-5"
 
@@ -42,15 +42,17 @@ class Talk:
         async def sleep(seconds: float) -> None:
             self.wait(seconds)
 
-        self.chat = Dialogue(
+        self.chat = ChatSession(
             clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer, pace=NOTEBOOK
         )
 
-    def next(self, prompt: str = "", cell: str = "") -> Ask:
+    def next(self, prompt: str = "", cell: str = "") -> TurnRequest:
         where = CellRef(cell, f"{cell}-{next(self.runs)}") if cell else None
-        return Ask(prompt, self.model, Placement(where), ttl=self.ttl)
+        return TurnRequest(prompt, self.model, Placement(where), ttl=self.ttl)
 
-    def ask(self, prompt: str, cell: str = "", answer: str | tuple[str, ...] = "yes, that is so") -> Done:
+    def ask(
+        self, prompt: str, cell: str = "", answer: str | tuple[str, ...] = "yes, that is so"
+    ) -> TurnResult:
         self.server.script(Reply(answer))
         done = self.loop.run_until_complete(self.chat.send(self.next(prompt, cell), nothing))
         assert done.error is None, done.error
@@ -66,7 +68,7 @@ class Talk:
         self.server.clock.advance(seconds)
 
 
-def agree(done: Done, bill: Bill) -> None:
+def agree(done: TurnResult, bill: Bill) -> None:
     """Prediction, usage and bill are the same, token for token."""
     assert done.turn and done.expected
     used, expected = done.turn.usage, done.expected
@@ -85,5 +87,5 @@ def agree(done: Done, bill: Bill) -> None:
     assert bill.read + bill.written + bill.fresh == bill.prompt
 
 
-def cause(done: Done) -> MissCause | None:
+def cause(done: TurnResult) -> MissCause | None:
     return done.reason.cause if done.reason else None

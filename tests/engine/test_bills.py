@@ -11,11 +11,11 @@ from wire import HttpError, Reply, ToolCall, WireServer
 
 from ipycachechat.billing.records import RequestRecord, TurnRecords
 from ipycachechat.caching.state import ExpectedUsage
-from ipycachechat.conversation.events import Returned
+from ipycachechat.conversation.events import ToolCallFinished
 from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.conversation.usage import Cost, Usage
-from ipycachechat.engine.events import Done
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.timeouts import Limits
 from ipycachechat.tools.schema import tools
 
@@ -59,34 +59,34 @@ def test_a_turn_that_is_stopped_while_its_second_request_waits_cost_at_least_the
 def test_a_request_that_was_refused_makes_no_bill_uncertain(talk: Talk, server: WireServer) -> None:
     talk.server.script(HttpError(429, "slow down"), Reply("yes"))
     done = talk.loop.run_until_complete(
-        talk.chat.send(Ask("hello", talk.model, limits=Limits(retries=1, retry_time=60)), nothing)
+        talk.chat.send(TurnRequest("hello", talk.model, limits=Limits(retries=1, retry_time=60)), nothing)
     )
     assert done.turn and not done.turn.cost.at_least
     assert talk.chat.ledger.requests == 1 and not talk.chat.ledger.unknown_cost
 
 
-def stopped(talk: Talk, model: str) -> Done:
+def stopped(talk: Talk, model: str) -> TurnResult:
     """A turn that is stopped once its tool has returned and the next request is on its way."""
 
     def look() -> str:
         "Look."
         return "seen"
 
-    told: list[Done] = []
+    told: list[TurnResult] = []
 
     async def run() -> None:
         returned = asyncio.Event()
 
         def tell(event: object) -> None:
             match event:
-                case Returned():
+                case ToolCallFinished():
                     returned.set()
-                case Done():
+                case TurnResult():
                     told.append(event)
                 case _ if hasattr(event, "work"):
                     event.work()
 
-        task = asyncio.ensure_future(talk.chat.send(Ask("hello", model, tools=tools([look])), tell))
+        task = asyncio.ensure_future(talk.chat.send(TurnRequest("hello", model, tools=tools([look])), tell))
         await returned.wait()
         while len(talk.server.requests) < 2:
             await asyncio.sleep(0.01)

@@ -21,13 +21,13 @@ from wire.money import dollars
 from wire.replies import ToolCall, default_reply
 
 from ipycachechat.api import batch
-from ipycachechat.conversation.events import Do, Piece
+from ipycachechat.conversation.events import RunOnCallerThread, StreamChunk
 from ipycachechat.conversation.messages import Attachment, Content
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import CellRef, TurnStatus
-from ipycachechat.engine.events import Done
-from ipycachechat.engine.session import Dialogue
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import ChatError, OverBudget
 from ipycachechat.tools.schema import tools
 
@@ -64,8 +64,8 @@ class World:
         async def sleep(seconds: float) -> None:
             self.server.clock.advance(seconds)
 
-        self.chat = Dialogue(clock=lambda: self.server.clock.now, sleep=sleep)
-        self.chat.engine.budgets.limits = lambda: (self.budget, 0.0)
+        self.chat = ChatSession(clock=lambda: self.server.clock.now, sleep=sleep)
+        self.chat.client.budgets.limits = lambda: (self.budget, 0.0)
 
     @property
     def billed(self) -> float:
@@ -76,7 +76,7 @@ class World:
 
     @property
     def spent(self) -> float:
-        purse = self.chat.engine.budgets.state
+        purse = self.chat.client.budgets.state
         assert not purse.held
         return purse.spent
 
@@ -90,19 +90,19 @@ class World:
         )
         return f"n{name} {kinds[name % 3]}"
 
-    def ask(self, prompt: Content, *, cell: str = "", most: int = 64, **more: Any) -> Ask:
+    def ask(self, prompt: Content, *, cell: str = "", most: int = 64, **more: Any) -> TurnRequest:
         place = Placement(CellRef(cell, f"{cell}-{next(self.number)}")) if cell else Placement()
-        return Ask(prompt, self.model, place, max_tokens=most, **more)
+        return TurnRequest(prompt, self.model, place, max_tokens=most, **more)
 
-    def send(self, ask: Ask, stop_after: int = 0) -> Done | None:
+    def send(self, ask: TurnRequest, stop_after: int = 0) -> TurnResult | None:
         """Ask; cancelled after so many pieces, if that is not 0: then None."""
         pieces = counter(1)
 
-        async def main() -> Done | None:
+        async def main() -> TurnResult | None:
             def tell(event: object) -> None:
-                if isinstance(event, Do):
+                if isinstance(event, RunOnCallerThread):
                     event.work()
-                if isinstance(event, Piece) and next(pieces) == stop_after:
+                if isinstance(event, StreamChunk) and next(pieces) == stop_after:
                     sending.cancel()
 
             sending = asyncio.ensure_future(self.chat.send(ask, tell))
@@ -235,7 +235,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
     world.server.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(9)])
     done = world.send(world.ask("look", tools=tools([read])))
     assert done and isinstance(done.error, OverBudget) and done.turn
-    assert "The calls before it are kept" in done.error.todo
+    assert "The calls before it are kept" in done.error.hint
     assert done.turn.status is TurnStatus.INTERRUPTED
     assert 0 < len(called) < 9 and len(world.server.requests) == len(called)
     assert [message.role for message in done.turn.replies] == ["assistant", "tool"] * len(called)
@@ -263,7 +263,7 @@ def test_who_wants_to_be_asked_is_asked_with_the_plan(world: World, says: bool |
         (question,) = questions
         assert "of the budget of $0.01000 $0.01000 is left" in question
         assert "plan: ≈0 tokens read" in question and question.endswith("Send it? [y/N] ")
-    assert not world.chat.engine.budgets.state.held
+    assert not world.chat.client.budgets.state.held
 
 
 @pytest.mark.parametrize(("over", "asked"), [(0.0, 0), (10.0, 0), (0.001, 1)])
@@ -282,7 +282,7 @@ def test_a_prompt_that_can_cost_much_is_asked_about_once(world: World, over: flo
     done = world.send(world.ask("hello", most=1000, confirm_over=over, person=lambda _: False))
     assert done and (done.error is None) == (not asked)
     assert len(world.server.requests) == (2 if asked else 4)
-    assert not world.chat.engine.budgets.state.held and not world.chat.engine.busy
+    assert not world.chat.client.budgets.state.held and not world.chat.client.busy
 
 
 def test_an_unknown_price_is_no_price(world: World) -> None:
@@ -291,7 +291,7 @@ def test_an_unknown_price_is_no_price(world: World) -> None:
     assert done and "is unknown (its price is unknown), and there is a budget" in str(done.error)
     assert not world.server.requests
     assert (done := world.send(world.ask("hello", confirm=True, person=lambda _: True))) and not done.error
-    assert len(world.server.requests) == 1 and world.chat.engine.budgets.state.unknown == 1
+    assert len(world.server.requests) == 1 and world.chat.client.budgets.state.unknown == 1
     world.budget = 0.0
     assert (done := world.send(world.ask("hello"))) and not done.error
 
@@ -306,7 +306,7 @@ def test_what_is_billed_besides_tokens_is_unknown(world: World, options: dict[st
 def test_an_answer_that_was_stopped_counts_as_a_whole_one(world: World) -> None:
     world.server.script(Reply(words(40), chunk_delay=0.01))
     assert world.send(world.ask("hello", most=300), stop_after=2) is None
-    purse = world.chat.engine.budgets.state
+    purse = world.chat.client.budgets.state
     assert purse.unbilled_requests == 1 and purse.unbilled_max >= 300 * 10e-6 > world.billed
     world.server.script(Reply(fault=HttpError(400, "no")))
     before = world.spent
@@ -316,17 +316,17 @@ def test_an_answer_that_was_stopped_counts_as_a_whole_one(world: World) -> None:
 
 def test_many_at_once_are_never_too_much_together_and_wait_for_each_other(world: World) -> None:
     world.budget, together = 0.02, []
-    hold = world.chat.engine.budgets.reserve
+    hold = world.chat.client.budgets.reserve
 
     def watched(*args: Any, **more: Any) -> None:
         hold(*args, **more)
-        together.append(len(world.chat.engine.budgets.state.held))
+        together.append(len(world.chat.client.budgets.state.held))
 
-    world.chat.engine.budgets.reserve = watched  # type: ignore[method-assign]
+    world.chat.client.budgets.reserve = watched  # type: ignore[method-assign]
     world.server.always = Reply("yes " * 3, chunk_delay=0.003)
     asks = [world.ask(f"question {n}", most=500) for n in range(8)]
     found = world.loop.run_until_complete(batch.answers(world.chat, asks, 8, nothing))
-    done = [one for one in found if isinstance(one, Done) and one.error is None]
+    done = [one for one in found if isinstance(one, TurnResult) and one.error is None]
     assert len(done) == 8 and 1 < max(together) < 4  # each holds $0.009 back, and costs a hundredth of that
     assert world.billed <= world.budget
 
@@ -334,12 +334,12 @@ def test_many_at_once_are_never_too_much_together_and_wait_for_each_other(world:
 def test_what_keeps_the_cache_warm_counts_and_ends_at_the_budget(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))
-    budgets = talk.chat.engine.budgets
+    budgets = talk.chat.client.budgets
     budgets.limits = lambda: (budgets_left, 0.0)
     budgets_left = budgets.state.spent + 4200 * 4e-6 + 3 * 3000 * 0.2e-6
     talk.loop.run_until_complete(talk.chat.keep_warm(talk.next(), 3000).run())
-    assert talk.chat.kept and 0 < talk.chat.kept.refreshed < 6
-    assert "can cost" in talk.chat.kept.ended
+    assert talk.chat.keepalive and 0 < talk.chat.keepalive.refreshed < 6
+    assert "can cost" in talk.chat.keepalive.ended
     assert dollars(talk.server.requests) <= budgets_left
     with pytest.raises(OverBudget):
         talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
@@ -367,7 +367,7 @@ def test_what_was_too_long_holds_nothing_back_and_the_shorter_one_is_checked_ane
     first, *refused, last = [request.bill is not None for request in world.server.requests]
     assert first and last and refused and not any(refused)
     assert (
-        world.spent == pytest.approx(world.billed) and world.chat.engine.budgets.state.unbilled_requests == 0
+        world.spent == pytest.approx(world.billed) and world.chat.client.budgets.state.unbilled_requests == 0
     )
 
 

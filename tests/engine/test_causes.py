@@ -24,7 +24,7 @@ from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.caching.prefix import PromptMessage
 from ipycachechat.caching.request import request_options as sent_along
 from ipycachechat.conversation.messages import Attachment, Message, ToolCall
-from ipycachechat.engine.client import Engine
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.providers.endpoint import target
 
 Json = dict[str, Any]
@@ -60,7 +60,7 @@ class World:
     def __post_init__(self) -> None:
         self.server.clear()
         self.server.forget()
-        self.engine = Engine(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
+        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
 
     def text(self, size: int) -> str:
         return f"n{next(self.number)} {words(size)}"
@@ -86,7 +86,7 @@ class World:
         prepared = self.engine.prepare(to, said, sent_along(to.rules, self.tools, self.options), self.ttl)
         exchange = self.engine.exchange(to, prepared, 16)
         self.loop.run_until_complete(exchange.run(lambda _: None))
-        reason = self.engine.book(prepared, exchange).reason
+        reason = self.engine.record(prepared, exchange).reason
         request = self.server.requests[-1]
         assert request.bill and request.call
         bill, expected = request.bill, prepared.plan.expected

@@ -19,7 +19,7 @@ def examine(talk: Talk, to: Target) -> list[doctor.Check]:
         async def sleep(seconds: float) -> None:
             talk.wait(seconds)
 
-        return [check async for check in doctor.examine(talk.chat.engine, to, sleep)]
+        return [check async for check in doctor.examine(talk.chat.client, to, sleep)]
 
     talk.server.always = Reply("OK")
     return talk.loop.run_until_complete(all_of_it())

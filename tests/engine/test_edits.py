@@ -7,7 +7,7 @@ from talks import SONNET, Talk, agree, nothing
 from wire import Reply, words
 
 from ipycachechat.conversation.placement import Placement
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 
 GPT = "openai/gpt-5.6-terra"
 
@@ -33,15 +33,15 @@ def test_the_tokens_that_an_edit_costs_are_those_that_the_next_prompt_does_not_r
     assert done.stale == tuple(range(done.number + 1, 5))
     talk.ask("and?", "e")
     if edited == "d":
-        assert done.lost == 0  # nothing is behind it
+        assert done.uncached_tokens == 0  # nothing is behind it
     else:
-        assert done.lost == would_read - talk.bill.read > 0
+        assert done.uncached_tokens == would_read - talk.bill.read > 0
 
 
 def test_a_new_turn_at_the_end_costs_nothing(talk: Talk) -> None:
     four_turns(talk)
     done = talk.ask("and?", "e")
-    assert not done.replaced and not done.stale and not done.lost
+    assert not done.replaced and not done.stale and not done.uncached_tokens
 
 
 def test_stale_turns_asked_again_in_order_are_foreseen_to_the_token(talk: Talk) -> None:
@@ -53,7 +53,7 @@ def test_stale_turns_asked_again_in_order_are_foreseen_to_the_token(talk: Talk) 
     assert not talk.chat.history.current.stale
 
 
-def asked_again(talk: Talk, number: int) -> Done:
+def asked_again(talk: Talk, number: int) -> TurnResult:
     turn = talk.chat.history.current.turns[number - 1]
     talk.server.script(Reply(f"another answer {number}"))
     ask = talk.next(turn.prompt_text)

@@ -14,8 +14,8 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
 from ipycachechat.caching.miss_reasons import MissCause
-from ipycachechat.conversation.events import Piece
-from ipycachechat.engine.events import Sending
+from ipycachechat.conversation.events import StreamChunk
+from ipycachechat.engine.events import RequestStarted
 from ipycachechat.providers.endpoint import target
 from ipycachechat.rendering import reports
 
@@ -176,7 +176,7 @@ def test_what_an_edit_high_up_will_cost_is_told_while_it_is_sent(talk: Talk) -> 
     told: list[Any] = []
     talk.server.script(Reply("yes"))
     talk.loop.run_until_complete(talk.chat.send(talk.next("and?", "c3"), told.append))
-    warning = next(event.warning for event in told if isinstance(event, Sending))
+    warning = next(event.warning for event in told if isinstance(event, RequestStarted))
     assert "turn 1 was edited" in warning and "16,005 tokens are paid again" in warning
 
 
@@ -216,7 +216,7 @@ def test_back_to_a_model_that_lacks_what_the_other_one_has(talk: Talk) -> None:
     done = talk.loop.run_until_complete(talk.chat.send(talk.next("back"), told.append))
     assert cause(done) is MissCause.MODEL and done.reason
     assert done.reason.tokens == sent - talk.bill.read
-    warning = next(event.warning for event in told if isinstance(event, Sending))
+    warning = next(event.warning for event in told if isinstance(event, RequestStarted))
     assert f"the model changed from {SONNET}" in warning
 
 
@@ -296,7 +296,7 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
     talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
     talk.server.always = Reply("yes")
     to = target("openrouter/anthropic/claude-haiku-4.5", 16)
-    guess = talk.chat.engine.memory(to)
+    guess = talk.chat.client.tracker(to)
     prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.options, 1024, 0.0)
     assert prepared.plan.expected.written == 2000
     from ipycachechat.conversation.usage import Usage
@@ -342,7 +342,7 @@ def test_an_answer_cut_off_before_its_bill_is_not_a_provider_that_reports_nothin
 
         def tell(event: object) -> None:
             told.append(event)
-            if isinstance(event, Piece) and event.text:
+            if isinstance(event, StreamChunk) and event.text:
                 begun.set()
 
         task = asyncio.ensure_future(talk.chat.send(talk.next("and?"), tell))

@@ -12,8 +12,8 @@ from talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
 from ipycachechat.caching.miss_reasons import MissCause
-from ipycachechat.engine.events import Sending
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.events import RequestStarted
+from ipycachechat.engine.turn_request import TurnRequest
 
 steps = st.lists(
     st.one_of(
@@ -212,7 +212,7 @@ def test_dropped_though_still_warm(talk: Talk) -> None:
 def test_not_reported(talk: Talk) -> None:
     talk.model = "openai/gpt-5.5"
     talk.server.script(Reply("yes", report_cache=False))
-    done = talk.loop.run_until_complete(talk.chat.send(Ask("hello", talk.model), nothing))
+    done = talk.loop.run_until_complete(talk.chat.send(TurnRequest("hello", talk.model), nothing))
     assert cause(done) is MissCause.SILENT
 
 
@@ -234,7 +234,7 @@ def test_a_large_rewrite_is_told_before_it_is_sent_and_a_small_one_is_not(
     talk.chat.set_system(words(100, "other"))
     events: list[object] = []
     talk.server.script(Reply("yes"))
-    talk.loop.run_until_complete(talk.chat.send(Ask("again", SONNET), events.append))
-    warning = next(event.warning for event in events if isinstance(event, Sending))
+    talk.loop.run_until_complete(talk.chat.send(TurnRequest("again", SONNET), events.append))
+    warning = next(event.warning for event in events if isinstance(event, RequestStarted))
     assert ("the system prompt changed" in warning) is told
     assert ("tokens are paid again" in warning) is told

@@ -11,27 +11,27 @@ import pytest
 from talks import OPUS, Talk
 from wire import Drop, HttpError, Reply, Stall, StreamError, ToolCall, Truncated, words
 
-from ipycachechat.conversation.events import Broken, Event, Pausing, Piece
+from ipycachechat.conversation.events import Event, RetryScheduled, StreamBroken, StreamChunk
 from ipycachechat.conversation.turns import TurnStatus
-from ipycachechat.engine.events import Done
-from ipycachechat.engine.turn_request import Ask
-from ipycachechat.errors import Dropped, Overloaded, RateLimited, TooLate, Unreachable
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.turn_request import TurnRequest
+from ipycachechat.errors import ConnectionLost, Overloaded, RateLimited, ResponseTimeout, Unreachable
 from ipycachechat.providers.timeouts import Limits
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 every_provider = pytest.mark.parametrize("model", PROVIDERS)
 
 
-def ask(talk: Talk, limits: Limits = Limits(), **more: Any) -> tuple[Done, list[Event]]:
+def ask(talk: Talk, limits: Limits = Limits(), **more: Any) -> tuple[TurnResult, list[Event]]:
     told: list[Event] = []
     done = talk.loop.run_until_complete(
-        talk.chat.send(Ask("hello", talk.model, limits=limits, **more), told.append)
+        talk.chat.send(TurnRequest("hello", talk.model, limits=limits, **more), told.append)
     )
     return done, told
 
 
 def pauses(told: list[Event]) -> list[float]:
-    return [event.seconds for event in told if isinstance(event, Pausing)]
+    return [event.seconds for event in told if isinstance(event, RetryScheduled)]
 
 
 @every_provider
@@ -140,13 +140,13 @@ def test_an_answer_that_breaks_off_is_asked_for_once_more(talk: Talk, model: str
     talk.server.script(Reply("One two three", fault=fault), Reply("All of it."))
     done, told = ask(talk, Limits(silence=0.5, first=0.5))
     assert done.turn and done.turn.answer_text == "All of it." and done.turn.status is TurnStatus.COMPLETE
-    assert [event.text for event in told if isinstance(event, Broken)] == ["One two "]
+    assert [event.text for event in told if isinstance(event, StreamBroken)] == ["One two "]
     assert len(talk.server.requests) == 2
 
 
 def test_the_prompt_is_warm_when_it_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)), Reply("All of it."))
-    done = talk.loop.run_until_complete(talk.chat.send(Ask(words(3000), talk.model), lambda _: None))
+    done = talk.loop.run_until_complete(talk.chat.send(TurnRequest(words(3000), talk.model), lambda _: None))
     assert done.turn and talk.bill.read == 3000 and talk.bill.written == 0
     read, written = done.turn.usage.read, done.turn.usage.written
     assert (read, written) == (3000, 3000)  # both requests are on the bill
@@ -159,7 +159,7 @@ def test_if_it_breaks_off_again_the_answer_stays_as_far_as_it_came(talk: Talk, m
         Reply("One two three", fault=Drop("chunk", 2)), Reply("Uno due tre", fault=Drop("chunk", 1))
     )
     done, _ = ask(talk)
-    assert isinstance(done.error, Dropped) and done.turn
+    assert isinstance(done.error, ConnectionLost) and done.turn
     assert done.turn.answer_text == "Uno " and done.turn.status is TurnStatus.INTERRUPTED
     talk.model = model
     talk.server.script(Reply("Here."))
@@ -169,7 +169,7 @@ def test_if_it_breaks_off_again_the_answer_stays_as_far_as_it_came(talk: Talk, m
 def test_if_nothing_comes_the_second_time_the_first_part_stays(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)), Reply(fault=HttpError(400, "No")))
     done, _ = ask(talk)
-    assert isinstance(done.error, Dropped) and "Asked again, which failed" in str(done.error)
+    assert isinstance(done.error, ConnectionLost) and "Asked again, which failed" in str(done.error)
     assert done.turn and done.turn.answer_text == "One two "
 
 
@@ -193,7 +193,7 @@ def test_what_was_told_of_the_bill_of_a_broken_answer_is_a_lower_bound(talk: Tal
 def test_where_pieces_are_handed_on_for_good_nothing_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)))
     done, _ = ask(talk, again=False)
-    assert isinstance(done.error, Dropped) and len(talk.server.requests) == 1
+    assert isinstance(done.error, ConnectionLost) and len(talk.server.requests) == 1
 
 
 @every_provider
@@ -211,7 +211,9 @@ def test_an_answer_may_be_given_a_time_of_its_own(talk: Talk, model: str) -> Non
     talk.model = model
     talk.server.script(Reply("One two three four five six seven", chunk_delay=0.3))
     done, _ = ask(talk, Limits(total=0.8))
-    assert isinstance(done.error, TooLate) and done.turn and done.turn.status is TurnStatus.INTERRUPTED
+    assert (
+        isinstance(done.error, ResponseTimeout) and done.turn and done.turn.status is TurnStatus.INTERRUPTED
+    )
     assert done.turn.answer_text.startswith("One ") and len(talk.server.requests) == 1
 
 
@@ -240,7 +242,7 @@ def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Tal
         Reply("Found."),
     )
 
-    async def here(events: list[Event], ask: Ask) -> Done:
+    async def here(events: list[Event], ask: TurnRequest) -> TurnResult:
         def tell(event: Any) -> None:
             events.append(event)
             if hasattr(event, "work"):
@@ -249,7 +251,7 @@ def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Tal
         return await talk.chat.send(ask, tell)
 
     told: list[Event] = []
-    done = talk.loop.run_until_complete(here(told, Ask("hello", OPUS, tools=tools([look]))))
+    done = talk.loop.run_until_complete(here(told, TurnRequest("hello", OPUS, tools=tools([look]))))
     assert done.turn and done.turn.answer_text == "Found." and called == ["a"] and len(pauses(told)) == 1
 
 
@@ -261,10 +263,10 @@ def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
         pausing = asyncio.Event()
 
         def tell(event: Event) -> None:
-            if isinstance(event, Pausing):
+            if isinstance(event, RetryScheduled):
                 pausing.set()
 
-        task = asyncio.create_task(talk.chat.send(Ask("hello", talk.model), tell))
+        task = asyncio.create_task(talk.chat.send(TurnRequest("hello", talk.model), tell))
         await pausing.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -276,17 +278,17 @@ def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
 
 @every_provider
 def test_an_answer_that_is_stopped_after_its_last_word_keeps_it(talk: Talk, model: str) -> None:
-    async def stopped() -> Done:
+    async def stopped() -> TurnResult:
         told: list[Event] = []
 
         def tell(event: Event) -> None:
             told.append(event)
-            if isinstance(event, Piece) and event.last:
+            if isinstance(event, StreamChunk) and event.last:
                 task.cancel()
 
-        task = asyncio.ensure_future(talk.chat.send(Ask("hello", model), tell))
+        task = asyncio.ensure_future(talk.chat.send(TurnRequest("hello", model), tell))
         await asyncio.wait([task])
-        assert isinstance(told[-1], Done)
+        assert isinstance(told[-1], TurnResult)
         return told[-1]
 
     talk.server.script(Reply(("It is", " 42")))

@@ -20,7 +20,7 @@ from ipycachechat.caching.prefix import PromptMessage
 from ipycachechat.caching.request import request_options as sent_along
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message, ToolCall
-from ipycachechat.engine.client import Engine
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.providers.endpoint import target
 
 Json = dict[str, Any]
@@ -58,7 +58,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.server.clear()
         self.server.forget()
-        self.engine = Engine(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
+        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
 
     def send(self) -> tuple[ExpectedUsage, Bill, MissReason | None]:
         to = target(SONNET, 16_000)
@@ -67,7 +67,7 @@ class Loop:
         prepared = self.engine.prepare(to, self.said, along)
         exchange = self.engine.exchange(to, prepared, 16)
         self.loop.run_until_complete(exchange.run(lambda _: None))
-        booked = self.engine.book(prepared, exchange)
+        booked = self.engine.record(prepared, exchange)
         bill = self.server.requests[-1].bill
         assert bill is not None
         return prepared.plan.expected, bill, booked.reason

@@ -13,11 +13,11 @@ from wire import HttpError, Reply, Stall, count, words
 from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.caching.prefix import RequestOptions
 from ipycachechat.caching.request import prompt_messages
-from ipycachechat.conversation.events import Piece
+from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.turns import Turn
-from ipycachechat.engine.events import Done
-from ipycachechat.engine.keepalive import KeepWarm
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.keepalive import CacheKeepalive
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import target
 
@@ -56,8 +56,8 @@ def test_half_an_hour_is_bridged_by_reading_alone(talk: Talk) -> None:
     sent = talk.server.requests[asked:]
     assert len(sent) == 6
     assert all(request.bill and request.bill.written == 0 and request.bill.read == 3000 for request in sent)
-    assert talk.chat.kept and talk.chat.kept.ended == "the time is over"
-    assert talk.chat.kept.refreshed == 6
+    assert talk.chat.keepalive and talk.chat.keepalive.ended == "the time is over"
+    assert talk.chat.keepalive.refreshed == 6
     agree(talk.ask("and?"), talk.bill)
     assert talk.bill.read == 3000
 
@@ -69,7 +69,7 @@ def test_it_ends_when_writing_again_is_cheaper(talk: Talk) -> None:
     keep(talk, 24 * 3600)
     # A refresh costs 0.1 of the prefix, what it avoids 1.25 - 0.1.
     assert len(talk.server.requests) - asked == 11
-    assert talk.chat.kept and "cheaper" in talk.chat.kept.ended
+    assert talk.chat.keepalive and "cheaper" in talk.chat.keepalive.ended
 
 
 def test_what_an_hours_entry_costs_to_write_again_is_what_counts_for_it(talk: Talk) -> None:
@@ -77,7 +77,7 @@ def test_what_an_hours_entry_costs_to_write_again_is_what_counts_for_it(talk: Ta
     talk.ask(words(3000))
     keep(talk, 24 * 3600)
     # 2.0 - 0.1, by 0.1.
-    assert talk.chat.kept and talk.chat.kept.refreshed == 18
+    assert talk.chat.keepalive and talk.chat.keepalive.refreshed == 18
 
 
 def test_an_expiry_after_warming_is_no_first_request(talk: Talk) -> None:
@@ -99,7 +99,7 @@ def test_an_hours_entry_is_refreshed_by_the_hour(talk: Talk) -> None:
     assert talk.bill.read == 3000
 
 
-def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[None]]) -> KeepWarm:
+def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[None]]) -> CacheKeepalive:
     """Keep warm; each time that it waits, and has waited, something may happen: `happening(how often)`."""
     times = counter(1)
 
@@ -108,8 +108,8 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
         await happening(next(times))
 
     chat = talk.chat
-    keeping = KeepWarm(
-        chat.engine,
+    keeping = CacheKeepalive(
+        chat.client,
         target(talk.model, 16),
         lambda: (prompt_messages(chat.history.current, Turn(".", ())), RequestOptions()),
         seconds,
@@ -125,7 +125,7 @@ def test_it_ends_when_another_model_is_asked(talk: Talk) -> None:
 
     async def another(times: int) -> None:
         talk.server.script(Reply("yes"))
-        await talk.chat.send(Ask("you?", OPUS), nothing)
+        await talk.chat.send(TurnRequest("you?", OPUS), nothing)
 
     keeping = meanwhile(talk, 1800, another)
     assert "another model" in keeping.ended and keeping.refreshed == 0
@@ -137,8 +137,8 @@ def test_a_model_that_was_not_asked_last_is_kept_warm_if_that_is_wished(talk: Ta
     talk.model = OPUS
     talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
     keep(talk, 900)
-    assert talk.chat.kept and talk.chat.kept.ended == "the time is over"
-    assert talk.chat.kept.refreshed == 3
+    assert talk.chat.keepalive and talk.chat.keepalive.ended == "the time is over"
+    assert talk.chat.keepalive.refreshed == 3
 
 
 def test_it_ends_when_nothing_is_warm(talk: Talk) -> None:
@@ -147,21 +147,21 @@ def test_it_ends_when_nothing_is_warm(talk: Talk) -> None:
     talk.wait(4000)
     asked = len(talk.server.requests)
     keep(talk, 1800)
-    assert talk.chat.kept and "nothing is warm" in talk.chat.kept.ended
+    assert talk.chat.keepalive and "nothing is warm" in talk.chat.keepalive.ended
     assert len(talk.server.requests) == asked
 
 
 def test_nothing_is_refreshed_while_a_question_that_refreshes_it_is_being_answered(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))
-    open_question: list[asyncio.Future[Done]] = []
+    open_question: list[asyncio.Future[TurnResult]] = []
     sent: list[int] = []
 
     async def slow_question(times: int) -> None:
         if times == 1:  # asked at 270 s, so that all of it is warm until 570 s
             begun = asyncio.Event()
             talk.server.script(Reply("a slow answer", fault=Stall()))
-            tell = lambda event: begun.set() if isinstance(event, Piece) else None  # noqa: E731
+            tell = lambda event: begun.set() if isinstance(event, StreamChunk) else None  # noqa: E731
             open_question.append(asyncio.ensure_future(talk.chat.send(talk.next("and?"), tell)))
             await begun.wait()
             sent.append(len(talk.server.requests))
@@ -181,10 +181,10 @@ def test_a_refusal_ends_it_and_is_told(talk: Talk) -> None:
     talk.ask(words(3000))
     talk.server.script(Reply(fault=HttpError(429, "Slow down")))
     keep(talk, 1800)
-    assert talk.chat.kept and talk.chat.kept.ended
-    assert not talk.chat.engine.busy
+    assert talk.chat.keepalive and talk.chat.keepalive.ended
+    assert not talk.chat.client.busy
     keep(talk, 1800)  # and it can begin anew
-    assert talk.chat.kept.refreshed == 7
+    assert talk.chat.keepalive.refreshed == 7
 
 
 def test_what_cannot_be_kept_warm_is_refused_and_nothing_is_sent(talk: Talk) -> None:

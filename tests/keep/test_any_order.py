@@ -18,8 +18,8 @@ from wire import Clock, Reply, WireServer, count
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.conversation.placement import Placement, Rerun
 from ipycachechat.conversation.turns import CellRef
-from ipycachechat.engine.session import Dialogue
-from ipycachechat.engine.turn_request import Ask
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.litellm_import import portions
 from ipycachechat.storage.recorder import Recorder
 
@@ -96,7 +96,7 @@ class Notebook(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A kernel: nothing is known to it but what is in the store."""
-        self.dialogue = Dialogue(clock=lambda: self.server.clock.now, count=count, pace=NOTEBOOK)
+        self.dialogue = ChatSession(clock=lambda: self.server.clock.now, count=count, pace=NOTEBOOK)
         self.recorder = Recorder("book.ipynb")
         self.recorder.work(lambda: Path(self.folder.name) / "chats.db", dict)
         self.recorder.follow(self.dialogue)
@@ -113,7 +113,7 @@ class Notebook(RuleBasedStateMachine):
         before, after = self.plain.ask(cell, run, rerun)
         self.server.script(Reply(answer))
         place = Placement(CellRef(cell, str(run)) if cell else None, rerun)
-        done = self.loop.run_until_complete(self.dialogue.send(Ask(asked, SONNET, place), nothing))
+        done = self.loop.run_until_complete(self.dialogue.send(TurnRequest(asked, SONNET, place), nothing))
         assert done.error is None, done.error
         expected = [
             text for line in before if not self.plain.away(line) for text in (line.asked, line.answer)
@@ -144,7 +144,9 @@ class Notebook(RuleBasedStateMachine):
         answer = f"answer {next(self.numbers)}"
         self.server.script(Reply(answer))
         place = Placement(turn.cell, replaces=turn)
-        done = self.loop.run_until_complete(self.dialogue.send(Ask(turn.prompt, SONNET, place), nothing))
+        done = self.loop.run_until_complete(
+            self.dialogue.send(TurnRequest(turn.prompt, SONNET, place), nothing)
+        )
         assert done.error is None, done.error
         before = [one for one in self.plain.now[:at] if not self.plain.away(one)]
         assert said(self.server) == [text for one in before for text in (one.asked, one.answer)] + [

@@ -35,7 +35,7 @@ from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import END, Placement, place_turn
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
-from ipycachechat.engine.session import Dialogue
+from ipycachechat.engine.session import ChatSession
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import Identity, Target
 from ipycachechat.storage.conversations import LONG, STEPS, Store
@@ -70,9 +70,9 @@ def recorder(path: Path, notebook: str = HERE) -> Recorder:
     return made
 
 
-def chat(path: Path, notebook: str = HERE) -> tuple[Recorder, Dialogue]:
+def chat(path: Path, notebook: str = HERE) -> tuple[Recorder, ChatSession]:
     """One at work, and the conversation that it hears of."""
-    made, dialogue = recorder(path, notebook), Dialogue()
+    made, dialogue = recorder(path, notebook), ChatSession()
     made.follow(dialogue)
     return made, dialogue
 
@@ -252,7 +252,7 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     one.take_up(dialogue)
     now = dialogue.history.current
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
-    assert dialogue.engine.who == Identity("me", b"s" * 32)
+    assert dialogue.client.identity == Identity("me", b"s" * 32)
     dialogue.history = dialogue.history.change(place_turn(now, turn(1), END))
     one.billed(*bill())
     assert not one.problem
@@ -343,7 +343,7 @@ def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> No
     second, new = chat(path)
     assert second.take_up(new) == ({"model": "openai/gpt"}, 0.0)
     assert new.history == of(turn(1), turn(2))
-    assert new.engine.who == old.engine.who
+    assert new.client.identity == old.client.identity
     old.history = of(turn(1), turn(3))  # its kernel is still there
     assert new.undo()
     assert not first.problem and not second.problem
@@ -395,8 +395,8 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
     )
     two, again = chat(path)
     assert two.take_up(again)[1] == NOW + 300
-    assert again.engine.memory(to).state.entries == state.entries
-    assert not again.engine.memory(replace(to, scope=of_it)).state.entries  # that server has ended
+    assert again.client.tracker(to).state.entries == state.entries
+    assert not again.client.tracker(replace(to, scope=of_it)).state.entries  # that server has ended
 
 
 def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
 
 
 def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> None:
-    idle, dialogue = Recorder(HERE), Dialogue()
+    idle, dialogue = Recorder(HERE), ChatSession()
     idle.follow(dialogue)
     with pytest.raises(BadInput, match="Nothing is kept"):
         idle.take_up(dialogue)
@@ -540,9 +540,9 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     )
     two, again = chat(path)
     mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
-    again.engine._memories[to.scope] = CacheTracker(to.rules, CacheState(mine))
+    again.client._memories[to.scope] = CacheTracker(to.rules, CacheState(mine))
     two.take_up(again)
-    assert {*again.engine.memory(to).state.entries} == {b"e" * 16, b"m" * 16}
+    assert {*again.client.tracker(to).state.entries} == {b"e" * 16, b"m" * 16}
 
 
 def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
@@ -596,7 +596,7 @@ def text(path: Path) -> None:
 
 def heard(one: Recorder) -> None:
     """All that a recorder may hear."""
-    one.follow(Dialogue())
+    one.follow(ChatSession())
     one.changed(of(turn(1)))
     one.growing(turn(2), END)
     one.changed(of(turn(1), turn(2)))
@@ -629,8 +629,8 @@ def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
     heard(one)
     assert not one.problem
     with pytest.raises(BadInput) as raised:
-        one.take_up(Dialogue())
-    assert told in raised.value.what
+        one.take_up(ChatSession())
+    assert told in raised.value.message
     with pytest.raises(BadInput):
         one.spending()
     assert (path.read_bytes() if path.is_file() else b"") == was
@@ -762,7 +762,7 @@ def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Pat
 
 def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_can_be(path: Path) -> None:
     one = recorder(path)
-    one.follow(Dialogue())
+    one.follow(ChatSession())
     booked, to, memory = bill()
     lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), bill=Cost(0.1, 0.0, at_least=True))
     one.billed(lower, to, memory)

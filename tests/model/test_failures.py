@@ -37,13 +37,13 @@ def test_each_kind_is_told_apart(message: str, status: int, kind: type[Exception
 
 
 def test_after_some_of_the_answer_it_is_a_dropped_connection() -> None:
-    assert isinstance(translate(Foreign("x", 500), "a/b", [], True), errors.Dropped)
+    assert isinstance(translate(Foreign("x", 500), "a/b", [], True), errors.ConnectionLost)
 
 
 def test_a_missing_key_is_named() -> None:
     error = translate(Foreign("Missing credentials", 500), "openai/x", ["OPENAI_API_KEY"], False)
     assert isinstance(error, errors.KeyMissing)
-    assert "OPENAI_API_KEY" in error.what
+    assert "OPENAI_API_KEY" in error.message
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> Non
 
 def test_litellms_wrapping_is_taken_off() -> None:
     wrapped = "litellm.InternalServerError: AnthropicException - b'500 Trouble\\n\\nagain'. Handle with `X`."
-    assert "(500 Trouble again)" in translate(Foreign(wrapped, 500), "anthropic/x", [], False).what
+    assert "(500 Trouble again)" in translate(Foreign(wrapped, 500), "anthropic/x", [], False).message
 
 
 def test_what_a_provider_says_at_length_is_cut() -> None:
     error = translate(Foreign("words " * 500, 422), "openai/x", [], False)
-    assert len(error.what) < 300
+    assert len(error.message) < 300

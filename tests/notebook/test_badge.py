@@ -12,15 +12,15 @@ from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import badge
 from ipycachechat.text import format
 
 
 def done(
     usage: Usage, bill: Cost = Cost(), state: TurnStatus = TurnStatus.COMPLETE, model: str = "a/b"
-) -> Done:
-    return Done(Turn("?", (Message("assistant", "!"),), model, usage, state), bill, number=1)
+) -> TurnResult:
+    return TurnResult(Turn("?", (Message("assistant", "!"),), model, usage, state), bill, number=1)
 
 
 KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))
@@ -107,7 +107,7 @@ def test_a_badge_that_has_much_to_tell_stays_small() -> None:
         usage,
         TurnStatus.INTERRUPTED,
     )
-    much = Done(
+    much = TurnResult(
         turn, Cost(0.12345, 1.2345), None, 123, ExpectedUsage(1_234_567, 1_234_000, 500, 500, exact=False), None, True, 1e9,
         True, (124, 125, 126), 12_345, (), 3, rows, Timing(1.234, 12.3, 12_345), "req_011CSHoEeqs5C35K2UUqR7Fy",
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.conversation.events import Called, Piece, Returned
+from ipycachechat.conversation.events import StreamChunk, ToolCallFinished, ToolCallStarted
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown_split
 from ipycachechat.rendering.answer import Segment, Text, Thinking, growing_html
@@ -26,7 +26,7 @@ def grown(text: str, size: int) -> tuple[list[list[Segment]], Growing]:
     """All that was taken as finished, while the text came in pieces of this size."""
     growing, taken = Growing(), []
     for start in range(0, len(text), size):
-        growing.add(Piece(text[start : start + size]))
+        growing.add(StreamChunk(text[start : start + size]))
         if finished := growing.take_finished():
             taken.append(finished)
     return taken, growing
@@ -75,7 +75,7 @@ def test_what_was_cut_is_one_block_again_in_the_output_that_holds_both_parts() -
     growing = Growing()
     begin = growing.begin
     for n in range(600):
-        growing.add(Piece(f"line({n})\n" if n else "```python\n"))
+        growing.add(StreamChunk(f"line({n})\n" if n else "```python\n"))
         growing.take_finished()
     assert growing.begin.close
     html = growing_html(growing.finished(begin))
@@ -90,7 +90,7 @@ def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
     head = "| a | b | c |\n|---|--:|---|\n"
     growing, shown = Growing(anywhere=True), ""
     for start in range(0, len(table := head + ROW * 300), 30):
-        growing.add(Piece(table[start : start + 30]))
+        growing.add(StreamChunk(table[start : start + 30]))
         if finished := growing.take_finished():
             assert texts(finished).startswith(head)
             shown += texts(finished).removeprefix(head)
@@ -99,7 +99,7 @@ def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
     assert shown == ROW * 300
     html = growing_html(growing.rest)
     assert html.count("<th") == 4 and "<td" in html  # with its <thead>
-    growing.add(Piece("\nThat was **it**."))
+    growing.add(StreamChunk("\nThat was **it**."))
     assert "<p>That was <strong>it</strong>.</p>" in growing_html(growing.rest)
 
 
@@ -117,9 +117,9 @@ def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
 )
 def test_a_block_that_goes_on_for_ever_is_cut_where_a_line_or_a_word_begins(block: str) -> None:
     growing, shown = Growing(anywhere=True), ""
-    growing.add(Piece("So:\n\n"))
+    growing.add(StreamChunk("So:\n\n"))
     for start in range(0, len(block), 40):
-        growing.add(Piece(block[start : start + 40]))
+        growing.add(StreamChunk(block[start : start + 40]))
         shown += texts(growing.take_finished())
         assert growing.unfinished < markdown_split.ANYWHERE + 1_000
     assert shown + texts(growing.rest) == "So:\n\n" + block
@@ -147,7 +147,7 @@ def test_code_that_stands_within_something_stays_code_and_ends_where_it_ends(blo
     growing, shown = Growing(anywhere=True), ""
     text = block + "\nThat was **it**.\n"
     for start in range(0, len(text), 40):
-        growing.add(Piece(text[start : start + 40]))
+        growing.add(StreamChunk(text[start : start + 40]))
         if finished := growing.take_finished():
             shown += growing_html(finished)
     shown += growing_html(growing.rest)
@@ -167,7 +167,7 @@ def test_code_that_stands_within_something_stays_code_and_ends_where_it_ends(blo
 def test_no_head_and_no_box_stands_there_empty(block: str, empty: str) -> None:
     growing, cuts = Growing(anywhere=True), 0
     for line in f"{block}\nThat was it.\n".splitlines(keepends=True):
-        growing.add(Piece(line))
+        growing.add(StreamChunk(line))
         cuts += bool(growing.take_finished())
         assert not cuts or not re.search(empty, growing_html(growing.rest))
     assert cuts
@@ -177,9 +177,9 @@ def test_a_line_end_that_comes_in_two_pieces_ends_no_table() -> None:
     head, row = "| a | b |\r\n|---|---|\r\n", "| some words | 1.25 |\r\n"
     growing = Growing(anywhere=True)
     for end in (head + row * 90).split("\n"):
-        growing.add(Piece(end))
+        growing.add(StreamChunk(end))
         growing.take_finished()
-        growing.add(Piece("\n"))
+        growing.add(StreamChunk("\n"))
         assert "|" not in re.sub(r"<[^>]+>", "", growing_html(growing.rest)) or growing.size < len(head)
 
 
@@ -191,9 +191,9 @@ def test_what_is_drawn_for_good_is_not_cut_where_that_shows() -> None:
 
 def test_what_follows_a_long_fence_is_no_code() -> None:
     growing = Growing()
-    growing.add(Piece("Look:\n\n```python\n" + "line()\n" * 600 + "```\n"))
+    growing.add(StreamChunk("Look:\n\n```python\n" + "line()\n" * 600 + "```\n"))
     assert growing.take_finished()
-    growing.add(Piece("\nThat was **it**.\n"))
+    growing.add(StreamChunk("\nThat was **it**.\n"))
     assert "<strong>it</strong>" in growing_html(growing.rest)
 
 
@@ -229,9 +229,9 @@ def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
 
 def test_thoughts_are_finished_when_the_answer_begins() -> None:
     growing = Growing()
-    growing.add(Piece(thought="hm " * PART))
+    growing.add(StreamChunk(thought="hm " * PART))
     assert growing.take_finished() == []
-    growing.add(Piece("So"))
+    growing.add(StreamChunk("So"))
     assert [type(one) for one in growing.take_finished()] == [Thinking]
     assert growing.rest == [Text("So")]
 
@@ -240,8 +240,8 @@ def test_all_counts_as_one_again() -> None:
     _, growing = grown("".join(PIECES) * 20, 40)
     growing.all_again()
     call = ToolCall("1", "look", "{}")
-    growing.add(Called(call))
-    growing.add(Returned(call, Message("tool", "seen", tool_call_id="1")))
+    growing.add(ToolCallStarted(call))
+    growing.add(ToolCallFinished(call, Message("tool", "seen", tool_call_id="1")))
     assert texts(growing.rest) == "".join(PIECES) * 20
     assert growing.rest == growing.segments
 

@@ -14,7 +14,7 @@ from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import charts, inspector, panels
 from ipycachechat.rendering.badge import clock
 
@@ -31,7 +31,7 @@ def turn(n: int) -> Turn:
     return Turn(f"What <b>about</b> ${n}$?", said, "a/b", usage, cell=CellRef(f"cell-{n}", "r"), cost=cost)
 
 
-def told(one: Turn, number: int) -> Done:
+def told(one: Turn, number: int) -> TurnResult:
     rows = (
         BlockRow("system", -1, "", 500, True, 300, NOW + 200),
         BlockRow("prompt", 0, "cell-1", 2000, False),
@@ -40,7 +40,7 @@ def told(one: Turn, number: int) -> Done:
     )
     usage = one.usage
     expected = ExpectedUsage(usage.read or 0, usage.written or 0, 0, 0)
-    return Done(one, one.cost, None, number, expected, warm_until=NOW + 3000, rows=rows)
+    return TurnResult(one, one.cost, None, number, expected, warm_until=NOW + 3000, rows=rows)
 
 
 def standing(*turns: Turn) -> inspector.Standing:

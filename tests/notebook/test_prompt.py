@@ -127,7 +127,7 @@ def test_files_go_along_behind_the_text_in_order() -> None:
 def test_what_cannot_be_filled_in_is_told_in_two_lines(text: str, told: str) -> None:
     with pytest.raises(PromptError) as caught:
         fill(text, NAMES | {"__builtins__": __builtins__})
-    assert told in caught.value.what
+    assert told in caught.value.message
     assert len(str(caught.value).splitlines()) == 2
     assert NAMES["x"] == [1, 2]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from ipycachechat.conversation.events import Event, Piece
+from ipycachechat.conversation.events import Event, StreamChunk
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import Turn, TurnStatus
-from ipycachechat.engine.events import Done
+from ipycachechat.engine.events import TurnResult
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook import cell_runner
 from ipycachechat.notebook.display.screen import Outputs
@@ -138,7 +138,7 @@ class Shown:
 
     def __init__(self) -> None:
         self.outputs: Outputs | None = None
-        self.end: Done | None = None
+        self.end: TurnResult | None = None
         self.closed = False
 
     def waiting(self, *_: object) -> None: ...
@@ -149,18 +149,18 @@ class Shown:
 
     def aside(self) -> None: ...
 
-    def done(self, done: Done) -> None:
+    def done(self, done: TurnResult) -> None:
         self.end = done
 
     def close(self) -> None:
         self.closed = True
 
 
-async def answer(tell: Callable[[Event], None]) -> Done:
+async def answer(tell: Callable[[Event], None]) -> TurnResult:
     """One that comes at once, whole or as far as it came."""
-    done = Done(Turn("?", (Message("assistant", "!"),)))
+    done = TurnResult(Turn("?", (Message("assistant", "!"),)))
     try:
-        tell(Piece("!"))
+        tell(StreamChunk("!"))
         await asyncio.sleep(0.001)
     except asyncio.CancelledError:
         done = replace(done, turn=replace(done.turn or Turn("", ()), state=TurnStatus.INTERRUPTED))
@@ -202,7 +202,7 @@ class Line:
 
 
 @pytest.mark.parametrize("run", [cell_runner.run, cell_runner.wait])
-def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable[..., Done]) -> None:
+def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable[..., TurnResult]) -> None:
     loop, number, before = BackgroundLoop(), 0, sys.gettrace()
     try:
         while True:
@@ -235,7 +235,7 @@ def test_at_whichever_line_it_is_pressed_who_waits_in_python_is_told() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
                 line.begin()
-                for _ in streaming.drive(loop, answer):
+                for _ in streaming.iter_events(loop, answer):
                     pass
             except KeyboardInterrupt:
                 told = True

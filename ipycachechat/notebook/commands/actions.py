@@ -56,7 +56,7 @@ def fix(magics: ChatMagics, more: str) -> None:
         wrong("%chat fix: no cell has failed yet", "Run one that does; chats do not count.")
     place = magics.place()
     asked = magics.prompt(f"{FIX}\n\n{more}".strip(), place, names={"err": failure})
-    ask = replace(magics.asking(asked), place=place, allow=magics.allow())
+    ask = replace(magics.asking(asked), placement=place, approve_tool_call=magics.allow())
     done = magics.session.ask(ask)
     found = answer.python(answer.segments(done.turn.replies)) if done.turn else []
     if found:

@@ -46,14 +46,14 @@ def budget(magics: ChatMagics, line: str) -> None:
         limit = 0.0 if rest == ["off"] else _dollars(line, rest)
         setattr(magics, name, limit)
     session = magics.session
-    kept = session.dialogue.engine.budgets
+    kept = session.dialogue.client.budgets
     whole, day = kept.limits()
     of_day: float | None = None
     if day:
         try:
             of_day = session.recorder.spent(session.now)
         except OverBudget as error:
-            say(error.what)
+            say(error.message)
     say(*budgets(kept.state, whole, day, of_day))
 
 

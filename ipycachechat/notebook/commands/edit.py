@@ -14,7 +14,7 @@ from ipycachechat.text.format import money, share
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import Conversation
-    from ipycachechat.engine.session import Dialogue
+    from ipycachechat.engine.session import ChatSession
     from ipycachechat.notebook.magics import ChatMagics
 
 
@@ -109,8 +109,8 @@ def replay(magics: ChatMagics, _: str) -> None:
             magics.next(turn.prompt, turn.cell_runs),
             model=turn.model or magics.model_in_use(),
             system=turn.system,
-            place=Placement(turn.cell, replaces=turn),
-            allow=magics.allow(),
+            placement=Placement(turn.cell, replaces=turn),
+            approve_tool_call=magics.allow(),
         )
         known = session.knows_outputs(turn)
         if not known:
@@ -120,14 +120,14 @@ def replay(magics: ChatMagics, _: str) -> None:
             done = session.ask(ask, turn)
         except Interrupted as error:  # half an answer would stand where a whole one was
             _back(dialogue, before)
-            raise Interrupted(error.what, f"Turn {last} is as it was. %chat replay goes on.") from None
+            raise Interrupted(error.message, f"Turn {last} is as it was. %chat replay goes on.") from None
         asked += 1
         if known:
             answer = short(done.turn.answer_text if done.turn else "", 40)
-            paid = f"{share(done.turn.usage.share_read)} read, {money(done.bill.paid)}" if done.turn else ""
+            paid = f"{share(done.turn.usage.share_read)} read, {money(done.cost.paid)}" if done.turn else ""
             say(f"turn {last}: {short(turn.prompt_text, 40)} → {answer} ({paid})")
     say(f"{turns(asked)} asked again" if asked else "no turn is stale")
 
 
-def _back(dialogue: Dialogue, to: Conversation) -> None:
+def _back(dialogue: ChatSession, to: Conversation) -> None:
     dialogue.change(lambda history: history.change(to))

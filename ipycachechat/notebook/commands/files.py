@@ -71,18 +71,18 @@ def replies(magics: ChatMagics, line: str) -> None:
     """Record every reply in a file, and serve it when the same is asked again."""
     from ipycachechat.storage.cassette import Replies
 
-    engine = magics.session.dialogue.engine
+    engine = magics.session.dialogue.client
     words = line.split()
     strict = "--strict" in words
     name = unquoted(" ".join(word for word in words if word != "--strict"))
     if name == "off":
-        engine.replies = None
+        engine.cassette = None
         return say("replies are neither recorded nor replayed")
     if name:
-        engine.replies = Replies(file("replies", name), magics.model_in_use(), strict=strict)
+        engine.cassette = Replies(file("replies", name), magics.model_in_use(), strict=strict)
     elif strict:
         wrong("%chat replies --strict: which file?", "%chat replies FILE --strict")
-    found = engine.replies
+    found = engine.cassette
     if found is None:
         return say("replies are neither recorded nor replayed (%chat replies FILE)")
     how = "nobody else is asked" if found.strict else "others are recorded"

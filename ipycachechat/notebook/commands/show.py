@@ -13,7 +13,7 @@ from ipycachechat.rendering import reports
 from ipycachechat.rendering.format import budgets, totals
 
 if TYPE_CHECKING:
-    from ipycachechat.engine.turn_request import Ask
+    from ipycachechat.engine.turn_request import TurnRequest
     from ipycachechat.notebook.magics import ChatMagics
     from ipycachechat.rendering.spend_report import SpendReport
 
@@ -28,13 +28,13 @@ def status(magics: ChatMagics, _: str) -> None:
     told = f"{magics.model_in_use()}, {turns(len(now.turns))}" + f" ({', '.join(more)})" * bool(more)
     say(told + f", on the branch {history.current_branch}" * (len(history.branches) > 1))
     say(*totals(dialogue.ledger))
-    spending = dialogue.engine.budgets
+    spending = dialogue.client.budgets
     if spending.limits()[0]:
         say(budgets(spending.state, spending.limits()[0], 0.0, None)[0])
     done = dialogue.answer()
     if done is not None:
-        say(reports.foretold(done.warm_until, session.now, dialogue.engine.foretold))
-    if kept := dialogue.kept:
+        say(reports.foretold(done.warm_until, session.now, dialogue.client.prediction_totals))
+    if kept := dialogue.keepalive:
         say(reports.kept(kept.refreshed, kept.until, kept.ended))
 
 
@@ -49,7 +49,7 @@ def history(magics: ChatMagics, _: str) -> None:
     if not dialogue.history.current.all_turns:
         return say("no turns yet")
     warm: dict[int, float] = {}
-    if dialogue.engine.remembers:
+    if dialogue.client.remembers:
         try:
             forecast = session.wait(lambda tell: dialogue.plan(magics.next(""), tell))
             warm = history_table.warm(forecast.rows)
@@ -57,7 +57,7 @@ def history(magics: ChatMagics, _: str) -> None:
             raise
         except ChatError:  # a model that is not there, say: the turns are there all the same
             pass
-    told = history_table.rows(dialogue.history.current, warm, known=dialogue.engine.remembers)
+    told = history_table.rows(dialogue.history.current, warm, known=dialogue.client.remembers)
     display({"text/html": history_table.to_html(told), "text/plain": history_table.to_text(told)}, raw=True)
 
 
@@ -82,7 +82,7 @@ def show(magics: ChatMagics, what: str) -> None:
     if what.isdecimal():
         turn = session.dialogue.history.current.turns[chosen(magics, "show", what) - 1]
         ask = replace(
-            magics.next(turn.prompt, turn.cell_runs), place=Placement(replaces=turn), system=turn.system
+            magics.next(turn.prompt, turn.cell_runs), placement=Placement(replaces=turn), system=turn.system
         )
     else:
         ask = _asking(magics, what)
@@ -93,7 +93,7 @@ def show(magics: ChatMagics, what: str) -> None:
     tell(magics, reports.contents(found), panels.contents(found))
 
 
-def _asking(magics: ChatMagics, text: str) -> Ask:
+def _asking(magics: ChatMagics, text: str) -> TurnRequest:
     """What the next cell would ask with this text."""
     made = magics.prompt(text, raw=not magics.interpolate)
     return magics.next(made.content, made.watched)

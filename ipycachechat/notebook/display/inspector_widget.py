@@ -24,7 +24,7 @@ from ipycachechat.rendering import reports
 from ipycachechat.rendering.inspector import Standing
 
 if TYPE_CHECKING:
-    from ipycachechat.engine.session import Dialogue
+    from ipycachechat.engine.session import ChatSession
 
 ALIVE = 60.0  # seconds after the last pick
 
@@ -131,16 +131,16 @@ class Inspector:
             self._timer = asyncio.get_running_loop().call_later(ALIVE, self.freeze)
 
 
-def standing(dialogue: Dialogue) -> Standing:
+def standing(dialogue: ChatSession) -> Standing:
     """Its turns, what was told of each, and what the kernel was billed."""
-    now, kept = dialogue.history.current, dialogue.kept
-    told = {id(done.turn.replies): done for done in dialogue.answered if done.turn is not None}
+    now, kept = dialogue.history.current, dialogue.keepalive
+    told = {id(done.turn.replies): done for done in dialogue.results if done.turn is not None}
     return Standing(
         now.turns,
         tuple(told.get(id(turn.replies)) for turn in now.turns),
         now.stale,
         dialogue.ledger,
         dialogue.answer(),
-        dialogue.engine.foretold,
+        dialogue.client.prediction_totals,
         reports.kept(kept.refreshed, kept.until, kept.ended) if kept else "",
     )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipycachechat.engine.events import Done
+    from ipycachechat.engine.events import TurnResult
 
 ALIVE = 10.0  # seconds
 
@@ -25,7 +25,7 @@ class LiveBadges:
         self._names: set[str] = set()
         """The ids of all badges that were ever shown."""
 
-    def show(self, done: Done, name: str, *, live: bool) -> None:
+    def show(self, done: TurnResult, name: str, *, live: bool) -> None:
         """Display a badge under an id: a widget with its static form beside it, or only that where nobody is there.
 
         One that stands under this id already is replaced, in its own place.

@@ -10,8 +10,14 @@ from html import escape
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ipycachechat.conversation.events import Broken, Called, Pausing, Piece, Progress
-from ipycachechat.engine.events import Done, Waiting
+from ipycachechat.conversation.events import (
+    Progress,
+    RetryScheduled,
+    StreamBroken,
+    StreamChunk,
+    ToolCallStarted,
+)
+from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.rendering import answer
 from ipycachechat.rendering.answer import Call, Segment
 from ipycachechat.rendering.streaming_answer import Growing, More, Place
@@ -54,7 +60,7 @@ class Screen(Protocol):
     def aside(self) -> None:
         """Something else is about to be shown, or asked."""
 
-    def done(self, done: Done) -> None:
+    def done(self, done: TurnResult) -> None:
         """It is over."""
 
     def close(self) -> None:
@@ -71,7 +77,7 @@ class NotebookScreen:
 
     def __init__(
         self,
-        show_badge: Callable[[Done, str], None],
+        show_badge: Callable[[TurnResult, str], None],
         outputs: Outputs | None = None,
         *,
         alone: bool = False,
@@ -111,10 +117,10 @@ class NotebookScreen:
             self._draw({"text/html": html, "text/plain": told})
 
     def more(self, event: More) -> None:
-        if isinstance(event, Called | Broken):
+        if isinstance(event, ToolCallStarted | StreamBroken):
             self.aside()
         begins = self._answer.add(event)
-        ends = isinstance(event, Piece) and event.last and self._answer.size > self._drawn
+        ends = isinstance(event, StreamChunk) and event.last and self._answer.size > self._drawn
         if begins or ends:
             self._frame()
         else:
@@ -136,7 +142,7 @@ class NotebookScreen:
         if split:  # a cell is only cleared by what comes next, which is to be ours
             self._draw({"text/html": answer.growing_html(self._answer.rest)})
 
-    def done(self, done: Done) -> None:
+    def done(self, done: TurnResult) -> None:
         if done.turn is not None:
             self._together()
             shown = [*self._answer.broken, *answer.segments(done.turn.replies)]
@@ -212,9 +218,9 @@ def waiting_text(on: Waiting, seconds: float) -> str:
         if on.total:
             return f"{on.what}: {(on.done or 0) / 1e6:.0f} of {on.total / 1e6:.0f} MB"
         return f"{on.what}…"
-    if isinstance(on, Pausing):
+    if isinstance(on, RetryScheduled):
         left = max(0, math.ceil(on.seconds - seconds))
-        return f"{on.why} · asked again in {left} s (try {on.tries + 1} of {on.most})"
+        return f"{on.reason} · asked again in {left} s (try {on.tries + 1} of {on.max_tries})"
     turns = "the first turn" if not on.turns else f"after {on.turns} turn{'s' * (on.turns > 1)}"
     share = on.expected.read / on.expected.input if on.expected and on.expected.input else 0.0
     cached = f", ≈{share:.0%} of them from the cache" if share else ""

@@ -10,8 +10,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ipycachechat.conversation.events import Broken, Called, Pausing, Piece, Progress, Returned
-from ipycachechat.engine.events import Done, Waiting
+from ipycachechat.conversation.events import (
+    Progress,
+    RetryScheduled,
+    StreamBroken,
+    StreamChunk,
+    ToolCallFinished,
+    ToolCallStarted,
+)
+from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.notebook.display.screen import SOONEST, Outputs, Screen, waiting_text
 from ipycachechat.rendering import answer, badge
 from ipycachechat.rendering.answer import Call, Segment, Text
@@ -57,22 +64,22 @@ class PlainScreen:
 
     def waiting(self, on: Waiting, seconds: float) -> None:
         told = on.what if isinstance(on, Progress) else ""
-        if isinstance(on, Pausing):
-            told = f"{on.why} · asked again in {on.seconds:.0f} s"
+        if isinstance(on, RetryScheduled):
+            told = f"{on.reason} · asked again in {on.seconds:.0f} s"
         if told and told != self._told:
             self._told = told
             write(f"[{told}…]\n")
 
     def more(self, event: More) -> None:
         match event:
-            case Piece(text, thought):
+            case StreamChunk(text, thought):
                 if thought and self._told != "thinking":
                     self._told = "thinking"
                     write("[thinking…]\n")
                 self._add(text)
-            case Broken():
+            case StreamBroken():
                 self._add(f"\n\n[{answer.BROKE}]\n\n")
-            case Returned(call, result):
+            case ToolCallFinished(call, result):
                 gap = "\n\n" if self._visible else ""
                 self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
 
@@ -96,7 +103,7 @@ class PlainScreen:
     def close(self) -> None:
         pass
 
-    def done(self, done: Done) -> None:
+    def done(self, done: TurnResult) -> None:
         self._print(sanitize.clean(self._text))
         if self._any:
             write("\n")
@@ -125,15 +132,15 @@ class RichScreen:
 
     def more(self, event: More) -> None:
         match event:
-            case Called():
+            case ToolCallStarted():
                 self._print()
-            case Piece():
+            case StreamChunk():
                 self._answer.add(event)
                 self.tick()
-            case Broken():
+            case StreamBroken():
                 self._print()
                 self._console.print(_line(f"[{answer.BROKE}]"))
-            case Returned(call, result):
+            case ToolCallFinished(call, result):
                 self._console.print(_line(answer.line(Call(call, result))))
 
     def tick(self) -> None:
@@ -149,7 +156,7 @@ class RichScreen:
     def aside(self) -> None:
         self._print()
 
-    def done(self, done: Done) -> None:
+    def done(self, done: TurnResult) -> None:
         self._print()
         if done.turn is not None:
             self._console.print(_line(f"[{badge.to_text(done)}]"))
