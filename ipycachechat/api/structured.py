@@ -20,7 +20,7 @@ T = TypeVar("T")
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.S)
 
 
-class Misfit(Exception):
+class SchemaMismatch(Exception):
     """An answer that does not fit; its text says why, a line for each thing that is wrong."""
 
 
@@ -51,13 +51,13 @@ class Form(Generic[T]):
                 return found
             except ValidationError as error:
                 wrong = _told(error)
-        raise Misfit(wrong)
+        raise SchemaMismatch(wrong)
 
-    def repair(self, misfit: Misfit) -> str:
+    def repair(self, misfit: SchemaMismatch) -> str:
         """The prompt that sends back what is wrong."""
         return f"That does not fit the schema:\n{misfit}\nAnswer again, with the JSON alone."
 
-    def given_up(self, model: str, misfit: Misfit) -> BadAnswer:
+    def given_up(self, model: str, misfit: SchemaMismatch) -> BadAnswer:
         """The error after the repair."""
         why = " ".join(str(misfit).split())[:200]
         return BadAnswer(
@@ -72,11 +72,11 @@ def rounds(schema: Callable[..., T], ask: TurnRequest) -> Generator[TurnRequest,
     ask = replace(ask, prompt=form.asked(ask.prompt))
     try:
         return form.read((yield ask))
-    except Misfit as misfit:
+    except SchemaMismatch as misfit:
         repair = form.repair(misfit)
     try:
         return form.read((yield replace(ask, prompt=repair, cell_runs=(), answers_pending_prompt=False)))
-    except Misfit as misfit:
+    except SchemaMismatch as misfit:
         raise form.given_up(ask.model, misfit) from None
 
 

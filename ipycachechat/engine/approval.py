@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ipycachechat.caching.planner import PlannedRequest
     from ipycachechat.engine.client import ModelClient
     from ipycachechat.engine.turn_request import TurnRequest
-    from ipycachechat.providers.endpoint import Target
+    from ipycachechat.providers.endpoint import ModelEndpoint
     from ipycachechat.providers.exchange import Exchange
 
 RunOnCaller = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -22,7 +22,7 @@ RunOnCaller = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 async def open_request(
     engine: ModelClient,
-    to: Target,
+    to: ModelEndpoint,
     prepared: PlannedRequest,
     ask: TurnRequest,
     here: RunOnCaller,
@@ -33,7 +33,7 @@ async def open_request(
 
     `first`: whether it is the turn's first; about the prompt the person is asked once, not at each step.
     """
-    limit = ask.max_tokens or to.most_tokens
+    limit = ask.max_tokens or to.max_output_tokens
     bound = engine.bound(to, prepared.chain, limit)
     dollars = "what nobody knows" if bound.dollars is None else f"{money(bound.dollars)} at most"
     plan = _plan(to, prepared, f"This request costs {dollars}")
@@ -67,7 +67,7 @@ async def _confirmed(question: str, ask: TurnRequest, here: RunOnCaller) -> None
         raise OverBudget("You did not confirm the request", "It was not sent.")
 
 
-def _plan(to: Target, prepared: PlannedRequest, cost: str) -> str:
+def _plan(to: ModelEndpoint, prepared: PlannedRequest, cost: str) -> str:
     """What is expected of it, and what it can cost."""
     told = prepared.plan.expected
     expected = f"≈{told.read:,} tokens read, {told.written:,} written, {told.fresh:,} fresh"

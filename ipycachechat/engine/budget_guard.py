@@ -55,7 +55,7 @@ class BudgetGuard:
     def reserve(self, exchange: Exchange, bound: CostBound, now: float, *, allowed: bool = False) -> None:
         """Hold back what the request can cost, which is about to be sent. Raises OverBudget, unless it is `allowed`."""
         whole, day = self.limits()
-        model, dollars = exchange.target.model, bound.dollars
+        model, dollars = exchange.endpoint.model, bound.dollars
         if not allowed and (whole or day) and dollars is None:
             raise OverBudget(
                 f"What this request to {model} can cost is unknown ({bound.unknown}), and there is a budget",
@@ -93,8 +93,8 @@ class BudgetGuard:
             return
         paid = BudgetCharge()
         if exchange.billable:
-            terms = exchange.target.terms
-            paid = budget_charge(exchange.usage, held.bound, terms, whole=exchange.whole)
+            terms = exchange.endpoint.terms
+            paid = budget_charge(exchange.usage, held.bound, terms, whole=exchange.complete)
         self.state = self.state.settle(held.number, paid)
         if self.day is not None and (held.day is not None or not paid.exact):
             self.day.settle(held.day, paid, held.at)

@@ -28,9 +28,9 @@ from ipycachechat.conversation.usage import NOTHING_REPORTED
 from ipycachechat.engine.budget_guard import BudgetGuard
 from ipycachechat.errors import BadInput
 from ipycachechat.providers import token_counter
-from ipycachechat.providers.endpoint import PROCESS, Target
+from ipycachechat.providers.endpoint import PROCESS, ModelEndpoint
 from ipycachechat.providers.exchange import Exchange
-from ipycachechat.providers.timeouts import ONCE, Limits
+from ipycachechat.providers.timeouts import ONCE, RequestLimits
 from ipycachechat.storage.cassette import Replies
 
 TEXTS = 1 << 13
@@ -68,28 +68,28 @@ class ModelClient:
         self._memories: dict[tuple[str, ...], CacheTracker] = {}
         self._recalled: dict[tuple[str, ...], CacheTracker] = {}
         self._resumed: set[tuple[str, ...]] = set()
-        self._latest: Target | None = None
+        self._latest: ModelEndpoint | None = None
         self.user_requests = 0
         """Requests that a person made, keepalives not among them."""
         self.identity = PROCESS
         self.cassette: Replies | None = None
         """Replies that are at hand, if some are."""
-        self.on_record: Callable[[RequestRecord, Target, CacheTracker], None] | None = None
+        self.on_record: Callable[[RequestRecord, ModelEndpoint, CacheTracker], None] | None = None
         """Hears of every request that was billed, and of what is remembered of it."""
         self._open: set[Exchange] = set()
 
-    def tracker(self, to: Target) -> CacheTracker:
+    def tracker(self, to: ModelEndpoint) -> CacheTracker:
         """What has been sent to this model."""
-        if recalled := self._recalled.pop(to.scope, None):
-            self._memories[to.scope] = replace(recalled, rules=to.rules, count=self._count)
-            self._resumed.add(to.scope)
+        if recalled := self._recalled.pop(to.cache_scope, None):
+            self._memories[to.cache_scope] = replace(recalled, rules=to.rules, count=self._count)
+            self._resumed.add(to.cache_scope)
         state = CacheState(exact=self._exact)
         fresh = CacheTracker(to.rules, state, pauses=self._pace, count=self._count)
-        return self._memories.get(to.scope, fresh)
+        return self._memories.get(to.cache_scope, fresh)
 
     def prepare(
         self,
-        to: Target,
+        to: ModelEndpoint,
         said: Sequence[PromptMessage],
         settings: RequestOptions = RequestOptions(),
         ttl: int | None = None,
@@ -103,22 +103,22 @@ class ModelClient:
         """
         memory = self.tracker(to)
         if (
-            to.scope in self._resumed
+            to.cache_scope in self._resumed
         ):  # the last request of the earlier kernel is as much of this one as it knows
-            self._resumed.discard(to.scope)
-            memory = self._memories[to.scope] = memory.resumed(said, settings)
+            self._resumed.discard(to.cache_scope)
+            memory = self._memories[to.cache_scope] = memory.resumed(said, settings)
         return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
 
-    def response_started(self, to: Target, prepared: PlannedRequest) -> None:
+    def response_started(self, to: ModelEndpoint, prepared: PlannedRequest) -> None:
         """The answer has begun: from now on what the request wrote can be read."""
-        self._memories[to.scope] = self.tracker(to).response_started(prepared)
+        self._memories[to.cache_scope] = self.tracker(to).response_started(prepared)
 
     def exchange(
         self,
-        to: Target,
+        to: ModelEndpoint,
         prepared: PlannedRequest,
         max_tokens: int | None,
-        limits: Limits = ONCE,
+        limits: RequestLimits = ONCE,
         *,
         allowed: bool = False,
     ) -> Exchange:
@@ -133,15 +133,15 @@ class ModelClient:
         exchange = Exchange(to, messages, max_tokens, hour, options, limits)
         return self._opened(exchange, prepared.chain, max_tokens, allowed=allowed)
 
-    def probe(self, to: Target, messages: list[Json], chain: PrefixChain, max_tokens: int) -> Exchange:
+    def probe(self, to: ModelEndpoint, messages: list[Json], chain: PrefixChain, max_tokens: int) -> Exchange:
         """A request with checkpoints of its own, which nothing is learned from: it has to be `probed`."""
         return self._opened(Exchange(to, messages, max_tokens, 0.0), chain, max_tokens)
 
     def probed(self, exchange: Exchange) -> None:
         """Add up the bill of such a request, as far as it was told."""
-        used, to = exchange.usage, exchange.target
+        used, to = exchange.usage, exchange.endpoint
         try:
-            if exchange.begun or exchange.billable or used != NOTHING_REPORTED:
+            if exchange.started or exchange.billable or used != NOTHING_REPORTED:
                 nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(used, to.price)
                 self.add_to_ledger(
                     RequestRecord(to.model, self.clock(), nothing, used, bill, is_keepalive=True), to
@@ -153,12 +153,12 @@ class ModelClient:
         self, exchange: Exchange, chain: PrefixChain, max_tokens: int | None, *, allowed: bool = False
     ) -> Exchange:
         """Every request there is comes by here."""
-        most = self.bound(exchange.target, chain, max_tokens)
+        most = self.bound(exchange.endpoint, chain, max_tokens)
         self.budgets.reserve(exchange, most, self.clock(), allowed=allowed)
         self._open.add(exchange)
         return exchange
 
-    def bound(self, to: Target, chain: PrefixChain, max_tokens: int | None) -> CostBound:
+    def bound(self, to: ModelEndpoint, chain: PrefixChain, max_tokens: int | None) -> CostBound:
         """The most that a request can cost."""
         return cost_bound(chain, self.tracker(to).state, to.terms, max_tokens)
 
@@ -167,7 +167,7 @@ class ModelClient:
         self._open.discard(exchange)
         self.budgets.settle(exchange)
 
-    def wire(self, to: Target, prepared: PlannedRequest) -> tuple[list[Json], Json]:
+    def wire(self, to: ModelEndpoint, prepared: PlannedRequest) -> tuple[list[Json], Json]:
         """Messages with their checkpoints, and what else is sent, in the form that litellm takes."""
         messages = request.wire_messages(prepared.chain.messages)
         messages = request.place_checkpoints(
@@ -180,7 +180,7 @@ class ModelClient:
 
     def preview(
         self,
-        to: Target,
+        to: ModelEndpoint,
         said: Sequence[PromptMessage],
         settings: RequestOptions = RequestOptions(),
         ttl: int | None = None,
@@ -199,7 +199,7 @@ class ModelClient:
                 "%chat replies off ends that.",
             )
 
-    def predict_miss(self, to: Target, prepared: PlannedRequest) -> MissReason | None:
+    def predict_miss(self, to: ModelEndpoint, prepared: PlannedRequest) -> MissReason | None:
         """Why less will be read than could be, if the plan comes true."""
         return self.tracker(to).predict_miss(prepared, self._other(to), to.model)
 
@@ -211,7 +211,7 @@ class ModelClient:
             self.close(exchange)
 
     def _record(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
-        used, to = exchange.usage, exchange.target
+        used, to = exchange.usage, exchange.endpoint
         bill = cost(used, to.price)
         booked = RequestRecord(
             *(to.model, prepared.at, prepared.plan.expected, used, bill),
@@ -219,7 +219,7 @@ class ModelClient:
             timing=exchange.timing,
             request_id=exchange.request_id,
         )
-        if not exchange.begun and used == NOTHING_REPORTED:
+        if not exchange.started and used == NOTHING_REPORTED:
             if exchange.billable:
                 self.add_to_ledger(booked, to)
             return booked
@@ -237,7 +237,7 @@ class ModelClient:
                 reason = None  # it would have been told at the end of the answer
             self._latest = to
             self.user_requests += 1
-        self._memories[to.scope] = memory
+        self._memories[to.cache_scope] = memory
         until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
         booked = replace(booked, reason=reason, warm_until=until, cache_is_promised=promised)
         self.records.append(booked)
@@ -247,7 +247,7 @@ class ModelClient:
         self.add_to_ledger(booked, to)
         return booked
 
-    def add_to_ledger(self, booked: RequestRecord, to: Target) -> None:
+    def add_to_ledger(self, booked: RequestRecord, to: ModelEndpoint) -> None:
         """Add a request to what all of them cost."""
         self.ledger = self.ledger.add(booked.usage, booked.cost)
         if self.on_record is not None:
@@ -265,7 +265,7 @@ class ModelClient:
 
     def forecast(
         self,
-        to: Target,
+        to: ModelEndpoint,
         said: Sequence[PromptMessage],
         settings: RequestOptions = RequestOptions(),
         ttl: int | None = None,
@@ -302,11 +302,11 @@ class ModelClient:
     @property
     def latest(self) -> tuple[str, ...]:
         """The scope that was asked last; empty before the first question."""
-        return self._latest.scope if self._latest else ()
+        return self._latest.cache_scope if self._latest else ()
 
-    def _other(self, to: Target) -> EarlierRequest | None:
+    def _other(self, to: ModelEndpoint) -> EarlierRequest | None:
         """The last request, if it was to another model."""
-        if self._latest is None or self.latest == to.scope:
+        if self._latest is None or self.latest == to.cache_scope:
             return None
         memory = self.tracker(self._latest)
         return EarlierRequest(

@@ -17,7 +17,7 @@ from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.errors import EmptyAnswer
-from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.endpoint import ModelEndpoint
 
 # Short words, so that there is about one token in each, whoever counts.
 WORDS = ("data", "list", "mean", "plot", "rows", "time", "test", "code", "name", "file")
@@ -195,7 +195,7 @@ def _unasked(by: CacheRules, size: int, long: str, other: str, short: str) -> It
         )
 
 
-def price(to: Target) -> tuple[int, int, float | None]:
+def price(to: ModelEndpoint) -> tuple[int, int, float | None]:
     """Requests, tokens (at most, roughly) and dollars (None: unknown) that an examination takes."""
     asked = probes(to.rules, to.minimum)
     tokens = sum(round(1.35 * sum(len(text.split()) + 8 for text in probe.texts)) for probe in asked)
@@ -207,7 +207,7 @@ def price(to: Target) -> tuple[int, int, float | None]:
 
 
 async def examine(
-    engine: ModelClient, to: Target, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    engine: ModelClient, to: ModelEndpoint, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[Check]:
     """Send the requests one by one. Raises ChatError if one is refused, or is too much."""
     first = 0

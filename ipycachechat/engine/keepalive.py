@@ -13,7 +13,7 @@ from ipycachechat.caching.prefix import PromptMessage, RequestOptions
 from ipycachechat.defaults import THINK
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.errors import BadInput, ChatError, EmptyAnswer
-from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.timeouts import Sleep
 
 MARGIN = 30.0
@@ -26,7 +26,11 @@ AGAIN = 5.0
 
 
 async def write_cache(
-    engine: ModelClient, to: Target, said: Sequence[PromptMessage], settings: RequestOptions, ttl: int | None
+    engine: ModelClient,
+    to: ModelEndpoint,
+    said: Sequence[PromptMessage],
+    settings: RequestOptions,
+    ttl: int | None,
 ) -> RequestRecord:
     """Write the prefix now, all but the last message; ask for no answer. Raises BadInput where that cannot be."""
     check(to, settings)
@@ -39,7 +43,7 @@ async def write_cache(
     return await send(engine, to, prepared)
 
 
-async def send(engine: ModelClient, to: Target, prepared: PlannedRequest) -> RequestRecord:
+async def send(engine: ModelClient, to: ModelEndpoint, prepared: PlannedRequest) -> RequestRecord:
     """Send a request that asks for no answer, or the shortest, and book it."""
     exchange = engine.exchange(to, prepared, to.rules.keepalive_max_tokens)
     try:
@@ -50,7 +54,7 @@ async def send(engine: ModelClient, to: Target, prepared: PlannedRequest) -> Req
     return booked
 
 
-def check(to: Target, settings: RequestOptions = RequestOptions()) -> None:
+def check(to: ModelEndpoint, settings: RequestOptions = RequestOptions()) -> None:
     """Raises BadInput if the provider has no request that only reads and writes the cache."""
     if any(name == THINK for name, _ in settings.options):
         raise BadInput(
@@ -70,7 +74,7 @@ class CacheKeepalive:
     def __init__(
         self,
         engine: ModelClient,
-        to: Target,
+        to: ModelEndpoint,
         said: Callable[[], tuple[Sequence[PromptMessage], RequestOptions]],
         seconds: float,
         sleep: Sleep,
@@ -96,7 +100,7 @@ class CacheKeepalive:
     async def _keep(self) -> str:
         engine, to = self._engine, self._to
         requests, paid = engine.user_requests, 0.0
-        here = (engine.latest, to.scope)
+        here = (engine.latest, to.cache_scope)
         while True:
             while engine.busy and engine.clock() < self.until:  # what is being asked refreshes what it reads
                 await self._sleep(AGAIN)

@@ -30,10 +30,10 @@ from ipycachechat.engine.keepalive import CacheKeepalive
 from ipycachechat.engine.turn_request import TurnRequest, endpoint_for, request_options, validate_request
 from ipycachechat.engine.turn_runner import TurnRunner
 from ipycachechat.errors import BadInput, ChatError, ConnectionLost
-from ipycachechat.providers.endpoint import Target, local_target, target
+from ipycachechat.providers.endpoint import ModelEndpoint, endpoint, local_endpoint
 from ipycachechat.providers.local.servers import Address, LocalServers
 from ipycachechat.providers.timeouts import Sleep
-from ipycachechat.runtime.interrupts import undisturbed
+from ipycachechat.runtime.interrupts import deferred_interrupts
 
 _ACTIVE_SESSIONS: ContextVar[tuple[ChatSession, ...]] = ContextVar("ipycachechat-inside", default=())
 """The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
@@ -87,7 +87,7 @@ class ChatSession:
 
         Cells, tools and answers come by several threads: none may change what another has not seen.
         """
-        with undisturbed(), self._changing:
+        with deferred_interrupts(), self._changing:
             new = make(self._history)
             moved = new is not self._history
             self._history = new
@@ -197,14 +197,14 @@ class ChatSession:
         past = self._past(ask)
         to = endpoint_for(to, ask, past)
         along = request_options(ask, past, to)
-        return self.client.forecast(to, self._said(ask, to.eyes), along, ask.ttl, cache=ask.cache)
+        return self.client.forecast(to, self._said(ask, to.view), along, ask.ttl, cache=ask.cache)
 
     async def contents(self, ask: TurnRequest, tell: Callable[[Event], None]) -> RequestPreview:
         """What the prompt's request would contain; of an empty one, all that goes before the next."""
         to = await self._target(ask, tell)
         past = self._past(ask)
         to = endpoint_for(to, ask, past)
-        said = self._said(ask, to.eyes)
+        said = self._said(ask, to.view)
         said = said if ask.prompt or ask.cell_runs else said[:-1]
         return self.client.preview(to, said, request_options(ask, past, to), ask.ttl)
 
@@ -219,7 +219,7 @@ class ChatSession:
 
     def keep_warm(self, ask: TurnRequest, seconds: float) -> CacheKeepalive:
         """What refreshes what is warm shortly before it expires, for so long or as long as it is worth it, once run."""
-        to = target(ask.model, MOST_TOKENS, ask.api_base, ask.api_key, self.client.identity)
+        to = endpoint(ask.model, MOST_TOKENS, ask.api_base, ask.api_key, self.client.identity)
         self.keepalive = CacheKeepalive(
             self.client,
             to,
@@ -259,22 +259,22 @@ class ChatSession:
 
         self.change(pinned)
 
-    def _resting(self, ask: TurnRequest, to: Target) -> list[PromptMessage]:
+    def _resting(self, ask: TurnRequest, to: ModelEndpoint) -> list[PromptMessage]:
         """The conversation with a last message that only stands for the next one."""
-        return self._said(replace(ask, prompt=PLACEHOLDER), to.eyes)
+        return self._said(replace(ask, prompt=PLACEHOLDER), to.view)
 
     async def stop(self) -> None:
         """End the local models."""
         await self._servers.stop()
 
-    async def _target(self, ask: TurnRequest, tell: Callable[[Event], None]) -> Target:
+    async def _target(self, ask: TurnRequest, tell: Callable[[Event], None]) -> ModelEndpoint:
         model = ask.model
         if model == LOCAL or model.startswith(f"{LOCAL}:"):
             replies = self.client.cassette
             nobody = replies is not None and replies.strict  # who is not asked need not be there
             address = OFFLINE_ADDRESS if nobody else await self._servers.address(model, tell)
-            return local_target(model, address, LOCAL_TOKENS)
-        return target(model, MOST_TOKENS, ask.api_base, ask.api_key, self.client.identity)
+            return local_endpoint(model, address, LOCAL_TOKENS)
+        return endpoint(model, MOST_TOKENS, ask.api_base, ask.api_key, self.client.identity)
 
     def _finish(
         self,
@@ -326,11 +326,11 @@ class ChatSession:
             response=rounds.response,
         )
 
-    def _lost(self, ask: TurnRequest, to: Target, old: Conversation) -> int:
+    def _lost(self, ask: TurnRequest, to: ModelEndpoint, old: Conversation) -> int:
         """Tokens that the next prompt would have read behind the `old` conversation, and will not behind this."""
 
         def read(conversation: Conversation) -> int:
-            said = request.prompt_messages(conversation, Turn(PLACEHOLDER, ()), to.eyes)
+            said = request.prompt_messages(conversation, Turn(PLACEHOLDER, ()), to.view)
             along = request_options(ask, conversation, to)
             return self.client.prepare(to, said, along, ask.ttl).plan.expected.read
 

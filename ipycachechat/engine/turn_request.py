@@ -14,8 +14,8 @@ from ipycachechat.conversation.placement import END, Placement
 from ipycachechat.conversation.turns import Conversation
 from ipycachechat.defaults import MOST_STEPS, THINK
 from ipycachechat.errors import BadInput
-from ipycachechat.providers.endpoint import Target
-from ipycachechat.providers.timeouts import LIMITS, Limits
+from ipycachechat.providers.endpoint import ModelEndpoint
+from ipycachechat.providers.timeouts import LIMITS, RequestLimits
 from ipycachechat.tools import schema
 from ipycachechat.tools.schema import Tools
 
@@ -63,7 +63,7 @@ class TurnRequest:
     """What is to be said of the prompt under the answer."""
     answers_pending_prompt: bool = False
     """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
-    limits: Limits = LIMITS
+    limits: RequestLimits = LIMITS
     retry_broken_stream: bool = True
     """Whether an answer that broke off is asked for again: not where each piece is handed on for good."""
     shares_prefix: bool = False
@@ -72,7 +72,7 @@ class TurnRequest:
     api_key: str = field(default="", repr=False)
 
 
-def request_options(ask: TurnRequest, past: Conversation, to: Target) -> RequestOptions:
+def request_options(ask: TurnRequest, past: Conversation, to: ModelEndpoint) -> RequestOptions:
     """What is sent beside the messages."""
     return request.request_options(
         to.rules, [to_wire.loads(one) for one in tool_definitions(ask, past)], ask.options
@@ -87,10 +87,10 @@ def tool_definitions(ask: TurnRequest, past: Conversation) -> tuple[str, ...]:
     now = dict(zip(ask.tools.names, ask.tools.definitions, strict=True))
     before = {schema.name_of(one): one for one in past.tools}
     sent = {name: now.get(name, one) for name, one in before.items()} | now
-    return tuple(sent.values()) or schema.stand_ins(calls)
+    return tuple(sent.values()) or schema.placeholder_definitions(calls)
 
 
-def endpoint_for(to: Target, ask: TurnRequest, past: Conversation) -> Target:
+def endpoint_for(to: ModelEndpoint, ask: TurnRequest, past: Conversation) -> ModelEndpoint:
     """The target as this prompt reaches it.
 
     Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
@@ -99,20 +99,20 @@ def endpoint_for(to: Target, ask: TurnRequest, past: Conversation) -> Target:
     if to.rules.thinking_format != "openai":
         return to
     if ask.options.get(THINK) and tool_definitions(ask, past):
-        return replace(to, scope=(*to.scope, "responses"))
-    return replace(to, eyes=replace(to.eyes, thinking_format=""))
+        return replace(to, cache_scope=(*to.cache_scope, "responses"))
+    return replace(to, view=replace(to.view, thinking_format=""))
 
 
-def validate_request(ask: TurnRequest, to: Target) -> None:
+def validate_request(ask: TurnRequest, to: ModelEndpoint) -> None:
     """Raises BadInput for what the model is known not to take."""
     for file in files_of(ask.prompt):
-        if to.eyes.rejects(file):
-            takes = ", ".join(sorted(to.eyes.accepted_files or ())) or "text alone"
+        if to.view.rejects(file):
+            takes = ", ".join(sorted(to.view.accepted_files or ())) or "text alone"
             raise BadInput(
                 f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
                 "Choose a model that does, or give it the text of it.",
             )
-    if ask.options.get(THINK) and to.thinks is False:
+    if ask.options.get(THINK) and to.supports_thinking is False:
         raise BadInput(
             f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
         )

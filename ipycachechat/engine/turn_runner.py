@@ -36,9 +36,9 @@ from ipycachechat.errors import (
     ModelError,
     ResponseTimeout,
 )
-from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.exchange import Exchange
-from ipycachechat.providers.replay import Served
+from ipycachechat.providers.replay import ReplayedExchange
 from ipycachechat.providers.retry import retrying
 from ipycachechat.providers.timeouts import Sleep
 from ipycachechat.storage.cassette import key
@@ -55,7 +55,7 @@ class TurnRunner:
     def __init__(
         self,
         engine: ModelClient,
-        to: Target,
+        to: ModelEndpoint,
         past: Conversation,
         ask: TurnRequest,
         tell: Callable[[Event], None],
@@ -75,7 +75,7 @@ class TurnRunner:
         self._prepared: PlannedRequest | None = None
         self._calling = ToolRunner(ask, tell)
         self._reported_start = self._opened = False
-        self._last: Exchange | Served | None = None
+        self._last: Exchange | ReplayedExchange | None = None
 
     async def run(self) -> None:
         """Until the model has answered. Raises ChatError; whatever has come so far is in `replies`."""
@@ -211,7 +211,7 @@ class TurnRunner:
         name = key(to.model, prepared.chain, self._ask.max_tokens)
         async with replies.answering(name):
             if known := replies.find(name):
-                return await self._replay(Served(to, *known), prepared)
+                return await self._replay(ReplayedExchange(to, *known), prepared)
             reply = await self._send_with_resume(closing=closing)
             if self._last is not None:
                 replies.add(name, to.model, prepared.chain, self._last.message, self._last.finish)
@@ -289,14 +289,14 @@ class TurnRunner:
             await exchange.run(self._on_chunk)
         finally:
             booked = engine.record(prepared, exchange)
-            if exchange.begun or booked.usage != NOTHING_REPORTED:
+            if exchange.started or booked.usage != NOTHING_REPORTED:
                 self.records = self.records.add(booked)
             elif exchange.billable:
                 self.records = self.records.add_unreported(booked)
         self.exchange, self._last = None, exchange
         return self._unique_call_ids(exchange.message)
 
-    async def _replay(self, served: Served, prepared: PlannedRequest) -> Message:
+    async def _replay(self, served: ReplayedExchange, prepared: PlannedRequest) -> Message:
         """A reply that is at hand."""
         await served.run(self._tell)
         nothing = ExpectedUsage(0, 0, 0, 0, exact=True)
@@ -334,11 +334,11 @@ class TurnRunner:
     @property
     def prompt_messages(self) -> list[PromptMessage]:
         """All that the next request would say."""
-        return request.prompt_messages(self.past, self.turn, self.endpoint.eyes, self._ask.system)
+        return request.prompt_messages(self.past, self.turn, self.endpoint.view, self._ask.system)
 
     def _on_chunk(self, piece: StreamChunk) -> None:
         exchange, prepared = self.exchange, self._prepared
-        if not self._reported_start and exchange is not None and prepared is not None and exchange.begun:
+        if not self._reported_start and exchange is not None and prepared is not None and exchange.started:
             self._reported_start = True
             self._engine.response_started(self.endpoint, prepared)
         self._tell(piece)

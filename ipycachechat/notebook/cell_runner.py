@@ -25,7 +25,7 @@ from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.engine.events import RequestStarted, TurnResult, Waiting
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook.display.screen import SOONEST, Screen
-from ipycachechat.runtime.interrupts import StopButton
+from ipycachechat.runtime.interrupts import InterruptGuard
 
 # How long the connection may take to close after the stop button.
 CLOSING = 2.0  # seconds
@@ -78,13 +78,13 @@ def run(
     told = _Told()
     future: Future[TurnResult] | None = None
     done: TurnResult | None
-    with StopButton(last=last) as button:
+    with InterruptGuard(last=last) as button:
         try:
-            with button.raising():
+            with button.interruptible():
                 prepare()
             coming = work(told.tell)
             future = submit(coming)
-            button.ends(future.cancel)
+            button.on_interrupt(future.cancel)
             done = _follow(told, coming, future, screen, button)
         except KeyboardInterrupt:
             button.press()
@@ -128,14 +128,14 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
     """
     told = _Told()
     future: Future[T] | None = None
-    with StopButton() as button:
+    with InterruptGuard() as button:
         try:
-            button.heed()
-            with button.raising():
+            button.raise_if_interrupted()
+            with button.interruptible():
                 prepare()
             future = submit(work(told.tell))
             future.add_done_callback(lambda _: told.tell(TurnResult(None)))  # which wakes whoever waits below
-            button.ends(future.cancel)
+            button.on_interrupt(future.cancel)
             while not future.done():
                 with suppress(queue.Empty):
                     event = told.events.get(timeout=SOONEST)
@@ -169,7 +169,7 @@ def _follow(
     coming: Coroutine[Any, Any, TurnResult],
     future: Future[TurnResult],
     screen: Screen,
-    button: StopButton,
+    button: InterruptGuard,
 ) -> TurnResult | None:
     """Draw what is told, up to the end, which is returned; None if what was stopped does not end."""
     events = told_of.events
@@ -191,7 +191,7 @@ def _follow(
         match event:
             case RunOnCallerThread(work):
                 screen.aside()
-                with button.released():
+                with button.passthrough():
                     work()
             case StreamChunk() | ToolCallStarted() | ToolCallFinished() | StreamBroken():
                 if not isinstance(event, StreamChunk) or event.text or event.thought or event.last:

@@ -10,7 +10,7 @@ from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from ipycachechat import defaults
-from ipycachechat.providers.timeouts import LIMITS, Limits
+from ipycachechat.providers.timeouts import LIMITS, RequestLimits
 
 if TYPE_CHECKING:
     from ipycachechat.text.redaction import Mask
@@ -44,16 +44,20 @@ class ChatSettings(Magics):
         config=True
     )
     timeout = Float(
-        LIMITS.silence,
+        LIMITS.read_timeout,
         min=0.1,
         help="Seconds in which nothing comes of an answer that has begun: it is given up.",
     ).tag(config=True)
-    connect_timeout = Float(LIMITS.connect, min=0.1, help="Seconds for the connection.").tag(config=True)
+    connect_timeout = Float(LIMITS.connect_timeout, min=0.1, help="Seconds for the connection.").tag(
+        config=True
+    )
     first_timeout = Float(
-        LIMITS.first, min=0.1, help="Seconds until something of the answer comes; some think in silence."
+        LIMITS.first_token_timeout,
+        min=0.1,
+        help="Seconds until something of the answer comes; some think in silence.",
     ).tag(config=True)
     total_timeout = Float(
-        LIMITS.total, min=0, help="Seconds for all of an answer; 0: as long as it takes."
+        LIMITS.total_timeout, min=0, help="Seconds for all of an answer; 0: as long as it takes."
     ).tag(config=True)
     rerun = Enum(
         ["replace", "rewind", "append"],
@@ -96,9 +100,9 @@ class ChatSettings(Magics):
     dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RequestLimits:
         """How long a request may take, and how often it is tried."""
-        return Limits(
+        return RequestLimits(
             self.retries,
             self.retry_time,
             self.connect_timeout,

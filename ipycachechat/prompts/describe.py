@@ -19,7 +19,7 @@ from ipycachechat.conversation.messages import Attachment, Part
 from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.prompts import content, data_summary
 from ipycachechat.prompts.duck_typing import has
-from ipycachechat.runtime.time_limit import within
+from ipycachechat.runtime.time_limit import run_with_time_limit
 from ipycachechat.text.truncate import middle_cut, placeless
 
 SECONDS, DRAWING = 1.0, 30.0
@@ -46,7 +46,7 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
         if content.is_drawn(value) or isinstance(value, os.PathLike):
             seconds = DRAWING
         whole = isinstance(value, (str, *content.BYTES, os.PathLike))
-        told = within(seconds, lambda: _described(value))
+        told = run_with_time_limit(seconds, lambda: _described(value))
     except TimeLimitExceeded:
         return f"({_named(value)}: it took longer than {seconds:g} s to look at)"
     except ChatError:

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CallerIdentity:
     """Who asks. A conversation that is taken up again asks as before, or nothing of it would be found warm."""
 
     name: str = field(default_factory=lambda: f"ipycachechat-{secrets.token_hex(8)}")
@@ -33,12 +33,12 @@ class Identity:
     """By which fingerprints are made of keys, so that they tell nothing about them."""
 
 
-PROCESS = Identity()
+PROCESS = CallerIdentity()
 """Of this process, which asks as one unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ModelEndpoint:
     """A model and all that is known of it before it is asked."""
 
     model: str
@@ -47,15 +47,15 @@ class Target:
     """As litellm takes it."""
     rules: CacheRules
     price: Price
-    most_tokens: int | None
+    max_output_tokens: int | None
     minimum: int
     """Tokens below which nothing is cached."""
-    scope: tuple[str, ...] = field(repr=False)
+    cache_scope: tuple[str, ...] = field(repr=False)
     """Provider, model, address and key: what shares a cache. The key only as a fingerprint."""
     options: Json = field(default_factory=dict, repr=False)
     """Where and with which key, if not the provider's own."""
-    eyes: ModelView = ModelView()
-    thinks: bool | None = None
+    view: ModelView = ModelView()
+    supports_thinking: bool | None = None
     """Whether it can be told how much to think; None: unknown."""
     tools: bool | None = None
     """Whether it can call tools; None: unknown."""
@@ -65,10 +65,12 @@ class Target:
     @property
     def terms(self) -> BillingTerms:
         """By which a request to it is billed."""
-        return BillingTerms("/".join(self.scope[:2]), self.price, self.rules.writes, self.context)
+        return BillingTerms("/".join(self.cache_scope[:2]), self.price, self.rules.writes, self.context)
 
 
-def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: Identity = PROCESS) -> Target:
+def endpoint(
+    model: str, limit: int, api_base: str = "", api_key: str = "", who: CallerIdentity = PROCESS
+) -> ModelEndpoint:
     """Look a model up, at an address and with a key if given. Raises UnknownModel."""
     import litellm
 
@@ -91,7 +93,7 @@ def target(model: str, limit: int, api_base: str = "", api_key: str = "", who: I
     its_own = provider != "openai" or bool(record)
     if not its_own:
         by = replace(by, marker="", checkpoints=0, cache_key="")
-    return Target(
+    return ModelEndpoint(
         model,
         model,
         by,
@@ -141,7 +143,7 @@ def scope(provider: str, name: str, *given: str, secret: bytes = PROCESS.secret)
     return provider, name, hmac.new(secret, settings.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
-def local_target(model: str, address: Address, limit: int) -> Target:
+def local_endpoint(model: str, address: Address, limit: int) -> ModelEndpoint:
     """The model on this machine, which speaks OpenAI's protocol and costs nothing."""
     options = {"api_base": address.api_base, "api_key": address.api_key}
     wire = f"openai/{address.name}"
@@ -149,4 +151,4 @@ def local_target(model: str, address: Address, limit: int) -> Target:
     where = ("llama.cpp", address.name, address.api_base)
     eyes = ModelView(accepted_files=frozenset())
     most = min(limit, address.n_ctx // 2)
-    return Target(model, wire, by, FREE, most, 0, where, options, eyes, thinks=False)
+    return ModelEndpoint(model, wire, by, FREE, most, 0, where, options, eyes, supports_thinking=False)

@@ -69,7 +69,7 @@ def masked(text: str, *keys: str) -> str:
     return Mask()(_KEYS.sub("…", text)).text
 
 
-def said(error: BaseException, *keys: str, most: int = LONGEST) -> str:
+def provider_message(error: BaseException, *keys: str, most: int = LONGEST) -> str:
     """The provider's own words, in one line, without litellm's wrapping."""
     text = str(getattr(error, "message", "") or error)
     for found in re.finditer(r"\{.*\}", text, re.S):
@@ -92,7 +92,10 @@ def translate(
     """Our error for litellm's. `began`: whether some of the answer had arrived."""
     found = dropped(model) if began else _kind(error, model, missing_keys, *keys)
     if isinstance(found, ModelError):
-        found.provider_message, found.retry_after = said(error, *keys, most=LONG), after(error)
+        found.provider_message, found.retry_after = (
+            provider_message(error, *keys, most=LONG),
+            retry_after(error),
+        )
     return found
 
 
@@ -128,7 +131,7 @@ def late(model: str, seconds: float) -> ResponseTimeout:
     )
 
 
-def after(error: BaseException) -> float | None:
+def retry_after(error: BaseException) -> float | None:
     """Seconds after which the provider wants to be asked again; None: it does not say."""
     response = getattr(error, "response", None)
     held = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
@@ -158,7 +161,7 @@ def _kind(error: BaseException, model: str, missing_keys: list[str], *keys: str)
     """By what it is: litellm raises its InternalServerError for a refused connection and for a missing key alike."""
     text = f"{type(error).__name__} {error}"
     status = getattr(error, "status_code", None)
-    words = said(error, *keys)
+    words = provider_message(error, *keys)
     provider = model.partition("/")[0] if "/" in model else "the provider"
     if status in (401, 403) or "AuthenticationError" in text or _NO_KEY.search(text):
         if missing_keys:
@@ -225,7 +228,7 @@ def _causes(error: BaseException) -> str:
     return "\n".join(told)
 
 
-def refused(error: BaseException) -> bool:
+def was_not_billed(error: BaseException) -> bool:
     """Whether nothing can have been billed: the provider said no, or was not reached at all.
 
     Litellm's classes do not tell: a refused connection and one that ended in the middle come as the same error. Nor

@@ -16,10 +16,10 @@ from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.messages import Message, Thinking
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Timing, Usage
 from ipycachechat.errors import BILLING_UNKNOWN, NOT_BILLED, ChatError, EmptyAnswer, KeyMissing
-from ipycachechat.providers.endpoint import Target
-from ipycachechat.providers.error_mapping import dropped, given_up, late, refused, translate
-from ipycachechat.providers.stream_accumulator import Chunks
-from ipycachechat.providers.timeouts import ONCE, Limits
+from ipycachechat.providers.endpoint import ModelEndpoint
+from ipycachechat.providers.error_mapping import dropped, given_up, late, translate, was_not_billed
+from ipycachechat.providers.stream_accumulator import StreamAccumulator
+from ipycachechat.providers.timeouts import ONCE, RequestLimits
 from ipycachechat.providers.usage_parser import usage
 from ipycachechat.text.redaction import without
 
@@ -36,21 +36,21 @@ class Exchange:
 
     def __init__(
         self,
-        target: Target,
+        target: ModelEndpoint,
         messages: list[Json],
         max_tokens: int | None,
         hour: float,
         options: Json | None = None,
-        limits: Limits = ONCE,
+        limits: RequestLimits = ONCE,
     ) -> None:
         """`max_tokens`: None for the model's own limit; 0 for no answer, where the provider takes that."""
-        self.target = target
+        self.endpoint = target
         # Litellm looks for servers of tools in the definitions, with a package that need not be there.
         self._options = {**target.options, **(options or {})}
         if "tools" in self._options:
             self._options["_skip_mcp_handler"] = True
         self.text = ""
-        self.begun = False
+        self.started = False
         """Whether anything of an answer has arrived, so that the prompt is in the cache."""
         self.billable = False
         """Whether it may have been billed: it was sent, and not refused."""
@@ -66,7 +66,7 @@ class Exchange:
         self._source: Any = None
         """What litellm reads the stream from, which it forgets at its end."""
         self._usage: Any = None
-        self._kept = Chunks()
+        self._kept = StreamAccumulator()
 
     async def run(self, arrived: Callable[[StreamChunk], None]) -> None:
         """Ask, and tell each piece as it arrives. Raises ModelError; cancelling closes the connection."""
@@ -87,7 +87,7 @@ class Exchange:
                     clock.reschedule(None if patience is None else loop.time() + patience)
         except Exception as error:
             failure = self._failure(error, silent=clock.expired())
-            self.billable = self.begun or not (refused(error) or isinstance(failure, KeyMissing))
+            self.billable = self.started or not (was_not_billed(error) or isinstance(failure, KeyMissing))
             if self.billable and failure.billed == NOT_BILLED:
                 failure.billed = BILLING_UNKNOWN
         finally:
@@ -95,18 +95,18 @@ class Exchange:
         if failure is not None:  # raised out here it does not hold litellm's, which may tell the key
             raise failure
         if not self.finished:
-            raise dropped(self.target.model, kept=bool(self.text.strip()))
+            raise dropped(self.endpoint.model, kept=bool(self.text.strip()))
         if not self.text.strip() and not self.message.tool_calls:
             raise EmptyAnswer(
-                f"{self.target.model} finished ({self.finish or 'no reason given'}) and had said nothing",
+                f"{self.endpoint.model} finished ({self.finish or 'no reason given'}) and had said nothing",
                 "The conversation is as it was. Change the prompt, or allow a longer answer (max-tokens).",
             )
 
     def _failure(self, error: Exception, *, silent: bool) -> ChatError:
         """What went wrong; `silent`: nothing came in time."""
-        model = self.target.model
+        model = self.endpoint.model
         if silent and self._over:
-            return late(model, self._limits.total)
+            return late(model, self._limits.total_timeout)
         if silent:
             return given_up(model, self._wait or 0, began=bool(self.text))
         return translate(error, model, self._missing(error), bool(self.text), self._key)
@@ -118,14 +118,14 @@ class Exchange:
 
         limits = self._limits
         # A provider that gives signs of life is known to be gone by the first silence, also while it thinks.
-        read = limits.silence if self.target.rules.sends_pings else limits.first
+        read = limits.read_timeout if self.endpoint.rules.sends_pings else limits.first_token_timeout
         self._stream = await litellm.acompletion(
-            model=self.target.wire,
+            model=self.endpoint.wire,
             messages=self._messages,
             num_retries=0,
             max_retries=0,
             cache=NO_CACHE,
-            **{"timeout": Timeout(read, connect=limits.connect)} | self._options,
+            **{"timeout": Timeout(read, connect=limits.connect_timeout)} | self._options,
             **({} if nothing else {"stream": True, "stream_options": {"include_usage": True}}),
             **({} if self._max_tokens is None else {"max_tokens": self._max_tokens}),
         )
@@ -133,24 +133,27 @@ class Exchange:
     @property
     def _wait(self) -> float | None:
         """Seconds in which something has to come; None: nobody waits in vain, since the connection tells."""
-        if not self.begun:
-            return self._limits.first
-        return None if self.target.rules.sends_pings else self._limits.silence
+        if not self.started:
+            return self._limits.first_token_timeout
+        return None if self.endpoint.rules.sends_pings else self._limits.read_timeout
 
     @property
     def _patience(self) -> float | None:
         """Seconds from now after which to give up; None: never."""
-        total = self._limits.total
+        total = self._limits.total_timeout
         left = self._started + total - time.monotonic() if total else None
         return min((one for one in (self._wait, left) if one is not None), default=None)
 
     @property
     def _over(self) -> bool:
         """Whether all of the answer's time is over."""
-        return bool(self._limits.total) and time.monotonic() - self._started >= self._limits.total
+        return (
+            bool(self._limits.total_timeout)
+            and time.monotonic() - self._started >= self._limits.total_timeout
+        )
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether it came to its end, so that its usage is all that there is."""
         return self._usage is not None and (self._max_tokens == 0 or self.finished)
 
@@ -158,7 +161,7 @@ class Exchange:
     def finished(self) -> bool:
         """Whether the provider said that this is the end: of a connection that ends too early litellm makes up one."""
         told = getattr(self._stream, "received_finish_reason", None)
-        if self.target.rules.provider != "gemini":
+        if self.endpoint.rules.provider != "gemini":
             return told is not None
         # Of Gemini litellm tells no end, but has a rest where one of its events was cut.
         return bool(self.finish) and not getattr(self._source, "accumulated_json", "")
@@ -177,19 +180,19 @@ class Exchange:
             self._latest = time.monotonic()
             self._first = self._first or self._latest
             self._thought = self._thought or bool(thought)
-            self.begun = True
+            self.started = True
         self.text += text
         arrived(StreamChunk(text, thought, chunk, last=bool(choice.finish_reason)))
 
     @cached_property
     def response(self) -> Response | None:
         """The whole answer as litellm's ModelResponse, as far as it came; None if nothing did."""
-        return self._kept.response(self.usage, told=bool(self._told)) if self.begun else None
+        return self._kept.response(self.usage, told=bool(self._told)) if self.started else None
 
     @property
     def timing(self) -> Timing | None:
         """How fast the answer came; None if nothing did."""
-        if not self.begun:
+        if not self.started:
             return None
         used = self.usage
         hidden = 0 if self._thought else used.thinking or 0
@@ -216,7 +219,7 @@ class Exchange:
         """A thought as the one of whoever was asked: only that one knows its seals again."""
         return (
             thought
-            if thought.provider == self.target.eyes.thinking_format
+            if thought.provider == self.endpoint.view.thinking_format
             else replace(thought, by="", signature="", encrypted="")
         )
 
@@ -226,8 +229,8 @@ class Exchange:
         if not self._told:
             return NOTHING_REPORTED
         # Of a connection that ends too early litellm makes up a last one.
-        raw = self._usage if self.whole else self._latest_told
-        return usage(raw, self.target.rules, self._hour, finished=self.whole)
+        raw = self._usage if self.complete else self._latest_told
+        return usage(raw, self.endpoint.rules, self._hour, finished=self.complete)
 
     @property
     def _told(self) -> Any:
@@ -254,7 +257,7 @@ class Exchange:
         import litellm
 
         with contextlib.suppress(Exception):
-            found = litellm.validate_environment(self.target.wire, api_key=self._key or None)
+            found = litellm.validate_environment(self.endpoint.wire, api_key=self._key or None)
             if not found["keys_in_environment"]:
                 return [name for name in found["missing_keys"] if not os.environ.get(name)]
         return []

@@ -10,7 +10,7 @@ from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Usage
-from ipycachechat.providers.endpoint import Target
+from ipycachechat.providers.endpoint import ModelEndpoint
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 NOTHING_SENT = Usage(0, 0, 0, 0, 0)
 
 
-class Served:
+class ReplayedExchange:
     """What `Exchange` is for a request that is sent."""
 
     begun = True
     usage = NOTHING_SENT
 
-    def __init__(self, target: Target, message: Message, finish: str) -> None:
+    def __init__(self, target: ModelEndpoint, message: Message, finish: str) -> None:
         self.target, self.message, self.finish = target, message, finish
         self.text = message.text
 

@@ -15,7 +15,7 @@ from tenacity import (
 )
 
 from ipycachechat.errors import ModelError
-from ipycachechat.providers.timeouts import Limits
+from ipycachechat.providers.timeouts import RequestLimits
 
 FIRST, LONGEST = 0.5, 30.0
 """Seconds of the first pause, and of the longest that nobody has asked for."""
@@ -25,7 +25,7 @@ _BACKOFF = wait_exponential(FIRST, LONGEST)
 
 
 def retrying(
-    limits: Limits,
+    limits: RequestLimits,
     sleep: Callable[[float], Awaitable[object]],
     pausing: Callable[[ModelError, float, int], None],
 ) -> AsyncRetrying:

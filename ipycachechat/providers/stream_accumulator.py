@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
 
 
-class Chunks:
+class StreamAccumulator:
     """All chunks so far. Runs of plain text are kept as one: litellm takes 50 µs a chunk to put them together."""
 
     def __init__(self) -> None:

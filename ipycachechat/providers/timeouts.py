@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """Seconds, but for `retries`."""
 
     retries: int = 3
     """How often the same is asked again after an error that may go away."""
     retry_time: float = 120.0
     """For all tries of a request, with the pauses between them: no pause begins that would end later."""
-    connect: float = 10.0
-    first: float = 600.0
+    connect_timeout: float = 10.0
+    first_token_timeout: float = 600.0
     """Until something of the answer comes: thinking may be silent."""
-    silence: float = 120.0
+    read_timeout: float = 120.0
     """In which nothing comes once the answer has begun."""
-    total: float = 0.0
+    total_timeout: float = 0.0
     """For all of an answer; 0: as long as it takes."""
 
 
-LIMITS = Limits()
-ONCE = Limits(retries=0)
+LIMITS = RequestLimits()
+ONCE = RequestLimits(retries=0)
 
 
 Sleep = Callable[[float], Awaitable[None]]

@@ -22,7 +22,7 @@ LOOPS = ("asyncio.runners", "ipykernel.ipkernel")
 """Modules whose handlers only cancel the task that runs, as of a cell that awaits: it waits here, and hears nothing."""
 
 
-class StopButton:
+class InterruptGuard:
     """While it is entered, no press is lost: the first ends what runs, or raises KeyboardInterrupt where it may.
 
     Only on the main thread, where signals arrive, and only in the place of Python's own handler or an event loop's: who
@@ -40,7 +40,7 @@ class StopButton:
 
     def __enter__(self) -> Self:
         now = signal.getsignal(signal.SIGINT)
-        if getattr(now, "__func__", None) is StopButton._late:
+        if getattr(now, "__func__", None) is InterruptGuard._late:
             now = now.__self__._before  # type: ignore[union-attr]
         module = getattr(getattr(now, "func", now), "__module__", "")
         own = now is signal.default_int_handler or module in LOOPS
@@ -58,7 +58,7 @@ class StopButton:
             # A kernel puts its own handler back when the cell has ended.
             signal.signal(signal.SIGINT, self._late if self.pressed or self._last else self._before)
 
-    def ends(self, stop: Callable[[], object]) -> None:
+    def on_interrupt(self, stop: Callable[[], object]) -> None:
         """From now on the first press calls this, as one does that has been, and nothing is raised.
 
         What would be raised while something is drawn, or in a callback of the garbage collector's, would be lost there.
@@ -68,16 +68,16 @@ class StopButton:
             stop()
 
     @contextmanager
-    def raising(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """In here the first press raises KeyboardInterrupt, as one does that has been."""
         self._raises = True
         try:
-            self.heed()
+            self.raise_if_interrupted()
             yield
         finally:
             self._raises = False
 
-    def heed(self) -> None:
+    def raise_if_interrupted(self) -> None:
         """Raise KeyboardInterrupt if it was pressed."""
         if self.pressed:
             raise KeyboardInterrupt
@@ -89,7 +89,7 @@ class StopButton:
             self._stop()
 
     @contextmanager
-    def released(self) -> Iterator[None]:
+    def passthrough(self) -> Iterator[None]:
         """In here each press raises, as in any other cell. Whoever catches that comes to its end, and so do we then."""
         pressed = False
 
@@ -122,11 +122,11 @@ class StopButton:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def deferred_interrupts() -> Iterator[None]:
     """In here nothing is stopped, lest a half of it or a lock stay; a press is told after it."""
-    with StopButton() as button:
+    with InterruptGuard() as button:
         yield
-    button.heed()
+    button.raise_if_interrupted()
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from ipycachechat.conversation.events import Event, RunOnCallerThread
 from ipycachechat.runtime.event_loop import BackgroundLoop
-from ipycachechat.runtime.interrupts import StopButton
+from ipycachechat.runtime.interrupts import InterruptGuard
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
@@ -34,15 +34,15 @@ def iter_events(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result
     Leaving early cancels the work and waits for its end, which no further press cuts short. Raises what it raises.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    button = StopButton()
+    button = InterruptGuard()
     future = loop.submit(_to_its_end(work, events.put))
     try:
         while not button.pressed:  # which whatever was called may have swallowed
             try:
-                with button, button.raising():
+                with button, button.interruptible():
                     event = events.get(timeout=LOOK)
                     if isinstance(event, RunOnCallerThread):
-                        with button.released():
+                        with button.passthrough():
                             event.work()
             except queue.Empty:
                 if future.done() or not loop.running:
@@ -52,7 +52,7 @@ def iter_events(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result
                 break
             if not isinstance(event, RunOnCallerThread):
                 yield event
-        button.heed()
+        button.raise_if_interrupted()
         yield Result(future.result(timeout=CLOSING))
     finally:
         if not future.done():

@@ -14,7 +14,7 @@ T = TypeVar("T")
 AGAIN = 0.05  # seconds; code that catches whatever is raised in it is told once more
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
+def run_with_time_limit(seconds: float, work: Callable[[], T]) -> T:
     """The work's result. Raises TimeUp when it takes longer.
 
     Only the main thread of a system with timers can be interrupted; elsewhere there is no limit.
@@ -25,7 +25,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 
     def over(_: int, frame: FrameType | None) -> None:
         # Not in here: raised where the timer is being ended, it would leave it running.
-        if frame is None or frame.f_code in (within.__code__, over.__code__):
+        if frame is None or frame.f_code in (run_with_time_limit.__code__, over.__code__):
             return
         if _is_called_from_here(frame):
             raise TimeLimitExceeded
@@ -44,6 +44,6 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 def _is_called_from_here(frame: FrameType) -> bool:
     """Whether the work is still going on."""
     one: FrameType | None = frame
-    while one is not None and one.f_code is not within.__code__:
+    while one is not None and one.f_code is not run_with_time_limit.__code__:
         one = one.f_back
     return one is not None

@@ -15,7 +15,7 @@ from ipycachechat.conversation.history import History
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import Turn
 from ipycachechat.errors import BadInput, OverBudget
-from ipycachechat.runtime.interrupts import undisturbed
+from ipycachechat.runtime.interrupts import deferred_interrupts
 from ipycachechat.storage.discovery import printable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ipycachechat.billing.records import RequestRecord
     from ipycachechat.caching.tracker import CacheTracker
     from ipycachechat.engine.session import ChatSession
-    from ipycachechat.providers.endpoint import Identity, Target
+    from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
     from ipycachechat.storage.conversations import Kept, Store
     from ipycachechat.storage.usage_log import SpendRow
 
@@ -86,7 +86,7 @@ class Recorder:
     @contextmanager
     def _store_of(self) -> Iterator[Store | None]:
         """The store, None where there is none or it cannot be used; it is tried again after a while."""
-        with undisturbed(), self._lock:
+        with deferred_interrupts(), self._lock:
             yield from self._using()
 
     def _using(self) -> Iterator[Store | None]:
@@ -154,14 +154,18 @@ class Recorder:
                 until = max([until, *(entry.expires for entry in memory.state.entries.values())])
         return kept.settings, until
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> CallerIdentity:
         """Who asks in this conversation."""
-        from ipycachechat.providers.endpoint import Identity
+        from ipycachechat.providers.endpoint import CallerIdentity
 
-        who = Identity()
+        who = CallerIdentity()
         with self._store_of() as store:
             if store is not None:
-                who = Identity(self._name, store.secret) if self._name else Identity(secret=store.secret)
+                who = (
+                    CallerIdentity(self._name, store.secret)
+                    if self._name
+                    else CallerIdentity(secret=store.secret)
+                )
         self._name = who.name
         return who
 
@@ -192,13 +196,13 @@ class Recorder:
             if store is not None:
                 store.growing(self._begun(store), turn, place, time.time())
 
-    def billed(self, booked: RequestRecord, to: Target, memory: CacheTracker) -> None:
+    def billed(self, booked: RequestRecord, to: ModelEndpoint, memory: CacheTracker) -> None:
         """Keep a bill, now or as soon as it can be, and what the provider holds by now."""
         self._bills.append(booked)
         with self._store_of() as store:
             if store is not None:
                 self._write_bills(store)
-                store.warm(self._begun(store), to.scope, memory)
+                store.warm(self._begun(store), to.cache_scope, memory)
             elif self._where() is None:
                 self._bills.clear()
 

@@ -17,13 +17,13 @@ from ipycachechat.tools.schema import Function, Json, Tools, name_of, rich_types
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ToolError:
     """A call that came to nothing, and what the model is told of it."""
 
     why: str
 
 
-def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
+def bind_call(call: ToolCall, tools: Tools) -> Callable[[], Any] | ToolError:
     """The call as a function of nothing, or why it cannot be made.
 
     The function may return an awaitable. It raises what the tool raises.
@@ -31,14 +31,14 @@ def prepared(call: ToolCall, tools: Tools) -> Callable[[], Any] | Failed:
     function = tools.functions.get(call.name)
     if function is None:
         there = ", ".join(tools.functions) or "none"
-        return Failed(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
+        return ToolError(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
     given = json.loads(call.arguments or "{}")
     if UNREADABLE in given:
-        return Failed("The arguments were no valid JSON object. Call again with one.")
+        return ToolError("The arguments were no valid JSON object. Call again with one.")
     definition = next(one for one in tools.definitions if name_of(one) == call.name)
-    wrong = misfit(given, json.loads(definition)["function"]["parameters"])
+    wrong = validation_error(given, json.loads(definition)["function"]["parameters"])
     if wrong:
-        return Failed(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
+        return ToolError(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
     return partial(_called, function, given)
 
 
@@ -56,7 +56,7 @@ def _called(function: Function, given: Json) -> Any:
     return list(value) if inspect.isgenerator(value) else value
 
 
-def misfit(given: Json, schema: Json) -> str:
+def validation_error(given: Json, schema: Json) -> str:
     """What of the arguments does not fit the schema; "" if all do."""
     unknown = [name for name in given if name not in schema.get("properties", {})]
     if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
@@ -67,18 +67,18 @@ def misfit(given: Json, schema: Json) -> str:
     return ""
 
 
-def told(value: Any) -> Content:
+def tool_result(value: Any) -> Content:
     """What a tool returned, or why it failed, as the model is told."""
-    return f"Error: {value.why}" if isinstance(value, Failed) else content.result(value)
+    return f"Error: {value.why}" if isinstance(value, ToolError) else content.result(value)
 
 
-def failed(error: BaseException) -> Failed:
+def failed(error: BaseException) -> ToolError:
     """What the model is told of an exception."""
     try:
         text = str(error)
     except Exception:  # its own text may fail as well
         text = ""
-    return Failed(": ".join(filter(None, (type(error).__name__, text))))
+    return ToolError(": ".join(filter(None, (type(error).__name__, text))))
 
 
 def is_async(function: Function | None) -> bool:

@@ -15,7 +15,7 @@ from ipycachechat.conversation.messages import Content, Message, ToolCall
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.tools import calls
-from ipycachechat.tools.calls import Failed
+from ipycachechat.tools.calls import ToolError
 
 NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
 REFUSED = "The person did not allow this call."
@@ -62,7 +62,7 @@ class ToolRunner:
 
         def give(number: int, value: Any) -> None:
             call = reply.tool_calls[number]
-            content = self._masked(calls.told(value))
+            content = self._masked(calls.tool_result(value))
             if last and number == len(works) - 1:
                 content = _with_note(content)
             results[number] = result = Message("tool", content, tool_call_id=call.id)
@@ -74,13 +74,13 @@ class ToolRunner:
         running = []
         try:
             for number, work in enumerate(works):
-                if not isinstance(work, Failed) and self._is_async(reply.tool_calls[number]):
+                if not isinstance(work, ToolError) and self._is_async(reply.tool_calls[number]):
                     self._tell(ToolCallStarted(reply.tool_calls[number]))
                     running.append(asyncio.create_task(beside(number, work)))
             for number, work in enumerate(works):
-                if isinstance(work, Failed) or not self._is_async(reply.tool_calls[number]):
+                if isinstance(work, ToolError) or not self._is_async(reply.tool_calls[number]):
                     self._tell(ToolCallStarted(reply.tool_calls[number]))
-                    give(number, work if isinstance(work, Failed) else await self.run_on_caller(work))
+                    give(number, work if isinstance(work, ToolError) else await self.run_on_caller(work))
             await asyncio.gather(*running)
         finally:
             for task in running:
@@ -101,21 +101,21 @@ class ToolRunner:
     def _is_async(self, call: ToolCall) -> bool:
         return calls.is_async(self._ask.tools.functions.get(call.name))
 
-    async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | Failed:
+    async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | ToolError:
         """What is to be done for a call, unless nothing can be, or the person does not want it done."""
         if over:
-            return Failed(NO_MORE)
+            return ToolError(NO_MORE)
         try:
-            work = calls.prepared(call, self._ask.tools)
+            work = calls.bind_call(call, self._ask.tools)
         except Exception as error:  # of a library that looks at types and schemas
             return calls.failed(error)
         allow = self._ask.approve_tool_call
-        if isinstance(work, Failed) or allow is None:
+        if isinstance(work, ToolError) or allow is None:
             return work
         answer = await self.run_on_caller(lambda: allow(call))
-        if isinstance(answer, Failed):
+        if isinstance(answer, ToolError):
             raise BadInput(f"Nobody could be asked about {call.name}: {answer.why}", "Nothing was called.")
-        return work if answer is True else Failed(REFUSED)
+        return work if answer is True else ToolError(REFUSED)
 
     async def run_on_caller(self, work: Callable[[], Any]) -> Any:
         """What the work gives, or a `Failed`, from the thread of whoever asked."""

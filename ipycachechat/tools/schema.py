@@ -206,7 +206,7 @@ def _is_plain(hint: Any) -> bool:
     return hint in PLAIN
 
 
-def stand_ins(calls: Sequence[ToolCall]) -> tuple[str, ...]:
+def placeholder_definitions(calls: Sequence[ToolCall]) -> tuple[str, ...]:
     """Definitions for the tools that a conversation has called, where nobody has defined any.
 
     A request with calls and no tools is refused, or given a made-up tool by litellm, which costs the cache.

@@ -38,7 +38,7 @@ from ipycachechat.caching.prefix import PromptMessage  # noqa: E402
 from ipycachechat.caching.request import request_options  # noqa: E402
 from ipycachechat.conversation.messages import Message, ToolCall  # noqa: E402
 from ipycachechat.engine.client import ModelClient  # noqa: E402
-from ipycachechat.providers.endpoint import target  # noqa: E402
+from ipycachechat.providers.endpoint import endpoint  # noqa: E402
 from ipycachechat.providers.litellm_import import portions  # noqa: E402
 
 MODEL, MINIMUM = "anthropic/claude-sonnet-5", 1024
@@ -177,7 +177,7 @@ def run(job: tuple[str, int]) -> dict[str, float]:
         pass
     with WireServer(clock=Clock(START)) as wire:
         os.environ.update(wire.env())
-        engine, to = ModelClient(clock=lambda: wire.clock.now, pace=NOTEBOOK), target(MODEL, 16)
+        engine, to = ModelClient(clock=lambda: wire.clock.now, pace=NOTEBOOK), endpoint(MODEL, 16)
         wire.always = Reply("ok")
         for at, said, upto in requests(events):
             wire.clock.now = START + at

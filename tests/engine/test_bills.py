@@ -16,7 +16,7 @@ from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.turn_request import TurnRequest
-from ipycachechat.providers.timeouts import Limits
+from ipycachechat.providers.timeouts import RequestLimits
 from ipycachechat.tools.schema import tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
@@ -59,7 +59,9 @@ def test_a_turn_that_is_stopped_while_its_second_request_waits_cost_at_least_the
 def test_a_request_that_was_refused_makes_no_bill_uncertain(talk: Talk, server: WireServer) -> None:
     talk.server.script(HttpError(429, "slow down"), Reply("yes"))
     done = talk.loop.run_until_complete(
-        talk.chat.send(TurnRequest("hello", talk.model, limits=Limits(retries=1, retry_time=60)), nothing)
+        talk.chat.send(
+            TurnRequest("hello", talk.model, limits=RequestLimits(retries=1, retry_time=60)), nothing
+        )
     )
     assert done.turn and not done.turn.cost.at_least
     assert talk.chat.ledger.requests == 1 and not talk.chat.ledger.unknown_cost

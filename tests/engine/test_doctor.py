@@ -11,10 +11,10 @@ from talks import OPUS, SONNET, Talk
 from wire import Reply, Stall, WireServer
 
 from ipycachechat.engine import doctor
-from ipycachechat.providers.endpoint import Target, target
+from ipycachechat.providers.endpoint import ModelEndpoint, endpoint
 
 
-def examine(talk: Talk, to: Target) -> list[doctor.Check]:
+def examine(talk: Talk, to: ModelEndpoint) -> list[doctor.Check]:
     async def all_of_it() -> list[doctor.Check]:
         async def sleep(seconds: float) -> None:
             talk.wait(seconds)
@@ -26,7 +26,7 @@ def examine(talk: Talk, to: Target) -> list[doctor.Check]:
 
 
 def broken(talk: Talk, model: str = SONNET, **rules: Any) -> list[str]:
-    to = target(model, 16_000)
+    to = endpoint(model, 16_000)
     to = replace(to, rules=replace(to.rules, **rules), minimum=rules.get("minimum", to.minimum))
     return [check.rule for check in examine(talk, to) if check.agrees is False]
 
@@ -57,7 +57,7 @@ def test_nor_does_the_real_model_on_this_machine(loop: asyncio.AbstractEventLoop
 
 
 def test_it_costs_cents_and_no_more_than_was_said(talk: Talk) -> None:
-    to = target(SONNET, 16_000)
+    to = endpoint(SONNET, 16_000)
     requests, tokens, dollars = doctor.price(to)
     checks = examine(talk, to)
     assert len(checks) == len(talk.server.requests) == requests
@@ -90,7 +90,7 @@ def test_a_provider_that_forgets_shows(talk: Talk, monkeypatch: pytest.MonkeyPat
 
 def test_a_provider_that_reports_nothing_though_the_rules_say_so_shows(talk: Talk) -> None:
     talk.server.always = Reply("OK")
-    to = target("openai/gpt-5.5", 16_000)
+    to = endpoint("openai/gpt-5.5", 16_000)
     assert all(check.agrees is not None for check in examine(talk, to))
     silent = replace(to, rules=replace(to.rules, reports=False))
     assert all(check.agrees is False for check in examine(talk, silent))

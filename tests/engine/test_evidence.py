@@ -16,7 +16,7 @@ from wire import Reply, Stall, WireServer, words
 from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.engine.events import RequestStarted
-from ipycachechat.providers.endpoint import target
+from ipycachechat.providers.endpoint import endpoint
 from ipycachechat.rendering import reports
 
 GPT, GEMINI, HAIKU = "openai/gpt-5.5", "gemini/gemini-2.5-flash", "openrouter/anthropic/claude-haiku-4.5"
@@ -262,10 +262,10 @@ def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPa
     for token in "one", "two":
         for name in "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY":
             monkeypatch.setenv(name, token)
-        scopes.add(target(model, 16).scope)
+        scopes.add(endpoint(model, 16).cache_scope)
     assert len(scopes) == 1
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    assert target(model, 16).scope not in scopes
+    assert endpoint(model, 16).cache_scope not in scopes
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_minimum_is_the_models_wherever_it_runs(model: str, minimum: int) -> None:
-    assert target(model, 16).minimum == minimum
+    assert endpoint(model, 16).minimum == minimum
 
 
 def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> None:
@@ -295,7 +295,7 @@ def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> 
 def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk) -> None:
     talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
     talk.server.always = Reply("yes")
-    to = target("openrouter/anthropic/claude-haiku-4.5", 16)
+    to = endpoint("openrouter/anthropic/claude-haiku-4.5", 16)
     guess = talk.chat.client.tracker(to)
     prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.options, 1024, 0.0)
     assert prepared.plan.expected.written == 2000
@@ -306,7 +306,7 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
 
 
 def test_the_prices_are_the_models_own() -> None:
-    usual, cheap = target("anthropic/claude-sonnet-5", 16), target("anthropic/claude-sonnet-5-5", 16)
+    usual, cheap = endpoint("anthropic/claude-sonnet-5", 16), endpoint("anthropic/claude-sonnet-5-5", 16)
     assert usual.rules.reads == pytest.approx(0.1)
     assert cheap.price.rates.read and cheap.price.rates.input
     assert cheap.rules.reads == pytest.approx(cheap.price.rates.read / cheap.price.rates.input)

@@ -16,13 +16,13 @@ from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import ConnectionLost, Overloaded, RateLimited, ResponseTimeout, Unreachable
-from ipycachechat.providers.timeouts import Limits
+from ipycachechat.providers.timeouts import RequestLimits
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 every_provider = pytest.mark.parametrize("model", PROVIDERS)
 
 
-def ask(talk: Talk, limits: Limits = Limits(), **more: Any) -> tuple[TurnResult, list[Event]]:
+def ask(talk: Talk, limits: RequestLimits = RequestLimits(), **more: Any) -> tuple[TurnResult, list[Event]]:
     told: list[Event] = []
     done = talk.loop.run_until_complete(
         talk.chat.send(TurnRequest("hello", talk.model, limits=limits, **more), told.append)
@@ -67,7 +67,7 @@ def test_that_nothing_is_billed_is_said_only_where_it_is_known(
 ) -> None:
     talk.model = model
     talk.server.script(Reply(fault=HttpError(status, "not now")))
-    error = ask(talk, Limits(retries=0))[0].error
+    error = ask(talk, RequestLimits(retries=0))[0].error
     assert error is not None and error.billed.startswith(told) and len(str(error).splitlines()) == 2
 
 
@@ -138,7 +138,7 @@ def test_a_connection_that_drops_before_the_answer_is_tried_again(talk: Talk, mo
 def test_an_answer_that_breaks_off_is_asked_for_once_more(talk: Talk, model: str, fault: Any) -> None:
     talk.model = model
     talk.server.script(Reply("One two three", fault=fault), Reply("All of it."))
-    done, told = ask(talk, Limits(silence=0.5, first=0.5))
+    done, told = ask(talk, RequestLimits(read_timeout=0.5, first_token_timeout=0.5))
     assert done.turn and done.turn.answer_text == "All of it." and done.turn.status is TurnStatus.COMPLETE
     assert [event.text for event in told if isinstance(event, StreamBroken)] == ["One two "]
     assert len(talk.server.requests) == 2
@@ -175,10 +175,10 @@ def test_if_nothing_comes_the_second_time_the_first_part_stays(talk: Talk) -> No
 
 def test_without_retries_nothing_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)))
-    done, told = ask(talk, Limits(retries=0))
+    done, told = ask(talk, RequestLimits(retries=0))
     assert done.turn and done.turn.answer_text == "One two " and len(talk.server.requests) == 1
     talk.server.script(Reply(fault=HttpError(529)))
-    assert isinstance(ask(talk, Limits(retries=0))[0].error, Overloaded)
+    assert isinstance(ask(talk, RequestLimits(retries=0))[0].error, Overloaded)
     assert len(talk.server.requests) == 2
 
 
@@ -186,7 +186,7 @@ def test_without_retries_nothing_is_asked_again(talk: Talk) -> None:
 def test_what_was_told_of_the_bill_of_a_broken_answer_is_a_lower_bound(talk: Talk, model: str) -> None:
     talk.model = model
     talk.server.script(Reply("One two three", fault=Truncated(2)))
-    done, _ = ask(talk, Limits(retries=0))
+    done, _ = ask(talk, RequestLimits(retries=0))
     assert done.turn and (done.turn.usage.output is None or done.turn.usage.at_least)
 
 
@@ -201,7 +201,7 @@ def test_silence_before_the_answer_is_given_up(talk: Talk, model: str) -> None:
     talk.model = model
     for stage in ("headers", "first"):
         talk.server.script(Reply("late", fault=Stall(stage)))  # type: ignore[arg-type] # one of its stages
-        done, _ = ask(talk, Limits(retries=0, first=0.3, silence=0.3))
+        done, _ = ask(talk, RequestLimits(retries=0, first_token_timeout=0.3, read_timeout=0.3))
         assert isinstance(done.error, Unreachable), done.error
         assert talk.server.requests[-1].done.wait(10) and talk.server.requests[-1].closed == "client"
 
@@ -210,7 +210,7 @@ def test_silence_before_the_answer_is_given_up(talk: Talk, model: str) -> None:
 def test_an_answer_may_be_given_a_time_of_its_own(talk: Talk, model: str) -> None:
     talk.model = model
     talk.server.script(Reply("One two three four five six seven", chunk_delay=0.3))
-    done, _ = ask(talk, Limits(total=0.8))
+    done, _ = ask(talk, RequestLimits(total_timeout=0.8))
     assert (
         isinstance(done.error, ResponseTimeout) and done.turn and done.turn.status is TurnStatus.INTERRUPTED
     )
@@ -221,7 +221,7 @@ def test_an_answer_may_be_given_a_time_of_its_own(talk: Talk, model: str) -> Non
 def test_a_slow_answer_is_no_stalled_one(talk: Talk, model: str) -> None:
     talk.model = model
     talk.server.script(Reply("One two three four five", chunk_delay=0.4))
-    done, _ = ask(talk, Limits(first=1.2, silence=1.2))
+    done, _ = ask(talk, RequestLimits(first_token_timeout=1.2, read_timeout=1.2))
     assert done.turn and done.turn.answer_text == "One two three four five" and len(talk.server.requests) == 1
 
 

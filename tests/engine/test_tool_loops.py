@@ -21,7 +21,7 @@ from ipycachechat.caching.request import request_options as sent_along
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.engine.client import ModelClient
-from ipycachechat.providers.endpoint import target
+from ipycachechat.providers.endpoint import endpoint
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ class Loop:
         self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
 
     def send(self) -> tuple[ExpectedUsage, Bill, MissReason | None]:
-        to = target(SONNET, 16_000)
+        to = endpoint(SONNET, 16_000)
         self.server.script(Reply("ok"))
         along = sent_along(to.rules, self.tools, self.options)
         prepared = self.engine.prepare(to, self.said, along)

@@ -19,7 +19,7 @@ from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.keepalive import CacheKeepalive
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
-from ipycachechat.providers.endpoint import target
+from ipycachechat.providers.endpoint import endpoint
 
 
 def keep(talk: Talk, seconds: float) -> None:
@@ -110,7 +110,7 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
     chat = talk.chat
     keeping = CacheKeepalive(
         chat.client,
-        target(talk.model, 16),
+        endpoint(talk.model, 16),
         lambda: (prompt_messages(chat.history.current, Turn(".", ())), RequestOptions()),
         seconds,
         sleep,

@@ -37,7 +37,7 @@ from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.errors import BadInput
-from ipycachechat.providers.endpoint import Identity, Target
+from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
 from ipycachechat.storage.conversations import LONG, STEPS, Store
 from ipycachechat.storage.discovery import look
 from ipycachechat.storage.recorder import Recorder
@@ -252,7 +252,7 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     one.take_up(dialogue)
     now = dialogue.history.current
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
-    assert dialogue.client.identity == Identity("me", b"s" * 32)
+    assert dialogue.client.identity == CallerIdentity("me", b"s" * 32)
     dialogue.history = dialogue.history.change(place_turn(now, turn(1), END))
     one.billed(*bill())
     assert not one.problem
@@ -540,7 +540,7 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     )
     two, again = chat(path)
     mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
-    again.client._memories[to.scope] = CacheTracker(to.rules, CacheState(mine))
+    again.client._memories[to.cache_scope] = CacheTracker(to.rules, CacheState(mine))
     two.take_up(again)
     assert {*again.client.tracker(to).state.entries} == {b"e" * 16, b"m" * 16}
 
@@ -557,10 +557,10 @@ def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
 # Files that cannot be used.
 
 
-def bill() -> tuple[RequestRecord, Target, CacheTracker]:
+def bill() -> tuple[RequestRecord, ModelEndpoint, CacheTracker]:
     """Of a request."""
     by = rules_for(*SCOPE[:2])
-    to = Target("openai/gpt", "openai/gpt", by, FREE, None, 1024, SCOPE)
+    to = ModelEndpoint("openai/gpt", "openai/gpt", by, FREE, None, 1024, SCOPE)
     booked = RequestRecord(
         "openai/gpt", NOW, ExpectedUsage(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1)
     )

@@ -257,7 +257,7 @@ def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> N
         assert "nothing came" in kernel.finish(first).error.lower()
         assert kernel.finish(second).reply["content"]["status"] == "aborted"
     finally:
-        kernel.run(f"%config ChatMagics.first_timeout = {LIMITS.first}")
+        kernel.run(f"%config ChatMagics.first_timeout = {LIMITS.first_token_timeout}")
 
 
 def test_keys_are_in_no_output(server: WireServer) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from ipycachechat.errors import TimeLimitExceeded
-from ipycachechat.runtime.time_limit import within
+from ipycachechat.runtime.time_limit import run_with_time_limit
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +30,12 @@ def forever() -> None:
 
 
 def test_what_is_done_in_time_is_given() -> None:
-    assert within(1, lambda: 3) == 3
+    assert run_with_time_limit(1, lambda: 3) == 3
 
 
 def test_what_takes_too_long_is_ended() -> None:
     with pytest.raises(TimeLimitExceeded):
-        within(0.02, forever)
+        run_with_time_limit(0.02, forever)
 
 
 def test_what_takes_long_to_be_freed_is_ended_once() -> None:
@@ -47,7 +47,7 @@ def test_what_takes_long_to_be_freed_is_ended_once() -> None:
     gc.disable()  # what is raised in a callback of its is only printed
     try:
         with pytest.raises(TimeLimitExceeded):
-            within(0.3, much)
+            run_with_time_limit(0.3, much)
     finally:
         gc.enable()
 
@@ -59,7 +59,7 @@ def test_an_alarm_while_the_timer_is_ended_raises_nothing() -> None:
         over(signal.SIGALRM, sys._getframe(1))
         return 3
 
-    assert within(5, done) == 3
+    assert run_with_time_limit(5, done) == 3
 
 
 def test_an_interrupt_before_the_timer_is_ended_leaves_none_running() -> None:
@@ -74,13 +74,15 @@ def test_an_interrupt_before_the_timer_is_ended_leaves_none_running() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signal, "setitimer", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            within(0.02, lambda: 3)
+            run_with_time_limit(0.02, lambda: 3)
     time.sleep(0.1)
 
 
 def test_another_thread_has_no_limit() -> None:
     found: list[None] = []
-    thread = threading.Thread(target=lambda: found.append(within(0.001, lambda: time.sleep(0.02))))
+    thread = threading.Thread(
+        target=lambda: found.append(run_with_time_limit(0.001, lambda: time.sleep(0.02)))
+    )
     thread.start()
     thread.join()
     assert found == [None]
@@ -88,4 +90,4 @@ def test_another_thread_has_no_limit() -> None:
 
 def test_one_in_another_is_under_the_limit_of_the_outer() -> None:
     with pytest.raises(TimeLimitExceeded):
-        within(0.02, lambda: within(60, forever))
+        run_with_time_limit(0.02, lambda: run_with_time_limit(60, forever))

@@ -22,7 +22,7 @@ from ipycachechat.notebook import cell_runner
 from ipycachechat.notebook.display.screen import Outputs
 from ipycachechat.runtime import interrupts, streaming
 from ipycachechat.runtime.event_loop import BackgroundLoop
-from ipycachechat.runtime.interrupts import StopButton, undisturbed
+from ipycachechat.runtime.interrupts import InterruptGuard, deferred_interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def press() -> None:
 
 
 def test_only_the_first_press_raises() -> None:
-    with StopButton() as button, button.raising():
+    with InterruptGuard() as button, button.interruptible():
         with pytest.raises(KeyboardInterrupt):
             press()
         press()
@@ -46,8 +46,8 @@ def test_only_the_first_press_raises() -> None:
 
 def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
     ended = []
-    with StopButton() as button:
-        button.ends(lambda: ended.append(1))
+    with InterruptGuard() as button:
+        button.on_interrupt(lambda: ended.append(1))
         press()
         press()
     assert button.pressed and ended == [1]
@@ -55,17 +55,17 @@ def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
 
 def test_a_press_before_there_was_anything_to_end_ends_it_as_soon_as_it_is_there() -> None:
     ended = []
-    with StopButton() as button:
+    with InterruptGuard() as button:
         press()
-        button.ends(lambda: ended.append(1))
+        button.on_interrupt(lambda: ended.append(1))
     assert ended == [1]
 
 
 def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after_it() -> None:
     ended = []
-    with StopButton() as button:
-        button.ends(lambda: ended.append(1))
-        with button.released():
+    with InterruptGuard() as button:
+        button.on_interrupt(lambda: ended.append(1))
+        with button.passthrough():
             for _ in range(2):
                 with pytest.raises(KeyboardInterrupt):
                     press()
@@ -75,9 +75,9 @@ def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after
 
 def test_a_press_that_a_tool_let_through_ends_what_runs_once() -> None:
     ended = []
-    with StopButton() as button:
-        button.ends(lambda: ended.append(1))
-        with pytest.raises(KeyboardInterrupt), button.released():
+    with InterruptGuard() as button:
+        button.on_interrupt(lambda: ended.append(1))
+        with pytest.raises(KeyboardInterrupt), button.passthrough():
             press()
         button.press()
         press()
@@ -87,7 +87,7 @@ def test_a_press_that_a_tool_let_through_ends_what_runs_once() -> None:
 def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with StopButton():
+    with InterruptGuard():
         press()
     press()
     monkeypatch.setattr("ipycachechat.runtime.interrupts.QUIET", 0.0)
@@ -97,16 +97,16 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
 
 
 def test_a_press_right_after_the_last_of_a_cell_is_none() -> None:
-    with StopButton(last=True):
+    with InterruptGuard(last=True):
         pass
     press()
-    with StopButton() as button:
+    with InterruptGuard() as button:
         press()
         assert button.pressed
 
 
 def test_what_was_not_stopped_leaves_the_button_as_it_was() -> None:
-    with StopButton():
+    with InterruptGuard():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -116,7 +116,7 @@ def test_a_handler_of_somebody_elses_stays() -> None:
         pass
 
     signal.signal(signal.SIGINT, other)
-    with StopButton():
+    with InterruptGuard():
         assert signal.getsignal(signal.SIGINT) is other
 
 
@@ -128,9 +128,9 @@ def test_a_press_while_the_button_is_put_in_place_is_told_after_it(monkeypatch: 
     real = signal.signal
     with monkeypatch.context() as patch:
         patch.setattr(signal, "signal", put)
-        button = StopButton().__enter__()
+        button = InterruptGuard().__enter__()
     with pytest.raises(KeyboardInterrupt):
-        button.heed()
+        button.raise_if_interrupted()
 
 
 class Shown:
@@ -253,12 +253,12 @@ def test_at_whichever_line_it_is_pressed_who_waits_in_python_is_told() -> None:
 def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way() -> None:
     async def cell() -> None:
         before = signal.getsignal(signal.SIGINT)
-        with StopButton():
+        with InterruptGuard():
             pass
         assert signal.getsignal(signal.SIGINT) is before is not signal.default_int_handler
-        with StopButton() as button:
+        with InterruptGuard() as button:
             for _ in range(2):
-                with button.released(), pytest.raises(KeyboardInterrupt):
+                with button.passthrough(), pytest.raises(KeyboardInterrupt):
                     press()
             assert button.pressed
 
@@ -266,7 +266,7 @@ def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way
 
 
 def test_a_handler_that_is_set_between_two_uses_stays() -> None:
-    button = StopButton()
+    button = InterruptGuard()
     with button:
         pass
 
@@ -282,7 +282,7 @@ def test_a_handler_that_is_set_between_two_uses_stays() -> None:
 def test_what_is_not_to_be_disturbed_is_done_before_a_press_is_told() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt):
-        with undisturbed():
+        with deferred_interrupts():
             press()
             done.append("all of it")
     assert done
