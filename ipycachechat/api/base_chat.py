@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ipycachechat import defaults
 from ipycachechat.api.results import Told, shown
-from ipycachechat.api.validation import check, dollars, system_text
+from ipycachechat.api.validation import dollars, system_text, validate_options
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Content
@@ -19,10 +19,10 @@ from ipycachechat.engine.session import PLACEHOLDER, ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.builder import Prompt
-from ipycachechat.prompts.inputs import is_missing, messages_of, prompt_of
+from ipycachechat.prompts.inputs import is_missing, to_content, to_messages
 from ipycachechat.providers.timeouts import LIMITS
 from ipycachechat.runtime.event_loop import BackgroundLoop
-from ipycachechat.text.redaction import Key
+from ipycachechat.text.redaction import SecretStr
 from ipycachechat.tools.schema import Tools
 from ipycachechat.tools.schema import tools as tools_of
 
@@ -85,7 +85,7 @@ class BaseChat:
         self.max_steps, self.retries = max_steps, retries
         self.options = dict(options)
         self.dialogue = ChatSession(
-            from_wire.conversation(messages_of(() if hist is None else hist), system_text(system))
+            from_wire.conversation(to_messages(() if hist is None else hist), system_text(system))
         )
         self.budget = budget
         self._loop = BackgroundLoop()
@@ -110,7 +110,7 @@ class BaseChat:
 
     @api_key.setter
     def api_key(self, key: str | None) -> None:
-        self._api_key = Key(key) if isinstance(key, str) else key
+        self._api_key = SecretStr(key) if isinstance(key, str) else key
 
     @property
     def budget(self) -> float | None:
@@ -147,7 +147,7 @@ class BaseChat:
     @hist.setter
     def hist(self, messages: Iterable[Any]) -> None:
         now = self.dialogue.history.current
-        told = from_wire.conversation(messages_of(messages))
+        told = from_wire.conversation(to_messages(messages))
         placed = list(told.turns)
         for place, (was, one) in enumerate(zip(now.turns, told.turns, strict=False)):
             if was.messages != one.messages:
@@ -211,7 +211,7 @@ class BaseChat:
         options = {**self.options, **per_call}
         # It is always asked for; without it some providers tell no usage at all.
         options.pop("stream_options", None)
-        check(own, options)
+        validate_options(own, options)
         if own["temp"] is not None:
             options["temperature"] = float(own["temp"])
         if own["think"] is not None:
@@ -230,17 +230,17 @@ class BaseChat:
             tools=self._toolbox(own["tools"], own["ns"]),
             max_steps=int(own["max_steps"]),
             limits=replace(LIMITS, retries=int(own["retries"])),
-            cell_runs=turns[-1].cell_runs if waits and prompt is None else made.watched,
-            redacted=made.masked,
-            notes=(*made.notes, *made.along),
+            cell_runs=turns[-1].cell_runs if waits and prompt is None else made.cell_runs,
+            redacted=made.redacted,
+            notes=(*made.notes, *made.cell_context_note),
             answers_pending_prompt=waits and prompt is None,
             api_base=own["api_base"] or "",
-            api_key=Key(own["api_key"] or ""),
+            api_key=SecretStr(own["api_key"] or ""),
         )
 
     def _prompt(self, prompt: Any) -> Prompt:
         """What is asked. Raises BadInput."""
-        return Prompt(prompt_of(prompt))
+        return Prompt(to_content(prompt))
 
     def _toolbox(self, given: Any, ns: Any) -> Tools:
         """The tools made of what was given, which takes a while, so once."""

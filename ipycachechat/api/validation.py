@@ -31,7 +31,7 @@ RESERVED = (
 )
 
 
-def check(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def validate_options(own: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Raises BadInput for settings that no model takes."""
     if own["ttl"] not in list(defaults.TTLS):
         raise BadInput(

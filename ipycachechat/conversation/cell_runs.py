@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ipycachechat.text.format import fenced
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.text.truncate import truncate_middle
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.messages import Attachment, Part
@@ -43,8 +43,8 @@ class CellRun:
     def truncated(self, most: int) -> CellRun:
         """With about so many characters at most; outputs are cut first."""
         spare = max(0, most - len(self.source))
-        outputs = [middle_cut(one, spare // len(self.outputs)) for one in self.outputs]
-        return replace(self, source=middle_cut(self.source, most), outputs=tuple(outputs))
+        outputs = [truncate_middle(one, spare // len(self.outputs)) for one in self.outputs]
+        return replace(self, source=truncate_middle(self.source, most), outputs=tuple(outputs))
 
 
 def cell_run_parts(watched: Sequence[CellRun]) -> tuple[Part, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.text.truncate import truncate_middle
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.messages import Content, Message
@@ -39,11 +39,11 @@ def shortened_turns(turns: Sequence[Turn]) -> tuple[Turn, ...] | None:
 
 def _cut(content: Content, length: int) -> Content:
     if isinstance(content, str):
-        return middle_cut(content, length)
-    return tuple(middle_cut(part, length) if isinstance(part, str) else part for part in content)
+        return truncate_middle(content, length)
+    return tuple(truncate_middle(part, length) if isinstance(part, str) else part for part in content)
 
 
-def largest(sizes: Iterable[tuple[int, int]], last: int, most: int = 3) -> str:
+def describe_largest_turns(sizes: Iterable[tuple[int, int]], last: int, most: int = 3) -> str:
     """The largest turns in words, from (turn from 0, tokens) of each block. `last`: the turn at hand."""
     total: Counter[int] = Counter()
     for turn, tokens in sizes:

@@ -381,6 +381,6 @@ def redaction_note(masked: Sequence[str]) -> tuple[str, ...]:
     """What is to be said of secrets that were not sent."""
     if not masked:
         return ()
-    from ipycachechat.text.redaction import note  # whose patterns take a moment to make
+    from ipycachechat.text.redaction import describe_redactions  # whose patterns take a moment to make
 
-    return (note(masked),)
+    return (describe_redactions(masked),)

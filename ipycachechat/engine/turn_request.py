@@ -21,7 +21,7 @@ from ipycachechat.tools.schema import Tools
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.cell_runs import CellRun
-    from ipycachechat.text.redaction import Mask
+    from ipycachechat.text.redaction import Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class TurnRequest:
     """Dollars that the prompt can cost over which that one is asked; 0: never."""
     cell_runs: tuple[CellRun, ...] = ()
     """Cells that ran, of which is told in front of the prompt."""
-    redactor: Mask | None = None
+    redactor: Redactor | None = None
     """Takes what is secret out of what tools return."""
     redacted: tuple[str, ...] = ()
     """Labels of what was taken out of the prompt."""

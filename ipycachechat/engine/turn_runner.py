@@ -361,7 +361,7 @@ class TurnRunner:
             (row.turn, row.tokens)
             for row in block_rows(self._prepared, self._engine.tracker(self.endpoint).state)
         ]
-        largest = compaction.largest(sizes, len(self.past.turns))
+        largest = compaction.describe_largest_turns(sizes, len(self.past.turns))
         return ContextTooLong(
             error.message,
             f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",

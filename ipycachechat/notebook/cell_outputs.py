@@ -45,10 +45,10 @@ def renamed(text: str) -> str:
 
 def text(bundle: Bundle, most: int = LETTERS) -> str:
     """What it shows, in words: what was printed, or what a display says of itself."""
-    from ipycachechat.text.truncate import middle_cut
+    from ipycachechat.text.truncate import truncate_middle
 
     printed = bundle.get("stream") or bundle.get("text/markdown") or bundle.get("text/plain") or ""
-    return middle_cut(_plain(printed), most).rstrip()
+    return truncate_middle(_plain(printed), most).rstrip()
 
 
 def picture(bundle: Bundle) -> str:

@@ -183,14 +183,14 @@ def _traced(error: BaseException | None) -> str:
 def _watched(ran: _Ran, mode: str) -> CellRun:
     from ipycachechat.conversation.cell_runs import CellRun
     from ipycachechat.conversation.messages import Attachment
-    from ipycachechat.text.truncate import placeless
+    from ipycachechat.text.truncate import strip_addresses
 
     texts: list[str] = []
     pictures: list[Attachment] = []
     if mode != "code":
         shown = [one for one in ran.shown if not cell_outputs.is_ours(one)]
         told = [*map(cell_outputs.text, cell_outputs.joined(shown)), ran.error]
-        texts = [placeless(cell_outputs.renamed(one)) for one in told if one]
+        texts = [strip_addresses(cell_outputs.renamed(one)) for one in told if one]
         if _sees(mode):
             found = filter(None, map(cell_outputs.picture, shown))
             names = (f"cell-{ran.number}-{n}.png" for n in range(1, len(shown) + 1))

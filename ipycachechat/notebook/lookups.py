@@ -12,7 +12,7 @@ from typing import Any
 
 from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.notebook import cell_outputs
-from ipycachechat.prompts.sandbox import Lookup
+from ipycachechat.prompts.sandbox import SandboxFunction
 from ipycachechat.text.format import fenced
 
 LOCALS, LETTERS = 20, 120
@@ -70,7 +70,10 @@ class Earlier:
     @property
     def names(self) -> dict[str, Any]:
         """For expressions, beside those of the kernel, which come first."""
-        found: dict[str, Any] = {"cell": Lookup("cell", self._cell), "out": Lookup("out", self._out)}
+        found: dict[str, Any] = {
+            "cell": SandboxFunction("cell", self._cell),
+            "out": SandboxFunction("out", self._out),
+        }
         return found | ({"err": self.failure} if self.failure else {})
 
     def _cell(self, number: int) -> Code:
@@ -146,8 +149,8 @@ def _is_told(name: str, value: Any) -> bool:
 
 def _short(value: Any) -> str:
     from ipycachechat.text.truncate import (
-        end_cut,  # whose patterns take a moment to make
-        placeless,
+        strip_addresses,
+        truncate_end,  # whose patterns take a moment to make
     )
 
     short = reprlib.Repr()
@@ -156,6 +159,6 @@ def _short(value: Any) -> str:
         shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
         if isinstance(shape, tuple):
             return f"{type(value).__name__} of shape {shape}"
-        return end_cut(" ".join(placeless(short.repr(value)).split()), LETTERS)
+        return truncate_end(" ".join(strip_addresses(short.repr(value)).split()), LETTERS)
     except (Exception, SystemExit) as error:  # one name is not to hide the error, nor the others
         return f"({type(value).__name__}: {type(error).__name__})"

@@ -160,8 +160,8 @@ class ChatMagics(ChatSettings):
         """What the running cell asks with this prompt."""
         changed = self.session.changed(prompt.values)
         told = [f"changed since this cell asked before: {', '.join(changed)}"] if changed else []
-        ask = self.next(prompt.content, prompt.watched)
-        return replace(ask, redacted=prompt.masked, notes=(*prompt.notes, *prompt.along, *told))
+        ask = self.next(prompt.content, prompt.cell_runs)
+        return replace(ask, redacted=prompt.redacted, notes=(*prompt.notes, *prompt.cell_context_note, *told))
 
     def prompt(
         self,
@@ -175,19 +175,19 @@ class ChatMagics(ChatSettings):
 
         `place`: where it goes; None: the end. `names` come before the kernel's own. Raises PromptError.
         """
-        from ipycachechat.prompts.builder import prompt
+        from ipycachechat.prompts.builder import build_prompt
 
         new, before = self._watched(place)
         known = ChainMap(dict(names or {}), self._names, self.session.earlier.names)
-        made = prompt(text, known, self.mask(), most=self.context_tokens, raw=raw, ran=new)
-        return made.after(before)
+        made = build_prompt(text, known, self.mask(), most=self.context_tokens, raw=raw, ran=new)
+        return made.merged_with(before)
 
     def given(self, value: Any) -> Prompt:
         """The same of a value, or a list of values, that Python code in the running cell gives. Raises BadInput."""
-        from ipycachechat.prompts.builder import given
+        from ipycachechat.prompts.builder import prompt_from_values
 
         new, before = self._watched(self.place())
-        return given(value, self.mask(), most=self.context_tokens, ran=new).after(before)
+        return prompt_from_values(value, self.mask(), most=self.context_tokens, ran=new).merged_with(before)
 
     def _watched(self, place: Placement | None) -> tuple[list[CellRun], list[Turn]]:
         """Cells that ran and of which no turn tells, and the turns that the prompt stands in for."""

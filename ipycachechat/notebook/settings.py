@@ -13,7 +13,7 @@ from ipycachechat import defaults
 from ipycachechat.providers.timeouts import LIMITS, RequestLimits
 
 if TYPE_CHECKING:
-    from ipycachechat.text.redaction import Mask
+    from ipycachechat.text.redaction import Redactor
 
 
 class ChatSettings(Magics):
@@ -121,10 +121,10 @@ class ChatSettings(Magics):
 
         return user_data_path("ipycachechat", appauthor=False) / "chats.db"
 
-    def mask(self) -> Mask | None:
+    def mask(self) -> Redactor | None:
         """What takes secrets out of values and results; None where that is switched off."""
         if not self.redact:
             return None
-        from ipycachechat.text.redaction import Mask
+        from ipycachechat.text.redaction import Redactor
 
-        return Mask.of(os.environ)
+        return Redactor.of(os.environ)

@@ -10,11 +10,11 @@ from ipycachechat.caching.prefix import CHARS_PER_TOKEN
 from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
 from ipycachechat.prompts.cell_context import merge_cell_runs
-from ipycachechat.text.truncate import middle_cut, shares
+from ipycachechat.text.truncate import fair_shares, truncate_middle
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import Turn
-    from ipycachechat.text.redaction import Mask
+    from ipycachechat.text.redaction import Redactor
 
 NAMED = 3
 """Values that were cut, by name."""
@@ -27,25 +27,25 @@ class Prompt:
     """What is sent, the labels of what was masked in its values, and what is to be said of it under the answer."""
 
     content: Content
-    masked: tuple[str, ...] = ()
+    redacted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     values: Mapping[str, Part] = field(default_factory=dict)
     """What is told of each value, by its expression."""
-    watched: tuple[CellRun, ...] = ()
+    cell_runs: tuple[CellRun, ...] = ()
     """What is told of cells that ran."""
 
-    def after(self, turns: Sequence[Turn]) -> Prompt:
+    def merged_with(self, turns: Sequence[Turn]) -> Prompt:
         """In the place of these turns, of whose cells it tells, too."""
-        return replace(self, watched=merge_cell_runs(turns, self.watched))
+        return replace(self, cell_runs=merge_cell_runs(turns, self.cell_runs))
 
     @property
-    def along(self) -> tuple[str, ...]:
+    def cell_context_note(self) -> tuple[str, ...]:
         """That cells go along, and about how much that is; nothing if none do."""
-        if not self.watched:
+        if not self.cell_runs:
             return ()
-        cells = f"{len(self.watched)} cell{'s' * (len(self.watched) != 1)}"
-        letters = sum(len(one.text) for one in self.watched)
-        pictures = sum(len(one.images) for one in self.watched)
+        cells = f"{len(self.cell_runs)} cell{'s' * (len(self.cell_runs) != 1)}"
+        letters = sum(len(one.text) for one in self.cell_runs)
+        pictures = sum(len(one.images) for one in self.cell_runs)
         more = f" and {pictures} picture{'s' * (pictures != 1)}" if pictures else ""
         return (f"{cells} that ran went along (≈{letters // CHARS_PER_TOKEN:,} tokens{more})",)
 
@@ -55,10 +55,10 @@ class Prompt:
         return isinstance(self.content, str) and not self.content.strip()
 
 
-def prompt(
+def build_prompt(
     text: str,
     names: Mapping[str, Any],
-    mask: Mask | None,
+    mask: Redactor | None,
     *,
     most: int = 0,
     raw: bool = False,
@@ -69,39 +69,41 @@ def prompt(
     `most`: tokens, about, that all values together, and the cells that `ran`, may take; 0: as many as they do.
     Raises PromptError.
     """
-    making = _Making(mask, most, ran)
+    making = PromptBuilder(mask, most, ran)
     content: Content = text
     if not raw and "{{" in text:
-        from ipycachechat.prompts.describe import described
-        from ipycachechat.prompts.template import fill
+        from ipycachechat.prompts.describe import describe
+        from ipycachechat.prompts.template import render_template
 
-        content = fill(text, names, lambda value: described(value, making.masked), making.fitted)
+        content = render_template(text, names, lambda value: describe(value, making.masked), making.fitted)
     return making.prompt(content, _typed(text, mask))
 
 
-def given(value: Any, mask: Mask | None, *, most: int = 0, ran: Sequence[CellRun] = ()) -> Prompt:
+def prompt_from_values(
+    value: Any, mask: Redactor | None, *, most: int = 0, ran: Sequence[CellRun] = ()
+) -> Prompt:
     """The same of what was given in Python: a value, or a list of them; texts count as typed. Raises BadInput."""
-    from ipycachechat.prompts.inputs import prompt_of
+    from ipycachechat.prompts.inputs import to_content
 
-    making = _Making(mask, most, ran)
-    content = prompt_of(value, making.told)
+    making = PromptBuilder(mask, most, ran)
+    content = to_content(value, making.told)
     return making.prompt(content, _typed(making.typed, mask))
 
 
-def _typed(text: str, mask: Mask | None) -> tuple[str, ...]:
+def _typed(text: str, mask: Redactor | None) -> tuple[str, ...]:
     """The warning about secrets in what the person typed."""
     if mask is None or not (typed := mask(text).found):
         return ()
-    from ipycachechat.text.redaction import note  # whose patterns take a moment to make
+    from ipycachechat.text.redaction import describe_redactions  # whose patterns take a moment to make
 
-    told = note(typed).removeprefix("masked: ")
+    told = describe_redactions(typed).removeprefix("masked: ")
     return (f"the prompt as you typed it holds what looks secret, and was sent so: {told}",)
 
 
-class _Making:
+class PromptBuilder:
     """What becomes of values and cells on their way into a prompt: nothing secret, and no more than may be."""
 
-    def __init__(self, mask: Mask | None, most: int, ran: Sequence[CellRun]) -> None:
+    def __init__(self, mask: Redactor | None, most: int, ran: Sequence[CellRun]) -> None:
         self._mask, self._most = mask, most * CHARS_PER_TOKEN
         self._found: list[str] = []
         self._cut: tuple[str, ...] = ()
@@ -120,9 +122,9 @@ class _Making:
     def told(self, values: Sequence[Any]) -> list[Part]:
         """What is told of values that were given in Python."""
         from ipycachechat.prompts.content import is_written
-        from ipycachechat.prompts.describe import given
+        from ipycachechat.prompts.describe import describe_value
 
-        made = {_named(one, n): given(one, self.masked) for n, one in enumerate(values, 1)}
+        made = {_named(one, n): describe_value(one, self.masked) for n, one in enumerate(values, 1)}
         pairs = zip(made.items(), values, strict=True)
         typed = {name: part for (name, part), one in pairs if isinstance(one, str) or is_written(one)}
         self.typed = "\n\n".join(part for part in typed.values() if isinstance(part, str))
@@ -137,11 +139,13 @@ class _Making:
         sizes |= {one.name: len(one.text) for one in self._ran}
         if not self._most or sum(sizes.values()) <= self._most:
             return dict(told)
-        allowed = shares(sizes, self._most)
+        allowed = fair_shares(sizes, self._most)
         over = {one for one in sizes if allowed[one] < sizes[one]}
         self._ran = [one.truncated(allowed[one.name]) if one.name in over else one for one in self._ran]
         made = {
-            source: middle_cut(part, allowed[source]) if source in over and isinstance(part, str) else part
+            source: truncate_middle(part, allowed[source])
+            if source in over and isinstance(part, str)
+            else part
             for source, part in told.items()
         }
         # What is a little too long is left whole.
@@ -153,8 +157,8 @@ class _Making:
 
     def _told(self, one: CellRun) -> CellRun:
         """A cell that ran without what is secret in it, its outputs shortened."""
-        outputs = [middle_cut(self.masked(output), OUTPUT) for output in one.outputs]
-        return replace(one, source=middle_cut(self.masked(one.source), SOURCE), outputs=tuple(outputs))
+        outputs = [truncate_middle(self.masked(output), OUTPUT) for output in one.outputs]
+        return replace(one, source=truncate_middle(self.masked(one.source), SOURCE), outputs=tuple(outputs))
 
     def prompt(self, content: Content, notes: tuple[str, ...]) -> Prompt:
         """The whole of it."""

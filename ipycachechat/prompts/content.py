@@ -14,10 +14,10 @@ from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.conversation.to_wire import FILE_ID
 from ipycachechat.errors import BadInput, ChatError
-from ipycachechat.prompts.duck_typing import has, is_a
+from ipycachechat.prompts.duck_typing import has_attributes, is_instance_of
 from ipycachechat.prompts.images import figure, file, picture
 from ipycachechat.prompts.tables import TABLE_CHARACTERS, table
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.text.truncate import truncate_middle
 
 FILE_BYTES = 32 * 1024**2  # the largest file that is read
 ARRAY_ITEMS = 1_000  # of an array inside other data; a larger one is abbreviated, as numpy does
@@ -58,7 +58,7 @@ DISPLAYED = {
 def values(value: Any) -> list[Any]:
     """What a prompt is made of, one by one."""
     several = value if isinstance(value, list | tuple) else () if value is None else (value,)
-    return [each for one in several for each in _apart(one, paths=True)]
+    return [each for one in several for each in _flatten(one, paths=True)]
 
 
 def joined(parts: Iterable[Part]) -> Content:
@@ -69,10 +69,10 @@ def joined(parts: Iterable[Part]) -> Content:
     return made
 
 
-def result(value: Any) -> Content:
+def tool_result_content(value: Any) -> Content:
     """What a tool returned; what cannot be sent is told about in its place, and nothing is raised."""
     try:
-        made = _joined([_told(one) for one in _apart(value)])
+        made = _joined([_told(one) for one in _flatten(value)])
     except Exception as error:  # a list of the tool's own kind, say
         made = _note(value, error)
     return made if made and value is not None else NOTHING
@@ -84,7 +84,7 @@ def _told(value: Any) -> Part:
         # A tool that names a file has not said that it is to be read.
         made = os.fsdecode(value) if isinstance(value, os.PathLike) else by_kind(value)
         told = str(value) if made is None else made
-        return told if isinstance(told, Attachment) else middle_cut(told, RESULT_CHARACTERS)
+        return told if isinstance(told, Attachment) else truncate_middle(told, RESULT_CHARACTERS)
     except ChatError as error:
         return as_json(value) if is_written(value) else str(error)
     except Exception as error:
@@ -109,10 +109,10 @@ def by_kind(value: Any) -> Part | None:
         ) from error
 
 
-def _apart(value: Any, depth: int = DEPTH, *, paths: bool = False) -> list[Any]:
+def _flatten(value: Any, depth: int = DEPTH, *, paths: bool = False) -> list[Any]:
     """What is sent one by one: the values of a list that holds more than data, or else the value itself."""
     if isinstance(value, list | tuple) and _is_more(value, depth, paths):
-        return [each for one in value for each in _apart(one, depth - 1, paths=paths)]
+        return [each for one in value for each in _flatten(one, depth - 1, paths=paths)]
     return [value]
 
 
@@ -205,13 +205,13 @@ def _displayed(value: Any) -> Part | None:
 
 def _call(value: Any, method: str, **options: Any) -> Any:
     """What a method gives, without the metadata; None if the class has none."""
-    found = getattr(value, method)(**options) if has(value, method) else None
+    found = getattr(value, method)(**options) if has_attributes(value, method) else None
     return found[0] if isinstance(found, tuple) else found
 
 
 def _array(value: Any) -> Part:
     """An array as numpy abbreviates it; a number without a shape as it is."""
-    text = middle_cut(str(value), TABLE_CHARACTERS)
+    text = truncate_middle(str(value), TABLE_CHARACTERS)
     shape = tuple(value.shape)
     return f"{type(value).__name__} of shape {shape}, {value.dtype}:\n{text}" if shape else text
 
@@ -230,15 +230,15 @@ def as_json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """What JSON has no form for, in one that it has; a field that its class does not show stays hidden."""
-    if has(value, "model_dump"):
+    if has_attributes(value, "model_dump"):
         return value.model_dump(mode="json")
-    if has(value, "__dataclass_fields__"):
+    if has_attributes(value, "__dataclass_fields__"):
         return {
             name: getattr(value, name) for name, field in value.__dataclass_fields__.items() if field.repr
         }
     if isinstance(value, Mapping | Set):
         return dict(value) if isinstance(value, Mapping) else sorted(value, key=str)
-    if has(value, "tolist") and getattr(value, "size", 0) <= ARRAY_ITEMS:
+    if has_attributes(value, "tolist") and getattr(value, "size", 0) <= ARRAY_ITEMS:
         return value.tolist()
     return str(value)
 
@@ -260,8 +260,8 @@ def is_written(value: Any) -> bool:
 
 
 def is_table(value: Any) -> bool:
-    framed = any(has(value, name) for name in ("itertuples", "rows", "to_frame"))
-    return (framed and has(value, "shape", "head")) or has(value, "slice", "to_pylist")
+    framed = any(has_attributes(value, name) for name in ("itertuples", "rows", "to_frame"))
+    return (framed and has_attributes(value, "shape", "head")) or has_attributes(value, "slice", "to_pylist")
 
 
 def is_drawn(value: Any) -> bool:
@@ -270,10 +270,14 @@ def is_drawn(value: Any) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    return isinstance(value, DATA) or has(value, "model_dump") or has(value, "__dataclass_fields__")
+    return (
+        isinstance(value, DATA)
+        or has_attributes(value, "model_dump")
+        or has_attributes(value, "__dataclass_fields__")
+    )
 
 
-class Kind(NamedTuple):
+class ValueKind(NamedTuple):
     """A kind of values, and how a part is made of one; `alone`: a list with one is no data, but sent one by one."""
 
     fits: Callable[[Any], bool]
@@ -281,20 +285,24 @@ class Kind(NamedTuple):
     alone: bool = False
 
 
-AXES = is_a("matplotlib.figure.FigureBase", "matplotlib.axes._base._AxesBase", "seaborn.axisgrid.Grid")
-PLOTLY = is_a("plotly.basedatatypes.BaseFigure")
+AXES = is_instance_of(
+    "matplotlib.figure.FigureBase", "matplotlib.axes._base._AxesBase", "seaborn.axisgrid.Grid"
+)
+PLOTLY = is_instance_of("plotly.basedatatypes.BaseFigure")
 KINDS = (
-    Kind(lambda value: isinstance(value, str), str.__str__),
-    Kind(lambda value: isinstance(value, Attachment), lambda value: value, alone=True),
-    Kind(lambda value: isinstance(value, BYTES), _bytes, alone=True),
-    Kind(lambda value: isinstance(value, os.PathLike), _path),
-    Kind(is_a("PIL.Image.Image"), picture, alone=True),
-    Kind(AXES, figure, alone=True),
-    Kind(PLOTLY, lambda f: file("image/png", f.to_image("png")), alone=True),
-    Kind(is_table, table, alone=True),
-    Kind(is_written, written, alone=True),
-    Kind(lambda value: any(has(value, name) for name in DISPLAYED.values()), _displayed, alone=True),
-    Kind(lambda value: isinstance(value, BaseException), _error),
-    Kind(lambda value: has(value, "shape", "dtype"), _array),
-    Kind(_is_data, as_json),
+    ValueKind(lambda value: isinstance(value, str), str.__str__),
+    ValueKind(lambda value: isinstance(value, Attachment), lambda value: value, alone=True),
+    ValueKind(lambda value: isinstance(value, BYTES), _bytes, alone=True),
+    ValueKind(lambda value: isinstance(value, os.PathLike), _path),
+    ValueKind(is_instance_of("PIL.Image.Image"), picture, alone=True),
+    ValueKind(AXES, figure, alone=True),
+    ValueKind(PLOTLY, lambda f: file("image/png", f.to_image("png")), alone=True),
+    ValueKind(is_table, table, alone=True),
+    ValueKind(is_written, written, alone=True),
+    ValueKind(
+        lambda value: any(has_attributes(value, name) for name in DISPLAYED.values()), _displayed, alone=True
+    ),
+    ValueKind(lambda value: isinstance(value, BaseException), _error),
+    ValueKind(lambda value: has_attributes(value, "shape", "dtype"), _array),
+    ValueKind(_is_data, as_json),
 )

@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from ipycachechat.prompts import tables
-from ipycachechat.prompts.duck_typing import has
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.prompts.duck_typing import has_attributes
+from ipycachechat.text.truncate import truncate_middle
 
 SAMPLE = 2_000
 """Rows, or items of an array, that are looked at of what is larger than EXACT."""
@@ -23,10 +23,10 @@ NAMED, EXAMPLE = 3, 40
 """Values of a column that are no numbers, as examples; letters of each."""
 
 
-def frame(value: Any) -> str:
+def summarize_frame(value: Any) -> str:
     """A dataframe or a series: what its columns hold, and its first rows."""
-    whole = value.to_frame() if has(value, "to_frame") else value
-    if not has(whole, "head", "shape"):  # Arrow's
+    whole = value.to_frame() if has_attributes(value, "to_frame") else value
+    if not has_attributes(whole, "head", "shape"):  # Arrow's
         whole = value
     rows = len(whole)
     looked = _sample(whole, rows)
@@ -62,7 +62,7 @@ def _told(values: Sequence[Any], *, sampled: bool, column: Any, kind: Any, rows:
     try:
         if there and all(isinstance(one, Real) and not isinstance(one, bool) for one in there):
             return missing, about + _range(*map(_plain, (min(there), max(there), sum(there) / len(there))))
-        if there and all(has(one, "isoformat") for one in there):
+        if there and all(has_attributes(one, "isoformat") for one in there):
             return missing, f"{about}{min(there)} to {max(there)}"
     except (TypeError, OverflowError):  # times with a zone beside some without; a number of a thousand digits
         pass
@@ -90,8 +90,8 @@ def _exact(column: Any, kind: Any, rows: int) -> tuple[int, tuple[Any, Any, Any]
     """What is missing in a large column of numbers, its least, largest and mean value, by its own library."""
     if column is None or not _is_numeric(kind):
         return None
-    missing = int(column.null_count() if has(column, "null_count") else column.isna().sum())
-    if has(column, "is_nan", "drop_nans"):  # polars', for which not a number is a number
+    missing = int(column.null_count() if has_attributes(column, "null_count") else column.isna().sum())
+    if has_attributes(column, "is_nan", "drop_nans"):  # polars', for which not a number is a number
         there = column.drop_nans()
         missing, column = missing + rows - len(there), there
     if missing == rows:
@@ -104,16 +104,16 @@ def _plain(value: Any) -> Any:
 
 
 def _is_numeric(kind: Any) -> bool:
-    if has(kind, "is_numeric"):
+    if has_attributes(kind, "is_numeric"):
         return bool(kind.is_numeric())
     return getattr(kind, "kind", "") in tuple("iuf")
 
 
 def _column(value: Any, number: int) -> Any:
     """A column of pandas' or polars'; None of anybody else's."""
-    if has(value, "iloc"):
+    if has_attributes(value, "iloc"):
         return value.iloc[:, number]
-    return value.to_series(number) if has(value, "to_series") else None
+    return value.to_series(number) if has_attributes(value, "to_series") else None
 
 
 def _width(value: Any) -> int:
@@ -125,16 +125,16 @@ def _sample(value: Any, rows: int) -> Any:
     """Rows from all over it, always the same; of Arrow's the first. Every tenth, say, could all be alike."""
     if rows <= SAMPLE:
         return value
-    if not has(value, "iloc") and not has(value, "gather_every"):
+    if not has_attributes(value, "iloc") and not has_attributes(value, "gather_every"):
         return value.slice(0, SAMPLE)
     chosen = sorted(Random(0).sample(range(rows), SAMPLE))
-    return value.iloc[chosen] if has(value, "iloc") else value[chosen]
+    return value.iloc[chosen] if has_attributes(value, "iloc") else value[chosen]
 
 
-def array(value: Any) -> str:
+def summarize_array(value: Any) -> str:
     """An array: shape, type, range, and as numpy abbreviates it; a number without a shape as it is."""
     shape = tuple(value.shape)
-    text = middle_cut(str(value), tables.TABLE_CHARACTERS)
+    text = truncate_middle(str(value), tables.TABLE_CHARACTERS)
     if not shape:
         return text
     title = f"{type(value).__name__} of shape {shape}, {value.dtype}"
@@ -142,7 +142,7 @@ def array(value: Any) -> str:
     for side in shape:
         size *= side
     kind = getattr(value.dtype, "kind", "")
-    if size and kind in tuple("iuf") and has(value, "ravel", "min", "mean"):
+    if size and kind in tuple("iuf") and has_attributes(value, "ravel", "min", "mean"):
         looked, about = (value, "") if size <= EXACT else (_corner(value), "≈")
         known = _known(looked)
         title += f", {about}{_range(*known)}" if known else ""

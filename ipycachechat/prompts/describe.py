@@ -18,9 +18,9 @@ from typing import Any
 from ipycachechat.conversation.messages import Attachment, Part
 from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.prompts import content, data_summary
-from ipycachechat.prompts.duck_typing import has
+from ipycachechat.prompts.duck_typing import has_attributes
 from ipycachechat.runtime.time_limit import run_with_time_limit
-from ipycachechat.text.truncate import middle_cut, placeless
+from ipycachechat.text.truncate import strip_addresses, truncate_middle
 
 SECONDS, DRAWING = 1.0, 30.0
 """What one value may take; a figure that is drawn, or a file that is read."""
@@ -36,7 +36,7 @@ NODES = 1_000
 """Of data that is told whole, as JSON."""
 
 
-def described(value: Any, masked: Callable[[str], str] = str) -> Part:
+def describe(value: Any, masked: Callable[[str], str] = str) -> Part:
     """A value as a text or a file. Raises BadInput for a file that cannot be sent; anything else has a repr.
 
     `masked`: takes what is secret out of a text.
@@ -58,11 +58,11 @@ def described(value: Any, masked: Callable[[str], str] = str) -> Part:
     if isinstance(told, Attachment):
         return replace(told, name=masked(told.name)) if told.name else told
     if whole:
-        return masked(middle_cut(told, WHOLE))
-    return middle_cut(masked(middle_cut(told, LOOKED_AT)), CHARACTERS)
+        return masked(truncate_middle(told, WHOLE))
+    return truncate_middle(masked(truncate_middle(told, LOOKED_AT)), CHARACTERS)
 
 
-def given(value: Any, masked: Callable[[str], str] = str) -> Part:
+def describe_value(value: Any, masked: Callable[[str], str] = str) -> Part:
     """One of the values that a prompt is made of in Python: what is written there is a text, or a part as OpenAI and
     litellm write it. Anything else is described. Raises BadInput.
     """
@@ -70,7 +70,7 @@ def given(value: Any, masked: Callable[[str], str] = str) -> Part:
         return str.__str__(value)
     if isinstance(value, Attachment):
         return value
-    return content.written(value) if content.is_written(value) else described(value, masked)
+    return content.written(value) if content.is_written(value) else describe(value, masked)
 
 
 def _described(value: Any) -> Part:
@@ -79,15 +79,15 @@ def _described(value: Any) -> Part:
     if type(value) in (NoneType, bool, int, float, complex):
         return repr(value)
     if content.is_table(value):
-        return data_summary.frame(value)
+        return data_summary.summarize_frame(value)
     if isinstance(value, BaseException):
         return "".join(traceback.format_exception(value)).rstrip()
     if isinstance(value, ModuleType):
         return _module(value)
     if isinstance(value, type) or inspect.isroutine(value):
         return _source(value)
-    if has(value, "shape", "dtype"):
-        return data_summary.array(value)
+    if has_attributes(value, "shape", "dtype"):
+        return data_summary.summarize_array(value)
     if isinstance(value, list | tuple | Mapping | Set):
         return _data(value)
     if isinstance(value, os.PathLike) and not isinstance(value, PurePath | os.DirEntry):
@@ -98,7 +98,7 @@ def _described(value: Any) -> Part:
 
 def _repr(value: Any) -> str:
     """Its repr, without the address that is another one in every kernel."""
-    return placeless(repr(value))
+    return strip_addresses(repr(value))
 
 
 def _data(value: Any) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-def has(value: Any, *names: str) -> bool:
+def has_attributes(value: Any, *names: str) -> bool:
     """Whether its class has them all: some objects make up every attribute that they are asked for."""
     return all(hasattr(type(value), name) for name in names)
 
 
-def is_a(*names: str) -> Callable[[Any], bool]:
+def is_instance_of(*names: str) -> Callable[[Any], bool]:
     """By the names of classes, whose libraries are not imported here."""
     return lambda value: any(f"{kind.__module__}.{kind.__name__}" in names for kind in type(value).__mro__)

@@ -10,8 +10,8 @@ from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Content, Message, Part
 from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.prompts import content
-from ipycachechat.prompts.describe import given
-from ipycachechat.prompts.duck_typing import has
+from ipycachechat.prompts.describe import describe_value
+from ipycachechat.prompts.duck_typing import has_attributes
 
 
 def is_missing(value: Any) -> bool:
@@ -22,10 +22,10 @@ def is_missing(value: Any) -> bool:
 
 
 def _told(values: Sequence[Any]) -> list[Part]:
-    return [given(one) for one in values]
+    return [describe_value(one) for one in values]
 
 
-def prompt_of(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]] = _told) -> Content:
+def to_content(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]] = _told) -> Content:
     """A prompt as a content: a message is its own. Raises BadInput.
 
     `tell`: makes parts of the values that it is made of.
@@ -53,7 +53,7 @@ def _prompt_of(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]]) -> C
     return content.joined(tell(content.values(value)))
 
 
-def messages_of(hist: Iterable[Any]) -> list[Message]:
+def to_messages(hist: Iterable[Any]) -> list[Message]:
     """Whatever stands for messages, with roles that alternate from the user's. Raises BadInput."""
     if isinstance(hist, str | bytes | Mapping) or not isinstance(hist, Iterable):
         raise BadInput(
@@ -65,13 +65,17 @@ def messages_of(hist: Iterable[Any]) -> list[Message]:
         role: Literal["user", "assistant"] = "user" if after in ("assistant", "system") else "assistant"
         if one is None:
             raise BadInput(f"Message {len(found) + 1} of hist is None", "Leave it out.")
-        found.append(_as_message(one, role) or Message(role, prompt_of(one)))
+        found.append(_as_message(one, role) or Message(role, to_content(one)))
     return found
 
 
 def _as_message(value: Any, role: Literal["user", "assistant"]) -> Message | None:
     """A message from its dict, or from one of litellm's objects; None if it is neither. Raises BadInput."""
-    if has(value, "model_dump") and isinstance(choices := getattr(value, "choices", None), list) and choices:
+    if (
+        has_attributes(value, "model_dump")
+        and isinstance(choices := getattr(value, "choices", None), list)
+        and choices
+    ):
         value, role = choices[0].message, "assistant"
     if not isinstance(value, Mapping) and hasattr(value, "role") and hasattr(value, "model_dump"):
         value = value.model_dump()

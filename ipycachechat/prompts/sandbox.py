@@ -81,7 +81,7 @@ PLAIN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class SandboxFunction:
     """A function of ours that expressions may call."""
 
     name: str
@@ -105,12 +105,12 @@ def environment() -> SandboxedEnvironment:
         intercepted_binops = frozenset(("*", "**", "%"))
 
         def getitem(self, obj: Any, argument: Any) -> Any:
-            if _makes_up(obj, argument):
+            if _has_missing_hook(obj, argument):
                 return self.undefined(obj=obj, name=argument)
             return super().getitem(obj, argument)
 
         def getattr(self, obj: Any, attribute: str) -> Any:
-            if _makes_up(obj, attribute) and not hasattr(type(obj), attribute):
+            if _has_missing_hook(obj, attribute) and not hasattr(type(obj), attribute):
                 return self.undefined(obj=obj, name=attribute)
             return super().getattr(obj, attribute)
 
@@ -131,7 +131,7 @@ def environment() -> SandboxedEnvironment:
         def is_safe_callable(self, obj: Any) -> bool:
             if type(obj) is BuiltinFunctionType and obj in FUNCTIONS.values():
                 return True
-            return type(obj) is Lookup or _only_looks(obj)
+            return type(obj) is SandboxFunction or _is_read_only_method(obj)
 
         def call(self, __context: Context, __obj: Any, /, *args: Any, **options: Any) -> Any:
             if isinstance(__obj, Undefined):
@@ -195,7 +195,7 @@ def _check(name: str, given: dict[str, Any]) -> None:
         raise SecurityError(f"round() rounds to {DIGITS} digits at most")
 
 
-def _makes_up(value: Any, key: Any) -> bool:
+def _has_missing_hook(value: Any, key: Any) -> bool:
     """Whether the value would make an item of the key, by a function of the person's own, and keep it."""
     if not isinstance(value, dict) or not hasattr(type(value), "__missing__") or type(value) is Counter:
         return False
@@ -213,7 +213,7 @@ def _given(called: Any, args: tuple[Any, ...], options: dict[str, Any]) -> dict[
         return options
 
 
-def _only_looks(obj: Any) -> bool:
+def _is_read_only_method(obj: Any) -> bool:
     """Whether it is a method of a known library's value, and one of those that do no more than look."""
     if type(obj) not in (BuiltinFunctionType, MethodType) or obj.__name__ not in METHODS:
         return False

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ipycachechat.prompts.duck_typing import has
+from ipycachechat.prompts.duck_typing import has_attributes
 
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS, CELL_CHARACTERS = 50, 50, 6_000, 80
 
 
 def table(value: Any, rows: int = TABLE_ROWS) -> str:
     """A dataframe or a series: its shape, types, and first rows. Nothing else of it is touched."""
-    head = value.head(rows) if has(value, "head") else value.slice(0, rows)
-    names, types, records = columns(head.to_frame() if has(head, "to_frame") else head)
+    head = value.head(rows) if has_attributes(value, "head") else value.slice(0, rows)
+    names, types, records = columns(head.to_frame() if has_attributes(head, "to_frame") else head)
     heads = [f"{name} ({kind})" if str(kind) else name for name, kind in zip(names, types, strict=False)]
     lines = [row(heads), row("---" for _ in heads)]
-    shape = tuple(value.shape) if has(value, "shape") else (len(value),)
+    shape = tuple(value.shape) if has_attributes(value, "shape") else (len(value),)
     left = [shape[0], *(max(0, number - TABLE_COLUMNS) for number in shape[1:])]
     for line in map(row, records):
         if sum(map(len, lines)) + len(line) > TABLE_CHARACTERS:
@@ -28,13 +28,13 @@ def table(value: Any, rows: int = TABLE_ROWS) -> str:
 
 def columns(head: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
     """Names, types and rows of a dataframe of pandas', polars' or Arrow's."""
-    if has(head, "itertuples"):
+    if has_attributes(head, "itertuples"):
         head = head.iloc[:, :TABLE_COLUMNS]
         return [head.index.name or "", *head.columns], ["", *head.dtypes], head.itertuples(name=None)
-    if has(head, "rows"):
+    if has_attributes(head, "rows"):
         head = head[:, :TABLE_COLUMNS]
         return head.columns, head.dtypes, head.rows()
-    if not has(head, "select"):
+    if not has_attributes(head, "select"):
         return [""], [head.type], ([value] for value in head.to_pylist())
     head = head.select(range(min(TABLE_COLUMNS, head.num_columns)))
     return (
@@ -57,9 +57,9 @@ def short(value: Any, length: int) -> str:
     text = str(value)
     if len(text) <= length:
         return text
-    from ipycachechat.text.truncate import end_cut  # whose patterns take a moment to make
+    from ipycachechat.text.truncate import truncate_end  # whose patterns take a moment to make
 
-    return end_cut(text, length)
+    return truncate_end(text, length)
 
 
 def _cell(value: Any) -> str:

@@ -33,7 +33,7 @@ class Expression:
     alone: bool
 
 
-def fill(
+def render_template(
     text: str,
     names: Mapping[str, Any],
     describe: Callable[[Any], Part],
@@ -45,7 +45,7 @@ def fill(
     """
     if OPEN not in text:
         return text
-    found = pieces(text)
+    found = parse_template(text)
     expressions: dict[str, Expression] = {}
     for one in found:
         if isinstance(one, Expression):
@@ -67,7 +67,7 @@ def fill(
     return _content("".join(written), below)
 
 
-def pieces(text: str) -> list[str | Expression]:
+def parse_template(text: str) -> list[str | Expression]:
     """The text and its expressions, in order. Raises PromptError for one that cannot be read.
 
     Braces in which no expression can stand are text, unless they are set off by blanks: LaTeX has them, too. So are

@@ -24,7 +24,7 @@ from ipycachechat.errors import (
     UnknownModel,
     Unreachable,
 )
-from ipycachechat.text.redaction import Mask, without
+from ipycachechat.text.redaction import Redactor, strip_known_secrets
 
 LONGEST, LONG = 200, 2_000  # characters of what a provider says: in a line, and where there is room
 DEEP = 10  # errors behind an error
@@ -62,11 +62,11 @@ def masked(text: str, *keys: str) -> str:
     """The beginning of a text without any piece of a key that is known, and without what looks like one."""
     named = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
     known = [value for name, value in os.environ.items() if named.search(name.upper())]
-    text = without(text[:READ], os.environ, keys)
+    text = strip_known_secrets(text[:READ], os.environ, keys)
     for key in sorted({*known, *keys}, key=len, reverse=True):  # also those that are plain words
         if len(key) >= 6:
             text = text.replace(key, "…")
-    return Mask()(_KEYS.sub("…", text)).text
+    return Redactor()(_KEYS.sub("…", text)).text
 
 
 def provider_message(error: BaseException, *keys: str, most: int = LONGEST) -> str:

@@ -21,7 +21,7 @@ from ipycachechat.providers.error_mapping import dropped, given_up, late, transl
 from ipycachechat.providers.stream_accumulator import StreamAccumulator
 from ipycachechat.providers.timeouts import ONCE, RequestLimits
 from ipycachechat.providers.usage_parser import usage
-from ipycachechat.text.redaction import without
+from ipycachechat.text.redaction import strip_known_secrets
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -204,7 +204,9 @@ class Exchange:
         """The provider's name for the request, as its support asks for it; "" if it tells none."""
         hidden = getattr(self._stream, "_hidden_params", None) or {}
         told = (hidden.get("additional_headers") or {}).get("llm_provider-request-id")
-        return without(str(told or self._kept.id), os.environ, [self._key])  # a header may echo anything
+        return strip_known_secrets(
+            str(told or self._kept.id), os.environ, [self._key]
+        )  # a header may echo anything
 
     @property
     def message(self) -> Message:

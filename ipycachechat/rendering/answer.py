@@ -10,7 +10,7 @@ from html import escape
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown, markdown_split
 from ipycachechat.text import sanitize
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.text.truncate import truncate_middle
 
 LONGEST = 2_000
 """Characters of arguments or of a result that are shown."""
@@ -162,7 +162,7 @@ def _short(text: str, most: int) -> str:
 
 def _whole(one: Call) -> str:
     """A call with its result, as far as it is shown."""
-    result = middle_cut(one.result.text, LONGEST) if one.result else "…"
+    result = truncate_middle(one.result.text, LONGEST) if one.result else "…"
     return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
 
 

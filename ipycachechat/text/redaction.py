@@ -29,7 +29,7 @@ _LETTER = re.compile(r"<[^<>]{0,200}>|([A-Za-z0-9])")  # or what is marked up
 _LABELS = frozenset(kind.label for kind in KINDS) | {"provider key"}
 
 
-class Key(str):
+class SecretStr(str):
     """A key that no repr tells, so that no locals, settings or logs of ours hold it readable."""
 
     __slots__ = ()
@@ -39,7 +39,7 @@ class Key(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Masked:
+class RedactedText:
     """A text without its secrets, and the label of each that was there, one for every different secret."""
 
     text: str
@@ -47,14 +47,14 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
-class Mask:
+class Redactor:
     """Masks what is known to be secret and what looks it. The same text becomes the same bytes, always."""
 
     known: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Every way to write each known secret, the longest first, with its label."""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], keys: Iterable[str] = ()) -> Mask:
+    def of(cls, environ: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:
         """One that knows the secrets of an environment and the providers' `keys` in use."""
         labels = {value: "provider key" for value in keys if _long_enough(value, 8)}
         for name in sorted(environ, reverse=True):  # of two names for one secret the first is told
@@ -65,18 +65,18 @@ class Mask:
         forms |= labels  # a value is not told as another's base64
         return cls(tuple(sorted(forms.items(), key=lambda known: (-len(known[0]), known[0]))))
 
-    def __call__(self, text: str) -> Masked:
+    def __call__(self, text: str) -> RedactedText:
         """The text with its secrets masked. What is masked already stays as it is."""
         seen: dict[tuple[str, str], None] = {}
         # A mask can end the word that a secret after it was part of: look until there is none.
-        while places := _apart(self._places(self._blank(text))):
+        while places := _without_overlaps(self._places(self._blank(text))):
             parts, end = [], 0
             for start, stop, label in places:
                 seen[label, text[start:stop]] = None
                 parts += [text[end:start], f"[masked: {label}]"]
                 end = stop
             text = "".join([*parts, text[end:]])
-        return Masked(text, tuple(label for label, _ in seen))
+        return RedactedText(text, tuple(label for label, _ in seen))
 
     def content(self, content: Content) -> tuple[Content, tuple[str, ...]]:
         """The same of what a message holds; files are left as they are."""
@@ -84,8 +84,8 @@ class Mask:
             made = self(content)
             return made.text, made.found
         parts = [self(one) if isinstance(one, str) else one for one in content]
-        found = [label for one in parts if isinstance(one, Masked) for label in one.found]
-        return tuple(one.text if isinstance(one, Masked) else one for one in parts), tuple(found)
+        found = [label for one in parts if isinstance(one, RedactedText) for label in one.found]
+        return tuple(one.text if isinstance(one, RedactedText) else one for one in parts), tuple(found)
 
     def _blank(self, text: str) -> str:
         """The text with NULs, which no secret has, in the place of its masks."""
@@ -108,12 +108,12 @@ class Mask:
             yield from ((start, stop, kind.label) for start, stop in kind.places(text, lower))
 
 
-def without(text: str, environ: Mapping[str, str], keys: Iterable[str] = ()) -> str:
+def strip_known_secrets(text: str, environ: Mapping[str, str], keys: Iterable[str] = ()) -> str:
     """The text with dots for every piece of a secret that is known, however it is written, cut or spread over lines.
 
     For what others say of a request: what it loses too much is no loss, as it would be in what a model is to read.
     """
-    known = [form for form, _ in Mask.of(environ, keys).known]
+    known = [form for form, _ in Redactor.of(environ, keys).known]
     plain = ["".join(_LETTER.findall(form)).lower() for form in known]
     pieces = {form[at : at + PIECE] for form in plain for at in range(len(form) - PIECE + 1)}
     letters = [(found.start(), found[1].lower()) for found in _LETTER.finditer(text) if found[1]]
@@ -123,14 +123,14 @@ def without(text: str, environ: Mapping[str, str], keys: Iterable[str] = ()) -> 
         for at in range(len(row) - PIECE + 1)
         if row[at : at + PIECE] in pieces
     ]
-    for start, stop, _ in reversed(_apart(places)):
+    for start, stop, _ in reversed(_without_overlaps(places)):
         text = f"{text[:start]}…{text[stop:]}"
     for form in known:  # those that are shorter than a piece
         text = text.replace(form, "…")
     return text
 
 
-def note(found: Iterable[str]) -> str:
+def describe_redactions(found: Iterable[str]) -> str:
     """In words, for under the answer: "masked: OPENAI_API_KEY, 2 GitHub tokens"; nothing for nothing."""
     told = [
         f"{count} {label}s" if count > 1 and label in _LABELS else label
@@ -139,7 +139,7 @@ def note(found: Iterable[str]) -> str:
     return f"masked: {', '.join(told)}" if told else ""
 
 
-def _apart(places: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+def _without_overlaps(places: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Those that overlap as one, by the label of the first; of those that begin together, by what is known."""
     apart: list[tuple[int, int, str]] = []
     for start, stop, label in sorted(places, key=lambda place: place[0]):  # stable: as they were found

@@ -26,7 +26,7 @@ _KEY = "|".join(f"(?<={word})|(?<={word}[_-])" for word in _KEYS)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SecretPattern:
     """A form that secrets have, tried where one of `anchors` is. The last group is the secret, or else all."""
 
     label: str
@@ -45,23 +45,23 @@ class Kind:
                 at = searched.find(anchor, found.end() if found else at + 1)
 
 
-def _kind(label: str, anchors: str, pattern: str, flags: int = 0) -> Kind:
-    return Kind(label, tuple(anchors.split()), re.compile(pattern, re.ASCII | flags))
+def _kind(label: str, anchors: str, pattern: str, flags: int = 0) -> SecretPattern:
+    return SecretPattern(label, tuple(anchors.split()), re.compile(pattern, re.ASCII | flags))
 
 
-def _token(label: str, anchors: str, pattern: str) -> Kind:
+def _token(label: str, anchors: str, pattern: str) -> SecretPattern:
     """One whose beginning says what it is; the letters that go on after the least number belong to it."""
     return _kind(label, anchors, _START + pattern)
 
 
-def _named(label: str, anchors: str, pattern: str) -> Kind:
+def _named(label: str, anchors: str, pattern: str) -> SecretPattern:
     """One that is told by the name before it, in small letters or capitals."""
     return _kind(label, anchors, pattern, re.IGNORECASE)
 
 
 # A row a form, the more telling ones first. Sources: the providers' documents, and where these are silent the
 # forms that gitleaks and detect-secrets have collected. Least lengths are below the real ones: forms change.
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[SecretPattern, ...] = (
     _kind(  # RFC 7468, also encrypted, OpenSSH's and PGP's; in one line with \n; or cut off
         "private key",
         "-----BEGIN",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ipycachechat.text.redaction import LONGEST, Mask
+from ipycachechat.text.redaction import LONGEST, Redactor
 
 if TYPE_CHECKING:
     pass
@@ -28,7 +28,7 @@ def whole_words(text: str) -> str:
     return text if found is None else text[: found.start()]
 
 
-def middle_cut(text: str, length: int) -> str:
+def truncate_middle(text: str, length: int) -> str:
     """The text with its middle left out, and said so, if it is longer than `length` characters."""
     if len(text) <= length + 100:  # the note has a length too
         return text
@@ -37,12 +37,12 @@ def middle_cut(text: str, length: int) -> str:
     return f"{text[:head]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (length - head) :]}"
 
 
-def placeless(text: str) -> str:
+def strip_addresses(text: str) -> str:
     """A repr without the address, which is another one in every kernel."""
     return _ADDRESS.sub("", text)
 
 
-def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
+def fair_shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
     """What each may have: the largest are cut first, down to the size of the next, until all of it fits."""
     left, found = most, {}
     waiting = sorted(sizes.items(), key=lambda one: one[1])
@@ -52,9 +52,11 @@ def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
     return found
 
 
-def end_cut(text: str, length: int) -> str:
+def truncate_end(text: str, length: int) -> str:
     """The text without its end, and dots for it, if it is longer; what looks secret is not cut in two, but left out."""
     if len(text) <= length:
         return text
-    crossed = [start for start, stop, _ in Mask()._places(text[: length + LONGEST]) if start < length < stop]
+    crossed = [
+        start for start, stop, _ in Redactor()._places(text[: length + LONGEST]) if start < length < stop
+    ]
     return text[: min([length, *crossed])] + "…"

@@ -69,7 +69,7 @@ def validation_error(given: Json, schema: Json) -> str:
 
 def tool_result(value: Any) -> Content:
     """What a tool returned, or why it failed, as the model is told."""
-    return f"Error: {value.why}" if isinstance(value, ToolError) else content.result(value)
+    return f"Error: {value.why}" if isinstance(value, ToolError) else content.tool_result_content(value)
 
 
 def failed(error: BaseException) -> ToolError:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.text.truncate import shares
+from ipycachechat.text.truncate import fair_shares
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ from ipycachechat.text.truncate import shares
     ],
 )
 def test_the_largest_are_cut_first(sizes: dict[str, int], most: int, taken: dict[str, int]) -> None:
-    assert shares(sizes, most) == taken
+    assert fair_shares(sizes, most) == taken
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 1000), max_size=8), st.integers(0, 3000))
 def test_all_of_it_fits_and_nothing_is_cut_without_need(sizes: dict[str, int], most: int) -> None:
-    taken = shares(sizes, most)
+    taken = fair_shares(sizes, most)
     assert sum(taken.values()) <= max(most, 0)
     if sum(sizes.values()) <= most:
         assert taken == sizes

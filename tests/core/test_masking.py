@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import HEX, PEM_BODY, PLANTED, caps, made, pem
 
-from ipycachechat.text.redaction import PIECE, Key, Mask, Masked, note, without
+from ipycachechat.text.redaction import (
+    PIECE,
+    RedactedText,
+    Redactor,
+    SecretStr,
+    describe_redactions,
+    strip_known_secrets,
+)
 from ipycachechat.text.secret_patterns import KINDS
 
 SURROUNDINGS: dict[str, Callable[[str], str]] = {
@@ -50,11 +57,11 @@ def test_nothing_of_a_planted_secret_is_left(
     label: str, before: str, secret: str, after: str, surroundings: str
 ) -> None:
     text = SURROUNDINGS[surroundings](before + secret + after)
-    masked = Mask()(text)
+    masked = Redactor()(text)
     assert left(secret, masked.text) == []
     assert masked.found == (label,)
     assert f"[masked: {label}]" in masked.text
-    assert Mask()(masked.text).text == masked.text
+    assert Redactor()(masked.text).text == masked.text
 
 
 def test_the_corpus_has_every_kind() -> None:
@@ -170,7 +177,7 @@ def test_what_is_harmless_stays_as_it_is(text: str, written: Callable[[str], str
         "HOME": "/home/jovyan",
         "DB_PASSWORD": "postgres",
     }
-    masked = Mask.of(environ)(written(text))
+    masked = Redactor.of(environ)(written(text))
     assert masked.text == written(text)
     assert masked.found == ()
 
@@ -207,7 +214,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("value", [PLAIN, AWKWARD, ONE_QUOTE], ids=["plain", "awkward", "one quote"])
 def test_a_known_value_is_found_however_it_is_written(value: str, written: str) -> None:
     text = WRITTEN[written](value)
-    masked = Mask.of({"SOME_SECRET": value})(f"before {text} after")
+    masked = Redactor.of({"SOME_SECRET": value})(f"before {text} after")
     assert masked.found == ("SOME_SECRET",)
     assert "[masked: SOME_SECRET]" in masked.text
     assert masked.text.startswith("before ")
@@ -228,12 +235,12 @@ def test_a_known_value_is_found_however_it_is_written(value: str, written: str) 
     ],
 )
 def test_a_known_value_is_found_where_it_was_cut(shown: str, masked: str) -> None:
-    assert Mask.of({"SOME_SECRET": PLAIN})(f"'{shown}'").text == f"'{masked}'"
+    assert Redactor.of({"SOME_SECRET": PLAIN})(f"'{shown}'").text == f"'{masked}'"
 
 
 def test_the_lines_of_a_known_key_are_found_apart() -> None:
     key = pem("EC PRIVATE" + " KEY")
-    masked = Mask.of({"DEPLOY_KEY": key})(
+    masked = Redactor.of({"DEPLOY_KEY": key})(
         "\n".join(f"   {n} | {line}" for n, line in enumerate(key.split("\n")))
     )
     assert left(PEM_BODY, masked.text) == []
@@ -241,25 +248,25 @@ def test_the_lines_of_a_known_key_are_found_apart() -> None:
 
 def test_of_secrets_in_one_another_the_longest_is_masked() -> None:
     inner, outer = "kettle-42", "kettle-42-" + made(20)
-    mask = Mask.of({"INNER_TOKEN": inner, "OUTER_TOKEN": outer})
+    mask = Redactor.of({"INNER_TOKEN": inner, "OUTER_TOKEN": outer})
     assert mask(f"{outer} {inner}").text == "[masked: OUTER_TOKEN] [masked: INNER_TOKEN]"
 
 
 def test_nothing_is_left_of_a_token_that_has_a_known_value_in_it() -> None:
     known = made(9)
     token = "gh" + "p_" + made(15, seed=1) + known + made(12, seed=2)
-    assert Mask.of({"A_TOKEN": known})(f"<{token}>").text == "<[masked: GitHub token]>"
-    assert Mask.of({"A_TOKEN": known})(f"x{known}" + "gh" + "p_" + made(36)).text.startswith(
+    assert Redactor.of({"A_TOKEN": known})(f"<{token}>").text == "<[masked: GitHub token]>"
+    assert Redactor.of({"A_TOKEN": known})(f"x{known}" + "gh" + "p_" + made(36)).text.startswith(
         "x[masked: A_TOKEN][masked"
     )
 
 
 def test_a_known_value_goes_by_its_name() -> None:
     value = "sk-" + "ant-api03-" + made(95)
-    assert Mask()(value).found == ("Anthropic key",)
-    assert Mask.of({}, [value])(value).found == ("provider key",)
-    assert Mask.of({"B_KEY": value, "A_KEY": value}, [value])(value).found == ("A_KEY",)
-    assert Mask.of({"odd%name_KEY": value})(value).found == ("secret",)
+    assert Redactor()(value).found == ("Anthropic key",)
+    assert Redactor.of({}, [value])(value).found == ("provider key",)
+    assert Redactor.of({"B_KEY": value, "A_KEY": value}, [value])(value).found == ("A_KEY",)
+    assert Redactor.of({"odd%name_KEY": value})(value).found == ("secret",)
 
 
 @pytest.mark.parametrize(
@@ -307,10 +314,10 @@ def test_a_known_value_goes_by_its_name() -> None:
     ],
 )
 def test_which_variables_are_secret(name: str, value: str, secret: bool | str) -> None:
-    mask = Mask.of({name: value})
+    mask = Redactor.of({name: value})
     told = secret if isinstance(secret, str) else value
     if secret:
-        assert mask(f"it is {told}.") == Masked(f"it is [masked: {name}].", (name,))
+        assert mask(f"it is {told}.") == RedactedText(f"it is [masked: {name}].", (name,))
     else:
         assert mask.known == ()
 
@@ -326,21 +333,21 @@ def test_which_variables_are_secret(name: str, value: str, secret: bool | str) -
     ],
 )
 def test_the_note(found: tuple[str, ...], told: str) -> None:
-    assert note(found) == told
+    assert describe_redactions(found) == told
 
 
 def test_the_same_secret_is_counted_once_in_a_text() -> None:
     token, other = ("gh" + "p_" + made(36, seed=seed) for seed in (1, 2))
-    masked = Mask()(f"{token} {other} {token}")
-    assert note(masked.found) == "masked: 2 GitHub tokens"
+    masked = Redactor()(f"{token} {other} {token}")
+    assert describe_redactions(masked.found) == "masked: 2 GitHub tokens"
     assert masked.text == " ".join(["[masked: GitHub token]"] * 3)
 
 
 def test_a_mask_does_not_show_what_it_knows() -> None:
-    assert PLAIN not in repr(Mask.of({"SOME_SECRET": PLAIN}))
+    assert PLAIN not in repr(Redactor.of({"SOME_SECRET": PLAIN}))
 
 
-MASK = Mask.of(
+MASK = Redactor.of(
     {"A_KEY": made(12), "B_SECRET": AWKWARD, "C_TOKEN": "OPENAI_API_KEY_1", "OPENAI_API_KEY_1": PLAIN}
 )
 PIECES = st.one_of(
@@ -357,14 +364,14 @@ PIECES = st.one_of(
 @given(st.lists(PIECES, max_size=8).map("".join))
 def test_masking_twice_is_masking_once_and_always_the_same(text: str) -> None:
     once = MASK(text)
-    assert MASK(once.text) == Masked(once.text)
+    assert MASK(once.text) == RedactedText(once.text)
     assert MASK(text) == once
     assert (once.text == text) == (once.found == ())
 
 
 @given(st.text(st.characters(exclude_categories=[])), st.data())
 def test_any_value_of_a_variable_can_be_masked(value: str, data: st.DataObject) -> None:
-    mask = Mask.of({"SOME_SECRET": value})
+    mask = Redactor.of({"SOME_SECRET": value})
     ways: list[Callable[[str], str]] = [str, repr, ascii, json.dumps]
     written = data.draw(st.sampled_from(ways))(value)
     if mask.known:
@@ -381,13 +388,13 @@ def test_what_goes_on_and_on_is_masked_too(text: str, times: int) -> None:
 def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
     import pandas as pd
 
-    from ipycachechat.prompts.describe import described
+    from ipycachechat.prompts.describe import describe
 
     token, known = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYz1", "Zq7+correct/horse9battery" * 3
-    mask = Mask.of({"MY_API_KEY": known})
+    mask = Redactor.of({"MY_API_KEY": known})
     for secret in (token, known):
         told = str(
-            described(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
+            describe(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
         )
         assert secret[:12] not in told
 
@@ -404,16 +411,16 @@ def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
         return
     text = f"Bad key {piece[:5]}{between}{piece[5:]} here"
     for environ, keys in (({"ITS_API_KEY": key}, []), ({}, [key])):
-        told = without(text, environ, keys)  # a letter beside it may be the key's next one
+        told = strip_known_secrets(text, environ, keys)  # a letter beside it may be the key's next one
         assert "…" in told and len(told) <= len("Bad key … here")
 
 
 def test_what_no_key_has_is_left_as_it_is() -> None:
     text = "The request req_011CSHoEeqs5C35K2UUqR7Fy is refused: <b>max_tokens</b> is 8192, and a key is missing."
-    assert without(text, {"ITS_API_KEY": made(40, seed=3)}) == text
+    assert strip_known_secrets(text, {"ITS_API_KEY": made(40, seed=3)}) == text
 
 
 def test_a_key_tells_itself_to_who_sends_it_and_to_no_repr() -> None:
-    key = Key("one-that-is-secret")
+    key = SecretStr("one-that-is-secret")
     assert key == "one-that-is-secret" and f"{key}" == "one-that-is-secret"
     assert "secret" not in repr({"api_key": key})

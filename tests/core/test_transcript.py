@@ -13,8 +13,8 @@ from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Attachment, Message, Thinking, ToolCall
 from ipycachechat.conversation.model_view import ModelView, visible_messages
 from ipycachechat.conversation.turns import Conversation, Turn
-from ipycachechat.engine.compaction import largest, shortened
-from ipycachechat.text.truncate import middle_cut
+from ipycachechat.engine.compaction import describe_largest_turns, shortened
+from ipycachechat.text.truncate import truncate_middle
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
 files = st.builds(
@@ -78,7 +78,7 @@ def test_a_model_is_shown_its_own_seals_and_the_files_it_takes(
 
 @given(st.text(max_size=400), st.integers(1, 200))
 def test_the_middle_is_left_out_of_what_is_too_long(text: str, length: int) -> None:
-    cut = middle_cut(text, length)
+    cut = truncate_middle(text, length)
     assert cut == text or (len(cut) < len(text) and "characters left out" in cut)
     assert len(text) > length + 100 or cut == text
 
@@ -96,7 +96,7 @@ def test_results_alone_are_shortened_and_no_more_than_need_be() -> None:
 def test_the_largest_turns_are_named() -> None:
     sizes = [(-1, 50), (0, 10), (0, 900), (1, 0), (2, 400), (3, 7)]
     assert (
-        largest(sizes, 3)
+        describe_largest_turns(sizes, 3)
         == "turn 1 (≈910 tokens), turn 3 (≈400 tokens), tools and system prompt (≈50 tokens)"
     )
 

@@ -26,8 +26,8 @@ from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts import content as parts
 from ipycachechat.prompts import images, tables
-from ipycachechat.prompts.content import by_kind, result
-from ipycachechat.prompts.inputs import prompt_of as content
+from ipycachechat.prompts.content import by_kind, tool_result_content
+from ipycachechat.prompts.inputs import to_content as content
 
 
 def part(value: Any) -> Any:
@@ -169,7 +169,7 @@ class Model(BaseModel):
     ],
 )
 def test_text_is_kept_exactly(text: str) -> None:
-    assert content(text) == part(text) == result(text) == text
+    assert content(text) == part(text) == tool_result_content(text) == text
     assert content([text]) == text
     assert content([text, text]) == f"{text}\n\n{text}"
 
@@ -220,7 +220,7 @@ def test_the_list_of_the_caller_is_not_changed() -> None:
     given: list[Any] = ["a", "b", PNG, {"type": "text", "text": "c"}, [1, {"d": [2]}], bytearray(b"e")]
     before = copy.deepcopy(given)
     content(given)
-    result(given)
+    tool_result_content(given)
     assert given == before
 
 
@@ -293,12 +293,12 @@ def test_parts_in_the_form_of_openai_are_taken(written: Any, expected: Any) -> N
 def test_a_broken_part_is_refused_in_a_prompt_and_is_data_from_a_tool(written: Any) -> None:
     with pytest.raises(BadInput):
         content(written)
-    assert json.loads(str(result(written))) == written
+    assert json.loads(str(tool_result_content(written))) == written
 
 
 def test_a_record_that_has_a_text_among_other_fields_loses_none() -> None:
     record = {"type": "text", "text": "a", "id": 3}
-    assert json.loads(str(result(record))) == record
+    assert json.loads(str(tool_result_content(record))) == record
 
 
 # Bytes and files
@@ -363,7 +363,7 @@ def test_files_that_cannot_be_read_are_told_in_two_lines(
         with pytest.raises(BadInput) as error:
             part(tmp_path / name)
         assert len(str(error.value).splitlines()) == 2, name
-        assert result(tmp_path / name) == str(
+        assert tool_result_content(tmp_path / name) == str(
             tmp_path / name
         )  # a tool that names a file has not said to read it
 
@@ -383,7 +383,7 @@ def test_paths_in_a_list_in_a_prompt_are_read_and_those_from_a_tool_are_names(tm
     path.write_bytes(PNG)
     file = Attachment("image/png", encoded(PNG), "a.png")
     assert content(["compare", [path, path]]) == ("compare", file, file)
-    assert result([path, path]) == json.dumps([str(path)] * 2)
+    assert tool_result_content([path, path]) == json.dumps([str(path)] * 2)
 
 
 # Pictures
@@ -489,7 +489,7 @@ def test_nothing_heavy_is_imported() -> None:
 )
 def test_what_ipython_displays_is_shown_to_the_model_too(shown: Any, expected: Any) -> None:
     assert part(shown) == expected
-    assert result(shown) == content(expected)
+    assert tool_result_content(shown) == content(expected)
 
 
 def fake(module: str, name: str, **attributes: Any) -> Any:
@@ -548,7 +548,7 @@ def test_dataframes_are_told_by_shape_types_and_first_rows(library: str, make: C
     text = str(part(frame))
     assert "60 rows and 2 columns" in text and "n (" in text and r"a\|b" in text
     assert text.endswith("(10 rows left out)")
-    assert result(["all:", frame]) == f"all:\n\n{text}"
+    assert tool_result_content(["all:", frame]) == f"all:\n\n{text}"
 
 
 @pytest.mark.parametrize(
@@ -614,17 +614,17 @@ def test_a_large_array_is_abbreviated() -> None:
 )
 def test_data_is_json_or_else_as_python_writes_it(value: Any, expected: str) -> None:
     assert part(value) == expected
-    assert result(value) == expected
+    assert tool_result_content(value) == expected
 
 
 def test_a_list_that_holds_itself_ends() -> None:
     plain: list[Any] = ["a"]
     plain.append(plain)
-    assert result(plain) == "['a', [...]]"
+    assert tool_result_content(plain) == "['a', [...]]"
     assert str(content(plain)).startswith("a\n\n['a', ['a', ")
     pictured: list[Any] = [PNG]
     pictured.append(pictured)
-    for made in (result(pictured), content(pictured)):
+    for made in (tool_result_content(pictured), content(pictured)):
         assert made[0] == part(PNG) and isinstance(made[-1], str)
 
 
@@ -632,7 +632,7 @@ def test_lists_deeper_than_python_goes_are_told() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert isinstance(result(deep), str)
+    assert isinstance(tool_result_content(deep), str)
     with pytest.raises(BadInput):
         part(deep)
 
@@ -659,7 +659,7 @@ def test_lists_deeper_than_python_goes_are_told() -> None:
     ],
 )
 def test_a_result_is_never_empty_and_never_raises(value: Any, expected: str | None) -> None:
-    assert result(value) == (str(value) if expected is None else expected)
+    assert tool_result_content(value) == (str(value) if expected is None else expected)
 
 
 def test_what_raises_is_told_in_its_place() -> None:
@@ -667,22 +667,27 @@ def test_what_raises_is_told_in_its_place() -> None:
         def __iter__(self) -> Any:
             raise RuntimeError
 
-    assert "Raising" in str(result([PNG, Raising()])[-1])
-    assert "RuntimeError" in str(result({"a": Raising()}))
-    assert "RuntimeError" in str(result(fake("PIL.Image", "Image"))) or result(fake("PIL.Image", "Image"))
-    assert result(Bad([1]))
+    assert "Raising" in str(tool_result_content([PNG, Raising()])[-1])
+    assert "RuntimeError" in str(tool_result_content({"a": Raising()}))
+    assert "RuntimeError" in str(tool_result_content(fake("PIL.Image", "Image"))) or tool_result_content(
+        fake("PIL.Image", "Image")
+    )
+    assert tool_result_content(Bad([1]))
 
 
 def test_pictures_figures_and_tables_in_a_list_are_parts_of_their_own() -> None:
-    made = result(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
+    made = tool_result_content(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
     assert [type(one) for one in made] == [str, Attachment, Attachment, str]
     assert made[0] == "two" and str(made[-1]).startswith('{"a": 1}\n\nFrame, 1 row ')
-    assert result([[PNG], "b"]) == (part(PNG), "b")
+    assert tool_result_content([[PNG], "b"]) == (part(PNG), "b")
 
 
 @pytest.mark.parametrize("value", ["a" * 300 + "b" * 300, ["a" * 500]])
 def test_a_long_result_loses_its_middle(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     monkeypatch.setattr(parts, "RESULT_CHARACTERS", 100)
     whole = value if isinstance(value, str) else json.dumps(value)
-    assert result(value) == f"{whole[:60]}\n[… {len(whole) - 100} characters left out …]\n{whole[-40:]}"
+    assert (
+        tool_result_content(value)
+        == f"{whole[:60]}\n[… {len(whole) - 100} characters left out …]\n{whole[-40:]}"
+    )
     assert content("a" * 500) == "a" * 500

@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 
 from ipycachechat.prompts.data_summary import SAMPLE
-from ipycachechat.prompts.describe import described
+from ipycachechat.prompts.describe import describe
 
 N = 300_000
 
 
 def row(value: Any, name: str) -> list[str]:
     """What is missing in a column, and what is there."""
-    lines = str(described(value)).splitlines()
+    lines = str(describe(value)).splitlines()
     found = next(line for line in lines if line.startswith(f"| {name} |"))
     return [cell.strip() for cell in found.strip("|").split("|")][2:]
 
@@ -31,7 +31,7 @@ def test_what_comes_again_and_again_is_not_all_that_is_seen(period: int) -> None
     share = float(row(gaps, "gaps")[0].strip("≈%")) / 100
     assert abs(share - (1 - 1 / period)) < 0.05
     array = np.where(np.arange(6_000_000) % period, 0, 1)
-    assert "≈0 to 1" in str(described(array))
+    assert "≈0 to 1" in str(describe(array))
 
 
 @pytest.mark.parametrize("rows", [SAMPLE, SAMPLE + 1, N])
@@ -81,7 +81,7 @@ def test_the_column_0_has_its_name() -> None:
     ],
 )
 def test_what_has_no_range_is_told_all_the_same(value: Any, told: str) -> None:
-    assert told in str(described(value))
+    assert told in str(describe(value))
 
 
 class NoClass:
@@ -106,4 +106,4 @@ class Exits:
 
 @pytest.mark.parametrize("value", [NoClass, Nameless("Odd", (), {}), Exits], ids=["class", "name", "exit"])
 def test_what_raises_whatever_it_is_asked_is_no_error(value: Any) -> None:
-    assert "it cannot be shown" in str(described(value()))
+    assert "it cannot be shown" in str(describe(value()))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import PromptError
 from ipycachechat.prompts import template
-from ipycachechat.prompts.describe import described
+from ipycachechat.prompts.describe import describe
 
 
 class Spy:
@@ -41,7 +41,7 @@ NAMES: dict[str, Any] = {
 
 
 def fill(text: str, names: dict[str, Any] = NAMES) -> Any:
-    return template.fill(text, names, described)
+    return template.render_template(text, names, describe)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ BITS = [
 @given(st.lists(st.sampled_from(BITS), max_size=30).map("".join))
 def test_prompts_of_braces_go_through_unchanged_unless_an_expression_is_in_them(text: str) -> None:
     try:
-        real = any(not isinstance(piece, str) for piece in template.pieces(text))
+        real = any(not isinstance(piece, str) for piece in template.parse_template(text))
     except PromptError:
         real = True
     if not real:
@@ -496,5 +496,5 @@ def test_what_pythons_own_compiler_does_not_take_is_told_in_two_lines() -> None:
 @pytest.mark.parametrize("braces", ["{{a}}", "{{ a }}", "{{ a }}\n", "{{ ", "{{}}", "{{x y}}", "{"])
 def test_a_megabyte_of_braces_is_read_soon(braces: str) -> None:
     begin = time.process_time()
-    template.pieces(braces * (1_000_000 // len(braces)))
+    template.parse_template(braces * (1_000_000 // len(braces)))
     assert time.process_time() - begin < 20  # a second, if it does not grow with the square

@@ -96,7 +96,7 @@ def show(magics: ChatMagics, what: str) -> None:
 def _asking(magics: ChatMagics, text: str) -> TurnRequest:
     """What the next cell would ask with this text."""
     made = magics.prompt(text, raw=not magics.interpolate)
-    return magics.next(made.content, made.watched)
+    return magics.next(made.content, made.cell_runs)
 
 
 def why(magics: ChatMagics, which: str) -> None:
