@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipycachechat import defaults
-from ipycachechat.api.results import Told, shown
+from ipycachechat.api.results import DisplayText, shown
 from ipycachechat.api.validation import dollars, system_text, validate_options
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation import from_wire
@@ -178,8 +178,8 @@ class BaseChat:
         if not isinstance(turn, int) or not 0 <= turn <= turns:
             raise BadInput(f"There is no turn {turn!r}", f"There are {turns}.")
         if not turn and self.dialogue.failed is not None:
-            return Told(reports.failure(self.dialogue.failed))
-        return Told(reports.why(self.dialogue.answer(turn)))
+            return DisplayText(reports.failure(self.dialogue.failed))
+        return DisplayText(reports.why(self.dialogue.answer(turn)))
 
     def undo(self) -> bool:
         """Back to before the last change of the conversation; False where there is nothing to undo."""

@@ -17,7 +17,7 @@ from ipycachechat.errors import BadInput
 Found = TurnResult | Exception
 
 
-async def answers(
+async def run_batch(
     dialogue: ChatSession, asks: Sequence[TurnRequest | BadInput], n: int, tell: Callable[[Event], None]
 ) -> list[Found]:
     """What became of each, in order; at most `n` at a time. Raises BadInput.

@@ -136,7 +136,7 @@ class AsyncChat(BaseChat):
             self._mine(ask) if isinstance(ask, TurnRequest) else ask for ask in self._asks(prompts, per_call)
         ]
         with batch.bar(len(asks), progress) as told:
-            found = await self._wait(lambda tell: batch.answers(self.dialogue, asks, n, tell), told)
+            found = await self._wait(lambda tell: batch.run_batch(self.dialogue, asks, n, tell), told)
         return [or_error(one) for one in found]
 
     def fork(self) -> AsyncChat:
@@ -230,7 +230,7 @@ class Chat(BaseChat):
         """As `AsyncChat.map`."""
         asks = self._asks(prompts, per_call)
         with batch.bar(len(asks), progress) as told:
-            found = self._wait(lambda tell: batch.answers(self.dialogue, asks, n, tell), told)
+            found = self._wait(lambda tell: batch.run_batch(self.dialogue, asks, n, tell), told)
         return [or_error(one) for one in found]
 
     def fork(self) -> Chat:

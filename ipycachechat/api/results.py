@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
 
 
-class Told(str):
+class DisplayText(str):
     """A text of several lines that is shown as such."""
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ def shown(done: TurnResult) -> Response:
     from ipycachechat.rendering import answer
 
     response: Any = done.response
-    shown: Response = response.shown_by(partial(answer.noted, notes=done.notes))
+    shown: Response = response.shown_by(partial(answer.response_mimebundle, notes=done.notes))
     return shown
 
 

@@ -24,7 +24,7 @@ class SchemaMismatch(Exception):
     """An answer that does not fit; its text says why, a line for each thing that is wrong."""
 
 
-class Form(Generic[T]):
+class AnswerSchema(Generic[T]):
     """What an answer has to look like."""
 
     def __init__(self, schema: Callable[..., T]) -> None:
@@ -68,7 +68,7 @@ class Form(Generic[T]):
 
 def rounds(schema: Callable[..., T], ask: TurnRequest) -> Generator[TurnRequest, str, T]:
     """What is to be asked, given the text of each answer; in the end, the value. Raises BadInput, or BadAnswer."""
-    form: Form[T] = Form(schema)
+    form: AnswerSchema[T] = AnswerSchema(schema)
     ask = replace(ask, prompt=form.asked(ask.prompt))
     try:
         return form.read((yield ask))

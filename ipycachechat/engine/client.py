@@ -31,7 +31,7 @@ from ipycachechat.providers import token_counter
 from ipycachechat.providers.endpoint import PROCESS, ModelEndpoint
 from ipycachechat.providers.exchange import Exchange
 from ipycachechat.providers.timeouts import ONCE, RequestLimits
-from ipycachechat.storage.cassette import Replies
+from ipycachechat.storage.cassette import Cassette
 
 TEXTS = 1 << 13
 """Texts whose tokens are remembered."""
@@ -72,7 +72,7 @@ class ModelClient:
         self.user_requests = 0
         """Requests that a person made, keepalives not among them."""
         self.identity = PROCESS
-        self.cassette: Replies | None = None
+        self.cassette: Cassette | None = None
         """Replies that are at hand, if some are."""
         self.on_record: Callable[[RequestRecord, ModelEndpoint, CacheTracker], None] | None = None
         """Hears of every request that was billed, and of what is remembered of it."""

@@ -41,7 +41,7 @@ from ipycachechat.providers.exchange import Exchange
 from ipycachechat.providers.replay import ReplayedExchange
 from ipycachechat.providers.retry import retrying
 from ipycachechat.providers.timeouts import Sleep
-from ipycachechat.storage.cassette import key
+from ipycachechat.storage.cassette import request_key
 from ipycachechat.text import truncate
 from ipycachechat.tools.runner import ToolRunner
 
@@ -208,8 +208,8 @@ class TurnRunner:
         prepared = self._prepare(closing=closing)
         if replies is None:
             return await self._send_with_resume(closing=closing)
-        name = key(to.model, prepared.chain, self._ask.max_tokens)
-        async with replies.answering(name):
+        name = request_key(to.model, prepared.chain, self._ask.max_tokens)
+        async with replies.single_flight(name):
             if known := replies.find(name):
                 return await self._replay(ReplayedExchange(to, *known), prepared)
             reply = await self._send_with_resume(closing=closing)

@@ -37,7 +37,7 @@ Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
 Submit = Callable[[Coroutine[Any, Any, T]], "Future[T]"]
 
 
-class _Told:
+class _EventQueue:
     """What the background loop tells, and its last word, which is not lost with who was about to read it."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def run(
     `prepare`: what takes long before, and can be stopped. `last`: whether the cell ends with it.
     KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
     """
-    told = _Told()
+    told = _EventQueue()
     future: Future[TurnResult] | None = None
     done: TurnResult | None
     with InterruptGuard(last=last) as button:
@@ -126,7 +126,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
 
     KeyboardInterrupt cancels it and becomes Interrupted.
     """
-    told = _Told()
+    told = _EventQueue()
     future: Future[T] | None = None
     with InterruptGuard() as button:
         try:
@@ -140,7 +140,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
                 with suppress(queue.Empty):
                     event = told.events.get(timeout=SOONEST)
                     if isinstance(event, Progress):
-                        screen.waiting(event, 0)
+                        screen.show_status(event, 0)
         except KeyboardInterrupt:
             button.press()
         finally:
@@ -165,7 +165,7 @@ def _show(screen: Screen, done: TurnResult) -> None:
 
 
 def _follow(
-    told_of: _Told,
+    told_of: _EventQueue,
     coming: Coroutine[Any, Any, TurnResult],
     future: Future[TurnResult],
     screen: Screen,
@@ -185,18 +185,18 @@ def _follow(
             passed = time.monotonic() - started
             if not arrived and on is not None and int(passed) > told:
                 told = int(passed)
-                screen.waiting(on, passed)
+                screen.show_status(on, passed)
             screen.tick()
             continue
         match event:
             case RunOnCallerThread(work):
-                screen.aside()
+                screen.before_other_output()
                 with button.passthrough():
                     work()
             case StreamChunk() | ToolCallStarted() | ToolCallFinished() | StreamBroken():
                 if not isinstance(event, StreamChunk) or event.text or event.thought or event.last:
                     arrived = True
-                    screen.more(event)
+                    screen.on_event(event)
             case TurnResult():
                 return event
             case Progress() | RequestStarted() | RetryScheduled():
@@ -208,5 +208,5 @@ def _follow(
                 on = event
                 if not same or time.monotonic() - drawn >= SOONEST:
                     drawn = time.monotonic()
-                    screen.waiting(event, drawn - started)
+                    screen.show_status(event, drawn - started)
     return told_of.end(coming)

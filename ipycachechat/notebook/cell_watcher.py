@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.notebook import cell_outputs
 from ipycachechat.notebook.cell_outputs import Bundle
-from ipycachechat.notebook.lookups import traced
+from ipycachechat.notebook.lookups import format_traceback
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.cell_runs import CellRun
@@ -25,7 +25,7 @@ _OWN = re.compile(r"\s*(%chat|%config\s+ChatMagics|%(re|un)?load_ext\s+ipycachec
 
 
 @dataclass(frozen=True, slots=True)
-class _Ran:
+class _CellRecord:
     """One run of a cell: what it was, and what it showed, as IPython and its displays have it."""
 
     cell: str
@@ -38,14 +38,14 @@ class _Ran:
     """What is told of it, by what is watched; made once, since it may have shown much."""
 
 
-class Watching:
+class CellWatcher:
     """Hears of every cell that runs, and of what it displays."""
 
     def __init__(self, shell: Any, mode: Callable[[], str]) -> None:
         """`mode`: off, code, code+output, or code+output+images."""
         self._shell, self._mode = shell, mode
-        self._cells: dict[str, _Ran] = {}
-        self._screen = _Screen()
+        self._cells: dict[str, _CellRecord] = {}
+        self._screen = _OutputTracker()
         # Where a kernel publishes displays, IPython's history does not hold them.
         self._publisher = shell.display_pub if hasattr(shell.display_pub, "register_hook") else None
         if self._publisher is not None:
@@ -58,7 +58,7 @@ class Watching:
 
     def begins(self, *_: object) -> None:
         """A cell starts."""
-        self._screen = _Screen()
+        self._screen = _OutputTracker()
 
     def ran(self, result: Any) -> None:
         """A cell has come to its end."""
@@ -72,7 +72,7 @@ class Watching:
         shown = self._screen.end(self._outputs(number))
         error = _traced(result.error_in_exec or result.error_before_exec)
         self._cells.pop(cell, None)
-        self._cells[cell] = _Ran(cell, number, source.strip(), shown, error, time.time())
+        self._cells[cell] = _CellRecord(cell, number, source.strip(), shown, error, time.time())
         while len(self._cells) > CELLS:
             del self._cells[next(iter(self._cells))]
 
@@ -112,7 +112,7 @@ class Watching:
         return [one.bundle for one in cell_outputs.outputs(self._shell, number)]
 
 
-class _Screen:
+class _OutputTracker:
     """What stands below the running cell: what was cleared does not, and a display is what it was updated to."""
 
     def __init__(self) -> None:
@@ -175,12 +175,12 @@ def _traced(error: BaseException | None) -> str:
     if error is None:
         return ""
     try:
-        return cell_outputs.text({"stream": traced(error)})
+        return cell_outputs.text({"stream": format_traceback(error)})
     except Exception as failure:
         return f"(an error that cannot be shown: {type(failure).__name__})"
 
 
-def _watched(ran: _Ran, mode: str) -> CellRun:
+def _watched(ran: _CellRecord, mode: str) -> CellRun:
     from ipycachechat.conversation.cell_runs import CellRun
     from ipycachechat.conversation.messages import Attachment
     from ipycachechat.text.truncate import strip_addresses

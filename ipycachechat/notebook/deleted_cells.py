@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from ipycachechat.conversation.placement import moved_cells
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import notebook_file
-from ipycachechat.notebook.notebook_file import Saved
+from ipycachechat.notebook.notebook_file import NotebookFile
 
 if TYPE_CHECKING:
     from ipycachechat.engine.session import ChatSession
 
 
-class Presence:
+class DeletedCellTracker:
     """Detaches the turns of cells that are reported as deleted, and has those back that are there all the same."""
 
     def __init__(self, notebook: Path | None) -> None:
@@ -25,7 +25,7 @@ class Presence:
         self._doubted: frozenset[str] = frozenset()
         """Cells that were reported as deleted, and yet stood elsewhere in the notebook saved since."""
 
-    def notice(self, dialogue: ChatSession, deleted: frozenset[str], since: float) -> None:
+    def on_cell_start(self, dialogue: ChatSession, deleted: frozenset[str], since: float) -> None:
         """A cell starts; `deleted` are the cells reported to have been deleted since the last one did, at `since`."""
         if deleted:
             pasted = self._pasted(dialogue, deleted, since)
@@ -70,7 +70,7 @@ class Presence:
         self._doubted &= there
         dialogue.attach({cell for cell, detached in away.items() if cell in there and at > detached})
 
-    def _read(self) -> Saved | None:
+    def _read(self) -> NotebookFile | None:
         """The notebook as it was saved, if it can be read."""
         try:
             return notebook_file.read(self._notebook) if self._notebook is not None else None

@@ -8,13 +8,13 @@ from traitlets import TraitError
 
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook.magics import ChatMagics
-from ipycachechat.notebook.session import LOADED, Session
+from ipycachechat.notebook.session import EXTENSION_KEY, NotebookSession
 
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext ipycachechat`: the magics, and one line that says which model is in use."""
     owners = {kind: table.get("chat") for kind, table in shell.magics_manager.magics.items()}
-    session = Session(shell)
+    session = NotebookSession(shell)
     try:
         magics = ChatMagics(shell, session)
     except TraitError as error:
@@ -26,7 +26,7 @@ def load_ipython_extension(shell: Any) -> None:
     shell.register_magics(magics)
     shell.set_hook("complete_command", magics.complete, str_key="%chat")
     shell.set_hook("complete_command", magics.complete, str_key="%%chat")
-    shell.meta[LOADED] = (magics, owners)
+    shell.meta[EXTENSION_KEY] = (magics, owners)
     instead = f"; it stands in for the %%chat of {_origin(owners)}" if any(owners.values()) else ""
     print(f"ipycachechat: {magics.model_in_use()} (%chat help){instead}")  # noqa: T201
     if found := session.found():
@@ -35,9 +35,9 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext ipycachechat`: nothing stays but the conversation, should the extension come back."""
-    if LOADED not in shell.meta:
+    if EXTENSION_KEY not in shell.meta:
         return
-    magics, owners = shell.meta.pop(LOADED)
+    magics, owners = shell.meta.pop(EXTENSION_KEY)
     magics.session.close()
     for kind, owner in owners.items():
         table = shell.magics_manager.magics[kind]

@@ -38,19 +38,19 @@ def notebook(shell: Any) -> Path | None:
     return Path(str(name)).absolute() if str(name).endswith(".ipynb") else None
 
 
-def somebody_is_there(shell: Any) -> bool:
+def stdin_available(shell: Any) -> bool:
     """Whether a person could answer a question: nbclient and its like cannot."""
     if getattr(shell, "kernel", None) is None:
         return sys.stdin is not None and sys.stdin.isatty()
     return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
 
 
-def says_yes(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Whether the person who is asked says yes."""
     return input(question).strip().lower() in ("y", "yes")
 
 
-def alone(shell: Any) -> bool:
+def is_only_output(shell: Any) -> bool:
     """Whether nothing else can have been shown in the running cell: it is a chat, in which no expression is filled in,
     and nobody else has anything called before a cell runs, autoreload say.
     """
@@ -64,7 +64,7 @@ def is_chat(shell: Any) -> bool:
     return re.match(r"\s*%%chat\b", _code(shell)) is not None
 
 
-def draws(shell: Any) -> bool:
+def can_update_displays(shell: Any) -> bool:
     """Whether outputs can be redrawn: not in a terminal, nor in a console that prints one after the other."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:

@@ -29,7 +29,7 @@ class KernelChat(Chat):
     def __getattribute__(self, name: str) -> Any:
         # What is the kernel's is looked up each time, since the extension may be loaded anew.
         if name == "dialogue":
-            return kernel_magics().session.dialogue
+            return kernel_magics().session.chat
         if name == "_loop":
             return kernel_magics().session.loop
         if name in SETTINGS:
@@ -57,7 +57,7 @@ class KernelChat(Chat):
 
     def _toolbox(self, given: Any, ns: Any) -> Tools:
         names = kernel_magics().tools
-        return names.now() if given == (list(names.names) or None) else super()._toolbox(given, ns)
+        return names.resolve() if given == (list(names.names) or None) else super()._toolbox(given, ns)
 
     def _model_in_use(self) -> str:
         return kernel_magics().model_in_use()
@@ -74,7 +74,7 @@ class KernelChat(Chat):
 
     def fork(self) -> Chat:
         """A chat that goes on from here by itself, outside of the notebook's conversation."""
-        box = kernel_magics().tools.now()
+        box = kernel_magics().tools.resolve()
         made = Chat(**self._settings() | {"tools": [*box.functions.values()]}, **self.options)
         made.dialogue, made._loop = self.dialogue.fork(), self._loop
         return made
@@ -82,15 +82,15 @@ class KernelChat(Chat):
 
 def kernel_magics() -> ChatMagics:
     """The magics of this kernel. Raises BadInput where the extension is not loaded."""
-    from ipycachechat.notebook.session import LOADED
+    from ipycachechat.notebook.session import EXTENSION_KEY
 
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    if shell is None or LOADED not in shell.meta:
+    if shell is None or EXTENSION_KEY not in shell.meta:
         raise BadInput(
             "No chat cells are here", "Run %load_ext ipycachechat first, or make a Chat of your own."
         )
-    magics: ChatMagics = shell.meta[LOADED][0]
+    magics: ChatMagics = shell.meta[EXTENSION_KEY][0]
     return magics
 
 

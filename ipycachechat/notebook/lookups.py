@@ -22,7 +22,7 @@ _OWN = ("IPython", "ipykernel", "ipycachechat")
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CellSource:
     """The source of a cell."""
 
     source: str
@@ -32,7 +32,7 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CellError:
     """An error, the cell that failed with it, and what the names stood for where it did."""
 
     error: BaseException
@@ -42,7 +42,7 @@ class Failure:
     def _repr_markdown_(self) -> str:
         told = [
             f"Cell [{self.number}] failed:",
-            fenced(traced(self.error), ""),
+            fenced(format_traceback(self.error), ""),
             "The cell:",
             fenced(self.source, "python"),
         ]
@@ -52,20 +52,20 @@ class Failure:
         return "\n\n".join(told)
 
 
-class Earlier:
+class CellLookups:
     """The cells that ran, for as long as the extension is loaded."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self.failure: Failure | None = None
+        self.failure: CellError | None = None
         """The last one that was no error of a chat."""
 
-    def ran(self, result: Any) -> None:
+    def on_cell_run(self, result: Any) -> None:
         """A cell has come to its end."""
         error = result.error_in_exec or result.error_before_exec
         if error is not None and not isinstance(error, ChatError | KeyboardInterrupt):
             number = result.execution_count or self._shell.execution_count
-            self.failure = Failure(error, str(getattr(result.info, "raw_cell", "")), number)
+            self.failure = CellError(error, str(getattr(result.info, "raw_cell", "")), number)
 
     @property
     def names(self) -> dict[str, Any]:
@@ -76,11 +76,11 @@ class Earlier:
         }
         return found | ({"err": self.failure} if self.failure else {})
 
-    def _cell(self, number: int) -> Code:
+    def _cell(self, number: int) -> CellSource:
         sources = self._shell.history_manager.input_hist_raw
         if not 0 < number < len(sources):
             raise LookupError(f"no cell [{number}] has run in this kernel")
-        return Code(sources[number].rstrip())
+        return CellSource(sources[number].rstrip())
 
     def _out(self, number: int) -> Any:
         """The value; of a cell without one what it printed."""
@@ -93,7 +93,7 @@ class Earlier:
         return "\n".join(filter(None, printed))
 
 
-def traced(error: BaseException) -> str:
+def format_traceback(error: BaseException) -> str:
     """The traceback from the person's own code on."""
     told = traceback.TracebackException.from_exception(error, capture_locals=False)
     seen: set[int] = set()

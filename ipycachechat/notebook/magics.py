@@ -18,7 +18,7 @@ from traitlets import TraitError
 from ipycachechat import defaults
 from ipycachechat.errors import BadInput, Interrupted
 from ipycachechat.notebook import commands, frontend
-from ipycachechat.notebook.session import Session, read_dotenv
+from ipycachechat.notebook.session import NotebookSession, read_dotenv
 from ipycachechat.notebook.settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipycachechat.conversation.placement import Placement, Rerun
     from ipycachechat.conversation.turns import Turn
     from ipycachechat.engine.turn_request import TurnRequest
-    from ipycachechat.notebook.tool_registry import KernelTools
+    from ipycachechat.notebook.tool_registry import ToolRegistry
     from ipycachechat.prompts.builder import Prompt
 
 
@@ -37,27 +37,27 @@ if TYPE_CHECKING:
 class ChatMagics(ChatSettings):
     """Chat with a model in cells; the chat cells of a notebook are one conversation."""
 
-    def __init__(self, shell: Any, session: Session) -> None:
+    def __init__(self, shell: Any, session: NotebookSession) -> None:
         super().__init__(shell)
         self._names: dict[str, Any] = shell.user_ns
         self.session = session
-        self._tools: KernelTools | None = None
-        session.where, session.settings = self.store_file, self.holding
+        self._tools: ToolRegistry | None = None
+        session.where, session.settings = self.store_file, self.saved_settings
         session.limits = lambda: (float(self.budget), float(self.budget_day))
         session.images = lambda: bool(self.images == "load")
         session.watch = lambda: str(self.watch)
         self.observe(self._watches, "watch")
-        self.observe(lambda change: session.dialogue.set_system(change["new"]), "system")
+        self.observe(lambda change: session.chat.set_system(change["new"]), "system")
         if self.system and not session.begun:
-            session.dialogue.set_system(self.system)
+            session.chat.set_system(self.system)
 
     @property
-    def tools(self) -> KernelTools:
+    def tools(self) -> ToolRegistry:
         """The functions that the model may call."""
         if self._tools is None:
-            from ipycachechat.notebook.tool_registry import KernelTools
+            from ipycachechat.notebook.tool_registry import ToolRegistry
 
-            self._tools = KernelTools(self._names)
+            self._tools = ToolRegistry(self._names)
         return self._tools
 
     def model_in_use(self) -> str:
@@ -65,7 +65,7 @@ class ChatMagics(ChatSettings):
         name = self.model.strip() or defaults.model(os.environ)
         if name == defaults.LOCAL and not self.model.strip() and self.session.begun:
             # With no key at hand, as in CI: whoever gave the replies that are replayed.
-            replies = self.session.dialogue.client.cassette
+            replies = self.session.chat.client.cassette
             return (replies.model if replies is not None else "") or name
         return name
 
@@ -97,7 +97,7 @@ class ChatMagics(ChatSettings):
             raise Interrupted("Stopped.", "%chat history tells what is kept.") from None
         finally:
             if cell is None:
-                self.session.tell_problem()
+                self.session.print_problems()
 
     def _ask(self, line: str, cell: str) -> None:
         try:
@@ -120,7 +120,7 @@ class ChatMagics(ChatSettings):
         prompt = self.prompt(cell.strip(), place, raw=args.raw or not self.interpolate)
         if prompt.empty:
             _wrong("The cell has no text to send once its {{ … }} are filled in")
-        ask = self.asking(prompt)
+        ask = self.request_for_cell(prompt)
         think = ask.options if args.think is None else _thinking(args.think)
         done = self.session.ask(
             replace(
@@ -137,7 +137,7 @@ class ChatMagics(ChatSettings):
         if args.out and done.turn is not None:
             self._names[args.out] = done.turn.answer_text
 
-    def next(self, prompt: Content, watched: tuple[CellRun, ...] = ()) -> TurnRequest:
+    def next_request(self, prompt: Content, watched: tuple[CellRun, ...] = ()) -> TurnRequest:
         """What the next chat cell would ask."""
         from ipycachechat.engine.turn_request import TurnRequest
 
@@ -148,7 +148,7 @@ class ChatMagics(ChatSettings):
             max_tokens=self.max_tokens,
             ttl=defaults.TTLS[self.ttl],
             options=_thinking(self.think),
-            tools=self.tools.now(),
+            tools=self.tools.resolve(),
             max_steps=self.max_steps,
             limits=self.limits,
             redactor=self.mask(),
@@ -156,11 +156,11 @@ class ChatMagics(ChatSettings):
             confirm_over=self.confirm_over,
         )
 
-    def asking(self, prompt: Prompt) -> TurnRequest:
+    def request_for_cell(self, prompt: Prompt) -> TurnRequest:
         """What the running cell asks with this prompt."""
-        changed = self.session.changed(prompt.values)
+        changed = self.session.changed_values(prompt.values)
         told = [f"changed since this cell asked before: {', '.join(changed)}"] if changed else []
-        ask = self.next(prompt.content, prompt.cell_runs)
+        ask = self.next_request(prompt.content, prompt.cell_runs)
         return replace(ask, redacted=prompt.redacted, notes=(*prompt.notes, *prompt.cell_context_note, *told))
 
     def prompt(
@@ -196,7 +196,7 @@ class ChatMagics(ChatSettings):
         from ipycachechat.conversation.placement import END, split_at
         from ipycachechat.prompts.cell_context import new_cell_runs
 
-        stay, gone = split_at(self.session.dialogue.history.current, place or END)
+        stay, gone = split_at(self.session.chat.history.current, place or END)
         return new_cell_runs(self.session.watching.cells, stay), gone
 
     def _watches(self, change: Any) -> None:
@@ -206,11 +206,11 @@ class ChatMagics(ChatSettings):
 
     def allow(self) -> Callable[[ToolCall], bool] | None:
         """Who is asked before each call of a tool, if anybody."""
-        return self.tools.allow(frontend.somebody_is_there(self.shell))
+        return self.tools.allow(frontend.stdin_available(self.shell))
 
     def person(self) -> Callable[[str], bool] | None:
         """Who can be asked a question; None where nobody is there."""
-        return frontend.says_yes if frontend.somebody_is_there(self.shell) else None
+        return frontend.confirm if frontend.stdin_available(self.shell) else None
 
     def place(self, *, append: bool = False, here: bool = False) -> Placement:
         """Where the prompt of the running cell goes. Raises BadInput."""
@@ -246,7 +246,7 @@ class ChatMagics(ChatSettings):
                 missing.append(name)
         return missing
 
-    def holding(self) -> dict[str, Any]:
+    def saved_settings(self) -> dict[str, Any]:
         """The settings that are to hold again when the conversation is taken up in another kernel."""
         return {
             "model": self.model_in_use(),
@@ -263,7 +263,7 @@ class ChatMagics(ChatSettings):
         from ipycachechat.notebook.completion import complete
 
         begun = self.session.begun
-        branches = [one.name for one in self.session.dialogue.history.branches] if begun else []
+        branches = [one.name for one in self.session.chat.history.branches] if begun else []
         return complete(event.line, self._names, branches)
 
 

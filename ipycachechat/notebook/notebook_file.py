@@ -10,14 +10,14 @@ from ipycachechat.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class NotebookFile:
     """A notebook's cells by id, in order, and when it was saved, in seconds of the clock."""
 
     cells: tuple[str, ...]
     at: float
 
 
-def read(path: Path) -> Saved:
+def read(path: Path) -> NotebookFile:
     """The notebook that was saved there. Raises BadInput."""
     try:
         at = path.stat().st_mtime
@@ -34,4 +34,4 @@ def read(path: Path) -> Saved:
             f"{path.name} was saved in a format of notebooks that gives its cells no ids (before 4.5)",
             "Save it in today's format: nbformat.v4.upgrade, or copy its cells to a new notebook.",
         )
-    return Saved(ids, at)
+    return NotebookFile(ids, at)

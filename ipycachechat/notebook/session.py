@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycachechat.notebook import frontend
-from ipycachechat.notebook.cell_watcher import Watching
+from ipycachechat.notebook.cell_watcher import CellWatcher
 from ipycachechat.notebook.display.live_badges import LiveBadges
 from ipycachechat.notebook.idle_tasks import IdleWork
-from ipycachechat.notebook.lookups import Earlier
+from ipycachechat.notebook.lookups import CellLookups
 from ipycachechat.notebook.question_marks import keep_question_marks
 
 if TYPE_CHECKING:
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from ipycachechat.engine.events import TurnResult
     from ipycachechat.engine.session import ChatSession
     from ipycachechat.engine.turn_request import TurnRequest
-    from ipycachechat.notebook.deleted_cells import Presence
+    from ipycachechat.notebook.deleted_cells import DeletedCellTracker
     from ipycachechat.notebook.display.inspector_widget import Inspector
     from ipycachechat.notebook.display.screen import Outputs, Screen
-    from ipycachechat.notebook.notebook_file import Saved
+    from ipycachechat.notebook.notebook_file import NotebookFile
     from ipycachechat.runtime.event_loop import BackgroundLoop
     from ipycachechat.storage.recorder import Recorder
 
 # The conversation waits here while the extension is reloaded.
-LOADED = "ipycachechat-loaded"
+EXTENSION_KEY = "ipycachechat-loaded"
 """The key in `shell.meta` of the loaded magics and of the magics that they replaced."""
-PARKED = "ipycachechat"
+SESSION_KEY = "ipycachechat"
 T = TypeVar("T")
 DRAWN_ANEW = 1000
 """Answers, the latest, that are drawn where they stand when their cell is run again, or when they become stale."""
 
 
-class Session:
+class NotebookSession:
     """The chat, its background loop, its live badges and its idle work, tied to one shell."""
 
     def __init__(self, shell: Any) -> None:
@@ -63,15 +63,15 @@ class Session:
         self._loop: BackgroundLoop | None = None
         self._outputs: dict[tuple[CellRef | None, float], Outputs] = {}
         """Where each turn's answer stands, by its cell and the time at which it was asked."""
-        self._presence: Presence | None = None
+        self._presence: DeletedCellTracker | None = None
         self._started = 0.0
         """When the last cell did."""
         self._badges = LiveBadges()
         self._inspector: Inspector | None = None
         self._warming: Future[None] | None = None
         self._idle = IdleWork(_heavy(), _warm_up)
-        self.earlier = Earlier(shell)
-        self.watching = Watching(shell, lambda: self.watch())
+        self.earlier = CellLookups(shell)
+        self.watching = CellWatcher(shell, lambda: self.watch())
         self._told: dict[str, dict[str, int]] = {}
         """Of each cell that has asked, what its values were, as hashes."""
         self._events: list[tuple[str, Callable[..., None]]] = [
@@ -80,7 +80,7 @@ class Session:
             ("pre_run_cell", self._notice),
             ("pre_run_cell", self.watching.begins),
             ("post_run_cell", self._idle.arm),
-            ("post_run_cell", self.earlier.ran),
+            ("post_run_cell", self.earlier.on_cell_run),
             ("post_run_cell", self.watching.ran),
         ]
         for name, callback in self._events:
@@ -89,20 +89,20 @@ class Session:
         atexit.register(self._at_exit)
 
     @property
-    def dialogue(self) -> ChatSession:
+    def chat(self) -> ChatSession:
         """The conversation, made or taken up again when it is first asked for."""
         if self._dialogue is None:
             from ipycachechat.caching.planner import NOTEBOOK
             from ipycachechat.engine.session import ChatSession
             from ipycachechat.storage.recorder import Recorder
 
-            dialogue, self._recorder = self.shell.meta.pop(PARKED, None) or (
+            dialogue, self._recorder = self.shell.meta.pop(SESSION_KEY, None) or (
                 ChatSession(pace=NOTEBOOK),
                 Recorder(self.name),
             )
-            self._recorder.work(self.where, self.settings)
+            self._recorder.start(self.where, self.settings)
             if dialogue.observer is None:
-                self._recorder.follow(dialogue)
+                self._recorder.attach(dialogue)
             dialogue.client.budgets.limits = lambda: self.limits()
             self._dialogue = dialogue
         return self._dialogue
@@ -110,7 +110,7 @@ class Session:
     @property
     def recorder(self) -> Recorder:
         """What writes the conversation down."""
-        assert self.dialogue is not None and self._recorder is not None
+        assert self.chat is not None and self._recorder is not None
         return self._recorder
 
     @property
@@ -128,7 +128,7 @@ class Session:
         if self._inspector is None:
             from ipycachechat.notebook.display.inspector_widget import Inspector, standing
 
-            self._inspector = Inspector(lambda: standing(self.dialogue), lambda: self.now)
+            self._inspector = Inspector(lambda: standing(self.chat), lambda: self.now)
             events = [("pre_run_cell", self._inspector.freeze), ("post_run_cell", self._inspector.redraw)]
             for name, callback in events:
                 self.shell.events.register(name, callback)
@@ -138,18 +138,18 @@ class Session:
     @property
     def now(self) -> float:
         """Seconds of the clock by which the cache's lifetimes run."""
-        return self.dialogue.client.clock()
+        return self.chat.client.clock()
 
     @property
     def begun(self) -> bool:
         """Whether there is a conversation in this kernel, parked or not."""
-        return self._dialogue is not None or PARKED in self.shell.meta
+        return self._dialogue is not None or SESSION_KEY in self.shell.meta
 
     @property
     def last_asked(self) -> float:
         """When the last prompt was, in seconds of the clock; 0: never."""
         return (
-            max((turn.asked_at for turn in self.dialogue.history.current.all_turns), default=0.0)
+            max((turn.asked_at for turn in self.chat.history.current.all_turns), default=0.0)
             if self.begun
             else 0.0
         )
@@ -165,19 +165,19 @@ class Session:
         screen = self._screen(outputs)
 
         def prepare() -> None:
-            screen.waiting(self.dialogue.sending(ask), 0)
+            screen.show_status(self.chat.sending(ask), 0)
             _import_all()
 
         try:
             done = cell_runner.run(
-                lambda tell: self.dialogue.send(ask, tell),
+                lambda tell: self.chat.send(ask, tell),
                 self.loop.submit,
                 screen,
                 prepare,
                 last=frontend.is_chat(self.shell),
             )
         finally:
-            self.tell_problem()
+            self.print_problems()
         if done.turn is not None and screen.outputs is not None:
             self._outputs[done.turn.cell, done.turn.asked_at] = screen.outputs
             if len(self._outputs) > DRAWN_ANEW:
@@ -186,11 +186,11 @@ class Session:
             self._inspector.redraw()
         return done
 
-    def knows_outputs(self, turn: Turn) -> bool:
+    def can_redraw(self, turn: Turn) -> bool:
         """Whether a turn's own outputs can be drawn anew."""
         return (turn.cell, turn.asked_at) in self._outputs
 
-    def tell_problem(self) -> None:
+    def print_problems(self) -> None:
         """Say what is wrong with the files in which the conversation and the replies are kept, once."""
         if self._dialogue is None:
             return
@@ -208,13 +208,13 @@ class Session:
         from ipycachechat.notebook.display import terminal
         from ipycachechat.notebook.display.screen import NotebookScreen
 
-        if not frontend.draws(self.shell):
+        if not frontend.can_update_displays(self.shell):
             return terminal.screen()
-        live = frontend.somebody_is_there(self.shell)
+        live = frontend.stdin_available(self.shell)
         return NotebookScreen(
             lambda done, name: self._badges.show(done, name, live=live),
             outputs,
-            alone=frontend.alone(self.shell),
+            alone=frontend.is_only_output(self.shell),
             images=self.images(),
         )
 
@@ -222,9 +222,9 @@ class Session:
         """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
         if self._warming is not None:
             self._warming.cancel()
-        self._warming = self.loop.submit(self.dialogue.keep_warm(ask, seconds).run()) if seconds else None
+        self._warming = self.loop.submit(self.chat.keep_warm(ask, seconds).run()) if seconds else None
 
-    def saved(self) -> Saved:
+    def saved(self) -> NotebookFile:
         """The notebook as it was saved. Raises BadInput where nobody says which it is."""
         from ipycachechat.errors import BadInput
         from ipycachechat.notebook import notebook_file
@@ -236,7 +236,7 @@ class Session:
             )
         return notebook_file.read(self.notebook)
 
-    def changed(self, values: Mapping[str, Part]) -> list[str]:
+    def changed_values(self, values: Mapping[str, Part]) -> list[str]:
         """Which values are told otherwise than when the running cell asked before, by their expressions."""
         cell_runner = frontend.cell(self.shell)
         if cell_runner is None:
@@ -252,17 +252,17 @@ class Session:
         if not self.begun:
             return
         if self._presence is None:
-            from ipycachechat.notebook.deleted_cells import Presence
+            from ipycachechat.notebook.deleted_cells import DeletedCellTracker
 
-            self._presence = Presence(self.notebook)
-        self._presence.notice(self.dialogue, frontend.deleted(self.shell), since)
+            self._presence = DeletedCellTracker(self.notebook)
+        self._presence.on_cell_start(self.chat, frontend.deleted(self.shell), since)
 
     def resume(self, notebook: str) -> tuple[dict[str, Any], float]:
         """Take up what an earlier kernel left of this notebook, or of another; what this one has said stays a branch.
 
         The settings that held, and until when something is warm (0: nothing). Raises BadInput.
         """
-        return self.recorder.take_up(self.dialogue, notebook)
+        return self.recorder.resume(self.chat, notebook)
 
     def found(self) -> str:
         """What an earlier kernel left of this notebook, in one line; "" if nothing."""
@@ -274,7 +274,7 @@ class Session:
             path = self.where()
             if path is None or self.begun:
                 return ""
-            found = discovery.look(path, self.name)
+            found = discovery.find_stored(path, self.name)
         except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
             return f"what is kept cannot be read ({error})"
         return found.told if found else ""
@@ -288,10 +288,10 @@ class Session:
         atexit.unregister(self._at_exit)
         self._at_exit()
         if self._dialogue is not None:
-            self.recorder.rest()
+            self.recorder.stop()
             now = self.limits()  # they go on holding for its forks
             self._dialogue.client.budgets.limits = lambda: now
-            self.shell.meta[PARKED] = self._dialogue, self._recorder
+            self.shell.meta[SESSION_KEY] = self._dialogue, self._recorder
 
     def _at_exit(self) -> None:
         self._idle.stop()
@@ -299,10 +299,10 @@ class Session:
         if self._inspector is not None:
             self._inspector.freeze()
         if self._loop is not None and self._loop.running:
-            self._loop.submit(self.dialogue.stop()).result(timeout=10)
+            self._loop.submit(self.chat.stop()).result(timeout=10)
             self._loop.stop()
         if self._dialogue is not None:
-            self.recorder.catch_up(self._dialogue.history)
+            self.recorder.flush(self._dialogue.history)
 
 
 def _heavy() -> Iterator[str]:

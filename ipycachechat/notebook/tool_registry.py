@@ -13,7 +13,7 @@ from ipycachechat.rendering.answer import arguments
 from ipycachechat.tools.schema import Tools, tools
 
 
-class KernelTools:
+class ToolRegistry:
     """Which functions the model may call. They are looked up anew for each prompt, so that a corrected one counts."""
 
     def __init__(self, names: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ class KernelTools:
         if names:
             self.names = [] if names == ["off"] else list(dict.fromkeys(names))
         try:
-            self.now()
+            self.resolve()
         except BadInput:
             self.names = before
             raise
@@ -49,7 +49,7 @@ class KernelTools:
         if chosen:
             self.ask = chosen[-1]
 
-    def now(self) -> Tools:
+    def resolve(self) -> Tools:
         """As they are defined by now. Raises BadInput."""
         functions = [self._function(name) for name in self.names]
         if functions != self._made[0]:
@@ -76,7 +76,7 @@ class KernelTools:
             raise BadInput(
                 "%chat tools --ask: nobody is there to be asked", "Run it by hand, or: %chat tools --no-ask"
             )
-        return asked
+        return confirm_tool_call
 
     @property
     def told(self) -> str:
@@ -86,9 +86,9 @@ class KernelTools:
         return f"tools: {', '.join(self.names)}" + " (each call is asked about)" * self.ask
 
 
-def asked(call: ToolCall) -> bool:
+def confirm_tool_call(call: ToolCall) -> bool:
     """Whether the person lets the call be made, having seen all of it."""
     whole = (
         f"{call.name}({arguments(call, len(call.arguments) * 8)})"  # as Python writes it a text may be longer
     )
-    return frontend.says_yes(f"{whole}  Call it? [y/N] ")
+    return frontend.confirm(f"{whole}  Call it? [y/N] ")

@@ -45,13 +45,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class DiscardedText:
     """What had come of an answer that broke off, and was asked for again: no part of the conversation."""
 
     text: str
 
 
-Segment = Text | Thinking | Call | Broken
+Segment = Text | Thinking | Call | DiscardedText
 
 
 def segments(replies: Iterable[Message]) -> list[Segment]:
@@ -84,7 +84,7 @@ def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = Fals
     }
 
 
-def noted(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
+def response_mimebundle(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
     """The mime bundle of an answer alone, with what is to be said of its prompt below it."""
     told = markdown.bundle(text)
     for note in map(sanitize.clean, notes):
@@ -172,7 +172,7 @@ def _html(one: Segment, images: bool = False) -> str:
             return markdown.body(text, images=images)
         case Thinking(text):
             return _fold("thinking", sanitize.clean(text))
-        case Broken(text):
+        case DiscardedText(text):
             return _fold(f"{BROKE}: what had come", sanitize.clean(text))
         case Call():
             return _fold(sanitize.clean(heading(one)), sanitize.clean(_whole(one)))
@@ -190,7 +190,7 @@ def _source(one: Segment) -> str:
             return text
         case Thinking(text):
             return _quoted("thinking", text)
-        case Broken(text):
+        case DiscardedText(text):
             return _quoted("broken", text)
         case Call():
             return _quoted("tool", _whole(one))

@@ -21,18 +21,18 @@ _SAVED = "box-sizing:border-box;border:2px solid #238b45"
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class RunningTotal:
     """Dollars so far; those of some turns, or of all, may be unknown."""
 
     dollars: float = 0.0
     known: int = 0
     unknown: int = 0
 
-    def add(self, dollars: float | None, at_least: bool = False) -> Sum:
+    def add(self, dollars: float | None, at_least: bool = False) -> RunningTotal:
         """With those of one more turn. `at_least`: it may be more."""
         if dollars is None:
-            return Sum(self.dollars, self.known, self.unknown + 1)
-        return Sum(self.dollars + dollars, self.known + 1, self.unknown + at_least)
+            return RunningTotal(self.dollars, self.known, self.unknown + 1)
+        return RunningTotal(self.dollars + dollars, self.known + 1, self.unknown + at_least)
 
     @property
     def told(self) -> str:
@@ -48,9 +48,11 @@ class Sum:
         return "unknown" if self.unknown and not self.known else told
 
 
-def running(values: Iterable[float | None], at_least: Iterable[bool] = repeat(False)) -> list[Sum]:
+def running_totals(
+    values: Iterable[float | None], at_least: Iterable[bool] = repeat(False)
+) -> list[RunningTotal]:
     """The sum after each."""
-    found, now = [], Sum()
+    found, now = [], RunningTotal()
     for value, more in zip(values, at_least, strict=False):
         now = now.add(value, more)
         found.append(now)
@@ -87,7 +89,7 @@ def _stack(turn: Turn, most: int) -> str:
     return "".join(f'<div style="height:{_height(n, most)}px;{style}"></div>' for style, n in parts if n)
 
 
-def costs(numbers: Sequence[int], paid: Sequence[Sum], saved: Sequence[Sum]) -> str:
+def costs(numbers: Sequence[int], paid: Sequence[RunningTotal], saved: Sequence[RunningTotal]) -> str:
     """For each turn two columns, what was paid and what was saved up to it; a loss hangs below the line."""
     title = html.title(f"Cost and savings so far: cost {paid[-1].least}, saved {saved[-1].told}")
     dollars = [one.dollars for one in (*paid, *saved)]

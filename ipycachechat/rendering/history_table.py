@@ -27,7 +27,7 @@ _PROMPT = "white-space:pre-wrap;font-weight:600;margin:0.4em 0"
 
 
 @dataclass(frozen=True, slots=True)
-class TurnRow:
+class HistoryRow:
     """A turn as it is told."""
 
     turn: Turn
@@ -46,7 +46,7 @@ def warm(blocks: Sequence[BlockRow]) -> dict[int, float]:
     return found
 
 
-def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) -> list[TurnRow]:
+def history_rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) -> list[HistoryRow]:
     """All turns in their places. `known`: whether anything is known of the cache."""
     found, number, stale = [], 0, conversation.stale
     for turn in conversation.all_turns:
@@ -63,7 +63,7 @@ def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) 
         )
         usage = turn.usage
         found.append(
-            TurnRow(
+            HistoryRow(
                 turn,
                 (
                     f"{number}" if live else "–",
@@ -80,7 +80,7 @@ def rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) 
     return found
 
 
-def to_text(told: Sequence[TurnRow]) -> str:
+def to_text(told: Sequence[HistoryRow]) -> str:
     """A line for each."""
     return "\n".join(columns(HEADS, (row.cells for row in told)))
 
@@ -89,7 +89,7 @@ UNFOLDED = 100
 """Turns, the last ones, that a click unfolds: a notebook is not to grow by megabytes (%chat save has all of them)."""
 
 
-def to_html(told: Sequence[TurnRow]) -> str:
+def to_html(told: Sequence[HistoryRow]) -> str:
     """A line for each, the last of which open to question and answer; static, so that it stays without a kernel."""
     heading = f"{_GRID};width:calc(100% - 0.5em);font-weight:600"
     head = f'<div style="padding-left:1.1em"><div style="{heading}">{_line(HEADS)}</div></div>'
@@ -99,11 +99,11 @@ def to_html(told: Sequence[TurnRow]) -> str:
     return f"<div {box}>{head}{''.join(lines)}</div>"
 
 
-def _closed(row: TurnRow) -> str:
+def _closed(row: HistoryRow) -> str:
     return f'<div style="padding-left:1.1em"><span style="{_GRID}">{_line(row.cells)}</span></div>'
 
 
-def _folded(row: TurnRow) -> str:
+def _folded(row: HistoryRow) -> str:
     shown = answer.to_html(answer.segments(row.turn.replies), style=False)
     asked = f'<div style="{_PROMPT}">{escape(sanitize.clean(row.turn.prompt_text))}</div>'
     summary = f'<summary style="cursor:pointer"><span style="{_GRID}">{_line(row.cells)}</span></summary>'

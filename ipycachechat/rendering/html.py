@@ -31,7 +31,7 @@ PARTS = {
 """How each part of the input is filled, the badge's colours among it."""
 
 
-def box(kind: str, *parts: str) -> str:
+def panel(kind: str, *parts: str) -> str:
     """All of a display. Dollars in it are no maths."""
     name = f"ipycachechat-{kind} mathjax_ignore tex2jax_ignore"
     return f'<div class="{name}" style="{FONT};margin:2px 0">{"".join(parts)}</div>'
@@ -48,13 +48,13 @@ def title(text: str) -> str:
     return line(text, f"{_BOLD};margin-top:0.6em")
 
 
-def mono(lines: Sequence[str]) -> str:
+def preformatted(lines: Sequence[str]) -> str:
     """Lines one below the other in letters of one width, broken where the page ends."""
     style = "font:12px/1.5 monospace;white-space:pre-wrap;overflow-wrap:anywhere;margin:0.2em 0 0.2em 1em"
     return f'<div style="{style}">{clean(chr(10).join(lines))}</div>'
 
 
-def folded(name: str, inside: str) -> str:
+def details(name: str, inside: str) -> str:
     """What a click on its name unfolds."""
     return f'<details><summary style="cursor:pointer">{clean(name)}</summary>{inside}</details>'
 

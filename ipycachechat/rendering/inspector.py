@@ -39,7 +39,7 @@ DIFFER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class UsageSnapshot:
     """What there is to look at."""
 
     turns: tuple[Turn, ...]
@@ -61,7 +61,7 @@ class Standing:
         return "\n".join(totals(self.ledger))
 
 
-def to_html(standing: Standing, now: float, opened: int = 0) -> str:
+def to_html(standing: UsageSnapshot, now: float, opened: int = 0) -> str:
     """All of it. `opened`: the turn (from 1) whose prefix is shown at once."""
     folded = [
         f'<details{" open" if number == opened else ""}><summary style="cursor:pointer">'
@@ -69,10 +69,10 @@ def to_html(standing: Standing, now: float, opened: int = 0) -> str:
         f"{inside(standing, number)}</div></details>"
         for number in pickable(standing)
     ]
-    return html.box("inspector", body(standing, now), *folded)
+    return html.panel("inspector", body(standing, now), *folded)
 
 
-def body(standing: Standing, now: float) -> str:
+def body(standing: UsageSnapshot, now: float) -> str:
     """The inspector but for what unfolds, or is picked."""
     bill = [html.title(f"Billed to this kernel, {_requests(standing.ledger)}")]
     bill += [html.line(told) for told in totals(standing.ledger)]
@@ -80,10 +80,10 @@ def body(standing: Standing, now: float) -> str:
         return "".join([*bill, html.line("no turns yet")])
     if _differ(standing):
         bill.append(html.line(DIFFER))
-    paid = charts.running(
+    paid = charts.running_totals(
         (turn.cost.paid for turn in standing.turns), [turn.cost.at_least for turn in standing.turns]
     )
-    saved = charts.running(turn.cost.saved for turn in standing.turns)
+    saved = charts.running_totals(turn.cost.saved for turn in standing.turns)
     shown = [(n, turn) for n, turn in enumerate(standing.turns, 1)][-ROWS:]
     first = shown[0][0] - 1
     rows = [_row(standing, n, turn, paid[n - 1], saved[n - 1]) for n, turn in shown]
@@ -103,23 +103,23 @@ def body(standing: Standing, now: float) -> str:
     )
 
 
-def pickable(standing: Standing) -> range:
+def pickable(standing: UsageSnapshot) -> range:
     """The turns, by number, whose prefix is shown when they are picked or unfolded."""
     there = len(standing.turns)
     return range(max(1, there - UNFOLDED + 1), there + 1)
 
 
-def _which(standing: Standing) -> str:
+def _which(standing: UsageSnapshot) -> str:
     return f" (of the last {UNFOLDED})" if len(standing.turns) > UNFOLDED else ""
 
 
-def name(standing: Standing, number: int) -> str:
+def name(standing: UsageSnapshot, number: int) -> str:
     """A turn in a line, to be picked."""
     turn = standing.turns[number - 1]
     return f"turn {number}: {short(turn.prompt_text)}"
 
 
-def inside(standing: Standing, number: int) -> str:
+def inside(standing: UsageSnapshot, number: int) -> str:
     """Of a turn: what was expected and what billed, and its prefix in a few rows."""
     turn, done = standing.turns[number - 1], standing.told[number - 1]
     cell = f", cell {turn.cell.id[:8]}" if turn.cell else ""
@@ -134,13 +134,13 @@ def inside(standing: Standing, number: int) -> str:
     return head + panels.reason(done) + prefix
 
 
-def _warmth(standing: Standing, now: float) -> str:
+def _warmth(standing: UsageSnapshot, now: float) -> str:
     """What is warm, and until when, by the last answer."""
     last, title = standing.last, html.title("Cache")
     kept = [html.line(standing.kept)] if standing.kept else []
     if last is None:
         return title + html.line("nothing was asked in this kernel: what is warm is unknown") + "".join(kept)
-    head = html.line(reports.foretold(last.warm_until, now, standing.foretold))
+    head = html.line(reports.cache_status(last.warm_until, now, standing.foretold))
     rows = [
         _span([row for row, _ in group], until, now) for until, group in groupby(_lives(last.rows), _life)
     ]
@@ -167,7 +167,9 @@ def _span(rows: Sequence[BlockRow], until: float, now: float) -> tuple[str, ...]
     return name, f"{sure}{sum(row.tokens for row in rows):,}", life if until else "not in the cache"
 
 
-def _row(standing: Standing, number: int, turn: Turn, paid: charts.Sum, saved: charts.Sum) -> tuple[str, ...]:
+def _row(
+    standing: UsageSnapshot, number: int, turn: Turn, paid: charts.RunningTotal, saved: charts.RunningTotal
+) -> tuple[str, ...]:
     usage = turn.usage
     tokens = [
         count(usage.read),
@@ -186,7 +188,9 @@ def _row(standing: Standing, number: int, turn: Turn, paid: charts.Sum, saved: c
     return f"{number}", short(turn.prompt_text, 28), *tokens, *cost, ", ".join(notes)
 
 
-def _together(turns: Sequence[Turn], paid: charts.Sum, saved: charts.Sum) -> tuple[str, ...]:
+def _together(
+    turns: Sequence[Turn], paid: charts.RunningTotal, saved: charts.RunningTotal
+) -> tuple[str, ...]:
     """The rest of a row that stands for many turns."""
     tokens = _sent(turns).tokens
     usages = [turn.usage for turn in turns if not turn.replayed]
@@ -210,7 +214,7 @@ def _sent(turns: Sequence[Turn]) -> Ledger:
     return reduce(lambda ledger, turn: ledger.add(turn.usage, turn.cost), sent, Ledger())
 
 
-def _differ(standing: Standing) -> bool:
+def _differ(standing: UsageSnapshot) -> bool:
     """Whether not all of the kernel's bill is in its turns, or more. A turn may have had many requests."""
     if standing.ledger.unknown_tokens or standing.ledger.unknown_cost:  # nobody can tell
         return False

@@ -15,27 +15,29 @@ def plan(forecast: Forecast) -> str:
     rows = reports.prefix(summarize_rows(forecast.rows))
     prefix = [html.table(reports.PREFIX, rows, name="Prefix")] if rows else []
     bar = html.bar(forecast.expected)
-    return html.box("plan", *told, bar, html.legend() if bar else "", *prefix)
+    return html.panel("plan", *told, bar, html.legend() if bar else "", *prefix)
 
 
 def contents(found: RequestPreview) -> str:
     """What a request contains, block by block, each folded up."""
     told = [html.line(reports.contained(found))]
     for row, text in found.blocks:
-        told.append(html.folded(reports.block(row), html.mono(text.split("\n"))))
-    return html.box("contents", *told)
+        told.append(html.details(reports.block(row), html.preformatted(text.split("\n"))))
+    return html.panel("contents", *told)
 
 
 def as_json(text: str) -> str:
     """A request as it is handed over."""
-    return html.box("contents", html.mono(text.split("\n")))
+    return html.panel("contents", html.preformatted(text.split("\n")))
 
 
 def why(done: TurnResult | None) -> str:
     """What a request was expected to be billed, what it was billed, and the reason of the difference."""
     if done is None or done.turn is None:
-        return html.box("why", html.line(reports.NOTHING_ASKED))
-    return html.box("why", html.title(f"turn {done.number}, {done.turn.model}"), reason(done, html.legend()))
+        return html.panel("why", html.line(reports.NOTHING_ASKED))
+    return html.panel(
+        "why", html.title(f"turn {done.number}, {done.turn.model}"), reason(done, html.legend())
+    )
 
 
 def reason(done: TurnResult, legend: str = "") -> str:
@@ -46,10 +48,10 @@ def reason(done: TurnResult, legend: str = "") -> str:
     told = [html.table(reports.COUNTS, reports.counts(done.turn, done.expected)), bar, legend if bar else ""]
     told.append(html.line(reports.verdict(done)))
     if difference := reports.difference(done.reason):
-        told += [html.line(difference[0]), html.mono([text.strip() for text in difference[1:]])]
+        told += [html.line(difference[0]), html.preformatted([text.strip() for text in difference[1:]])]
     return "".join([*told, *map(html.line, (*reports.advice(done.reason), *done.notes))])
 
 
 def branches(history: History) -> str:
     """The branches, and from where each was forked."""
-    return html.box("branches", html.table(reports.BRANCHES, reports.forks(history)))
+    return html.panel("branches", html.table(reports.BRANCHES, reports.forks(history)))

@@ -63,7 +63,7 @@ def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
     return f"{tokens}, {money(bill.paid)}{lasts}"
 
 
-def foretold(until: float | None, now: float, tokens: tuple[int, int] | None) -> str:
+def cache_status(until: float | None, now: float, tokens: tuple[int, int] | None) -> str:
     """How long the cache stays warm, and how near the predictions were."""
     told = [] if until is None else [f"warm until {clock(until)}" if until > now else "no longer warm"]
     if tokens is not None:
@@ -71,7 +71,7 @@ def foretold(until: float | None, now: float, tokens: tuple[int, int] | None) ->
     return "; ".join(told) or "this provider promises nothing of its cache"
 
 
-def kept(refreshed: int, until: float, ended: str) -> str:
+def keepalive_status(refreshed: int, until: float, ended: str) -> str:
     """How keeping warm goes, or went."""
     times = f"{refreshed} refresh{'es' * (refreshed != 1)}"
     if not ended:

@@ -75,7 +75,7 @@ class SpendReport:
             return escape(repr(self))
         from ipycachechat.rendering import html
 
-        return html.box(
+        return html.panel(
             "spending",
             html.table(HEADS, list(self._cells()), name="Paid, by day, notebook and model"),
             html.line(self._end),

@@ -15,7 +15,7 @@ More = StreamChunk | ToolCallStarted | ToolCallFinished | StreamBroken
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """One in the segments; a block that is cut there is closed before it and opened anew behind it."""
 
     segment: int = 0
@@ -24,7 +24,7 @@ class Place:
     open: str = ""
 
 
-class Growing:
+class StreamingAnswer:
     """The segments that are shown, in two parts: those that were taken as finished, and the rest."""
 
     def __init__(self, *, anywhere: bool = False) -> None:
@@ -32,7 +32,7 @@ class Growing:
         self.segments: list[Segment] = []
         self.size = 0
         """Characters of it."""
-        self.begin = Place()
+        self.begin = Position()
         """Where the rest begins."""
         self._anywhere = anywhere
 
@@ -47,7 +47,7 @@ class Growing:
                 while self.segments and not isinstance(self.segments[-1], Call):
                     self.segments.pop()
                 self.all_again()
-                self.segments.append(answer.Broken(text))
+                self.segments.append(answer.DiscardedText(text))
             case ToolCallStarted(call):
                 self.segments.append(Call(call))
             case ToolCallFinished(call, result):
@@ -56,9 +56,9 @@ class Growing:
         return True
 
     @property
-    def broken(self) -> list[answer.Broken]:
+    def broken(self) -> list[answer.DiscardedText]:
         """What had come of answers that broke off, and were asked for again."""
-        return [one for one in self.segments if isinstance(one, answer.Broken)]
+        return [one for one in self.segments if isinstance(one, answer.DiscardedText)]
 
     @property
     def rest(self) -> list[Segment]:
@@ -71,7 +71,7 @@ class Growing:
         rest = self.segments[self.begin.segment :]
         return sum(len(one.text) for one in rest if not isinstance(one, Call)) - self.begin.at
 
-    def finished(self, since: Place) -> list[Segment]:
+    def finished(self, since: Position) -> list[Segment]:
         """What was finished since then."""
         return self._between(since, self.begin)
 
@@ -87,18 +87,18 @@ class Growing:
         opened = len(was.open) if begun else 0
         if cut is not None and cut.at > opened:
             at = cut.at - opened + (was.at if begun else 0)
-            self.begin = Place(len(self.segments) - 1, at, cut.close, cut.open)
+            self.begin = Position(len(self.segments) - 1, at, cut.close, cut.open)
         elif sum(len(one.text) for one in rest[:-1] if isinstance(one, Thinking)) >= least:
-            self.begin = Place(len(self.segments) - 1)
+            self.begin = Position(len(self.segments) - 1)
         else:
             return []
         return self.finished(was)
 
     def all_again(self) -> None:
         """Nothing counts as finished any more."""
-        self.begin = Place()
+        self.begin = Position()
 
-    def _between(self, first: Place, last: Place | None) -> list[Segment]:
+    def _between(self, first: Position, last: Position | None) -> list[Segment]:
         """The segments from a place to another (None: to the end)."""
         found = self.segments[first.segment : None if last is None else last.segment + 1]
         if found and last is not None:

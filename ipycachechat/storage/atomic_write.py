@@ -10,7 +10,7 @@ from pathlib import Path
 from ipycachechat.errors import BadInput
 
 
-def write(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a text in place of what is there. Raises BadInput; then that is still there."""
     path = Path(os.path.realpath(path))  # what a link points to is written, and the link stays
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

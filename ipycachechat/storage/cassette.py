@@ -24,7 +24,7 @@ KIND, SCHEMA = "ipycachechat replies", 1
 Json = dict[str, Any]
 
 
-class Replies:
+class Cassette:
     """The replies of one file. `strict`: nobody is asked for those that it does not hold."""
 
     def __init__(self, path: Path, model: str = "", *, strict: bool = False) -> None:
@@ -52,7 +52,7 @@ class Replies:
         return told
 
     @asynccontextmanager
-    async def answering(self, key: str) -> AsyncIterator[None]:
+    async def single_flight(self, key: str) -> AsyncIterator[None]:
         """While a request is answered; the same one, asked meanwhile, waits, and finds its reply."""
         while key in self._asked:
             await self._asked[key].wait()
@@ -88,7 +88,7 @@ class Replies:
         try:
             self._replies = self._read() | self._replies
             whole = {"kind": KIND, "schema": SCHEMA, "model": self.model, "replies": self._replies}
-            atomic_write.write(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+            atomic_write.write_atomically(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
             self._told = False
         except BadInput as error:
             if not self._told:
@@ -122,7 +122,7 @@ class Replies:
         return found
 
 
-def key(model: str, chain: PrefixChain, max_tokens: int) -> str:
+def request_key(model: str, chain: PrefixChain, max_tokens: int) -> str:
     """A request's name: of all that the reply may depend on, which checkpoints are not."""
     settings = chain.options
     whole = [model, max_tokens, request.wire_messages(chain.messages), settings.tools, settings.options]

@@ -28,7 +28,7 @@ from ipycachechat.conversation.placement import Placement, place_turn
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.errors import BadInput
 from ipycachechat.storage import serialization, usage_log
-from ipycachechat.storage.discovery import Found, newest
+from ipycachechat.storage.discovery import StoredSummary, newest
 from ipycachechat.storage.usage_log import SpendRow
 
 PATIENCE = 2.0
@@ -37,7 +37,7 @@ LONG = 1000
 """Characters of a file's data from which it is kept apart, once for all turns that have it."""
 
 # One script for each form of the file; a file of an older form is given those that it lacks.
-STEPS = (
+MIGRATIONS = (
     """
     CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
     CREATE TABLE conversations(
@@ -71,7 +71,7 @@ DIGEST = 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredConversation:
     """All that is kept of a conversation."""
 
     history: History
@@ -124,19 +124,19 @@ class Store:
 
     def _update(self) -> None:
         """Bring the file to the newest form."""
-        if self._form() == len(STEPS):
+        if self._form() == len(MIGRATIONS):
             return
         with self._writing() as db:
             form = self._form()  # another kernel may have been first
-            if form > len(STEPS):
+            if form > len(MIGRATIONS):
                 raise BadInput(
-                    f"{self.path} was written by a newer ipycachechat (form {form}; this one knows {len(STEPS)})",
+                    f"{self.path} was written by a newer ipycachechat (form {form}; this one knows {len(MIGRATIONS)})",
                     'Update ipycachechat, or choose another file: %config ChatMagics.store = "PATH"',
                 )
-            for step in STEPS[form:]:
+            for step in MIGRATIONS[form:]:
                 for statement in step.split(";"):
                     db.execute(statement)
-            db.execute(f"PRAGMA user_version={len(STEPS)}")
+            db.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
             db.execute("INSERT OR IGNORE INTO meta VALUES('secret', ?)", (secrets.token_bytes(32),))
 
     def _form(self) -> int:
@@ -179,7 +179,7 @@ class Store:
             )
             return int(row.lastrowid or 0)
 
-    def take_up(self, found: int, notebook: str, now: float) -> tuple[int, Kept]:
+    def take_up(self, found: int, notebook: str, now: float) -> tuple[int, StoredConversation]:
         """All that is kept of a conversation, and the number of a new one that begins so.
 
         At once, since that one's kernel may still be there. Raises BadInput if it is not whole.
@@ -244,7 +244,7 @@ class Store:
                 ),
             )
 
-    def growing(self, conversation: int, turn: Turn, place: Placement, now: float) -> None:
+    def save_draft(self, conversation: int, turn: Turn, place: Placement, now: float) -> None:
         """Keep an unfinished turn, as far as it has come, until the next change."""
         where: dict[str, Any] = {"rerun": place.rerun, "order": place.order}
         if place.replaces is not None:
@@ -288,7 +288,7 @@ class Store:
         db.execute("INSERT OR IGNORE INTO files VALUES(?, ?)", (digest, data))
         return digest
 
-    def newest(self, notebook: str, besides: Collection[int] = ()) -> Found | None:
+    def newest(self, notebook: str, besides: Collection[int] = ()) -> StoredSummary | None:
         """The conversation of a notebook that was changed last and has something in it; none of those `besides`."""
         with self._lock:
             return newest(self._db, notebook, besides)
@@ -306,14 +306,14 @@ class Store:
         rows = self._all("SELECT notebook FROM conversations GROUP BY notebook ORDER BY max(changed) DESC")
         return [str(row[0]) for row in rows]
 
-    def load(self, conversation: int) -> Kept:
+    def load(self, conversation: int) -> StoredConversation:
         """All that is kept of a conversation. Raises BadInput if it is not whole."""
         try:
             return self._load(conversation)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise serialization.corrupt_file_error(error) from None
 
-    def _load(self, conversation: int) -> Kept:
+    def _load(self, conversation: int) -> StoredConversation:
         (name, current, settings, away), *_ = self._all(
             "SELECT name, branch, settings, away FROM conversations WHERE id=?", conversation
         )
@@ -352,7 +352,7 @@ class Store:
             (tuple(json.loads(scope)), load_tracker(json.loads(scope), json.loads(state)))
             for scope, state in self._all("SELECT scope, state FROM warm WHERE conversation=?", conversation)
         ]
-        return Kept(history, name, json.loads(settings), tuple(memories), len(versions))
+        return StoredConversation(history, name, json.loads(settings), tuple(memories), len(versions))
 
     def _some(self, digests: set[bytes]) -> Iterator[tuple[bytes, str]]:
         some = list(digests)
@@ -372,7 +372,7 @@ class Store:
         with self._lock:
             return usage_log.spent(self._db, now)
 
-    def hold(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
+    def reserve(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
         """Hold back so much of a day's budget: its number, or None if it is more than is left, and what is left."""
         with self._writing() as db:
             left = max(0.0, limit - usage_log.spent(db, now))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredSummary:
     """A conversation that is kept."""
 
     id: int
@@ -30,7 +30,7 @@ class Found:
         return f"kept of this notebook: {turns}{cut}, last at {at} (%chat resume)"
 
 
-def look(path: Path, notebook: str) -> Found | None:
+def find_stored(path: Path, notebook: str) -> StoredSummary | None:
     """The conversation of a notebook that was changed last; no file is made, and none is waited for.
 
     Raises sqlite3.Error if there is a file that cannot be read.
@@ -45,7 +45,7 @@ def look(path: Path, notebook: str) -> Found | None:
         db.close()
 
 
-def newest(db: sqlite3.Connection, notebook: str, besides: Collection[int] = ()) -> Found | None:
+def newest(db: sqlite3.Connection, notebook: str, besides: Collection[int] = ()) -> StoredSummary | None:
     """The conversation of a notebook that was changed last and has something in it; none of those `besides`."""
     rows = db.execute(
         "SELECT id, turns, changed, EXISTS(SELECT 1 FROM growing WHERE conversation=id) AS grew FROM conversations"
@@ -53,7 +53,7 @@ def newest(db: sqlite3.Connection, notebook: str, besides: Collection[int] = ())
         " ORDER BY changed DESC LIMIT ?",
         (printable(notebook), len(besides) + 1),
     )
-    found = (Found(number, turns, changed, bool(grew)) for number, turns, changed, grew in rows)
+    found = (StoredSummary(number, turns, changed, bool(grew)) for number, turns, changed, grew in rows)
     return next((one for one in found if one.id not in besides), None)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ipycachechat.caching.tracker import CacheTracker
     from ipycachechat.engine.session import ChatSession
     from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
-    from ipycachechat.storage.conversations import Kept, Store
+    from ipycachechat.storage.conversations import Store, StoredConversation
     from ipycachechat.storage.usage_log import SpendRow
 
 
@@ -63,9 +63,9 @@ class Recorder:
         """Those that are still to be written."""
         self.resumed = ""
         """The notebook whose conversation was taken up, "" if none was."""
-        self.rest()
+        self.stop()
 
-    def work(self, where: Callable[[], Path | None], settings: Callable[[], dict[str, Any]]) -> None:
+    def start(self, where: Callable[[], Path | None], settings: Callable[[], dict[str, Any]]) -> None:
         """Keep what is heard from now on.
 
         `where`: the file, or None where nothing is to be kept. `settings`: what is to hold again when the
@@ -73,9 +73,9 @@ class Recorder:
         """
         self._where, self._settings = where, settings
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """Keep nothing, until told to."""
-        self.work(lambda: None, dict)
+        self.start(lambda: None, dict)
 
     @property
     def problem(self) -> str:
@@ -127,19 +127,19 @@ class Recorder:
             self._store = Store(path)
         return self._store
 
-    def follow(self, dialogue: ChatSession) -> None:
+    def attach(self, dialogue: ChatSession) -> None:
         """Hear of all that happens in a conversation, which asks under a name of its own."""
         dialogue.client.identity = self._identity()
         dialogue.observer, dialogue.client.on_record = self, self.billed
         dialogue.client.budgets.day = self
 
-    def take_up(self, dialogue: ChatSession, notebook: str = "") -> tuple[dict[str, Any], float]:
+    def resume(self, dialogue: ChatSession, notebook: str = "") -> tuple[dict[str, Any], float]:
         """Have a conversation go on where an earlier kernel left this notebook's, or another's.
 
         What this one has said by now stays, as a branch. The settings that held, and until when something is warm
         (0: nothing). Raises BadInput.
         """
-        found: list[Kept] = []
+        found: list[StoredConversation] = []
 
         def join(history: History) -> History:
             found.append(self._resume(notebook))
@@ -178,7 +178,7 @@ class Recorder:
                 self._written = len(history.versions)
                 self._write_bills(store)
 
-    def catch_up(self, history: History) -> None:
+    def flush(self, history: History) -> None:
         """Write what could not be written before, if there is such, for the last time; a fork has nothing to write."""
         if self._told and self._process == os.getpid():
             self._again = 0.0
@@ -194,7 +194,7 @@ class Recorder:
         """Keep an unfinished turn as far as it has come."""
         with self._store_of() as store:
             if store is not None:
-                store.growing(self._begun(store), turn, place, time.time())
+                store.save_draft(self._begun(store), turn, place, time.time())
 
     def billed(self, booked: RequestRecord, to: ModelEndpoint, memory: CacheTracker) -> None:
         """Keep a bill, now or as soon as it can be, and what the provider holds by now."""
@@ -213,7 +213,7 @@ class Recorder:
         """
         with self._store_of() as store:
             if store is not None:
-                return store.hold(dollars, limit, now)
+                return store.reserve(dollars, limit, now)
         raise OverBudget(f"The day's budget cannot be told ({self._why_not})", NO_DAY)
 
     def settle(self, held: int | None, paid: BudgetCharge, now: float) -> None:
@@ -239,8 +239,8 @@ class Recorder:
             self._conversation = store.begin(self._notebook, self._name, time.time())
         return self._conversation
 
-    def _resume(self, notebook: str) -> Kept:
-        kept: Kept | None = None
+    def _resume(self, notebook: str) -> StoredConversation:
+        kept: StoredConversation | None = None
         self._again, self._told = 0.0, False
         with self._store_of() as store:
             if store is not None:

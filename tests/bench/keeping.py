@@ -85,9 +85,9 @@ def fill(path: Path) -> None:
 def chat(path: Path, notebook: str) -> tuple[Recorder, ChatSession]:
     """A kernel's, which has taken up what is kept of a notebook."""
     recorder, dialogue = Recorder(notebook), ChatSession()
-    recorder.work(lambda: path, lambda: {"model": "anthropic/claude-sonnet-5"})
-    recorder.follow(dialogue)
-    recorder.take_up(dialogue)
+    recorder.start(lambda: path, lambda: {"model": "anthropic/claude-sonnet-5"})
+    recorder.attach(dialogue)
+    recorder.resume(dialogue)
     return recorder, dialogue
 
 

@@ -180,7 +180,7 @@ def happen(world: World, r: random.Random) -> None:
     elif kind == "map":
         server.always = Reply(long_answer, chunk_delay=0.001)
         asks = [world.ask(world.text(20), most=most) for _ in range(r.randint(2, 9))]
-        world.loop.run_until_complete(batch.answers(world.chat, asks, 4, nothing))
+        world.loop.run_until_complete(batch.run_batch(world.chat, asks, 4, nothing))
     else:
         server.script(*replies)
         world.send(ask, stop)
@@ -325,7 +325,7 @@ def test_many_at_once_are_never_too_much_together_and_wait_for_each_other(world:
     world.chat.client.budgets.reserve = watched  # type: ignore[method-assign]
     world.server.always = Reply("yes " * 3, chunk_delay=0.003)
     asks = [world.ask(f"question {n}", most=500) for n in range(8)]
-    found = world.loop.run_until_complete(batch.answers(world.chat, asks, 8, nothing))
+    found = world.loop.run_until_complete(batch.run_batch(world.chat, asks, 8, nothing))
     done = [one for one in found if isinstance(one, TurnResult) and one.error is None]
     assert len(done) == 8 and 1 < max(together) < 4  # each holds $0.009 back, and costs a hundredth of that
     assert world.billed <= world.budget

@@ -98,8 +98,8 @@ class Notebook(RuleBasedStateMachine):
         """A kernel: nothing is known to it but what is in the store."""
         self.dialogue = ChatSession(clock=lambda: self.server.clock.now, count=count, pace=NOTEBOOK)
         self.recorder = Recorder("book.ipynb")
-        self.recorder.work(lambda: Path(self.folder.name) / "chats.db", dict)
-        self.recorder.follow(self.dialogue)
+        self.recorder.start(lambda: Path(self.folder.name) / "chats.db", dict)
+        self.recorder.attach(self.dialogue)
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -244,7 +244,7 @@ class Notebook(RuleBasedStateMachine):
     @rule()
     def restart_and_resume(self) -> None:
         self.start()
-        self.recorder.take_up(self.dialogue)
+        self.recorder.resume(self.dialogue)
 
     @invariant()
     def the_turns_are_the_same(self) -> None:

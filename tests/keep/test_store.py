@@ -38,8 +38,8 @@ from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
-from ipycachechat.storage.conversations import LONG, STEPS, Store
-from ipycachechat.storage.discovery import look
+from ipycachechat.storage.conversations import LONG, MIGRATIONS, Store
+from ipycachechat.storage.discovery import find_stored
 from ipycachechat.storage.recorder import Recorder
 
 HERE, NOW = "/notebooks/here.ipynb", 1_800_000_000.0
@@ -66,14 +66,14 @@ def of(*said: Turn) -> History:
 def recorder(path: Path, notebook: str = HERE) -> Recorder:
     """One at work."""
     made = Recorder(notebook)
-    made.work(lambda: path, lambda: {"model": "openai/gpt"})
+    made.start(lambda: path, lambda: {"model": "openai/gpt"})
     return made
 
 
 def chat(path: Path, notebook: str = HERE) -> tuple[Recorder, ChatSession]:
     """One at work, and the conversation that it hears of."""
     made, dialogue = recorder(path, notebook), ChatSession()
-    made.follow(dialogue)
+    made.attach(dialogue)
     return made, dialogue
 
 
@@ -146,7 +146,7 @@ def test_an_unfinished_turn_is_there_in_its_place_until_the_next_change(
     last, mine = was[-1], store.begin(HERE, "", NOW)
     store.changed(mine, last, 0, {}, NOW)
     for one in (turn(1), unfinished):  # as it grows, what was is replaced
-        store.growing(mine, one, place, NOW)
+        store.save_draft(mine, one, place, NOW)
     found = store.load(mine)
     after = last.change(place_turn(last.current, unfinished, place))
     assert found.history == after
@@ -232,7 +232,7 @@ def old_file(path: Path) -> None:
     """A file as the first form had it, with a turn in it."""
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as db:
-        db.executescript(STEPS[0])
+        db.executescript(MIGRATIONS[0])
         db.execute("PRAGMA user_version=1")
         db.execute("INSERT INTO meta VALUES('secret', ?)", (b"s" * 32,))
         db.execute("INSERT INTO conversations VALUES(7, ?, 'me', 1, 2, 'main', 1, '{}', NULL, NULL)", (HERE,))
@@ -246,10 +246,10 @@ def old_file(path: Path) -> None:
 
 def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
     old_file(path)
-    found = look(path, HERE)
+    found = find_stored(path, HERE)
     assert found is not None and (found.id, found.turns) == (7, 1)
     one, dialogue = chat(path)
-    one.take_up(dialogue)
+    one.resume(dialogue)
     now = dialogue.history.current
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
     assert dialogue.client.identity == CallerIdentity("me", b"s" * 32)
@@ -259,15 +259,15 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     assert len(kept(path).current.turns) == 2 and len(kept(path).undo().current.turns) == 1
     assert [spent.requests for spent in one.spending()] == [1]
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
 def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
     tables = []
-    for form in range(len(STEPS) + 1):
+    for form in range(len(MIGRATIONS) + 1):
         path = tmp_path / f"{form}.db"
         with closing(sqlite3.connect(path)) as db:
-            db.executescript("".join(STEPS[:form]) + f"; PRAGMA user_version={form}")
+            db.executescript("".join(MIGRATIONS[:form]) + f"; PRAGMA user_version={form}")
         Store(path).close()
         with closing(sqlite3.connect(path)) as db:
             tables.append(set(db.execute("SELECT name, sql FROM sqlite_schema")))
@@ -275,17 +275,17 @@ def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
 
 
 def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
-    assert look(path, HERE) is None
+    assert find_stored(path, HERE) is None
     assert not path.parent.exists()
     path.parent.mkdir()
-    assert look(path, HERE) is None
+    assert find_stored(path, HERE) is None
     assert not [*path.parent.iterdir()]
     one = recorder(path)
     one.growing(turn(1), END)
     there, was = {*path.parent.iterdir()}, path.read_bytes()
-    found = look(path, HERE)
+    found = find_stored(path, HERE)
     assert found is not None and found.growing and not found.turns
-    assert look(path, "/notebooks/other.ipynb") is None
+    assert find_stored(path, "/notebooks/other.ipynb") is None
     assert {*path.parent.iterdir()} == there and path.read_bytes() == was
 
 
@@ -303,7 +303,7 @@ def test_two_stores_on_one_path_see_what_the_other_writes(path: Path) -> None:
         one.changed(mine, of(turn(1)), 0, {}, NOW)
         assert two.load(mine).history == of(turn(1))
         theirs = two.copy(mine, "/notebooks/other.ipynb", NOW + 1)
-        two.growing(theirs, turn(2), END, NOW + 2)
+        two.save_draft(theirs, turn(2), END, NOW + 2)
         assert one.load(theirs).history == of(turn(1), turn(2))
         assert one.notebooks() == ["/notebooks/other.ipynb", HERE]
         assert mine != theirs and one.begin(HERE, "", NOW) not in (mine, theirs)
@@ -341,7 +341,7 @@ def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> No
     old.history = of(turn(1))
     first.growing(turn(2), END)
     second, new = chat(path)
-    assert second.take_up(new) == ({"model": "openai/gpt"}, 0.0)
+    assert second.resume(new) == ({"model": "openai/gpt"}, 0.0)
     assert new.history == of(turn(1), turn(2))
     assert new.client.identity == old.client.identity
     old.history = of(turn(1), turn(3))  # its kernel is still there
@@ -355,7 +355,7 @@ def test_what_was_said_before_stays_as_a_branch(path: Path) -> None:
     old.history = of(turn(1)).fork("aside")
     one, dialogue = chat(path)
     dialogue.history = of(turn(2))
-    one.take_up(dialogue, "other")
+    one.resume(dialogue, "other")
     assert dialogue.history.current == of(turn(1)).current and dialogue.history.current_branch == "aside"
     assert dialogue.history.switch("main-2").current == of(turn(2)).current
     assert kept(path) == dialogue.history
@@ -367,11 +367,11 @@ def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Pat
     old.history = of(turn(1))
     one, new = chat(path)
     new.history = of(turn(3))
-    one.take_up(new)
+    one.resume(new)
     assert new.history.current == of(turn(1)).current
     assert new.history.switch("main-2").current == of(turn(3)).current
     with pytest.raises(BadInput, match="Nothing else is kept"):  # that was all there is
-        one.take_up(new)
+        one.resume(new)
 
 
 def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was_asked_again(
@@ -394,7 +394,7 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
         booked, replace(to, scope=of_it), CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local}))
     )
     two, again = chat(path)
-    assert two.take_up(again)[1] == NOW + 300
+    assert two.resume(again)[1] == NOW + 300
     assert again.client.tracker(to).state.entries == state.entries
     assert not again.client.tracker(replace(to, scope=of_it)).state.entries  # that server has ended
 
@@ -404,7 +404,7 @@ def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> N
         recorder(path, name).changed(of(turn(n)))
     for name, n in (("old", 0), ("data.ipynb", 2), ("/b/", 1)):
         one, dialogue = chat(path, f"/notebooks/{n}")
-        one.take_up(dialogue, name)
+        one.resume(dialogue, name)
         assert dialogue.history == of(turn(n))
         dialogue.set_system("else")
         assert kept(path, f"/notebooks/{n}") == dialogue.history
@@ -428,7 +428,7 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
     thread.start()
     for n in range(20):
         other, dialogue = chat(path, f"/notebooks/{n}")
-        other.take_up(dialogue, HERE)
+        other.resume(dialogue, HERE)
         there = dialogue.history
         assert there.current.turns == tuple(map(turn, range(len(there.versions) - 1)))
         dialogue.set_system("be brief")
@@ -443,12 +443,12 @@ def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> N
     one, dialogue = chat(path)
     for name, told in (("", "Nothing is kept of this notebook"), ("data", "Nothing is kept of 'data'")):
         with pytest.raises(BadInput, match=told):
-            one.take_up(dialogue, name)
+            one.resume(dialogue, name)
     dialogue.history = of(turn(1))
     assert not one.problem
     assert kept(path) == of(turn(1))
     with pytest.raises(BadInput):  # but what it has said itself
-        one.take_up(dialogue)
+        one.resume(dialogue)
     dialogue.history = of(turn(1), turn(2))
     assert kept(path) == of(turn(1), turn(2))
 
@@ -460,16 +460,16 @@ def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
         db.commit()
     one, dialogue = chat(path)
     with pytest.raises(BadInput, match="broken"):
-        one.take_up(dialogue)
+        one.resume(dialogue)
     dialogue.history = of(turn(2))
     assert not one.problem and kept(path) == of(turn(2))
 
 
 def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> None:
     idle, dialogue = Recorder(HERE), ChatSession()
-    idle.follow(dialogue)
+    idle.attach(dialogue)
     with pytest.raises(BadInput, match="Nothing is kept"):
-        idle.take_up(dialogue)
+        idle.resume(dialogue)
     heard(idle)
     assert not idle.problem and not [*tmp_path.iterdir()]
 
@@ -541,7 +541,7 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     two, again = chat(path)
     mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
     again.client._memories[to.cache_scope] = CacheTracker(to.rules, CacheState(mine))
-    two.take_up(again)
+    two.resume(again)
     assert {*again.client.tracker(to).state.entries} == {b"e" * 16, b"m" * 16}
 
 
@@ -596,7 +596,7 @@ def text(path: Path) -> None:
 
 def heard(one: Recorder) -> None:
     """All that a recorder may hear."""
-    one.follow(ChatSession())
+    one.attach(ChatSession())
     one.changed(of(turn(1)))
     one.growing(turn(2), END)
     one.changed(of(turn(1), turn(2)))
@@ -629,7 +629,7 @@ def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
     heard(one)
     assert not one.problem
     with pytest.raises(BadInput) as raised:
-        one.take_up(ChatSession())
+        one.resume(ChatSession())
     assert told in raised.value.message
     with pytest.raises(BadInput):
         one.spending()
@@ -659,7 +659,7 @@ def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
     one, elsewhere = recorder(path), tmp_path / "elsewhere.db"
     one.changed(of(turn(1)))
     assert one.problem
-    one.work(lambda: elsewhere, dict)  # as a person who is told of it may choose
+    one.start(lambda: elsewhere, dict)  # as a person who is told of it may choose
     one.changed(of(turn(1), turn(2)))
     assert not one.problem
     assert kept(elsewhere) == of(turn(1), turn(2))
@@ -746,10 +746,10 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
 def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Path) -> None:
     one, other = Store(path), Store(path)
     noon = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
-    held, left = one.hold(0.6, 1.0, noon)
+    held, left = one.reserve(0.6, 1.0, noon)
     assert held is not None and left == 1.0
-    assert other.hold(0.5, 1.0, noon) == (None, pytest.approx(0.4))
-    assert other.hold(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
+    assert other.reserve(0.5, 1.0, noon) == (None, pytest.approx(0.4))
+    assert other.reserve(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
     one.settle(held, 0.0, noon)
     one.billed("a", [replace(bill()[0], at=noon, bill=Cost(0.1, 0.0))])
     assert other.spent(noon) == pytest.approx(0.1)
@@ -762,7 +762,7 @@ def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Pat
 
 def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_can_be(path: Path) -> None:
     one = recorder(path)
-    one.follow(ChatSession())
+    one.attach(ChatSession())
     booked, to, memory = bill()
     lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), bill=Cost(0.1, 0.0, at_least=True))
     one.billed(lower, to, memory)

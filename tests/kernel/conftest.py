@@ -9,11 +9,11 @@ import pytest
 from kernels import Kernel
 from wire import Clock, WireServer
 
-from ipycachechat.notebook.session import PARKED
+from ipycachechat.notebook.session import SESSION_KEY
 
 # `%reset` collects all garbage, which takes a second where litellm is.
 FORGET = f"""
-get_ipython().meta.pop({PARKED!r}, None)
+get_ipython().meta.pop({SESSION_KEY!r}, None)
 get_ipython().config.pop("ChatMagics", None)
 for _name in set(globals()) - {{"In", "Out", "get_ipython", "exit", "quit", "open"}}:
     if not _name.startswith("_"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ipycachechat.notebook.lookups import Failure
+from ipycachechat.notebook.lookups import CellError
 from ipycachechat.prompts.describe import describe
 
 
@@ -35,6 +35,6 @@ def test_one_odd_name_hides_neither_the_error_nor_the_other_names(odd: Any) -> N
 
     with pytest.raises(ValueError, match="this one") as caught:
         fail()
-    told = str(describe(Failure(caught.value, "fail()", 1)))
+    told = str(describe(CellError(caught.value, "fail()", 1)))
     assert "ValueError: this one" in told
     assert "- `other` = `42`" in told and "- `one` = `" in told

@@ -12,7 +12,7 @@ from ipycachechat.conversation.events import StreamChunk, ToolCallFinished, Tool
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown_split
 from ipycachechat.rendering.answer import Segment, Text, Thinking, growing_html
-from ipycachechat.rendering.streaming_answer import PART, Growing
+from ipycachechat.rendering.streaming_answer import PART, StreamingAnswer
 
 PARAGRAPH = "Some words, *some* of them `code`, and $a<b$ for good measure; they go on for a while.\n\n"
 TABLE = "| a | b |\n|---|--:|\n| 1 | 2 |\n| 3 | 4 |\n\n"
@@ -22,9 +22,9 @@ MATHS = "$$\n\\sum_{i<n} i\n$$\n\n"
 PIECES = (PARAGRAPH, TABLE, FENCE, LIST, MATHS, "# Heading\n\n", "> quoted\n> more\n\n")
 
 
-def grown(text: str, size: int) -> tuple[list[list[Segment]], Growing]:
+def grown(text: str, size: int) -> tuple[list[list[Segment]], StreamingAnswer]:
     """All that was taken as finished, while the text came in pieces of this size."""
-    growing, taken = Growing(), []
+    growing, taken = StreamingAnswer(), []
     for start in range(0, len(text), size):
         growing.add(StreamChunk(text[start : start + size]))
         if finished := growing.take_finished():
@@ -72,7 +72,7 @@ def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
 
 
 def test_what_was_cut_is_one_block_again_in_the_output_that_holds_both_parts() -> None:
-    growing = Growing()
+    growing = StreamingAnswer()
     begin = growing.begin
     for n in range(600):
         growing.add(StreamChunk(f"line({n})\n" if n else "```python\n"))
@@ -88,7 +88,7 @@ ROW = "| some words in a cell | 1.25 | more |\n"
 
 def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
     head = "| a | b | c |\n|---|--:|---|\n"
-    growing, shown = Growing(anywhere=True), ""
+    growing, shown = StreamingAnswer(anywhere=True), ""
     for start in range(0, len(table := head + ROW * 300), 30):
         growing.add(StreamChunk(table[start : start + 30]))
         if finished := growing.take_finished():
@@ -116,7 +116,7 @@ def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
     ids=["quotation", "lines", "one line", "nested list", "footnote", "raw html"],
 )
 def test_a_block_that_goes_on_for_ever_is_cut_where_a_line_or_a_word_begins(block: str) -> None:
-    growing, shown = Growing(anywhere=True), ""
+    growing, shown = StreamingAnswer(anywhere=True), ""
     growing.add(StreamChunk("So:\n\n"))
     for start in range(0, len(block), 40):
         growing.add(StreamChunk(block[start : start + 40]))
@@ -144,7 +144,7 @@ def within(sign: str) -> str:
     ids=["list", "deep list", "quotation", "indented", "one line"],
 )
 def test_code_that_stands_within_something_stays_code_and_ends_where_it_ends(block: str) -> None:
-    growing, shown = Growing(anywhere=True), ""
+    growing, shown = StreamingAnswer(anywhere=True), ""
     text = block + "\nThat was **it**.\n"
     for start in range(0, len(text), 40):
         growing.add(StreamChunk(text[start : start + 40]))
@@ -165,7 +165,7 @@ def test_code_that_stands_within_something_stays_code_and_ends_where_it_ends(blo
     ids=["table", "fence"],
 )
 def test_no_head_and_no_box_stands_there_empty(block: str, empty: str) -> None:
-    growing, cuts = Growing(anywhere=True), 0
+    growing, cuts = StreamingAnswer(anywhere=True), 0
     for line in f"{block}\nThat was it.\n".splitlines(keepends=True):
         growing.add(StreamChunk(line))
         cuts += bool(growing.take_finished())
@@ -175,7 +175,7 @@ def test_no_head_and_no_box_stands_there_empty(block: str, empty: str) -> None:
 
 def test_a_line_end_that_comes_in_two_pieces_ends_no_table() -> None:
     head, row = "| a | b |\r\n|---|---|\r\n", "| some words | 1.25 |\r\n"
-    growing = Growing(anywhere=True)
+    growing = StreamingAnswer(anywhere=True)
     for end in (head + row * 90).split("\n"):
         growing.add(StreamChunk(end))
         growing.take_finished()
@@ -190,7 +190,7 @@ def test_what_is_drawn_for_good_is_not_cut_where_that_shows() -> None:
 
 
 def test_what_follows_a_long_fence_is_no_code() -> None:
-    growing = Growing()
+    growing = StreamingAnswer()
     growing.add(StreamChunk("Look:\n\n```python\n" + "line()\n" * 600 + "```\n"))
     assert growing.take_finished()
     growing.add(StreamChunk("\nThat was **it**.\n"))
@@ -228,7 +228,7 @@ def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
 
 
 def test_thoughts_are_finished_when_the_answer_begins() -> None:
-    growing = Growing()
+    growing = StreamingAnswer()
     growing.add(StreamChunk(thought="hm " * PART))
     assert growing.take_finished() == []
     growing.add(StreamChunk("So"))

@@ -43,15 +43,15 @@ def told(one: Turn, number: int) -> TurnResult:
     return TurnResult(one, one.cost, None, number, expected, warm_until=NOW + 3000, rows=rows)
 
 
-def standing(*turns: Turn) -> inspector.Standing:
+def standing(*turns: Turn) -> inspector.UsageSnapshot:
     ledger = Ledger()
     for one in turns:
         ledger = ledger.add(one.usage, one.cost)
     done = tuple(told(one, n) for n, one in enumerate(turns, 1))
-    return inspector.Standing(turns, done, frozenset(), ledger, done[-1] if done else None, (9, 9), "")
+    return inspector.UsageSnapshot(turns, done, frozenset(), ledger, done[-1] if done else None, (9, 9), "")
 
 
-def rows(standing: inspector.Standing) -> list[dict[str, str]]:
+def rows(standing: inspector.UsageSnapshot) -> list[dict[str, str]]:
     return Html(inspector.to_html(standing, NOW)).table("turn", "cost so far")
 
 
@@ -141,7 +141,7 @@ def test_a_long_conversation_stays_small_and_its_sums_right() -> None:
     ],
 )
 def test_sums_of_money_in_words(values: list[float | None], said: str, least: str) -> None:
-    total = (charts.running(values) or [charts.Sum()])[-1]
+    total = (charts.running_totals(values) or [charts.RunningTotal()])[-1]
     assert (total.told, total.least) == (said, least)
 
 

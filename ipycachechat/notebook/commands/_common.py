@@ -12,25 +12,25 @@ from ipycachechat.rendering.format import short, write
 if TYPE_CHECKING:
     from ipycachechat.notebook.magics import ChatMagics
 
-__all__ = ["chosen", "file", "say", "short", "tell", "turns", "unquoted", "wrong"]
+__all__ = ["fail", "file", "print_lines", "short", "show_report", "turn_number", "turns", "unquoted"]
 
 
-def say(*lines: object) -> None:
+def print_lines(*lines: object) -> None:
     """Print; a notebook shows it below the cell, a terminal below the line."""
     for line in lines:
         write(f"{line}\n")
 
 
-def tell(magics: ChatMagics, text: str, html: str) -> None:
+def show_report(magics: ChatMagics, text: str, html: str) -> None:
     """A display, with the same as plain text beside it; in a terminal that text."""
-    if not frontend.draws(magics.shell):
-        return say(text)
+    if not frontend.can_update_displays(magics.shell):
+        return print_lines(text)
     from IPython.display import display
 
     display({"text/html": html, "text/plain": text}, raw=True)
 
 
-def wrong(what: str, todo: str = "") -> NoReturn:
+def fail(what: str, todo: str = "") -> NoReturn:
     """Raise BadInput."""
     raise BadInput(" ".join(what.split()), todo or "See %chat help, or %%chat?")
 
@@ -45,20 +45,20 @@ def turns(number: int) -> str:
     return f"{number} turn" + "s" * (number != 1)
 
 
-def chosen(magics: ChatMagics, command: str, which: str) -> int:
+def turn_number(magics: ChatMagics, command: str, which: str) -> int:
     """The number of a turn that there is."""
-    there = len(magics.session.dialogue.history.current.turns)
+    there = len(magics.session.chat.history.current.turns)
     if not (which.isdecimal() and 1 <= int(which) <= there):
         said = f"there are turns 1 to {there}" if there else "there are no turns yet"
-        wrong(f"%chat {command} {which}: {said}")
+        fail(f"%chat {command} {which}: {said}")
     return int(which)
 
 
 def file(command: str, name: str) -> Path:
     """The file that was named."""
     if not name:
-        wrong(f"%chat {command}: which file?", f"%chat {command} FILE")
+        fail(f"%chat {command}: which file?", f"%chat {command} FILE")
     try:
         return Path(unquoted(name)).expanduser()
     except RuntimeError as error:  # no such user
-        wrong(f"%chat {command} {name}: {error}", "Write the whole path.")
+        fail(f"%chat {command} {name}: {error}", "Write the whole path.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipycachechat import defaults
 from ipycachechat.errors import OverBudget
-from ipycachechat.notebook.commands._common import say, short, unquoted, wrong
+from ipycachechat.notebook.commands._common import fail, print_lines, short, unquoted
 from ipycachechat.rendering.format import budgets
 
 if TYPE_CHECKING:
@@ -18,23 +18,23 @@ def model(magics: ChatMagics, name: str) -> None:
     """The model, or another from now on."""
     if name:
         magics.model = unquoted(name)
-    say(f"model: {magics.model_in_use()}")
+    print_lines(f"model: {magics.model_in_use()}")
 
 
 def system(magics: ChatMagics, text: str) -> None:
     """The system prompt, or another from now on."""
-    dialogue = magics.session.dialogue
+    dialogue = magics.session.chat
     if text:
         dialogue.set_system(unquoted(text))
     now = dialogue.history.current.system
-    say(f"system: {short(now, 100) if text else now}" if now else "no system prompt")
+    print_lines(f"system: {short(now, 100) if text else now}" if now else "no system prompt")
 
 
 def tools(magics: ChatMagics, line: str) -> None:
     """The functions that the model may call, or others from now on."""
     if line:
         magics.tools.set(line)
-    say(magics.tools.told)
+    print_lines(magics.tools.told)
 
 
 def budget(magics: ChatMagics, line: str) -> None:
@@ -46,15 +46,15 @@ def budget(magics: ChatMagics, line: str) -> None:
         limit = 0.0 if rest == ["off"] else _dollars(line, rest)
         setattr(magics, name, limit)
     session = magics.session
-    kept = session.dialogue.client.budgets
+    kept = session.chat.client.budgets
     whole, day = kept.limits()
     of_day: float | None = None
     if day:
         try:
             of_day = session.recorder.spent(session.now)
         except OverBudget as error:
-            say(error.message)
-    say(*budgets(kept.state, whole, day, of_day))
+            print_lines(error.message)
+    print_lines(*budgets(kept.state, whole, day, of_day))
 
 
 def _dollars(line: str, words: list[str]) -> float:
@@ -63,21 +63,21 @@ def _dollars(line: str, words: list[str]) -> float:
     except ValueError:
         limit = 0.0
     if not 0 < limit < math.inf:
-        wrong(f"%chat budget {line}: a budget is a number of dollars, as in 2.00; off ends it")
+        fail(f"%chat budget {line}: a budget is a number of dollars, as in 2.00; off ends it")
     return limit
 
 
 def watch(magics: ChatMagics, what: str) -> None:
     """What goes along of the cells that run, or what from now on."""
     if what and what not in defaults.WATCH:
-        wrong(f"%chat watch {what}: one can watch {', '.join(defaults.WATCH)}")
+        fail(f"%chat watch {what}: one can watch {', '.join(defaults.WATCH)}")
     magics.watch = what or magics.watch
-    say(f"watch: {magics.watch}")
+    print_lines(f"watch: {magics.watch}")
 
 
 def ttl(magics: ChatMagics, lifetime: str) -> None:
     """How long the cache is to live, or another lifetime from now on."""
     if lifetime and lifetime not in defaults.TTLS:
-        wrong(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
+        fail(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
     magics.ttl = lifetime or magics.ttl
-    say(f"lifetime: {magics.ttl}")
+    print_lines(f"lifetime: {magics.ttl}")

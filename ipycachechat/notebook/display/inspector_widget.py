@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycachechat.notebook.display.live_badges import closed
 from ipycachechat.rendering import reports
-from ipycachechat.rendering.inspector import Standing
+from ipycachechat.rendering.inspector import UsageSnapshot
 
 if TYPE_CHECKING:
     from ipycachechat.engine.session import ChatSession
@@ -32,12 +32,12 @@ ALIVE = 60.0  # seconds after the last pick
 class Inspector:
     """The newest inspector of this kernel."""
 
-    def __init__(self, look: Callable[[], Standing], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, look: Callable[[], UsageSnapshot], clock: Callable[[], float] = time.time) -> None:
         self._look = look
         self._clock = clock
         self._name = ""
         """Of its display; empty where nothing is to be redrawn."""
-        self._shown: Standing | None = None
+        self._shown: UsageSnapshot | None = None
         self._picked = 0
         self._widgets: list[Any] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -81,13 +81,13 @@ class Inspector:
         while self._widgets:
             closed(self._widgets.pop())
 
-    def _static(self, standing: Standing) -> dict[str, Any]:
+    def _static(self, standing: UsageSnapshot) -> dict[str, Any]:
         from ipycachechat.rendering import inspector
 
         html = inspector.to_html(standing, self._clock(), self._picked)
         return {"text/html": html, "text/plain": standing.text}
 
-    def _widget(self, standing: Standing) -> Any:
+    def _widget(self, standing: UsageSnapshot) -> Any:
         from ipywidgets import HTML, BoundedIntText, Layout, VBox
 
         from ipycachechat.rendering import html as grid
@@ -95,7 +95,7 @@ class Inspector:
 
         turns = inspector.pickable(standing)
         self._picked = turns[-1]
-        body = HTML(grid.box("inspector", inspector.body(standing, self._clock())))
+        body = HTML(grid.panel("inspector", inspector.body(standing, self._clock())))
         picked = HTML(self._inside(standing))
         # A field of numbers, since JupyterLab keeps the arrow keys of a list, and letters, for its cells.
         picker = BoundedIntText(
@@ -116,12 +116,12 @@ class Inspector:
         self._widgets = [box, body, picker, picked]
         return box
 
-    def _inside(self, standing: Standing) -> str:
+    def _inside(self, standing: UsageSnapshot) -> str:
         from ipycachechat.rendering import html as grid
         from ipycachechat.rendering import inspector
 
         title = grid.title(inspector.name(standing, self._picked))
-        return grid.box("turn", title, inspector.inside(standing, self._picked))
+        return grid.panel("turn", title, inspector.inside(standing, self._picked))
 
     def _wait(self) -> None:
         """Begin the minute anew."""
@@ -131,16 +131,16 @@ class Inspector:
             self._timer = asyncio.get_running_loop().call_later(ALIVE, self.freeze)
 
 
-def standing(dialogue: ChatSession) -> Standing:
+def standing(dialogue: ChatSession) -> UsageSnapshot:
     """Its turns, what was told of each, and what the kernel was billed."""
     now, kept = dialogue.history.current, dialogue.keepalive
     told = {id(done.turn.replies): done for done in dialogue.results if done.turn is not None}
-    return Standing(
+    return UsageSnapshot(
         now.turns,
         tuple(told.get(id(turn.replies)) for turn in now.turns),
         now.stale,
         dialogue.ledger,
         dialogue.answer(),
         dialogue.client.prediction_totals,
-        reports.kept(kept.refreshed, kept.until, kept.ended) if kept else "",
+        reports.keepalive_status(kept.refreshed, kept.until, kept.ended) if kept else "",
     )

@@ -20,7 +20,7 @@ from ipycachechat.conversation.events import (
 from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.rendering import answer
 from ipycachechat.rendering.answer import Call, Segment
-from ipycachechat.rendering.streaming_answer import Growing, More, Place
+from ipycachechat.rendering.streaming_answer import More, Position, StreamingAnswer
 
 # Finished parts share an output until they are so long: JupyterLab folds up all outputs after the 50th.
 FULL, MOST = 0.06, 44  # of the answer; outputs
@@ -48,16 +48,16 @@ class Screen(Protocol):
     def outputs(self) -> Outputs | None:
         """Where it stands, if that can be drawn anew later on."""
 
-    def waiting(self, on: Waiting, seconds: float) -> None:
+    def show_status(self, on: Waiting, seconds: float) -> None:
         """Nothing has arrived yet, or nothing since the tools have returned."""
 
-    def more(self, event: More) -> None:
+    def on_event(self, event: More) -> None:
         """More of the answer has arrived, or of what leads to it."""
 
     def tick(self) -> None:
         """A moment has passed."""
 
-    def aside(self) -> None:
+    def before_other_output(self) -> None:
         """Something else is about to be shown, or asked."""
 
     def done(self, done: TurnResult) -> None:
@@ -96,8 +96,8 @@ class NotebookScreen:
         self._alone = alone and not self._again
         self._rest = self.outputs.answer
         """The id of the output that holds what is not finished."""
-        self._answer = Growing(anywhere=True)
-        self._finished: tuple[str, Place, int] = "", Place(), 0
+        self._answer = StreamingAnswer(anywhere=True)
+        self._finished: tuple[str, Position, int] = "", Position(), 0
         """The output before it, to which finished parts are still added: its id, where it begins, characters."""
         self._outputs = 1
         self._drawn, self._cost, self._drawn_at, self._not_before = 0, 0, 0.0, 0.0
@@ -174,7 +174,7 @@ class NotebookScreen:
         ended = time.monotonic()
         self._drawn_at, self._not_before = begun, ended + (ended - begun)
 
-    def _put_by(self, finished: list[Segment], begins: Place) -> None:
+    def _put_by(self, finished: list[Segment], begins: Position) -> None:
         """Draw what is finished above the rest."""
         from IPython.display import update_display
 
@@ -197,7 +197,7 @@ class NotebookScreen:
         if self._rest != self.outputs.answer:
             clear_output(wait=True)
             self._answer.all_again()
-            self._finished = "", Place(), 0
+            self._finished = "", Position(), 0
             self.outputs, self._shown = Outputs(), False
             self._rest = self.outputs.answer
         self._alone = False

@@ -27,7 +27,7 @@ from ipycachechat.rendering.markdown import DEEPEST
 from ipycachechat.rendering.markdown_escape import LONGEST, tangled
 from ipycachechat.rendering.markdown_rules import dialect_plugin
 from ipycachechat.rendering.maths import maths_plugin
-from ipycachechat.rendering.streaming_answer import Growing, More
+from ipycachechat.rendering.streaming_answer import More, StreamingAnswer
 from ipycachechat.text import sanitize
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class RichScreen:
     def __init__(self, console: Console) -> None:
         self.outputs: Outputs | None = None
         self._console = console
-        self._answer = Growing()
+        self._answer = StreamingAnswer()
         self._live: Live | None = None
         self._drawn_at = 0.0
 
@@ -188,7 +188,7 @@ class RichScreen:
             self._live = None
         if self._answer.rest:
             self._console.print(_rendered(self._answer.rest))
-        self._answer = Growing()
+        self._answer = StreamingAnswer()
 
 
 class _End:
