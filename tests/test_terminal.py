@@ -24,7 +24,7 @@ from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.notebook.display.terminal import PlainScreen, _rendered
 from ipycachechat.rendering import markdown
-from ipycachechat.rendering.answer import Text
+from ipycachechat.rendering.answer import TextSegment
 from ipycachechat.text import sanitize
 
 pexpect = pytest.importorskip("pexpect")
@@ -71,7 +71,7 @@ def test_plain_text_comes_as_if_in_one_piece_and_printed_lines_are_not_read_agai
     screen, out = PlainScreen(), io.StringIO()
     with redirect_stdout(out):
         for start in range(0, len(text), size):
-            screen.more(StreamChunk(text[start : start + size]))
+            screen.on_event(StreamChunk(text[start : start + size]))
             assert "\n" not in screen._text
         screen.done(TurnResult(None))
     clean = sanitize.clean(text)
@@ -129,7 +129,7 @@ def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> No
 @pytest.mark.parametrize(("name", "answer"), corpus(), ids=[name for name, _ in corpus()])
 def test_nothing_that_the_page_says_is_missing_in_the_terminal(name: str, answer: str) -> None:
     shown = io.StringIO()
-    Console(width=4_000, file=shown).print(_rendered([Text(answer)]))
+    Console(width=4_000, file=shown).print(_rendered([TextSegment(answer)]))
     page = unescape(re.sub(r"<[^>]+>", "", markdown.to_html(answer, style=False)))
     lost = Counter(re.findall(r"\w|[=<>+]", page)) - Counter(re.findall(r"\w|[=<>+]", shown.getvalue()))
     # A footnote has its number on the page alone, and an image its address.

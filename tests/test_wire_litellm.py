@@ -103,12 +103,7 @@ def long(model: str, n: int = 5000) -> Json:
     ],
 )
 def test_usage_is_what_the_server_billed(
-    wire: WireServer,
-    litellm: Any,
-    model: str,
-    first: tuple[int, int],
-    second: tuple[int, int],
-    stream: bool,
+    wire: WireServer, litellm: Any, model: str, first: tuple[int, int], second: tuple[int, int], stream: bool
 ) -> None:
     for expected in (first, second):
         response = ask(litellm, model, [long(model)], stream)
@@ -188,11 +183,7 @@ def test_only_the_last_chunk_of_a_stream_has_the_usage(wire: WireServer, litellm
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_nothing_cached_is_zero_or_none_by_provider(
-    wire: WireServer,
-    litellm: Any,
-    model: str,
-    cached: int | None,
-    stream: bool,
+    wire: WireServer, litellm: Any, model: str, cached: int | None, stream: bool
 ) -> None:
     response = ask(litellm, model, [{"role": "user", "content": "hi"}], stream)
     assert response.usage.prompt_tokens_details.cached_tokens == cached
@@ -200,9 +191,7 @@ def test_nothing_cached_is_zero_or_none_by_provider(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_server_that_reports_no_cache_gives_no_details(
-    wire: WireServer,
-    litellm: Any,
-    stream: bool,
+    wire: WireServer, litellm: Any, stream: bool
 ) -> None:
     wire.script(Reply("ok", report_cache=False))
     details = ask(litellm, GPT, [{"role": "user", "content": "hi"}], stream).usage.prompt_tokens_details
@@ -217,17 +206,10 @@ def test_gemini_makes_no_explicit_cache_unless_marked(wire: WireServer, litellm:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     ("fault", "name"),
-    [
-        (HttpError(429, "Slow down"), "RateLimitError"),
-        (HttpError(400, "Wrong"), "BadRequestError"),
-    ],
+    [(HttpError(429, "Slow down"), "RateLimitError"), (HttpError(400, "Wrong"), "BadRequestError")],
 )
 def test_errors_become_classes(
-    wire: WireServer,
-    litellm: Any,
-    model: str,
-    fault: HttpError,
-    name: str,
+    wire: WireServer, litellm: Any, model: str, fault: HttpError, name: str
 ) -> None:
     wire.always = Reply(fault=fault)
     with pytest.raises(getattr(litellm, name)) as caught:
@@ -251,10 +233,7 @@ def test_too_long_a_prompt_is_its_own_class(wire: WireServer, litellm: Any, mode
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("fault", [Drop("chunk", after=2), StreamError(after=2)])
 def test_a_broken_stream_raises_after_its_chunks(
-    wire: WireServer,
-    litellm: Any,
-    model: str,
-    fault: Drop | StreamError,
+    wire: WireServer, litellm: Any, model: str, fault: Drop | StreamError
 ) -> None:
     wire.always = Reply(("a ", "b ", "c ", "d"), fault=fault, chunk_delay=0.05)
     seen: list[str] = []

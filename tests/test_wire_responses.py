@@ -251,10 +251,7 @@ def test_bad_parameters_are_refused(wire: WireServer, more: Json, param: str, co
         ([{"role": "assistant", "content": [text("x")]}], "input[0].content[0]"),
         ([user({**text("x"), "cache_control": {}})], "input[0].content[0].cache_control"),
         ([user({"type": "input_text"})], "input[0].content[0].text"),
-        (
-            [assistant("x", prompt_cache_breakpoint=MARK)],
-            "input[0].content[0].prompt_cache_breakpoint",
-        ),
+        ([assistant("x", prompt_cache_breakpoint=MARK)], "input[0].content[0].prompt_cache_breakpoint"),
         (
             [user({**text("x"), "prompt_cache_breakpoint": {}})],
             "input[0].content[0].prompt_cache_breakpoint.mode",

@@ -84,7 +84,7 @@ class BaseChat:
         self.api_base, self.api_key = api_base, api_key
         self.max_steps, self.retries = max_steps, retries
         self.options = dict(options)
-        self.dialogue = ChatSession(
+        self.session = ChatSession(
             from_wire.conversation(to_messages(() if hist is None else hist), system_text(system))
         )
         self.budget = budget
@@ -115,21 +115,21 @@ class BaseChat:
     @property
     def budget(self) -> float | None:
         """Dollars that the chat and its forks may cost, from its beginning on; None: any number."""
-        return self.dialogue.client.budgets.limits()[0] or None
+        return self.session.client.budgets.limits()[0] or None
 
     @budget.setter
     def budget(self, limit: float | None) -> None:
         limits = dollars(limit), 0.0
-        self.dialogue.client.budgets.limits = lambda: limits
+        self.session.client.budgets.limits = lambda: limits
 
     @property
     def system(self) -> str:
         """The system prompt. Setting it changes what every later request begins with."""
-        return self.dialogue.history.current.system
+        return self.session.history.current.system
 
     @system.setter
     def system(self, text: str) -> None:
-        self.dialogue.set_system(system_text(text))
+        self.session.set_system(system_text(text))
 
     @property
     def hist(self) -> list[dict[str, Any]]:
@@ -142,11 +142,11 @@ class BaseChat:
         >>> chat.hist
         [{'role': 'user', 'content': 'hi'}]
         """
-        return from_wire.to_messages(self.dialogue.history.current)
+        return from_wire.to_messages(self.session.history.current)
 
     @hist.setter
     def hist(self, messages: Iterable[Any]) -> None:
-        now = self.dialogue.history.current
+        now = self.session.history.current
         told = from_wire.conversation(to_messages(messages))
         placed = list(told.turns)
         for place, (was, one) in enumerate(zip(now.turns, told.turns, strict=False)):
@@ -154,7 +154,7 @@ class BaseChat:
                 break
             placed[place] = was  # with its cell, its usage and its pin
         changed = replace(now, system=told.system or now.system, all_turns=tuple(placed))
-        self.dialogue.history = self.dialogue.history.change(changed)
+        self.session.history = self.session.history.change(changed)
 
     @property
     def usage(self) -> Ledger:
@@ -162,35 +162,35 @@ class BaseChat:
 
         Those of forks are their own; those of `map` and `structured` count here.
         """
-        return self.dialogue.totals
+        return self.session.totals
 
     @property
     def last(self) -> Response | None:
         """What the model said last: litellm's ModelResponse, with the usage of that one request."""
-        done = self.dialogue.answer()
+        done = self.session.answer()
         return shown(done) if done is not None and done.response is not None else None
 
     def why(self, turn: int = 0) -> str:
         """What a turn (from 1; 0: the last) was expected to read from the cache, what it did, and why less if less."""
         from ipycachechat.rendering import reports
 
-        turns = len(self.dialogue.history.current.turns)
+        turns = len(self.session.history.current.turns)
         if not isinstance(turn, int) or not 0 <= turn <= turns:
             raise BadInput(f"There is no turn {turn!r}", f"There are {turns}.")
-        if not turn and self.dialogue.failed is not None:
-            return DisplayText(reports.failure(self.dialogue.failed))
-        return DisplayText(reports.why(self.dialogue.answer(turn)))
+        if not turn and self.session.failed is not None:
+            return DisplayText(reports.failure(self.session.failed))
+        return DisplayText(reports.why(self.session.answer(turn)))
 
     def undo(self) -> bool:
         """Back to before the last change of the conversation; False where there is nothing to undo."""
-        return self.dialogue.undo()
+        return self.session.undo()
 
     def reset(self) -> None:
         """No turns, the same system prompt; can be undone."""
-        self.dialogue.reset()
+        self.session.reset()
 
     def __repr__(self) -> str:
-        turns = len(self.dialogue.history.current.turns)
+        turns = len(self.session.history.current.turns)
         name = self._settings()["model"] or "by the keys in the environment"
         return f"{type(self).__name__}({name}, {turns} turn{'s' * (turns != 1)})"
 
@@ -216,7 +216,7 @@ class BaseChat:
             options["temperature"] = float(own["temp"])
         if own["think"] is not None:
             options[defaults.THINK] = own["think"]
-        turns = self.dialogue.history.current.turns
+        turns = self.session.history.current.turns
         waits = bool(turns) and not turns[-1].replies
         made = Prompt(self._waiting()) if prompt is None else self._prompt(prompt)
         return TurnRequest(
@@ -257,7 +257,7 @@ class BaseChat:
                 "Read it to its end, or close() it; or ask a fork of the chat.",
             )
         ask = self._ask(prompt, **per_call)
-        if prompt is not None and (turns := self.dialogue.history.current.turns) and not turns[-1].replies:
+        if prompt is not None and (turns := self.session.history.current.turns) and not turns[-1].replies:
             raise BadInput(
                 "The conversation ends with a question that nobody has answered",
                 "Ask with no prompt to have it answered, or take it out: chat.hist = chat.hist[:-1]",
@@ -285,13 +285,13 @@ class BaseChat:
 
     def _planned(self, prompt: Any, per_call: Mapping[str, Any]) -> TurnRequest:
         """The prompt, or what stands for the next one: a question that waits for its answer, or any."""
-        turns = self.dialogue.history.current.turns
+        turns = self.session.history.current.turns
         waits = bool(turns) and not turns[-1].replies
         return self._ask(PLACEHOLDER if prompt is None and not waits else prompt, **per_call)
 
     def _waiting(self) -> Content:
         """The prompt that stands unanswered at the end of the conversation. Raises BadInput."""
-        turns = self.dialogue.history.current.turns
+        turns = self.session.history.current.turns
         if not turns or turns[-1].replies:
             raise BadInput("There is no prompt", "Give one, or a hist that ends with a question.")
         return turns[-1].prompt

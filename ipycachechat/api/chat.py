@@ -57,12 +57,12 @@ class AsyncChat(BaseChat):
         ask = self._mine(self._next(prompt, per_call))
         if stream:
             return self._streamed(ask)
-        return answered(await self._wait(lambda tell: self.dialogue.send(ask, tell)))
+        return answered(await self._wait(lambda tell: self.session.send(ask, tell)))
 
     async def _streamed(self, ask: TurnRequest) -> AsyncGenerator[Any, None]:
         import_litellm()
         ask = replace(ask, retry_broken_stream=False)  # what was handed on cannot be taken back
-        async with aclosing(aiter_events(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
+        async with aclosing(aiter_events(self._loop, lambda tell: self.session.send(ask, tell))) as events:
             async for event in events:
                 if isinstance(event, StreamChunk):
                     yield event.chunk
@@ -93,7 +93,7 @@ class AsyncChat(BaseChat):
     async def plan(self, prompt: Any = None, **per_call: Any) -> Plan:
         """As `Chat.plan`."""
         ask = self._planned(prompt, per_call)
-        return planned(await self._wait(lambda tell: self.dialogue.plan(ask, tell)))
+        return planned(await self._wait(lambda tell: self.session.plan(ask, tell)))
 
     async def structured(self, prompt: Any, schema: Callable[..., T], **per_call: Any) -> T:
         """The answer as a pydantic model, a dataclass, or what a function returns for the arguments given.
@@ -111,7 +111,7 @@ class AsyncChat(BaseChat):
         rounds = structured.rounds(schema, self._mine(self._next(prompt, per_call)))
         ask = next(rounds)
         while True:
-            done = await self._wait(partial(self.dialogue.send, ask))
+            done = await self._wait(partial(self.session.send, ask))
             try:
                 ask = rounds.send(said(done))
             except StopIteration as end:
@@ -136,7 +136,7 @@ class AsyncChat(BaseChat):
             self._mine(ask) if isinstance(ask, TurnRequest) else ask for ask in self._asks(prompts, per_call)
         ]
         with batch.bar(len(asks), progress) as told:
-            found = await self._wait(lambda tell: batch.run_batch(self.dialogue, asks, n, tell), told)
+            found = await self._wait(lambda tell: batch.run_batch(self.session, asks, n, tell), told)
         return [or_error(one) for one in found]
 
     def fork(self) -> AsyncChat:
@@ -172,12 +172,12 @@ class Chat(BaseChat):
             pieces = self._streamed(ask)
             self._open = weakref.ref(pieces)
             return pieces
-        return answered(self._wait(lambda tell: self.dialogue.send(ask, tell)))
+        return answered(self._wait(lambda tell: self.session.send(ask, tell)))
 
     def _streamed(self, ask: TurnRequest) -> Iterator[Any]:
         import_litellm()
         ask = replace(ask, retry_broken_stream=False)  # what was handed on cannot be taken back
-        with closing(iter_events(self._loop, lambda tell: self.dialogue.send(ask, tell))) as events:
+        with closing(iter_events(self._loop, lambda tell: self.session.send(ask, tell))) as events:
             for event in events:
                 if isinstance(event, StreamChunk):
                     yield event.chunk
@@ -208,14 +208,14 @@ class Chat(BaseChat):
         (0, True)
         """
         ask = self._planned(prompt, per_call)
-        return planned(self._wait(lambda tell: self.dialogue.plan(ask, tell)))
+        return planned(self._wait(lambda tell: self.session.plan(ask, tell)))
 
     def structured(self, prompt: Any, schema: Callable[..., T], **per_call: Any) -> T:
         """As `AsyncChat.structured`."""
         rounds = structured.rounds(schema, self._next(prompt, per_call))
         ask = next(rounds)
         while True:
-            done = self._wait(partial(self.dialogue.send, ask))
+            done = self._wait(partial(self.session.send, ask))
             try:
                 ask = rounds.send(said(done))
             except StopIteration as end:
@@ -230,7 +230,7 @@ class Chat(BaseChat):
         """As `AsyncChat.map`."""
         asks = self._asks(prompts, per_call)
         with batch.bar(len(asks), progress) as told:
-            found = self._wait(lambda tell: batch.run_batch(self.dialogue, asks, n, tell), told)
+            found = self._wait(lambda tell: batch.run_batch(self.session, asks, n, tell), told)
         return [or_error(one) for one in found]
 
     def fork(self) -> Chat:
@@ -251,7 +251,7 @@ C = TypeVar("C", bound=BaseChat)
 
 def _forked(chat: C, kind: type[C]) -> C:
     made = kind(**chat._settings(), **chat.options)
-    made.dialogue, made._loop = chat.dialogue.fork(), chat._loop
+    made.session, made._loop = chat.session.fork(), chat._loop
     return made
 
 

@@ -87,10 +87,7 @@ class BillingTerms:
         written = [one for rates in tiers for one in (rates.write, rates.write_1h) if one is not None]
         said = [rates.output for rates in tiers if rates.output is not None]
         thought = [rates.thinking for rates in tiers if rates.thinking is not None]
-        return (
-            max([*sent, *written]) if sent else None,
-            max([*said, *thought]) if said else None,
-        )
+        return (max([*sent, *written]) if sent else None, max([*said, *thought]) if said else None)
 
 
 def cost_bound(

@@ -104,7 +104,8 @@ class MissReason:
             MissCause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
             MissCause.TOOLS: f"the tools changed, so nothing could be read{cost}",
             MissCause.THINKING: setting,
-            MissCause.FORGOTTEN: f"this model is not shown its earlier thoughts, so what follows could not be read{cost}",
+            MissCause.FORGOTTEN: "this model is not shown its earlier thoughts,"
+            f" so what follows could not be read{cost}",
             MissCause.TOOL_CHOICE: setting,
             MissCause.IMAGE: f"the first image came or the last one went, so no message could be read{cost}",
             MissCause.SETTINGS: setting,

@@ -68,7 +68,7 @@ class History:
     def current(self) -> Conversation:
         """The version that counts, with the turns of cells that are away detached."""
         if self._current is None:
-            object.__setattr__(self, "_now", self.at(self.branch))
+            object.__setattr__(self, "_current", self.at(self.branch))
         assert self._current is not None
         return self._current
 

@@ -75,7 +75,7 @@ class Turn:
         asked = Message("user", (*cells, *prompt.parts), has_cell_context=True) if cells else prompt
         messages = (asked, *self.replies)
         object.__setattr__(self, "messages", messages)
-        object.__setattr__(self, "plain", all(message.is_portable for message in messages))
+        object.__setattr__(self, "is_portable", all(message.is_portable for message in messages))
 
     @property
     def prompt_text(self) -> str:
@@ -103,7 +103,7 @@ class Turn:
                     for call in message.tool_calls:
                         digest.update(f"{call.name}\0{call.arguments}\0".encode("utf-8", "surrogatepass"))
                     digest.update(b"\1")
-            object.__setattr__(self, "_said", digest.digest())
+            object.__setattr__(self, "_digest", digest.digest())
         return self._digest
 
     def same_as(self, other: Turn) -> bool:

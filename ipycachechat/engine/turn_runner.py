@@ -96,7 +96,9 @@ class TurnRunner:
         found = self._so_far
         if not self._calling.busy and self.exchange is not None and len(found) > len(self.replies):
             # To be read, and not to be sent: providers take a sealed thought only with all that followed from it.
-            thoughts = (replace(t, by="", signature="", encrypted="") for t in self.exchange.message.thinking)
+            thoughts = (
+                replace(t, provider="", signature="", encrypted="") for t in self.exchange.message.thinking
+            )
             found[-1] = replace(found[-1], thinking=tuple(thoughts))
         self.replies = found
         self._calling.end()
@@ -250,7 +252,7 @@ class TurnRunner:
                     error.message, f"Asked again, which failed: {second.message}. {error.hint}"
                 )
                 failed.provider_message = "; then: ".join(
-                    filter(None, (error.provider_message, getattr(second, "words", "")))
+                    filter(None, (error.provider_message, getattr(second, "provider_message", "")))
                 )
                 raise failed from None
             finally:

@@ -28,7 +28,7 @@ class KernelChat(Chat):
 
     def __getattribute__(self, name: str) -> Any:
         # What is the kernel's is looked up each time, since the extension may be loaded anew.
-        if name == "dialogue":
+        if name == "session":
             return kernel_magics().session.chat
         if name == "_loop":
             return kernel_magics().session.loop
@@ -46,7 +46,7 @@ class KernelChat(Chat):
         elif name == "tools":
             names = [one if isinstance(one, str) else getattr(one, "__name__", "") for one in value or ()]
             kernel_magics().tools.set(" ".join(names) or "off")
-        elif name not in ("dialogue", "_loop"):
+        elif name not in ("session", "_loop"):
             super().__setattr__(name, value)
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class KernelChat(Chat):
         """A chat that goes on from here by itself, outside of the notebook's conversation."""
         box = kernel_magics().tools.resolve()
         made = Chat(**self._settings() | {"tools": [*box.functions.values()]}, **self.options)
-        made.dialogue, made._loop = self.dialogue.fork(), self._loop
+        made.session, made._loop = self.session.fork(), self._loop
         return made
 
 

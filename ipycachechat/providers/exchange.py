@@ -222,7 +222,7 @@ class Exchange:
         return (
             thought
             if thought.provider == self.endpoint.view.thinking_format
-            else replace(thought, by="", signature="", encrypted="")
+            else replace(thought, provider="", signature="", encrypted="")
         )
 
     @property

@@ -23,21 +23,21 @@ _PLAIN = 'style="white-space:pre-wrap;margin:0.3em 0 0.3em 1.2em;max-height:20em
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextSegment:
     """A part of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Thinking:
+class ThinkingSegment:
     """What was thought before it."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallSegment:
     """A call, and its result once there is one."""
 
     call: ToolCall
@@ -51,7 +51,7 @@ class DiscardedText:
     text: str
 
 
-Segment = Text | Thinking | Call | DiscardedText
+Segment = TextSegment | ThinkingSegment | CallSegment | DiscardedText
 
 
 def segments(replies: Iterable[Message]) -> list[Segment]:
@@ -63,9 +63,9 @@ def segments(replies: Iterable[Message]) -> list[Segment]:
         if reply.role != "assistant":
             continue
         thought = "\n\n".join(one.text for one in reply.thinking if one.text)
-        found += [Thinking(thought)] if thought.strip() else []
-        found += [Text(reply.text)] if reply.text.strip() else []
-        found += [Call(call, results.get(call.id)) for call in reply.tool_calls]
+        found += [ThinkingSegment(thought)] if thought.strip() else []
+        found += [TextSegment(reply.text)] if reply.text.strip() else []
+        found += [CallSegment(call, results.get(call.id)) for call in reply.tool_calls]
     return found
 
 
@@ -104,7 +104,7 @@ def python(shown: Iterable[Segment]) -> list[str]:
     return [
         code
         for one in shown
-        if isinstance(one, Text)
+        if isinstance(one, TextSegment)
         for code in markdown_split.python(sanitize.clean(one.text))
     ]
 
@@ -120,23 +120,27 @@ def _offer(count: int) -> str:
 def growing_html(shown: Sequence[Segment]) -> str:
     """Of an answer that goes on: its end as it is best drawn now, and without the colours that the whole has."""
     *before, last = shown
-    if isinstance(last, Text):
-        last = Text(markdown_split.shown(last.text))
+    if isinstance(last, TextSegment):
+        last = TextSegment(markdown_split.shown(last.text))
     return to_html([*before, last], style=False)
 
 
 def to_text(shown: Iterable[Segment]) -> str:
     """The answer as it came; a line for each call."""
-    told = (one.text if isinstance(one, Text) else line(one) for one in shown if isinstance(one, Text | Call))
+    told = (
+        one.text if isinstance(one, TextSegment) else line(one)
+        for one in shown
+        if isinstance(one, TextSegment | CallSegment)
+    )
     return sanitize.clean("\n\n".join(told))
 
 
-def line(one: Call) -> str:
+def line(one: CallSegment) -> str:
     """A call in one line."""
     return f"[{heading(one)}]"
 
 
-def heading(one: Call) -> str:
+def heading(one: CallSegment) -> str:
     """A call with its arguments, and what it gave, as far as they fit in a line."""
     told = f"{one.call.name}({arguments(one.call, HEADING)})"
     if one.result is None:
@@ -160,7 +164,7 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _whole(one: Call) -> str:
+def _whole(one: CallSegment) -> str:
     """A call with its result, as far as it is shown."""
     result = truncate_middle(one.result.text, LONGEST) if one.result else "…"
     return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
@@ -168,13 +172,13 @@ def _whole(one: Call) -> str:
 
 def _html(one: Segment, images: bool = False) -> str:
     match one:
-        case Text(text):
+        case TextSegment(text):
             return markdown.body(text, images=images)
-        case Thinking(text):
+        case ThinkingSegment(text):
             return _fold("thinking", sanitize.clean(text))
         case DiscardedText(text):
             return _fold(f"{BROKE}: what had come", sanitize.clean(text))
-        case Call():
+        case CallSegment():
             return _fold(sanitize.clean(heading(one)), sanitize.clean(_whole(one)))
 
 
@@ -186,13 +190,13 @@ def _fold(heading: str, text: str) -> str:
 def _source(one: Segment) -> str:
     """As markdown; what is folded is quoted code, so that nothing in it is read as markdown."""
     match one:
-        case Text(text):
+        case TextSegment(text):
             return text
-        case Thinking(text):
+        case ThinkingSegment(text):
             return _quoted("thinking", text)
         case DiscardedText(text):
             return _quoted("broken", text)
-        case Call():
+        case CallSegment():
             return _quoted("tool", _whole(one))
 
 

@@ -45,7 +45,8 @@ def sentences(forecast: Forecast) -> list[str]:
     lines = [
         f"{forecast.model}: {sure}{expected.input:,} tokens in = {sure}{expected.read:,} read + "
         f"{sure}{expected.written:,} written{_hours(expected)} + {sure}{expected.fresh:,} fresh",
-        f"cost {_about(forecast.paid, sure)} without the answer; with no cache {_about(forecast.cost_without_cache, sure)}"
+        f"cost {_about(forecast.paid, sure)} without the answer;"
+        f" with no cache {_about(forecast.cost_without_cache, sure)}"
         + "".join(
             f"; all for {_lifetime(seconds)} {_about(dollars, sure)}"
             for seconds, dollars in forecast.lifetimes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ipycachechat.conversation.events import StreamBroken, StreamChunk, ToolCallFinished, ToolCallStarted
 from ipycachechat.rendering import answer, markdown_split
-from ipycachechat.rendering.answer import Call, Segment, Text, Thinking
+from ipycachechat.rendering.answer import CallSegment, Segment, TextSegment, ThinkingSegment
 
 # A part is taken when it is so long, and not too short for the answer.
 PART, OF_ALL = 700, 0.015  # characters, of the answer
@@ -41,18 +41,18 @@ class StreamingAnswer:
         match event:
             case StreamChunk(text, thought):
                 self.size += len(text) + len(thought)
-                begun = bool(thought) and self._grow(Thinking, thought)
-                return (bool(text) and self._grow(Text, text)) or begun
+                begun = bool(thought) and self._grow(ThinkingSegment, thought)
+                return (bool(text) and self._grow(TextSegment, text)) or begun
             case StreamBroken(text):
-                while self.segments and not isinstance(self.segments[-1], Call):
+                while self.segments and not isinstance(self.segments[-1], CallSegment):
                     self.segments.pop()
                 self.all_again()
                 self.segments.append(answer.DiscardedText(text))
             case ToolCallStarted(call):
-                self.segments.append(Call(call))
+                self.segments.append(CallSegment(call))
             case ToolCallFinished(call, result):
-                place = next(n for n, one in enumerate(self.segments) if one == Call(call))
-                self.segments[place] = Call(call, result)
+                place = next(n for n, one in enumerate(self.segments) if one == CallSegment(call))
+                self.segments[place] = CallSegment(call, result)
         return True
 
     @property
@@ -69,7 +69,7 @@ class StreamingAnswer:
     def unfinished(self) -> int:
         """Characters of the rest, about."""
         rest = self.segments[self.begin.segment :]
-        return sum(len(one.text) for one in rest if not isinstance(one, Call)) - self.begin.at
+        return sum(len(one.text) for one in rest if not isinstance(one, CallSegment)) - self.begin.at
 
     def finished(self, since: Position) -> list[Segment]:
         """What was finished since then."""
@@ -79,7 +79,7 @@ class StreamingAnswer:
         """Take what is finished, if it is enough to be worth it, out of the rest."""
         rest, was = self.rest, self.begin
         last = rest[-1] if rest else None
-        if not isinstance(last, Text):
+        if not isinstance(last, TextSegment):
             return []
         least = max(PART, int(OF_ALL * self.size))
         cut = markdown_split.cut(last.text, least, anywhere=self._anywhere)
@@ -88,7 +88,7 @@ class StreamingAnswer:
         if cut is not None and cut.at > opened:
             at = cut.at - opened + (was.at if begun else 0)
             self.begin = Position(len(self.segments) - 1, at, cut.close, cut.open)
-        elif sum(len(one.text) for one in rest[:-1] if isinstance(one, Thinking)) >= least:
+        elif sum(len(one.text) for one in rest[:-1] if isinstance(one, ThinkingSegment)) >= least:
             self.begin = Position(len(self.segments) - 1)
         else:
             return []
@@ -103,13 +103,13 @@ class StreamingAnswer:
         found = self.segments[first.segment : None if last is None else last.segment + 1]
         if found and last is not None:
             ending = found.pop()
-            if last.at and isinstance(ending, Text):
-                found.append(Text(ending.text[: last.at] + last.close))
-        if found and first.at and isinstance(found[0], Text):
-            found[0] = Text(first.open + found[0].text[first.at :])
+            if last.at and isinstance(ending, TextSegment):
+                found.append(TextSegment(ending.text[: last.at] + last.close))
+        if found and first.at and isinstance(found[0], TextSegment):
+            found[0] = TextSegment(first.open + found[0].text[first.at :])
         return found
 
-    def _grow(self, kind: type[Text] | type[Thinking], text: str) -> bool:
+    def _grow(self, kind: type[TextSegment] | type[ThinkingSegment], text: str) -> bool:
         last = self.segments[-1] if self.segments else None
         if isinstance(last, kind):
             self.segments[-1] = kind(last.text + text)

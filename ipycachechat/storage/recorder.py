@@ -190,7 +190,7 @@ class Recorder:
             if store is not None and self._conversation is not None:
                 store.dropped(self._conversation)
 
-    def growing(self, turn: Turn, place: Placement) -> None:
+    def save_draft(self, turn: Turn, place: Placement) -> None:
         """Keep an unfinished turn as far as it has come."""
         with self._store_of() as store:
             if store is not None:
@@ -206,7 +206,7 @@ class Recorder:
             elif self._where() is None:
                 self._bills.clear()
 
-    def hold(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
+    def reserve(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
         """Hold back so much of a day's budget: a number, or None if it is more than is left, and what is left.
 
         Raises OverBudget where nobody can tell, since nothing is kept.

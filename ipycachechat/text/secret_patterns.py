@@ -85,9 +85,7 @@ KINDS: tuple[SecretPattern, ...] = (
     _token("AWS access key id", "AKIA ASIA", rf"A[KS]IA[A-Z0-9]{{16}}{_END}"),
     _token("AWS Bedrock key", "ABSK", r"ABSK[A-Za-z0-9+/]{90,}={0,2}"),
     _named(  # 40 of base64, which look like anything
-        "AWS secret key",
-        "secret",
-        rf"secret_?access_?key{_IS}(?:\\*[\"'])?([a-z0-9/+]{{40}})(?![a-z0-9/+])",
+        "AWS secret key", "secret", rf"secret_?access_?key{_IS}(?:\\*[\"'])?([a-z0-9/+]{{40}})(?![a-z0-9/+])"
     ),
     _token("Slack token", "xox xapp-", r"x(?:ox[a-z]|app)-[\w-]{10,}"),
     _kind("webhook URL", "hooks.slack.com/", r"hooks\.slack\.com/\w{4,12}/([\w/+-]{20,})"),
@@ -102,9 +100,7 @@ KINDS: tuple[SecretPattern, ...] = (
     _token("PyPI token", "pypi-AgE", r"pypi-AgE[\w-]{40,}"),  # a macaroon of pypi.org or test.pypi.org
     _kind("Telegram token", ":AA", r"(?<=\d{8}):(AA[\w-]{33})(?![\w-])"),
     _token(  # the bot's number in base64, the time, a signature
-        "Discord token",
-        "MT Mj Mz ND NT Nj Nz OD OT",
-        r"[MNO][TjzD][A-Za-z0-9]{20,26}\.[\w-]{6}\.[\w-]{27,}",
+        "Discord token", "MT Mj Mz ND NT Nj Nz OD OT", r"[MNO][TjzD][A-Za-z0-9]{20,26}\.[\w-]{6}\.[\w-]{27,}"
     ),
     _kind("Azure key", "AccountKey= SharedAccessKey=", r"\w{10,15}=([A-Za-z0-9+/%]{40,}={0,2})"),
     _kind("Azure signature", "?sig= &sig=", r".sig=([\w%+/=-]{30,})"),

@@ -104,7 +104,7 @@ def recording(path: Path, runs: int) -> Times:
     found: Times = {"record: a turn": [], "record: a turn, with the version made": [], "record: growing": []}
     for n in range(runs):
         one = turn(TURNS + n)
-        found["record: growing"].append(timed(lambda: recorder.growing(one, END)))
+        found["record: growing"].append(timed(lambda: recorder.save_draft(one, END)))
         after = dialogue.history.change(place_turn(dialogue.history.current, one, END))
         found["record: a turn"].append(timed(lambda: setattr(dialogue, "history", after)))
         other = turn(TURNS + n)

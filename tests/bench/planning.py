@@ -59,7 +59,7 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
         bill = Usage(expected.input, expected.read, expected.written, expected.written_1h, 1)
         memory, _ = memory.record_usage(prepared, bill)
         billed = time.perf_counter()
-        edited = replace(past, placed=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
+        edited = replace(past, all_turns=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
         changed = prompt_messages(edited, Turn("question", ()))
         before = time.perf_counter()
         memory.predict_miss(memory.prepare(changed, RequestOptions(), 1024, now + 1))

@@ -94,11 +94,7 @@ def iopub() -> None:
         kernel.run("%load_ext ipycachechat")
         for rate in (150, 400, 2000):
             wire.script(Reply(chunks, rate=rate))
-            told(
-                f"10 kB in 2,000 chunks at {rate} a second",
-                [kernel.run("%%chat\nhello").size / 1e6],
-                "MB",
-            )
+            told(f"10 kB in 2,000 chunks at {rate} a second", [kernel.run("%%chat\nhello").size / 1e6], "MB")
 
 
 def _to_first_frame(kernel: Kernel, wire: WireServer, cell: str) -> float:

@@ -53,7 +53,7 @@ def _size(*roots):
         todo += _gc.get_referents(one)
     return total
 def _asked(n):
-    timings = [done.timing for done in _session().dialogue.answered][-n:]
+    timings = [done.timing for done in _session().chat.results][-n:]
     return [one.first + one.writing for one in timings]
 def _measure():
     from ipywidgets.widgets.widget import _instances
@@ -62,7 +62,7 @@ def _measure():
         _ctypes.CDLL("libc.so.6").malloc_trim(0)
     except OSError:
         pass
-    dialogue = _session().dialogue
+    dialogue = _session().chat
     return {
         "history": _size(dialogue.history),
         "threads": sorted(f"{type(one).__module__}.{type(one).__name__} {one.name}" for one in _threading.enumerate()),

@@ -195,10 +195,10 @@ def test_short_answers_are_harmless_wherever_their_stream_is_cut(
     short = {name: text for name, text in answers if len(text) <= SHORT}
     draw = (
         "import json\nfrom IPython.display import HTML, display\n"
-        "from ipycachechat.rendering.answer import Text, to_html\n"
+        "from ipycachechat.rendering.answer import TextSegment, to_html\n"
         "for name, text in json.load(open('answers.json')):\n"
         f"    if len(text) <= {SHORT}:\n"
-        "        frames = (to_html([Text(text[:end])], style=False) for end in range(1, len(text) + 1))\n"
+        "        frames = (to_html([TextSegment(text[:end])], style=False) for end in range(1, len(text) + 1))\n"
         "        display(HTML(''.join(frames)))"
     )
     write_notebook(path, [draw])

@@ -45,4 +45,4 @@ def exact(chat: Chat | AsyncChat, server: WireServer) -> None:
         bare = {"name": given["name"], "input_schema": given["parameters"], "type": "custom"}
         return count(json.dumps({**bare, "description": given["description"]}, separators=(",", ":")))
 
-    chat.dialogue = ChatSession(chat.dialogue.history.current, clock=lambda: server.clock.now, count=sized)
+    chat.session = ChatSession(chat.session.history.current, clock=lambda: server.clock.now, count=sized)

@@ -32,7 +32,7 @@ def test_many_prompts_write_their_prefix_once_and_all_others_read_it(
     assert sum(bill.read >= 20_000 for bill in bills if bill) == many - 1
     assert chat.usage.requests == many and len(chat.hist) == 2
     assert chat.usage.tokens.read == sum(bill.read for bill in bills if bill)
-    assert [booked.expected.read for booked in chat.dialogue.client.records].count(0) == 1
+    assert [booked.expected.read for booked in chat.session.client.records].count(0) == 1
 
 
 @pytest.mark.parametrize("n", [1, 8, 100])
@@ -94,8 +94,8 @@ def test_a_thought_or_a_call_is_a_beginning_too(server: WireServer, first: Reply
 def test_what_it_cost_is_what_all_of_them_cost(server: WireServer) -> None:
     chat = Chat(SONNET, PREFIX)
     chat.map(["a", "b", "c"], progress=False)
-    assert chat.usage.paid == pytest.approx(chat.dialogue.client.ledger.paid) and chat.usage.paid > 0
-    assert chat.usage.saved == pytest.approx(chat.dialogue.client.ledger.saved)
+    assert chat.usage.paid == pytest.approx(chat.session.client.ledger.paid) and chat.usage.paid > 0
+    assert chat.usage.saved == pytest.approx(chat.session.client.ledger.saved)
     unknown = Chat("openai/mine-own", PREFIX)
     unknown.map(["a", "b"], progress=False)
     assert unknown.usage.unknown_cost == 2

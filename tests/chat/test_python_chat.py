@@ -331,7 +331,7 @@ def test_address_and_key_may_be_given(server: WireServer, monkeypatch: pytest.Mo
     assert (
         "prompt_cache_key" not in server.requests[0].body
     )  # another's server may refuse what it does not know
-    assert "secret-key" not in repr(chat._ask("x")) + repr(vars(chat.dialogue))
+    assert "secret-key" not in repr(chat._ask("x")) + repr(vars(chat.session))
     with pytest.raises(KeyMissing):
         Chat(SONNET, api_base=server.anthropic_url)("hi")
 
@@ -530,7 +530,7 @@ def test_thinking_with_tools_is_another_cache_at_openai(server: WireServer) -> N
     chat("hi")
     chat("and?", think="low")
     chat("so?")
-    for request, booked in zip(server.requests, chat.dialogue.client.records, strict=True):
+    for request, booked in zip(server.requests, chat.session.client.records, strict=True):
         assert request.bill is not None and (booked.expected.read > 0) == (request.bill.read > 0)
 
 
@@ -540,7 +540,7 @@ def test_a_new_history_keeps_the_turns_that_are_the_same(server: WireServer) -> 
     chat("hi")
     chat("and?")
     chat.hist = chat.hist[:4]
-    (turn,) = chat.dialogue.history.current.turns
+    (turn,) = chat.session.history.current.turns
     assert turn.model == SONNET and turn.usage.input
     chat.tools = None
     chat("or?")

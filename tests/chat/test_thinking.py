@@ -23,7 +23,7 @@ def thinking(reply: Reply, *thoughts: str) -> Reply:
 
 def agree(chat: Chat, server: WireServer) -> list[Bill]:
     bills = []
-    for request, booked in zip(server.requests, chat.dialogue.client.records, strict=True):
+    for request, booked in zip(server.requests, chat.session.client.records, strict=True):
         bill, expected = request.bill, booked.expected
         assert bill is not None
         assert (expected.read, expected.written, expected.fresh) == (bill.read, bill.written, bill.fresh)
@@ -58,7 +58,7 @@ def test_claude_gets_its_sealed_thoughts_back_and_the_bill_is_foreseen(
         assert "signature" in said
     else:
         assert "not shown its earlier thoughts" in " ".join(
-            booked.reason.sentence for booked in chat.dialogue.client.records if booked.reason
+            booked.reason.sentence for booked in chat.session.client.records if booked.reason
         )
 
 

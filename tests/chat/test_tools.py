@@ -62,9 +62,9 @@ def test_a_loop_of_twelve_steps_with_three_calls_each_is_billed_as_foretold(serv
     ]
     server.script(*steps, Reply("done"))
     assert chat("Find them all").text == "done"
-    assert len(server.requests) == len(chat.dialogue.client.records) == 13
+    assert len(server.requests) == len(chat.session.client.records) == 13
     for before, request, booked in zip(
-        [None, *server.requests], server.requests, chat.dialogue.client.records, strict=False
+        [None, *server.requests], server.requests, chat.session.client.records, strict=False
     ):
         bill, expected = request.bill, booked.expected
         assert bill is not None
@@ -224,12 +224,7 @@ def test_a_history_from_elsewhere_has_stand_ins_for_its_tools(server: WireServer
 
 @pytest.mark.parametrize(
     ("tool", "told"),
-    [
-        (lambda q: q, "<lambda>"),
-        ("look", "not a str"),
-        (3, "not a int"),
-        ({"type": "function"}, "no name"),
-    ],
+    [(lambda q: q, "<lambda>"), ("look", "not a str"), (3, "not a int"), ({"type": "function"}, "no name")],
 )
 def test_what_is_no_tool_is_refused_at_once(tool: Any, told: str) -> None:
     with pytest.raises(BadInput) as raised:
@@ -287,7 +282,7 @@ def test_stopped_in_a_tool_the_whole_steps_stay(server: WireServer) -> None:
         "role": "assistant",
         "content": "and now",
     }  # its call has no result, so there is none
-    assert chat.dialogue.history.current.turns[-1].status is TurnStatus.INTERRUPTED
+    assert chat.session.history.current.turns[-1].status is TurnStatus.INTERRUPTED
     assert chat("and?").text
 
 
@@ -536,7 +531,7 @@ def test_stopped_while_the_second_step_waits_the_bill_is_a_lower_bound(server: W
             await task
         return chat
 
-    (turn,) = asyncio.run(stop()).dialogue.history.current.turns
+    (turn,) = asyncio.run(stop()).session.history.current.turns
     assert turn.cost.at_least and turn.usage.at_least and turn.cost.paid
 
 

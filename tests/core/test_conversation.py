@@ -28,7 +28,7 @@ def add(conversation: Conversation, one: Turn, rerun: Rerun = "replace") -> Conv
     """As an answer does: the turn knows what it followed."""
     place = Placement(one.cell, rerun)
     *_, past = past_digests(past_for(conversation, place).turns)
-    return place_turn(conversation, replace(one, past=past), place)
+    return place_turn(conversation, replace(one, past_digest=past), place)
 
 
 def told(*turns: Turn) -> Conversation:

@@ -33,7 +33,7 @@ def told(*turns: Turn) -> Conversation:
 
 def add(conversation: Conversation, one: Turn, place: Placement) -> Conversation:
     *_, past = past_digests(past_for(conversation, place).turns)
-    return place_turn(conversation, replace(one, past=past), place)
+    return place_turn(conversation, replace(one, past_digest=past), place)
 
 
 def detach(conversation: Conversation, cells: set[str], now: float) -> Conversation:
@@ -69,7 +69,7 @@ def test_results_of_tools_that_are_cut_make_nothing_stale() -> None:
     cut = replace(
         longer, replies=(longer.replies[0], Message("tool", "m…", tool_call_id="1"), longer.replies[2])
     )
-    assert not replace(with_tool, placed=(cut, with_tool.all_turns[1])).stale
+    assert not replace(with_tool, all_turns=(cut, with_tool.all_turns[1])).stale
 
 
 def test_rewinding_takes_the_later_turns_away() -> None:
@@ -123,13 +123,15 @@ def test_a_detached_turn_keeps_its_place_and_comes_back_to_it() -> None:
 
 def test_a_turn_that_was_pinned_meanwhile_is_the_same_turn() -> None:
     loop = told(turn("a"), turn("b"))
-    pinned = replace(loop, placed=(loop.all_turns[0], replace(loop.all_turns[1], pinned=True)))
+    pinned = replace(loop, all_turns=(loop.all_turns[0], replace(loop.all_turns[1], pinned=True)))
     place = Placement(loop.all_turns[1].cell, replaces=loop.all_turns[1])
     assert shown(add(pinned, replace(loop.all_turns[1], prompt="B"), place)) == "a B"
 
 
 def test_a_pin_stays_when_its_cell_runs_again() -> None:
-    pinned = replace(ABC, placed=(ABC.all_turns[0], replace(ABC.all_turns[1], pinned=True), ABC.all_turns[2]))
+    pinned = replace(
+        ABC, all_turns=(ABC.all_turns[0], replace(ABC.all_turns[1], pinned=True), ABC.all_turns[2])
+    )
     assert [one.pinned for one in add(pinned, turn("b", "2"), Placement(CellRef("b", "2"))).all_turns] == [
         False,
         True,
@@ -139,13 +141,7 @@ def test_a_pin_stays_when_its_cell_runs_again() -> None:
 
 @pytest.mark.parametrize(
     ("order", "expected"),
-    [
-        ("cba", "c* b* a*"),
-        ("abc", "a b c"),
-        ("ac", "a (b) c*"),
-        ("", "(a) (b) (c)"),
-        ("xcxa", "c* a* (b)"),
-    ],
+    [("cba", "c* b* a*"), ("abc", "a b c"), ("ac", "a (b) c*"), ("", "(a) (b) (c)"), ("xcxa", "c* a* (b)")],
 )
 def test_turns_take_the_order_of_the_notebook_and_those_without_a_cell_are_detached(
     order: str, expected: str

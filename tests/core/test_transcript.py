@@ -17,11 +17,7 @@ from ipycachechat.engine.compaction import describe_largest_turns, shortened
 from ipycachechat.text.truncate import truncate_middle
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
-files = st.builds(
-    Attachment,
-    st.sampled_from(["image/png", "application/pdf", "audio/wav"]),
-    st.just("AAAA"),
-)
+files = st.builds(Attachment, st.sampled_from(["image/png", "application/pdf", "audio/wav"]), st.just("AAAA"))
 contents = st.one_of(texts, st.lists(st.one_of(texts, files), min_size=2).map(tuple))
 seals = st.sampled_from(["", "U0lH"])
 thoughts = st.one_of(

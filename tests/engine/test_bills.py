@@ -21,7 +21,7 @@ from ipycachechat.tools.schema import tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 TOLD = RequestRecord("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
-UNTOLD = replace(TOLD, usage=Usage(), bill=Cost())
+UNTOLD = replace(TOLD, usage=Usage(), cost=Cost())
 
 
 def test_all_that_was_told_is_the_bill() -> None:

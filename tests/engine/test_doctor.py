@@ -32,8 +32,7 @@ def broken(talk: Talk, model: str = SONNET, **rules: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "model",
-    [SONNET, OPUS, "anthropic/claude-haiku-4-5", "openai/gpt-5.5", "openai/gpt-5.6-terra"],
+    "model", [SONNET, OPUS, "anthropic/claude-haiku-4-5", "openai/gpt-5.5", "openai/gpt-5.6-terra"]
 )
 def test_the_rules_in_the_table_agree(talk: Talk, model: str) -> None:
     assert broken(talk, model) == []
@@ -92,7 +91,7 @@ def test_a_provider_that_reports_nothing_though_the_rules_say_so_shows(talk: Tal
     talk.server.always = Reply("OK")
     to = endpoint("openai/gpt-5.5", 16_000)
     assert all(check.agrees is not None for check in examine(talk, to))
-    silent = replace(to, rules=replace(to.rules, reports=False))
+    silent = replace(to, rules=replace(to.rules, reports_cached_tokens=False))
     assert all(check.agrees is False for check in examine(talk, silent))
 
 

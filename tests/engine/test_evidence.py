@@ -96,11 +96,7 @@ def test_a_prefix_near_the_minimum_is_not_said_to_be_dropped(guessing: Talk) -> 
     ),
 )
 def test_with_guesses_nothing_that_was_kept_is_said_to_be_lost(
-    server: WireServer,
-    loop: asyncio.AbstractEventLoop,
-    model: str,
-    system: str,
-    steps: list[tuple[str, int]],
+    server: WireServer, loop: asyncio.AbstractEventLoop, model: str, system: str, steps: list[tuple[str, int]]
 ) -> None:
     talk = Talk(server, loop, tokenizer=None, model=model)
     number = counter()

@@ -237,9 +237,7 @@ def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Tal
 
     talk.model = OPUS
     talk.server.script(
-        Reply(tool_calls=(ToolCall("look", {"word": "a"}),)),
-        Reply(fault=HttpError(529)),
-        Reply("Found."),
+        Reply(tool_calls=(ToolCall("look", {"word": "a"}),)), Reply(fault=HttpError(529)), Reply("Found.")
     )
 
     async def here(events: list[Event], ask: TurnRequest) -> TurnResult:

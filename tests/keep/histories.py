@@ -75,7 +75,7 @@ def _spoilt(now: Conversation, n: int, how: str) -> Conversation:
         placed[n] = replace(placed[n], prompt="something else", pinned=not placed[n].pinned)
     elif how == "turned round":
         placed.reverse()
-    return replace(now, placed=tuple(placed))
+    return replace(now, all_turns=tuple(placed))
 
 
 @st.composite
@@ -104,7 +104,7 @@ def steps(draw: st.DrawFn, history: History) -> History:
         case "attach":
             return history.mark_restored(draw(some))
         case "reset":
-            return history.change(replace(now, placed=()))
+            return history.change(replace(now, all_turns=()))
         case _:
             system = draw(st.text(max_size=20))
             return history.change(replace(now, system=system, tools=tuple(draw(st.lists(texts, max_size=2)))))

@@ -191,7 +191,7 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
     mine = store.begin(HERE, "", NOW)
     store.warm(mine, SCOPE, memory)
     ((_, again),) = store.load(mine).memories
-    longer = prompt_messages(replace(conversation, placed=(*conversation.all_turns, turn(6))), turn(7))
+    longer = prompt_messages(replace(conversation, all_turns=(*conversation.all_turns, turn(6))), turn(7))
     plans = [
         one.resumed(longer, RequestOptions()).prepare(longer, RequestOptions(), 1024, NOW + 60).plan
         for one in (memory, again)
@@ -207,7 +207,7 @@ def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
     history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))
     one = recorder(path)
     one.changed(history)
-    one.growing(Turn(("look again", file), ()), END)
+    one.save_draft(Turn(("look again", file), ()), END)
     assert not one.problem
     assert kept(path).undo() == history.change(kept(path).current).undo()
     assert sum(file.stat().st_size for file in path.parent.iterdir()) < 5 * 100 * LONG
@@ -281,7 +281,7 @@ def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
     assert find_stored(path, HERE) is None
     assert not [*path.parent.iterdir()]
     one = recorder(path)
-    one.growing(turn(1), END)
+    one.save_draft(turn(1), END)
     there, was = {*path.parent.iterdir()}, path.read_bytes()
     found = find_stored(path, HERE)
     assert found is not None and found.growing and not found.turns
@@ -315,7 +315,7 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
     def write(number: int) -> None:
         one, history = recorder(path, f"/notebooks/{number}.ipynb"), History()
         for n in range(60):
-            one.growing(turn(n, "so far"), END)
+            one.save_draft(turn(n, "so far"), END)
             history = history.change(place_turn(history.current, turn(n), END))
             one.changed(history)
             one.billed(*bill())
@@ -339,7 +339,7 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
 def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> None:
     first, old = chat(path)
     old.history = of(turn(1))
-    first.growing(turn(2), END)
+    first.save_draft(turn(2), END)
     second, new = chat(path)
     assert second.resume(new) == ({"model": "openai/gpt"}, 0.0)
     assert new.history == of(turn(1), turn(2))
@@ -379,7 +379,7 @@ def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was
 ) -> None:
     one, was = recorder(path), of(turn(1), turn(2))
     one.changed(was)
-    one.growing(turn(9), Placement(replaces=was.current.turns[0]))
+    one.save_draft(turn(9), Placement(replaces=was.current.turns[0]))
     assert kept(path).current.turns == (turn(9), turn(2))
 
 
@@ -391,12 +391,14 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
     one.billed(booked, to, CacheTracker(rules_for(*SCOPE[:2]), state))
     local, of_it = CacheEntry(9, NOW, NOW + 9000), ("llama.cpp", "local")
     one.billed(
-        booked, replace(to, scope=of_it), CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local}))
+        booked,
+        replace(to, cache_scope=of_it),
+        CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local})),
     )
     two, again = chat(path)
     assert two.resume(again)[1] == NOW + 300
     assert again.client.tracker(to).state.entries == state.entries
-    assert not again.client.tracker(replace(to, scope=of_it)).state.entries  # that server has ended
+    assert not again.client.tracker(replace(to, cache_scope=of_it)).state.entries  # that server has ended
 
 
 def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> None:
@@ -524,7 +526,7 @@ def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
 def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
-    one.growing(turn(2), END)
+    one.save_draft(turn(2), END)
     dialogue.attach({"nothing"})
     assert kept(path).current.turns == (turn(1), turn(2))
     one.dropped()
@@ -598,7 +600,7 @@ def heard(one: Recorder) -> None:
     """All that a recorder may hear."""
     one.attach(ChatSession())
     one.changed(of(turn(1)))
-    one.growing(turn(2), END)
+    one.save_draft(turn(2), END)
     one.changed(of(turn(1), turn(2)))
     one.billed(*bill())
 
@@ -751,7 +753,7 @@ def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Pat
     assert other.reserve(0.5, 1.0, noon) == (None, pytest.approx(0.4))
     assert other.reserve(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
     one.settle(held, 0.0, noon)
-    one.billed("a", [replace(bill()[0], at=noon, bill=Cost(0.1, 0.0))])
+    one.billed("a", [replace(bill()[0], sent_at=noon, cost=Cost(0.1, 0.0))])
     assert other.spent(noon) == pytest.approx(0.1)
     other.settle(None, 0.3, noon)  # of a request whose bill is not known
     one.close()
@@ -764,7 +766,7 @@ def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_c
     one = recorder(path)
     one.attach(ChatSession())
     booked, to, memory = bill()
-    lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), bill=Cost(0.1, 0.0, at_least=True))
+    lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), cost=Cost(0.1, 0.0, at_least=True))
     one.billed(lower, to, memory)
     one.settle(None, BudgetCharge(0.4, exact=False), NOW)
     assert one.spent(NOW) == pytest.approx(0.4)
@@ -777,5 +779,5 @@ def test_tokens_of_an_answer_that_broke_off_are_a_lower_bound_also_where_no_pric
 ) -> None:
     one = recorder(path)
     booked, to, memory = bill()
-    one.billed(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), bill=Cost()), to, memory)
+    one.billed(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), cost=Cost()), to, memory)
     assert [spent.unknown_tokens for spent in one.spending()] == [1]

@@ -40,7 +40,7 @@ def started(server: WireServer) -> Iterator[Kernel]:
         kernel.run("%%chat\nThe first turn", "first")
         kernel.run(
             "import os\nkeys = dict(os.environ)\ndef turns(): return get_ipython().magics_manager.registry["
-            "'ChatMagics'].session.dialogue.history.now.turns"
+            "'ChatMagics'].session.chat.history.current.turns"
         )
         yield kernel
 
@@ -186,7 +186,10 @@ def test_the_stop_button_keeps_what_has_arrived_and_closes_the_connection(
     assert ran.error == "Stopped. What arrived is kept, marked. Run the cell again to ask again."
     assert "Traceback" not in ran.error
     assert server.requests[-1].wait(10).closed == "client"
-    assert kernel.value("[turns()[-1].answer.strip(), turns()[-1].state.value]") == ["one two", "interrupted"]
+    assert kernel.value("[turns()[-1].answer_text.strip(), turns()[-1].status.value]") == [
+        "one two",
+        "interrupted",
+    ]
     assert kernel.run("%%chat\ngo on").answer
 
 
@@ -274,7 +277,7 @@ def test_keys_are_in_no_output(server: WireServer) -> None:
             "%chat",
             "%chat history",
             "%config ChatMagics",
-            "get_ipython().magics_manager.registry['ChatMagics'].session.dialogue.__dict__",
+            "get_ipython().magics_manager.registry['ChatMagics'].session.chat.__dict__",
         ):
             seen.append(kernel.run(code))
         server.script(Reply(fault=HttpError(401, f"Incorrect API key provided: {secret}")))

@@ -65,7 +65,7 @@ Ask = Callable[[str, str], Ran]
 @pytest.fixture
 def kernel(kernel: Kernel) -> Kernel:
     kernel.run("%config ChatMagics.retries = 1\n%config ChatMagics.connect_timeout = 1")
-    kernel.run("def dialogue(): return get_ipython().magics_manager.registry['ChatMagics'].session.dialogue")
+    kernel.run("def dialogue(): return get_ipython().magics_manager.registry['ChatMagics'].session.chat")
     return kernel
 
 

@@ -305,11 +305,11 @@ def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kerne
 
 def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
     kernel.run(
-        "from ipycachechat.engine.client import Engine\nown = Engine.exchange\n"
-        "def boom(*_):\n    raise ValueError('x')\n\nEngine.exchange = boom"
+        "from ipycachechat.engine.client import ModelClient\nown = ModelClient.exchange\n"
+        "def boom(*_):\n    raise ValueError('x')\n\nModelClient.exchange = boom"
     )
     assert "ValueError" in kernel.run("%%chat\nq", "q").error
-    kernel.run("Engine.exchange = own")
+    kernel.run("ModelClient.exchange = own")
     chat(kernel, "q")
 
 

@@ -219,10 +219,10 @@ HUGE = {
 }
 MEASURE = """
 import resource, time
-from ipycachechat.prompts.describe import described
-described(v)
+from ipycachechat.prompts.describe import describe
+describe(v)
 before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-told = described(v)
+told = describe(v)
 took, grown = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 """
 

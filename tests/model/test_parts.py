@@ -468,7 +468,8 @@ def test_nothing_heavy_is_imported() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     code = (
-        "import sys; from ipycachechat.prompts.content import by_kind, result; by_kind({'a': [1]}); result(object());"
+        "import sys; from ipycachechat.prompts.content import by_kind, tool_result_content;"
+        " by_kind({'a': [1]}); tool_result_content(object());"
         "assert not {'numpy', 'PIL', 'matplotlib', 'pandas', 'polars', 'litellm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

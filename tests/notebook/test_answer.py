@@ -9,9 +9,9 @@ from hostile import corpus
 
 from ipycachechat.conversation.messages import Attachment, Message, Thinking, ToolCall
 from ipycachechat.rendering.answer import (
-    Call,
-    Text,
-    Thinking,
+    CallSegment,
+    TextSegment,
+    ThinkingSegment,
     bundle,
     heading,
     python,
@@ -26,10 +26,12 @@ CALL = ToolCall("1", "look", '{"q": "x", "n": 3}')
 @pytest.mark.parametrize("hostile", [text for _, text in corpus("http://127.0.0.1:9/hit")])
 def test_what_a_tool_or_a_thought_says_is_no_markup(hostile: str) -> None:
     call = ToolCall("1", "look", '{"q": "<img src=x onerror=alert(1)>"}')
-    html = to_html([Thinking(hostile), Call(call, Message("tool", hostile))], style=False)
+    html = to_html([ThinkingSegment(hostile), CallSegment(call, Message("tool", hostile))], style=False)
     assert {*re.findall(r"<\s*/?\s*([a-zA-Z]+)", html)} <= {"div", "details", "summary", "pre"}
     assert not re.search(r"<[^>]*\son\w+\s*=", html)
-    markdown = bundle([Thinking(hostile), Call(call, Message("tool", hostile))])["text/markdown"]
+    markdown = bundle([ThinkingSegment(hostile), CallSegment(call, Message("tool", hostile))])[
+        "text/markdown"
+    ]
     # Not `splitlines`: no parser of markdown takes U+2028 for the end of a line.
     assert all(line.startswith(">") or not line for line in markdown.split("\n"))
 
@@ -40,18 +42,23 @@ def test_a_turn_in_its_order() -> None:
         Message("tool", "a\nresult", tool_call_id="1"),
         Message("assistant", "done"),
     ]
-    assert segments(replies) == [Thinking("hm"), Text("so"), Call(CALL, replies[1]), Text("done")]
+    assert segments(replies) == [
+        ThinkingSegment("hm"),
+        TextSegment("so"),
+        CallSegment(CALL, replies[1]),
+        TextSegment("done"),
+    ]
     assert to_text(segments(replies)) == "so\n\n[look(q='x', n=3) → a result]\n\ndone"
 
 
 def test_a_heading_is_short_and_tells_of_files() -> None:
     long = Message("tool", ("y" * 500, Attachment("image/png", "AAAA")), tool_call_id="1")
-    assert len(heading(Call(ToolCall("1", "look", '{"q": "' + "x" * 500 + '"}'), long))) < 200
+    assert len(heading(CallSegment(ToolCall("1", "look", '{"q": "' + "x" * 500 + '"}'), long))) < 200
     assert (
-        heading(Call(CALL, Message("tool", (Attachment("image/png", "AAAA", "plot.png"),))))
+        heading(CallSegment(CALL, Message("tool", (Attachment("image/png", "AAAA", "plot.png"),))))
         == "look(q='x', n=3) → plot.png"
     )
-    assert heading(Call(ToolCall("1", "look", "no json"))) == "look(no json)"
+    assert heading(CallSegment(ToolCall("1", "look", "no json"))) == "look(no json)"
 
 
 CODE = (
@@ -60,15 +67,15 @@ CODE = (
 
 
 def test_python_code_is_found_wherever_it_stands() -> None:
-    assert python([Thinking("```python\nno\n```"), Text(CODE)]) == ["a = 1\n", "b = 2\n"]
+    assert python([ThinkingSegment("```python\nno\n```"), TextSegment(CODE)]) == ["a = 1\n", "b = 2\n"]
 
 
 def test_python_code_is_offered_for_new_cells_once_the_answer_is_whole() -> None:
-    assert "%chat insert 1 … 2" in bundle([Text(CODE)], offer=True)["text/html"]
-    assert "%chat insert:" in bundle([Text("```python\nx\n```")], offer=True)["text/html"]
-    for shown in (bundle([Text(CODE)]), bundle([Text("```sh\nls\n```")], offer=True)):
+    assert "%chat insert 1 … 2" in bundle([TextSegment(CODE)], offer=True)["text/html"]
+    assert "%chat insert:" in bundle([TextSegment("```python\nx\n```")], offer=True)["text/html"]
+    for shown in (bundle([TextSegment(CODE)]), bundle([TextSegment("```sh\nls\n```")], offer=True)):
         assert "%chat insert" not in shown["text/html"]
-    assert "%chat insert" not in bundle([Text(CODE)], offer=True)["text/markdown"]
+    assert "%chat insert" not in bundle([TextSegment(CODE)], offer=True)["text/markdown"]
 
 
 IMAGES = (
@@ -78,8 +85,8 @@ IMAGES = (
 
 
 def test_images_are_links_unless_they_are_to_be_loaded() -> None:
-    assert "<img" not in bundle([Text(IMAGES)])["text/html"]
-    html = bundle([Text(IMAGES)], images=True)["text/html"]
+    assert "<img" not in bundle([TextSegment(IMAGES)])["text/html"]
+    html = bundle([TextSegment(IMAGES)], images=True)["text/html"]
     tags = re.findall(r"<img[^>]*>", html)
     assert [re.findall(r'src="([^"]*)"', tag) for tag in tags] == [["http://h/a.png"], ["https://h/b.png"]]
     assert 'alt="a&quot;b&lt;c"' in tags[0]
@@ -90,7 +97,7 @@ def test_images_are_links_unless_they_are_to_be_loaded() -> None:
 
 @pytest.mark.parametrize("hostile", [text for _, text in corpus("http://127.0.0.1:9/hit")])
 def test_loaded_images_bring_no_other_attribute(hostile: str) -> None:
-    html = bundle([Text(hostile)], images=True)["text/html"]
+    html = bundle([TextSegment(hostile)], images=True)["text/html"]
     for tag in re.findall(r"<img[^>]*>", html):
         assert re.fullmatch(
             r'<img src="https?://[^"<>]*" alt="[^"<>]*" referrerpolicy="no-referrer" style="max-width:100%" />',

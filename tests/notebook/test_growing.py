@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ipycachechat.conversation.events import StreamChunk, ToolCallFinished, ToolCallStarted
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown_split
-from ipycachechat.rendering.answer import Segment, Text, Thinking, growing_html
+from ipycachechat.rendering.answer import Segment, TextSegment, ThinkingSegment, growing_html
 from ipycachechat.rendering.streaming_answer import PART, StreamingAnswer
 
 PARAGRAPH = "Some words, *some* of them `code`, and $a<b$ for good measure; they go on for a while.\n\n"
@@ -33,7 +33,7 @@ def grown(text: str, size: int) -> tuple[list[list[Segment]], StreamingAnswer]:
 
 
 def texts(segments: list[Segment]) -> str:
-    return "".join(one.text for one in segments if isinstance(one, Text))
+    return "".join(one.text for one in segments if isinstance(one, TextSegment))
 
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=60), st.integers(1, 80))
@@ -204,7 +204,7 @@ WILD = st.lists(st.sampled_from(SIGNS), max_size=200).map("".join)
 @given(WILD, st.integers(1, 200))
 def test_whatever_comes_is_shown_once_and_nothing_is_raised(text: str, size: int) -> None:
     taken, growing = grown(text, size)
-    growing_html(growing.rest or [Text("")])
+    growing_html(growing.rest or [TextSegment("")])
     shown = "".join(map(texts, taken)) + texts(growing.rest)
     fences = sum(one.count("```") + one.count("~~~") for one in (shown, text))
     assert shown == text or fences
@@ -232,8 +232,8 @@ def test_thoughts_are_finished_when_the_answer_begins() -> None:
     growing.add(StreamChunk(thought="hm " * PART))
     assert growing.take_finished() == []
     growing.add(StreamChunk("So"))
-    assert [type(one) for one in growing.take_finished()] == [Thinking]
-    assert growing.rest == [Text("So")]
+    assert [type(one) for one in growing.take_finished()] == [ThinkingSegment]
+    assert growing.rest == [TextSegment("So")]
 
 
 def test_all_counts_as_one_again() -> None:
@@ -251,7 +251,7 @@ def test_all_counts_as_one_again() -> None:
     [("Then\n\n$$\n\\sum_i a_i * b_i", 6), ("\\[ x_1 * y_1 * z", 0), ("\\begin{align}\na &= b_*", 0)],
 )
 def test_half_a_formula_is_shown_as_it_came(source: str, begin: int) -> None:
-    html = growing_html([Text(source)])
+    html = growing_html([TextSegment(source)])
     assert "<em>" not in html and "<pre" in html
     assert markdown_split.shown(source).startswith(source[:begin])
     assert source[begin:] in markdown_split.shown(source)

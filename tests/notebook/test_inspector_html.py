@@ -104,7 +104,7 @@ def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_su
 
 def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
     gone = replace(turn(2), replayed=True, cost=Cost(0.0, 0.0))
-    odd = replace(turn(3), state=TurnStatus.INTERRUPTED, usage=Usage(50, 40, 0, 0, 2, bills_writes=False))
+    odd = replace(turn(3), status=TurnStatus.INTERRUPTED, usage=Usage(50, 40, 0, 0, 2, bills_writes=False))
     some = replace(standing(turn(1), gone, odd), stale=frozenset({3}))
     _, replayed, last, total = rows(some)
     assert replayed["read"] == "–" and replayed["notes"] == "replayed" and replayed["cost"] == "$0.00000"

@@ -163,7 +163,7 @@ async def answer(tell: Callable[[Event], None]) -> TurnResult:
         tell(StreamChunk("!"))
         await asyncio.sleep(0.001)
     except asyncio.CancelledError:
-        done = replace(done, turn=replace(done.turn or Turn("", ()), state=TurnStatus.INTERRUPTED))
+        done = replace(done, turn=replace(done.turn or Turn("", ()), status=TurnStatus.INTERRUPTED))
         raise
     finally:
         tell(done)

@@ -85,10 +85,7 @@ def check_mark(part: Json, where: str) -> None:
     if mark is None:
         return
     need(mark.get("type") == "ephemeral", f"{where}.cache_control.type: Input should be 'ephemeral'")
-    need(
-        mark.get("ttl", "5m") in TTLS,
-        f"{where}.cache_control.ephemeral.ttl: Input should be '5m' or '1h'",
-    )
+    need(mark.get("ttl", "5m") in TTLS, f"{where}.cache_control.ephemeral.ttl: Input should be '5m' or '1h'")
     for name in mark:
         need(
             name in ("type", "ttl"), f"{where}.cache_control.ephemeral.{name}: Extra inputs are not permitted"

@@ -99,11 +99,7 @@ class Inspector:
         picked = HTML(self._inside(standing))
         # A field of numbers, since JupyterLab keeps the arrow keys of a list, and letters, for its cells.
         picker = BoundedIntText(
-            value=self._picked,
-            min=turns[0],
-            max=turns[-1],
-            description="Turn",
-            layout=Layout(width="11em"),
+            value=self._picked, min=turns[0], max=turns[-1], description="Turn", layout=Layout(width="11em")
         )
 
         def pick(change: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ipycachechat.conversation.events import (
 )
 from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.rendering import answer
-from ipycachechat.rendering.answer import Call, Segment
+from ipycachechat.rendering.answer import CallSegment, Segment
 from ipycachechat.rendering.streaming_answer import More, Position, StreamingAnswer
 
 # Finished parts share an output until they are so long: JupyterLab folds up all outputs after the 50th.
@@ -102,7 +102,7 @@ class NotebookScreen:
         self._outputs = 1
         self._drawn, self._cost, self._drawn_at, self._not_before = 0, 0, 0.0, 0.0
 
-    def waiting(self, on: Waiting, seconds: float) -> None:
+    def show_status(self, on: Waiting, seconds: float) -> None:
         told = waiting_text(on, seconds)
         bar = ""
         if isinstance(on, Progress) and on.total:
@@ -116,9 +116,9 @@ class NotebookScreen:
         else:
             self._draw({"text/html": html, "text/plain": told})
 
-    def more(self, event: More) -> None:
+    def on_event(self, event: More) -> None:
         if isinstance(event, ToolCallStarted | StreamBroken):
-            self.aside()
+            self.before_other_output()
         begins = self._answer.add(event)
         ends = isinstance(event, StreamChunk) and event.last and self._answer.size > self._drawn
         if begins or ends:
@@ -136,7 +136,7 @@ class NotebookScreen:
         if new and passed >= SOONEST and (passed >= latest or new >= share * rest):
             self._frame()
 
-    def aside(self) -> None:
+    def before_other_output(self) -> None:
         split = self._rest != self.outputs.answer
         self._together()
         if split:  # a cell is only cleared by what comes next, which is to be ours
@@ -179,7 +179,7 @@ class NotebookScreen:
         from IPython.display import update_display
 
         name, since, size = self._finished
-        new = sum(len(one.text) for one in finished if not isinstance(one, Call))
+        new = sum(len(one.text) for one in finished if not isinstance(one, CallSegment))
         if name and (size < FULL * self._answer.size or self._outputs == MOST):
             shown = {"text/html": answer.growing_html(self._answer.finished(since))}
             update_display(shown, raw=True, display_id=name)

@@ -21,7 +21,7 @@ from ipycachechat.conversation.events import (
 from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.notebook.display.screen import SOONEST, Outputs, Screen, waiting_text
 from ipycachechat.rendering import answer, badge
-from ipycachechat.rendering.answer import Call, Segment, Text
+from ipycachechat.rendering.answer import CallSegment, Segment, TextSegment
 from ipycachechat.rendering.format import write
 from ipycachechat.rendering.markdown import DEEPEST
 from ipycachechat.rendering.markdown_escape import LONGEST, tangled
@@ -62,7 +62,7 @@ class PlainScreen:
         self._any = self._visible = False
         """Whether anything was printed, and anything but blanks came."""
 
-    def waiting(self, on: Waiting, seconds: float) -> None:
+    def show_status(self, on: Waiting, seconds: float) -> None:
         told = on.what if isinstance(on, Progress) else ""
         if isinstance(on, RetryScheduled):
             told = f"{on.reason} · asked again in {on.seconds:.0f} s"
@@ -70,7 +70,7 @@ class PlainScreen:
             self._told = told
             write(f"[{told}…]\n")
 
-    def more(self, event: More) -> None:
+    def on_event(self, event: More) -> None:
         match event:
             case StreamChunk(text, thought):
                 if thought and self._told != "thinking":
@@ -81,7 +81,7 @@ class PlainScreen:
                 self._add(f"\n\n[{answer.BROKE}]\n\n")
             case ToolCallFinished(call, result):
                 gap = "\n\n" if self._visible else ""
-                self._add(f"{gap}{answer.line(Call(call, result))}\n\n")
+                self._add(f"{gap}{answer.line(CallSegment(call, result))}\n\n")
 
     def _add(self, text: str) -> None:
         self._text += text
@@ -97,7 +97,7 @@ class PlainScreen:
     def tick(self) -> None:
         pass
 
-    def aside(self) -> None:
+    def before_other_output(self) -> None:
         pass
 
     def close(self) -> None:
@@ -126,11 +126,11 @@ class RichScreen:
         self._live: Live | None = None
         self._drawn_at = 0.0
 
-    def waiting(self, on: Waiting, seconds: float) -> None:
+    def show_status(self, on: Waiting, seconds: float) -> None:
         if not self._answer.segments:
             self._draw(_line(waiting_text(on, seconds)))
 
-    def more(self, event: More) -> None:
+    def on_event(self, event: More) -> None:
         match event:
             case ToolCallStarted():
                 self._print()
@@ -141,7 +141,7 @@ class RichScreen:
                 self._print()
                 self._console.print(_line(f"[{answer.BROKE}]"))
             case ToolCallFinished(call, result):
-                self._console.print(_line(answer.line(Call(call, result))))
+                self._console.print(_line(answer.line(CallSegment(call, result))))
 
     def tick(self) -> None:
         if not self._answer.rest or time.monotonic() - self._drawn_at < SOONEST:
@@ -153,7 +153,7 @@ class RichScreen:
         ended = time.monotonic()
         self._drawn_at = ended + 3 * (ended - begun)
 
-    def aside(self) -> None:
+    def before_other_output(self) -> None:
         self._print()
 
     def done(self, done: TurnResult) -> None:
@@ -212,9 +212,9 @@ def _rendered(shown: list[Segment]) -> RenderableType:
 
     told: list[Any] = []
     for one in shown:
-        if isinstance(one, Text):
+        if isinstance(one, TextSegment):
             told.append(_markdown(sanitize.clean(one.text)))
-        elif isinstance(one, Call):
+        elif isinstance(one, CallSegment):
             told.append(_line(answer.line(one)))
         else:
             told.append(_line("[thinking…]"))
