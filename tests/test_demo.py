@@ -10,9 +10,9 @@ from typing import Any
 
 import nbformat
 import pytest
-from kernels import PROJECT
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+from support.kernels import PROJECT
 
 pytestmark = pytest.mark.local
 WIDGET = "application/vnd.jupyter.widget-view+json"

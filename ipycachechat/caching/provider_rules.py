@@ -177,7 +177,7 @@ ROWS = (
     CacheRules("openrouter", "*", "automatic", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
     CacheRules(
         *("llama.cpp", "*", "automatic", "github.com/ggml-org/llama.cpp tools/server: cache_prompt"),
-        verified="tests/model/test_local.py: cached_tokens as llama.cpp counts them",
+        verified="tests/providers/test_local_model.py: cached_tokens as llama.cpp counts them",
     ),
     CacheRules(
         "hosted_vllm", "*", "automatic", "docs.vllm.ai automatic_prefix_caching", reports_cached_tokens=None

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "engine")]
+sys.path[:0] = [str(TESTS)]
 
-from test_budgets import MODELS, TINY, World, happen  # noqa: E402
+from support.budget_world import MODELS, TINY, World, happen  # noqa: E402
 from wire import Clock, WireServer  # noqa: E402
 
 from ipycachechat.providers.litellm_import import portions  # noqa: E402

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "browser")]
+sys.path[:0] = [str(TESTS)]
 
-from lab import Lab, write_notebook  # noqa: E402
+from support.jupyter_page import Lab, write_notebook  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 
 PIECE = """## Part {n}: what the numbers say

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from axe import violations
-from lab import Lab, write_notebook
-from server import APPS, AppName
+from support.axe import violations
+from support.jupyter_page import Lab, write_notebook
+from support.jupyter_server import APPS, AppName
 from wire import Reply, WireServer
 
 pytestmark = pytest.mark.browser

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
-from lab import Lab, write_notebook
+from support.jupyter_page import Lab, write_notebook
 from wire import Call, Reply, Request, WireServer, words
 
 pytestmark = pytest.mark.browser

@@ -8,9 +8,9 @@ from contextlib import suppress
 from difflib import unified_diff
 
 import pytest
-from honest import DIFFERENT, corpus
-from lab import APPS, Lab, write_notebook
 from playwright.sync_api import TimeoutError
+from support.honest_answers import DIFFERENT, corpus
+from support.jupyter_page import APPS, Lab, write_notebook
 
 pytestmark = pytest.mark.browser
 

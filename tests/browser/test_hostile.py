@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import corpus
-from lab import Lab, write_notebook
-from server import APPS
+from support.hostile_answers import corpus
+from support.jupyter_page import Lab, write_notebook
+from support.jupyter_server import APPS
 
 pytestmark = pytest.mark.browser
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from axe import violations
-from html_tables import Html
-from lab import Lab, write_notebook
+from support.axe import violations
+from support.html_tables import Html
+from support.jupyter_page import Lab, write_notebook
 from wire import Reply, WireServer, words
 
 pytestmark = pytest.mark.browser

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from talks import Talk
+from support.talks import Talk
 from wire import Clock, WireServer
 
 from ipycachechat.providers.litellm_import import portions

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from talks import OPUS, SONNET, Talk
+from support.talks import OPUS, SONNET, Talk
 from wire import Reply, Stall, WireServer
 
 from ipycachechat.engine import doctor

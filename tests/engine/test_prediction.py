@@ -8,7 +8,7 @@ from itertools import count as counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from talks import OPUS, SONNET, Talk, agree, cause, nothing
+from support.talks import OPUS, SONNET, Talk, agree, cause, nothing
 from wire import Reply, WireServer, count, words
 
 from ipycachechat.caching.miss_reasons import MissCause

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernels import Kernel
+from support.kernels import Kernel
 from wire import Clock, WireServer
 
 from ipycachechat.notebook.session import SESSION_KEY

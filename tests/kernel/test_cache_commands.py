@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kernels import Kernel
+from support.kernels import Kernel, answered
 from wire import Clock, Reply, WireServer, words
 
 
@@ -129,11 +129,3 @@ def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) ->
     assert len(wire.requests) == 8
     assert "nothing was sent" in answered(kernel, "%chat doctor", "")[1]
     assert len(wire.requests) == 8
-
-
-def answered(kernel: Kernel, code: str, answer: str) -> tuple[str, str]:
-    """Run a cell that asks the person one question: the question, and what was printed."""
-    request = kernel.start(code)
-    question = kernel.client.get_stdin_msg(timeout=30)["content"]["prompt"]
-    kernel.client.input(answer)
-    return question, kernel.finish(request).printed

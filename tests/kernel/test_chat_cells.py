@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from kernels import Kernel, Ran
+from support.kernels import Kernel, Ran
 from wire import Bill, Reply, WireServer
 
 LONG = "A line of a long document that is worth caching.\n" * 400

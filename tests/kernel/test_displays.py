@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from html_tables import Html
-from kernels import Json, Kernel, Ran
+from support.html_tables import Html
+from support.kernels import Json, Kernel, Ran
 from wire import Clock, Reply, WireServer, words
 
 VIEW = "application/vnd.jupyter.widget-view+json"

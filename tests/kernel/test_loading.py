@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from kernels import PROJECT, Kernel
+from support.kernels import PROJECT, Kernel
 from wire import WireServer
 
 STATE = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from kernels import PROJECT, Kernel, Ran
+from support.kernels import PROJECT, Kernel, Ran
 from wire import WireServer
 
 MODEL = "openai/gpt-5.5"

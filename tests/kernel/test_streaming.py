@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels import Kernel, Ran
+from support.kernels import Kernel, Ran
 from wire import Drop, HttpError, Reply, Stall, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from kernels import Kernel
+from support.kernels import Kernel
 from wire import WireServer
 
 from ipycachechat import Chat

@@ -6,7 +6,7 @@ import base64
 from typing import NamedTuple
 
 import pytest
-from kernels import Kernel, Ran
+from support.kernels import Kernel, Ran
 from wire import WireServer
 
 MB = 1_000_000

@@ -1,0 +1,99 @@
+"""What the requests of one turn cost together, also where one was stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from support.talks import Talk, nothing
+from wire import HttpError, Reply, ToolCall, WireServer
+
+from ipycachechat.billing.records import RequestRecord, TurnRecords
+from ipycachechat.caching.state import ExpectedUsage
+from ipycachechat.conversation.events import ToolCallFinished
+from ipycachechat.conversation.turns import TurnStatus
+from ipycachechat.conversation.usage import Cost, Usage
+from ipycachechat.engine.events import TurnResult
+from ipycachechat.engine.turn_request import TurnRequest
+from ipycachechat.providers.timeouts import RequestLimits
+from ipycachechat.tools.schema import tools
+
+PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
+TOLD = RequestRecord("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
+UNTOLD = replace(TOLD, usage=Usage(), cost=Cost())
+
+
+def test_all_that_was_told_is_the_bill() -> None:
+    bills = TurnRecords().add(TOLD).add(TOLD)
+    assert bills.cost == Cost(1.0, 0.2) and bills.usage == Usage(20, 8, 12, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "bills", [TurnRecords().add(TOLD).add(UNTOLD), TurnRecords().add(TOLD).add_unreported(UNTOLD)]
+)
+def test_of_a_request_that_tells_nothing_the_bill_is_a_lower_bound(bills: TurnRecords) -> None:
+    assert bills.cost == Cost(0.5, None, at_least=True)
+
+
+def test_where_nothing_was_told_the_bill_is_unknown() -> None:
+    assert (
+        TurnRecords().cost
+        == TurnRecords().add(UNTOLD).cost
+        == TurnRecords().add_unreported(UNTOLD).cost
+        == Cost()
+    )
+
+
+@pytest.mark.parametrize("model", PROVIDERS)
+def test_a_turn_that_is_stopped_while_its_second_request_waits_cost_at_least_the_first(
+    talk: Talk, model: str
+) -> None:
+    talk.server.script(Reply("I look", tool_calls=(ToolCall("look", {}),)), Reply("late", first_delay=30))
+    done = stopped(talk, model)
+    assert done.turn and done.turn.status is TurnStatus.INTERRUPTED
+    assert done.turn.cost.at_least and done.turn.cost.paid
+    assert talk.chat.ledger.requests == 2 and talk.chat.ledger.unknown_cost == 1
+
+
+def test_a_request_that_was_refused_makes_no_bill_uncertain(talk: Talk, server: WireServer) -> None:
+    talk.server.script(HttpError(429, "slow down"), Reply("yes"))
+    done = talk.loop.run_until_complete(
+        talk.chat.send(
+            TurnRequest("hello", talk.model, limits=RequestLimits(retries=1, retry_time=60)), nothing
+        )
+    )
+    assert done.turn and not done.turn.cost.at_least
+    assert talk.chat.ledger.requests == 1 and not talk.chat.ledger.unknown_cost
+
+
+def stopped(talk: Talk, model: str) -> TurnResult:
+    """A turn that is stopped once its tool has returned and the next request is on its way."""
+
+    def look() -> str:
+        "Look."
+        return "seen"
+
+    told: list[TurnResult] = []
+
+    async def run() -> None:
+        returned = asyncio.Event()
+
+        def tell(event: object) -> None:
+            match event:
+                case ToolCallFinished():
+                    returned.set()
+                case TurnResult():
+                    told.append(event)
+                case _ if hasattr(event, "work"):
+                    event.work()
+
+        task = asyncio.ensure_future(talk.chat.send(TurnRequest("hello", model, tools=tools([look])), tell))
+        await returned.wait()
+        while len(talk.server.requests) < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    talk.loop.run_until_complete(run())
+    return told[-1]

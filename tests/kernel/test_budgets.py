@@ -1,0 +1,157 @@
+"""Budgets in real kernels over the wire: what could cost too much is not sent, or asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.kernels import Kernel, answered
+from wire import Clock, Reply, WireServer, words
+from wire.money import dollars
+from wire.replies import ToolCall
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock(real=True)
+
+
+@pytest.fixture(autouse=True)
+def _says_yes(wire: WireServer) -> None:
+    wire.always = Reply("Yes.")
+
+
+def test_a_budget_is_told_and_holds_before_anything_is_sent(wire: WireServer, kernel: Kernel) -> None:
+    assert "spent $0.00000, no budget" in kernel.run("%chat budget").printed
+    assert "spent $0.00000 of $0.02000, $0.02000 left" in kernel.run("%chat budget 0.02").printed
+    assert not kernel.run("%%chat --max-tokens 100\nhello").error
+    told = kernel.run("%chat budget").printed
+    assert f"spent ${dollars(wire.requests):.5f} of $0.02000" in told
+    assert "of $0.02000" in kernel.run("%chat").printed
+    history = kernel.run("%chat history").text
+    ran = kernel.run("%%chat\nand what else?")
+    assert len(ran.error.splitlines()) == 2 and len(wire.requests) == 1
+    assert "can cost $0.16" in ran.error and "of the budget of $0.02000" in ran.error
+    assert "16,000 answered (max_tokens)" in ran.error
+    assert kernel.run("%chat history").text == history
+    assert "no budget" in kernel.run("%chat budget off").printed
+    assert not kernel.run("%%chat\nand what else?").error
+    for wrong in ("much", "-1", "0", "nan", "1 2"):
+        assert "a budget is a number of dollars" in kernel.run(f"%chat budget {wrong}").error
+    kernel.run("%config ChatMagics.budget = 0.01")
+    assert "of $0.01000" in kernel.run("%chat budget").printed
+
+
+def test_a_tool_loop_stops_in_the_middle_and_keeps_what_it_has(wire: WireServer, kernel: Kernel) -> None:
+    kernel.run(
+        'def read(q: str) -> str:\n    "Read."\n    return "word " * 900\n%chat tools read\n%chat budget 0.02'
+    )
+    wire.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(12)])
+    ran = kernel.run("%%chat --max-tokens 100\nlook", cell="a")
+    assert "of the budget of $0.02000" in ran.error and "The calls before it are kept" in ran.error
+    assert 0 < len(wire.requests) < 12
+    assert dollars(wire.requests) <= 0.02
+    assert "1 turn" in kernel.run("%chat").printed
+    kernel.run("%chat budget off")
+    wire.clear()
+    assert not kernel.run("%%chat\ngo on").error
+
+
+@pytest.mark.parametrize(("says", "sent"), [("y", 1), ("n", 0), ("", 0)])
+def test_confirm_asks_with_the_plan(wire: WireServer, kernel: Kernel, says: str, sent: int) -> None:
+    kernel.run("%chat budget 0.01")
+    question, _ = answered(kernel, "%%chat --confirm\nhello", says)
+    assert (
+        "can cost $0.16" in question and "$0.01000 is left" in question and "plan: ≈0 tokens read" in question
+    )
+    assert len(wire.requests) == sent
+    assert f"{sent} turn" in kernel.run("%chat").printed
+
+
+def test_where_nobody_can_answer_nothing_is_sent(wire: WireServer, kernel: Kernel) -> None:
+    kernel.run("%chat budget 0.01")
+    error = kernel.run("%%chat --confirm\nhello", somebody=False).error
+    assert "nobody is there to be asked" in error and len(error.splitlines()) == 2
+    kernel.run("%chat budget off\n%config ChatMagics.confirm_over = 0.1")
+    error = kernel.run("%%chat\nhello", somebody=False).error
+    assert "nobody is there to be asked" in error and "confirm_over" in error and len(error.splitlines()) == 2
+    assert not wire.requests
+    assert not kernel.run("%%chat --max-tokens 100\nhello", somebody=False).error
+    question, _ = answered(kernel, "%%chat\nhello", "y")
+    assert "costs $0.16" in question and "at most" in question and len(wire.requests) == 2
+
+
+def test_a_model_of_unknown_price_is_refused_and_the_local_one_is_free(
+    wire: WireServer, kernel: Kernel
+) -> None:
+    kernel.run("%chat budget 0.01")
+    error = kernel.run("%%chat -m openai/nobody-knows-this-one --max-tokens 10\nhello").error
+    assert "its price is unknown" in error and not wire.requests
+    answered(kernel, "%%chat -m openai/nobody-knows-this-one --max-tokens 10 --confirm\nhello", "y")
+    assert len(wire.requests) == 1
+    assert "requests that may have cost more" in kernel.run("%chat budget").printed
+
+
+def test_python_in_cells_obeys_and_map_stays_within_it(wire: WireServer, kernel: Kernel) -> None:
+    kernel.run("from ipycachechat import get_chat\nchat = get_chat()\n%chat budget 0.02")
+    assert kernel.value("chat.budget") == 0.02
+    assert (
+        "OverBudget"
+        in kernel.run("try: chat('hello')\nexcept Exception as e: print(type(e).__name__)").printed
+    )
+    kernel.run("found = chat.map([f'q{n}' for n in range(8)], progress=False, max_tokens=300)")
+    assert kernel.value("[getattr(one, 'text', str(one)) for one in found]") == ["Yes."] * 8
+    kernel.run("other = chat.fork()")
+    assert (
+        "OverBudget"
+        in kernel.run("try: other('hello')\nexcept Exception as e: print(type(e).__name__)").printed
+    )
+    kernel.run("chat.budget = None")
+    assert "no budget" in kernel.run("%chat budget").printed
+    assert dollars(wire.requests) <= 0.02
+
+
+def test_what_was_stopped_counts_as_much_as_it_can_be(wire: WireServer, kernel: Kernel) -> None:
+    wire.script(Reply(words(400), chunk_delay=0.05))
+    request = kernel.start("%%chat --max-tokens 500\nhello")
+    kernel.finish(request, until="word word")
+    kernel.interrupt()
+    kernel.finish(request)
+    told = kernel.run("%chat budget").printed
+    assert "of it for requests whose bill is not known, at the most that it can be (1)" in told
+    assert dollars(wire.requests) < 500 * 10e-6
+
+
+def test_a_day_is_one_for_all_kernels_and_outlives_them(
+    wire: WireServer, kernel: Kernel, tmp_path: Path
+) -> None:
+    store = f"%config ChatMagics.store = {str(tmp_path / 'chats.db')!r}\n"
+    kernel.run(store + "%chat budget 0.02 --day")
+    assert not kernel.run("%%chat --max-tokens 300\nhello").error
+    with Kernel({**wire.env()}) as other:
+        other.run("%load_ext ipycachechat")
+        other.run(store + "%chat budget 0.02 --day")
+        told = other.run("%chat budget").printed
+        assert f"today, all notebooks: spent ${dollars(wire.requests):.5f} of $0.02000" in told
+        wire.script(Reply(words(400), chunk_delay=0.05))
+        request = other.start("%%chat --max-tokens 1400\nhello")
+        other.finish(request, until="word word")
+        error = kernel.run("%%chat --max-tokens 300\nand what else?").error
+        assert "of the day's budget of $0.02000" in error  # what the other one may still cost is held back
+        other.interrupt()
+        other.finish(request)
+    assert "of the day's budget" in kernel.run("%%chat --max-tokens 700\nand what else?").error
+    assert not kernel.run("%%chat --max-tokens 10\nand what else?").error
+    assert dollars(wire.requests) <= 0.02
+    kernel.run("%config ChatMagics.keep = False")
+    error = kernel.run("%%chat --max-tokens 10\nand what else?").error
+    assert "The day's budget cannot be told" in error and len(error.splitlines()) == 2
+    kernel.run("%chat budget off --day")
+    assert not kernel.run("%%chat --max-tokens 10\nand what else?").error
+
+
+def test_what_keeps_warm_stays_within_it(wire: WireServer, kernel: Kernel) -> None:
+    assert not kernel.run(f"%%chat --max-tokens 100\n{words(3000)}").error
+    kernel.run("%chat budget 0.015")
+    error = kernel.run("%chat warm").error
+    assert "of the budget of $0.01500" in error and len(wire.requests) == 1

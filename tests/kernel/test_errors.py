@@ -1,0 +1,318 @@
+"""What goes wrong in a chat cell: two lines, a failed cell, and a conversation that is as it was."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.kernels import Kernel
+from wire import Drop, HttpError, Malformed, Reply, Stall, StreamError, Truncated, WireServer
+
+from ipycachechat.providers.timeouts import LIMITS
+
+MODELS = {
+    "anthropic": "anthropic/claude-sonnet-5",
+    "openai": "openai/gpt-5.5",
+    "gemini": "gemini/gemini-3.8-flash",
+    "openrouter": "openrouter/anthropic/claude-sonnet-4.5",
+}
+KEYS = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+}
+every_provider = pytest.mark.parametrize("provider", MODELS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[WireServer]:
+    with WireServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def started(server: WireServer) -> Iterator[Kernel]:
+    with Kernel(server.env()) as kernel:
+        kernel.run("%load_ext ipycachechat\n%config ChatMagics.retries = 0")
+        kernel.run("%%chat\nThe first turn", "first")
+        kernel.run(
+            "import os\nkeys = dict(os.environ)\ndef turns(): return get_ipython().magics_manager.registry["
+            "'ChatMagics'].session.chat.history.current.turns"
+        )
+        yield kernel
+
+
+@pytest.fixture
+def kernel(started: Kernel, server: WireServer) -> Kernel:
+    server.clear()
+    started.run("os.environ.clear(); os.environ.update(keys)\n%chat reset")
+    started.run("%%chat\nThe first turn")
+    return started
+
+
+def fails(kernel: Kernel, model: str, text: str = "hello") -> str:
+    """Ask; the error, which is two lines, and after which the conversation is as it was."""
+    before = kernel.value("len(turns())")
+    ran = kernel.run(f"%%chat -m {model}\n{text}")
+    assert ran.reply["content"]["status"] == "error"
+    assert len(ran.error.splitlines()) == 2, ran.error
+    assert kernel.value("len(turns())") == before
+    assert not ran.badge
+    after = kernel.run("%%chat\nstill there?")
+    assert after.answer, after.error
+    return ran.error
+
+
+@every_provider
+def test_a_key_that_is_missing_is_named(kernel: Kernel, provider: str) -> None:
+    kernel.run(f"del os.environ['{KEYS[provider]}']")
+    if provider == "anthropic":
+        kernel.run("%config ChatMagics.model = 'openai/gpt-5.5'")
+    try:
+        assert KEYS[provider] in fails(kernel, MODELS[provider])
+    finally:
+        kernel.run("%config ChatMagics.model = ''")
+
+
+@every_provider
+def test_a_wrong_key_is_told_and_not_shown(kernel: Kernel, provider: str) -> None:
+    kernel.run(f"os.environ['{KEYS[provider]}'] = 'bad-key-7c1d9e'")
+    model = "" if provider != "anthropic" else "openai/gpt-5.5"
+    kernel.run(f"%config ChatMagics.model = '{model}'")
+    try:
+        error = fails(kernel, MODELS[provider])
+    finally:
+        kernel.run("%config ChatMagics.model = ''")
+    assert "key was not accepted" in error
+    assert "bad-key" not in error
+
+
+@every_provider
+def test_an_unknown_model_is_told(kernel: Kernel, provider: str) -> None:
+    prefix = MODELS[provider].partition("/")[0]
+    assert "there is no such model" in fails(kernel, f"{prefix}/no-such-model")
+
+
+def test_an_unknown_provider_is_told(kernel: Kernel) -> None:
+    assert "No provider is known for the model 'nobody/x'" in fails(kernel, "nobody/x")
+    assert "No provider is known for the model 'gibberish'" in fails(kernel, "gibberish")
+
+
+@every_provider
+def test_no_network_is_told(kernel: Kernel, provider: str) -> None:
+    base = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_API_BASE"}.get(provider)
+    names = [base] if base else [f"{provider.upper()}_API_BASE"]
+    also = {"openai": "OPENAI_API_BASE", "anthropic": "ANTHROPIC_BASE_URL"}.get(provider)
+    for name in [*names, *([also] if also else [])]:
+        kernel.run(f"os.environ['{name}'] = 'http://127.0.0.1:9/v1'")
+    ran = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
+    assert "no connection" in ran.error
+    assert len(ran.error.splitlines()) == 2
+
+
+@every_provider
+def test_too_long_a_conversation_is_told(kernel: Kernel, server: WireServer, provider: str) -> None:
+    server.context_limit = 5000
+    try:
+        error = fails(kernel, MODELS[provider], "many words " * 8000)
+    finally:
+        server.context_limit = None
+    assert "longer than the model takes" in error
+
+
+@every_provider
+@pytest.mark.parametrize(("status", "told"), [(429, "too many requests"), (529, "failed"), (500, "failed")])
+def test_the_providers_trouble_is_told_after_one_request(
+    kernel: Kernel, server: WireServer, provider: str, status: int, told: str
+) -> None:
+    server.script(Reply(fault=HttpError(status, "Not now")))
+    before = len(server.requests)
+    error = fails(kernel, MODELS[provider])
+    assert told in error
+    assert "Not now" in error
+    assert len(server.requests) == before + 2  # this one, and the next cell's
+
+
+@every_provider
+def test_an_answer_with_nothing_in_it_is_told_and_still_counted(
+    kernel: Kernel, server: WireServer, provider: str
+) -> None:
+    server.script(Reply(""))
+    before = kernel.run("%chat").printed
+    assert "had said nothing" in fails(kernel, MODELS[provider])
+    assert kernel.run("%chat").printed != before
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "fault", [Drop("chunk", after=2), StreamError(after=2, message="overloaded", status=529)]
+)
+def test_what_came_before_the_connection_dropped_is_kept_marked(
+    kernel: Kernel, server: WireServer, provider: str, fault: Drop | StreamError
+) -> None:
+    server.script(Reply(("one ", "two ", "three "), fault=fault))
+    ran = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
+    assert "in the middle of the answer" in ran.error
+    assert ran.answer.startswith("one two")
+    assert "interrupted" in ran.badge
+    assert kernel.run("%%chat\ngo on").answer
+
+
+@pytest.mark.parametrize("fault", [Truncated(after=2), Malformed(after=2)])
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+def test_a_stream_that_ends_too_early_is_not_taken_for_an_answer(
+    kernel: Kernel, server: WireServer, provider: str, fault: Truncated | Malformed
+) -> None:
+    server.script(Reply(("one ", "two ", "three "), fault=fault))
+    ran = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
+    assert ran.error
+    assert "interrupted" in ran.badge
+
+
+@every_provider
+def test_the_stop_button_keeps_what_has_arrived_and_closes_the_connection(
+    kernel: Kernel, server: WireServer, provider: str
+) -> None:
+    server.script(Reply(("one ", "two ", "three "), fault=Stall("chunk", after=2, seconds=30)))
+    request = kernel.start(f"%%chat -m {MODELS[provider]}\nhello")
+    kernel.finish(request, until="two")
+    pressed = time.monotonic()
+    kernel.interrupt()
+    ran = kernel.finish(request)
+    assert time.monotonic() - pressed < 20
+    assert ran.error == "Stopped. What arrived is kept, marked. Run the cell again to ask again."
+    assert "Traceback" not in ran.error
+    assert server.requests[-1].wait(10).closed == "client"
+    assert kernel.value("[turns()[-1].answer_text.strip(), turns()[-1].status.value]") == [
+        "one two",
+        "interrupted",
+    ]
+    assert kernel.run("%%chat\ngo on").answer
+
+
+@pytest.mark.parametrize("stage", ["headers", "first"])
+def test_the_stop_button_before_the_first_token_changes_nothing(
+    kernel: Kernel, server: WireServer, stage: str
+) -> None:
+    server.script(Reply("never", fault=Stall(stage, seconds=30)))
+    before = kernel.value("len(turns())")
+    request = kernel.start("%%chat\nhello")
+    kernel.finish(request, until="1 s")
+    kernel.interrupt()
+    ran = kernel.finish(request)
+    assert ran.error == "Stopped. The conversation is as it was. Run the cell again to ask again."
+    assert kernel.value("len(turns())") == before
+    assert all(not data.get("text/html") for data in ran.outputs)
+    assert kernel.run("%%chat\ngo on").answer
+
+
+def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel, server: WireServer) -> None:
+    server.script(Reply(("one ", "two ", "three "), fault=Stall("chunk", after=2, seconds=30)))
+    request = kernel.start("%%chat\nhello")
+    kernel.finish(request, until="two")
+    kernel.interrupt()
+    first = kernel.finish(request)
+    assert first.numbers()["input"] == server.requests[-1].wait(10).bill.prompt
+    assert "≥1 answered" in first.badge
+    assert "≥$0.0" in first.badge
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("%%chat\n\n", "no text to send"),
+        ("%%chat\n{{ '' }}", "no text to send"),
+        ("%%chat --nothing\nhello", "--nothing"),
+        ("%%chat --max-tokens many\nhello", "many"),
+        ("%%chat --max-tokens 0\nhello", "1 or more"),
+        ("%%chat --out 1x\nhello", "1x"),
+        ("%%chat --out class\nhello", "class"),
+        ("%%chat --system 'open\nhello", "No closing quotation"),
+        ("%%chat history\nhello", "history"),
+        ("%%chat\n{{ keys.__class__ }}", "may not be used"),
+        ("%%chat\n{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("%%chat\n{{ 1 + }}", "cannot be read"),
+        ("%%chat -m local:/no/such.gguf\nhello", "no file"),
+        ("%chat undo now", "takes nothing after it"),
+        ("%chat everything", "no such command"),
+    ],
+)
+def test_wrong_input_is_told_in_two_lines_and_nothing_is_sent(
+    kernel: Kernel, server: WireServer, cell: str, told: str
+) -> None:
+    before = len(server.requests)
+    ran = kernel.run(cell)
+    assert told in ran.error
+    assert len(ran.error.splitlines()) == 2, ran.error
+    assert len(server.requests) == before
+    assert kernel.value("len(turns())") == 1
+
+
+def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> None:
+    kernel.run("%config ChatMagics.first_timeout = 1.0")
+    server.script(Reply("never", fault=Stall("headers", seconds=30)))
+    try:
+        # It fails when the next cell waits already, as with Run All; ipykernel lets pass what comes later.
+        first, second = kernel.start("%%chat\nhello"), kernel.start("print('reached')")
+        assert "nothing came" in kernel.finish(first).error.lower()
+        assert kernel.finish(second).reply["content"]["status"] == "aborted"
+    finally:
+        kernel.run(f"%config ChatMagics.first_timeout = {LIMITS.first_token_timeout}")
+
+
+def test_keys_are_in_no_output(server: WireServer) -> None:
+    secret = "sk-test-0123456789abcdefSECRET"
+    env = server.env(key=secret)
+    with Kernel(env) as kernel:
+        seen = []
+        for code in (
+            "%load_ext ipycachechat",
+            "%%chat\nhello",
+            "%%chat -m openai/gpt-5.5\nhello",
+            "%%chat -m openai/no-such-model\nhello",
+            "%%chat -m nobody/x\nhello",
+            "%chat",
+            "%chat history",
+            "%config ChatMagics",
+            "get_ipython().magics_manager.registry['ChatMagics'].session.chat.__dict__",
+        ):
+            seen.append(kernel.run(code))
+        server.script(Reply(fault=HttpError(401, f"Incorrect API key provided: {secret}")))
+        seen.append(kernel.run("%%chat\nhello"))
+        server.script(Reply(fault=HttpError(400, f"Your key {secret} may not do this")))
+        seen.append(kernel.run("%%chat\nhello"))
+        assert seen[-1].error
+        for ran in seen:
+            assert secret not in str(ran.messages) + str(ran.reply)
+            assert secret[:12] not in ran.error
+        for folder, _, files in os.walk(kernel.folder.name):
+            for name in files:
+                if not name.endswith(".sqlite"):
+                    with open(os.path.join(folder, name), "rb") as file:
+                        assert secret.encode() not in file.read()
+
+
+@every_provider
+def test_why_tells_of_a_stopped_prompt_what_is_known_of_its_bill(
+    kernel: Kernel, server: WireServer, provider: str
+) -> None:
+    said = []
+    for reply in (
+        Reply(("one ", "two "), fault=Stall("chunk", after=2, seconds=30)),
+        Reply("x", first_delay=30),
+    ):
+        server.clear()
+        server.script(reply)
+        request = kernel.start(f"%%chat -m {MODELS[provider]}\nhello")
+        kernel.finish(request, until="1 s" if reply.first_delay else "two")
+        kernel.interrupt()
+        kernel.finish(request)
+        said.append(kernel.run("%chat why").text.strip().splitlines())
+    assert [lines[0] for lines in said] == ["the last prompt was stopped:"] * 2
+    assert said[0][1] == "What arrived is kept, marked."
+    # Some tell of the bill on the way, some only at the end.
+    assert ("lower bound" in said[0][2]) == (provider in ("anthropic", "gemini"))
+    assert said[1][1:] == ["The conversation is as it was.", "Nobody tells whether it is billed."]

@@ -1,0 +1,197 @@
+"""No key is in anything that a kernel sends or writes, whatever a provider echoes, with every log there is on."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+from support.kernels import Kernel, Ran
+from support.planted_secrets import made
+from wire import HttpError, Reply, StreamError, WireServer
+
+MODELS = {
+    "ANTHROPIC": "anthropic/claude-sonnet-5",
+    "OPENAI": "openai/gpt-5.5",
+    "GEMINI": "gemini/gemini-3.8-flash",
+    "OPENROUTER": "openrouter/anthropic/claude-sonnet-4.5",
+}
+KEYS = {  # two of a form that is known, and two that look like nothing
+    "ANTHROPIC": "sk-" + "ant-api03-" + made(60, seed=52),
+    "OPENAI": f"gw/{made(30, seed=53)}+x/{made(9, seed=54)}==",
+    "GEMINI": "AI" + "za" + made(35, seed=55),
+    "OPENROUTER": "company" + made(30, seed=56),
+}
+GIVEN, DOTENV = "given" + made(36, seed=57), "dotenv" + made(36, seed=58)
+OWN = ("given.txt", ".env")  # where the person keeps them himself
+PIECE = 10  # letters of a key that tell too much of it
+
+LOGS = """
+import logging, sys, litellm
+logging.basicConfig(level=logging.DEBUG, filename="all.log")
+logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
+litellm._turn_on_debug()
+litellm.set_verbose = True
+for name in ("httpx", "httpcore", "openai", "aiohttp.client", "urllib3", "asyncio"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+"""
+
+
+def forms(key: str) -> set[str]:
+    """Ways to write a key that no reader would take for another."""
+    raw = key.encode()
+    coded = {b64encode(b" " * n + raw).decode()[-(-n * 8 // 6) : (n + len(raw)) * 8 // 6] for n in range(3)}
+    return {key, key.upper(), quote(key, safe=""), html.escape(key), raw.hex(), *coded}
+
+
+def echoes(key: str) -> dict[str, str]:
+    """What a provider, or a proxy before it, may say of a key."""
+    return {
+        "whole": f"Incorrect API key provided: {key}. See the page",
+        "its beginning": f"Incorrect key {key[:16]}... given",
+        "with dots": f"Incorrect key {key[:8]}…{key[-12:]} given",
+        "with stars": f"Incorrect key {key[:13]}****{key[-12:]} given",
+        "its end": f"The key that ends in {key[-12:]} has no access",
+        "in a URL": f"GET https://example.org/?key={quote(key, safe='')} failed",
+        "in base64": f"Authorization: Basic {b64encode(key.encode()).decode()}",
+        "in base64 with a name": f"Basic {b64encode(f'user:{key}'.encode()).decode()}",
+        "in hex": f"Bytes {key.encode().hex()}",
+        "in capitals": f"KEY {key.upper()}",
+        "over lines": f"Bad key {key[:20]}\n{key[20:]} here",
+        "over continued lines": f"Bad key {key[:14]}\\\n    {key[14:28]}\\\n    {key[28:]} here",
+        "in groups": f"Bad key {' '.join(key[n : n + 12] for n in range(0, len(key), 12))}",
+        "in HTML": f"<html><body><h1>Error</h1>The key <b>{html.escape(key)}</b></body></html>",
+        "in HTML that may break": f"<p>The key {key[:15]}<wbr>{key[15:]}</p>",
+        "in JSON": json.dumps({"headers": {"authorization": f"Bearer {key}", "x-api-key": key}}),
+        "in JSON in JSON": json.dumps(json.dumps({"x-api-key": key})),
+        "where what is told is cut": f"{'x ' * 94}{key}",
+    }
+
+
+class Search:
+    """Looks for pieces of keys in what it is shown, and counts it."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._pieces = {
+            form[n : n + PIECE] for key in keys for form in forms(key) for n in range(len(form) - PIECE + 1)
+        }
+        self.characters = 0
+        self.kinds: set[str] = set()
+        self.found: list[str] = []
+
+    def text(self, where: str, text: str) -> None:
+        """As it is, and as a reader may put it together again."""
+        self.characters += len(text)
+        spread = re.sub(r"\\n|\\\\|\s", "", text)
+        for way in {text, spread, re.sub("<[^<>]*>", "", text), unquote(text), html.unescape(text)}:
+            for at in range(len(way)):
+                if way[at : at + PIECE] in self._pieces:
+                    self.found.append(f"{where}: {way[max(0, at - 80) : at + 80]}")
+                    break
+
+    def messages(self, where: str, messages: Iterable[dict[str, Any]]) -> None:
+        """Everything of each message but what the person typed."""
+        for message in messages:
+            kind = message["header"]["msg_type"]
+            self.kinds.add(kind)
+            told = [message["content"], message["metadata"], [repr(one) for one in message["buffers"]]]
+            self.text(f"{where}, {kind}", json.dumps(told, ensure_ascii=False, default=str))
+
+    def ran(self, where: str, ran: Ran) -> Ran:
+        self.messages(where, [*ran.messages, ran.reply])
+        return ran
+
+    def files(self, folder: Path) -> None:
+        """All that the kernel can have written."""
+        for path in folder.rglob("*"):
+            if path.is_file() and path.name not in OWN:
+                self.text(str(path.relative_to(folder)), path.read_bytes().decode("latin-1"))
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[WireServer]:
+    with WireServer() as server:
+        yield server
+
+
+@pytest.fixture
+def kernel(wire: WireServer) -> Iterator[Kernel]:
+    with Kernel(wire.env() | {f"{name}_API_KEY": key for name, key in KEYS.items()}) as kernel:
+        folder = Path(kernel.folder.name)
+        (folder / "given.txt").write_text(GIVEN)
+        (folder / ".env").write_text(f"OPENAI_API_KEY={DOTENV}\n")
+        yield kernel
+
+
+def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
+    wire: WireServer, kernel: Kernel
+) -> None:
+    search = Search([*KEYS.values(), GIVEN, DOTENV])
+
+    def run(cell: str, where: str = "", *replies: Reply) -> Ran:
+        wire.script(*replies)
+        ran = search.ran(where or cell, kernel.run(cell))
+        wire.clear()
+        return ran
+
+    run("%load_ext ipycachechat\n%config ChatMagics.retries = 0\n%chat replies replies.json")
+    for name, model in MODELS.items():  # before the logs: OpenAI's library writes a request's name there
+        headers = dict.fromkeys(("request-id", "x-request-id", "x-echo"), KEYS[name])
+        assert run(f"%%chat -m {model}\nhi", f"{name} in headers", Reply("fine", headers=headers)).answer
+    assert not run(LOGS).error
+    errors = 0
+    for place, (name, model) in enumerate(MODELS.items()):
+        key = KEYS[name]
+        headers = {"x-echo": key, "www-authenticate": f"Bearer {key}"}
+        # Every form of both kinds of key: the first two providers echo half of them, the others the rest.
+        for number, (what, said) in enumerate([*echoes(key).items()][place // 2 :: 2]):
+            body = said if number % 2 else None  # bare, or as the provider's own JSON
+            fault = HttpError((400, 401, 403, 404, 422)[number % 5], said, body, headers)
+            errors += bool(run(f"%%chat -m {model}\nhello", f"{name} {what}", Reply(fault=fault)).error)
+        for after in (0, 1):
+            fault = StreamError(after, f"The key {key} has ended")
+            run(f"%%chat -m {model}\nhello", f"{name} in the stream", Reply(("one ", "two "), fault=fault))
+        slow = HttpError(429, "slow", headers={"retry-after": key})
+        run(f"%%chat -m {model}\nhello", f"{name} in retry-after", Reply(fault=slow))
+        for look in ("%tb", "%chat why", "%chat show hello", "%chat show --wire hello"):
+            run(look, f"{name} {look}")
+    assert errors == 2 * len(echoes(""))
+    for line in ("usage", "history", "usage --all", "save s.json", "save s.md", "save s.html"):
+        run(f"%chat {line}")
+
+    url = wire.openai_url
+    run("import traceback\nfrom ipycachechat import Chat, ChatError")
+    run(f"chat = Chat('openai/gpt-5.5', api_base={url!r}, api_key=open('given.txt').read())\nr = chat('hi')")
+    for look in ("chat", "vars(chat)", "r", "vars(r)", "r._hidden_params", "chat.hist", "chat.why()"):
+        assert not run(look).error
+    run("%xmode Verbose")
+    refused = Reply(fault=HttpError(401, f"Incorrect key {GIVEN}"))
+    assert run("chat('x')", "verbose", refused).error
+    everything = (
+        "try:\n    chat('x')\nexcept ChatError as e:\n    told = traceback.TracebackException.from_exception"
+        "(e, capture_locals=True)\n    print(repr(e), *told.format(), repr(e.__cause__), repr(e.__context__))"
+    )
+    assert "the key was not accepted" in run(everything, "locals", refused).printed
+
+    run("import os; del os.environ['OPENAI_API_KEY']\n%config ChatMagics.dotenv = True")
+    refused = Reply(fault=HttpError(401, f"Incorrect key {DOTENV}"))
+    assert "the key was not accepted" in run("%%chat -m openai/gpt-5.5\nhello", "dotenv", refused).error
+    run("%config ChatMagics")
+    search.messages("afterwards", kernel.also(0.5))
+    run("%unload_ext ipycachechat")  # which has all that is kept written
+    search.files(Path(kernel.folder.name))
+    print(
+        f"{search.characters:,} characters searched, of {', '.join(sorted(search.kinds))}: {len(search.found)} found"
+    )
+    assert search.found == []
+    assert {"error", "stream", "display_data", "comm_open", "execute_reply"} <= search.kinds
+    assert {"chats.db", "replies.json", "s.html"} <= {
+        path.name for path in Path(kernel.folder.name).rglob("*")
+    }
+    assert "LiteLLM" in (Path(kernel.folder.name) / "all.log").read_text()

@@ -1,0 +1,497 @@
+"""Keeping a conversation from cells: files, replies, what an earlier kernel left, and what was paid."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.kernels import Kernel, Ran
+from wire import Bill, Reply, Stall, WireServer
+from wire import ToolCall as Call
+
+CLAUDE, GPT = "anthropic/claude-sonnet-5", "openai/gpt-5.5"
+LONG = "Be brief. " * 2000
+
+
+@pytest.fixture
+def kernel(kernel: Kernel) -> Kernel:
+    kernel.run(f"%chat model {GPT}")
+    return kernel
+
+
+def started(kernel: Kernel, model: str = GPT) -> str:
+    told = kernel.run("%load_ext ipycachechat").printed
+    if model:
+        kernel.run(f"%chat model {model}")
+    return told
+
+
+def chat(kernel: Kernel, text: str, cell: str = "") -> Ran:
+    ran = kernel.run(f"%%chat\n{text}", cell or text)
+    assert not ran.error, ran.error
+    return ran
+
+
+def file(kernel: Kernel, name: str) -> Path:
+    return Path(kernel.folder.name) / name
+
+
+def prompts(wire: WireServer) -> list[str]:
+    """Of the last request."""
+    return [m["content"] for m in wire.requests[-1].messages if m["role"] == "user"]
+
+
+# Out and in.
+
+
+QUESTION, ANSWER = '{"role": "user", "content": "q"}', '{"role": "assistant", "content": "a"}'
+
+
+def saved(*messages: str, at: str = "1") -> str:
+    """A saved conversation of one turn."""
+    turn = f'{{"messages": [{", ".join(messages)}], "model": "m", "state": "complete", "at": {at}}}'
+    return (
+        f'{{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": [{turn}]}}'
+    )
+
+
+def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: WireServer) -> None:
+    with Kernel(wire.env()) as one:
+        started(one)
+        one.run('%chat system "Be <brief>."')
+        for text in "ab":
+            chat(one, text)
+        assert one.run("%chat save talk.json").printed == "saved: talk.json, 2 turns\n"
+        path = file(one, "talk.json")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        chat(one, "c")
+        said = wire.requests[-1].body["messages"]
+        with Kernel(wire.env()) as two:
+            started(two)
+            assert "loaded: 2 turns" in two.run(f"%chat load {path}").printed
+            chat(two, "c", "another cell")
+            assert wire.requests[-1].body["messages"] == said
+            two.run("%chat undo")
+            two.run("%chat undo")
+            chat(two, "alone", "yet another")
+            assert prompts(wire) == ["alone"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "broken"),
+        ("[1, 2]", "broken"),
+        ('{"kind": "else"}', "no saved conversation"),
+        ('"text"', "no saved conversation"),
+        ('{"kind": "ipycachechat conversation", "schema": 99}', "newer ipycachechat (form 99"),
+        (
+            '{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": []}',
+            "'turns' is missing",
+        ),
+        ("[" * 100_000, "broken"),
+        (saved('{"role": "user", "content": " "}', ANSWER), "the prompt of turn 1 of the file is empty"),
+        (saved(QUESTION), "not one question and its answer"),
+        (saved(QUESTION, QUESTION, ANSWER), "not one question and its answer"),
+        (saved(QUESTION, ANSWER, at="1e999"), "a number was expected"),
+        (saved(QUESTION, ANSWER, at="NaN"), "a number was expected"),
+        (saved(QUESTION, ANSWER, at="1" + "0" * 400), "broken"),
+        (saved(QUESTION, ANSWER).replace('"tools": []', '"tools": ["no json"]'), "broken"),
+        (saved(QUESTION, ANSWER).replace('"schema": 1', '"schema": "1"'), "its form has no number"),
+        ('[{"role": "user", "content": "q"}]', "not one question and its answer"),
+        (
+            '{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": '
+            '[{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "",'
+            ' "calls": [{"id": "1", "name": "f", "arguments": "{}"}]}], "model": "m", "state": "complete"}]}',
+            "no result",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_changes_nothing(module_kernel: Kernel, text: str, told: str) -> None:
+    before = module_kernel.run("%chat").printed
+    file(module_kernel, "bad.json").write_text(text)
+    error = module_kernel.run("%chat load bad.json").error
+    assert told in error and len(error.splitlines()) == 2
+    assert module_kernel.run("%chat").printed == before
+
+
+@pytest.fixture(scope="module")
+def module_kernel() -> Iterator[Kernel]:
+    with WireServer() as wire, Kernel(wire.env()) as kernel:
+        started(kernel)
+        chat(kernel, "a")
+        yield kernel
+
+
+def test_what_hist_gave_is_loaded_as_the_oldest_form(kernel: Kernel, wire: WireServer) -> None:
+    file(kernel, "hist.json").write_text(
+        json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])
+    )
+    assert "loaded: 1 turn" in kernel.run("%chat load hist.json").printed
+    chat(kernel, "next")
+    assert prompts(wire) == ["q", "next"]
+
+
+def test_documents_hold_question_and_answer_and_run_nothing(kernel: Kernel, wire: WireServer) -> None:
+    wire.script(
+        Reply("**bold** <script>alert(1)</script> ![x](http://example.org/x.png) [j](javascript:alert(1))")
+    )
+    chat(kernel, "</div><script>alert(2)</script> question")
+    kernel.run("%chat save 'talk it over.md'")
+    kernel.run("%chat save talk.html")
+    markdown, page = file(kernel, "talk it over.md").read_text(), file(kernel, "talk.html").read_text()
+    assert "question" in markdown and "**bold**" in markdown and GPT in markdown
+    assert "<strong>bold</strong>" in page and "question" in page and "$" in page
+    assert "<script" not in page and "<img" not in page and 'href="javascript' not in page
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("%chat save", "which file?"),
+        ("%chat save talk.txt", "is saved as .json, .md, .html"),
+        ("%chat save nowhere/talk.json", "cannot be written"),
+        ("%chat load nowhere.json", "No such file"),
+        ("%chat fork", "under which name?"),
+        ("%chat fork main", "There is a branch 'main' already"),
+        ("%chat fork two words", "no name for a branch"),
+        ("%chat switch nowhere", "There is no branch 'nowhere'"),
+        ("%chat redo", "There is nothing to redo"),
+        ("%chat sync", "not told which notebook"),
+        ("%chat usage --some", "there is only --all"),
+        ("%chat resume nowhere", "Nothing is kept of 'nowhere'"),
+        ("%chat replies --strict", "which file?"),
+        ("%chat replies nowhere.json --strict", "There is no file"),
+        ("%%chat --append --here\nx", "two places"),
+        ("%%chat --here\nx", "not told which notebook"),
+        ("%chat undo 3", "takes nothing after it"),
+    ],
+)
+def test_what_cannot_be_is_said_in_two_lines(module_kernel: Kernel, line: str, told: str) -> None:
+    error = module_kernel.run(line, "cell").error
+    assert told in error and len(error.splitlines()) <= 2
+
+
+# Replies.
+
+
+def test_recorded_replies_make_a_run_all_free_also_with_no_key(wire: WireServer, tmp_path: Path) -> None:
+    replies, tools = tmp_path / "replies.json", "def double(n: int) -> int:\n    'Twice n.'\n    return 2 * n"
+    cells = [tools, "%chat tools double", "%%chat\nWhat is 2 × 21?", "%%chat\nAnd why?"]
+    with Kernel(wire.env()) as kernel:
+        started(kernel, CLAUDE)
+        assert "0 of them; others are recorded" in kernel.run(f"%chat replies {replies}").printed
+        wire.script(
+            Reply("Let me see. ", tool_calls=(Call("double", {"n": 21}),)), Reply("42"), Reply("Because.")
+        )
+        first = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
+        key = wire.requests[-1].key
+        sent = len(wire.requests)
+        again = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
+        assert [ran.answer for ran in again] == [ran.answer for ran in first]
+        assert all("replayed, nothing sent" in ran.badge for ran in again[2:])
+        assert "4,0" not in kernel.run("%chat").printed.splitlines()[0]
+    env = {name: value for name, value in wire.env().items() if "_KEY" not in name}
+    with Kernel(env) as kernel:  # as in CI: no key, and no model set
+        started(kernel, "")
+        kernel.run(f"%chat replies {replies} --strict")
+        fresh = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
+        assert [ran.error for ran in fresh] == [""] * 4
+        assert [ran.answer for ran in fresh] == [ran.answer for ran in first]
+        error = kernel.run("%%chat\nSomething else", "cell 9").error
+        assert "holds no reply to this request" in error and len(error.splitlines()) == 2
+        assert kernel.run("%chat usage").text.startswith("0 tokens in")
+    assert len(wire.requests) == sent
+    text = replies.read_text()
+    assert key and key not in text and wire.url not in text
+    assert "And why?" in text and "Because." in text and text.count("\n") > 30
+
+
+def test_another_model_setting_or_past_is_another_request(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("%chat replies r.json")
+    asked = [
+        "%%chat\nq",
+        "%%chat --max-tokens 50\nq",
+        "%%chat --system else\nq",
+        "%%chat -m openai/gpt-5.4\nq",
+        f"%%chat -m {CLAUDE} --think low\nq",
+    ]
+    for _ in range(2):
+        for code in asked:
+            kernel.run("%chat reset")
+            assert not kernel.run(code, "a").error
+        assert len(wire.requests) == len(asked)
+    kernel.run("%%chat\nq", "b")
+    assert len(wire.requests) == len(asked) + 1
+
+
+def test_without_a_file_replies_are_asked_for_again(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("%chat replies r.json")
+    chat(kernel, "q")
+    kernel.run("%chat replies off")
+    chat(kernel, "q")
+    assert len(wire.requests) == 2
+
+
+def test_an_answer_is_kept_also_where_it_cannot_be_recorded(kernel: Kernel, wire: WireServer) -> None:
+    assert "There is no folder" in kernel.run("%chat replies nowhere/r.json").error
+    kernel.run("%chat replies r.json")
+    file(kernel, "r.json").write_text("<<<<<<< HEAD")
+    wire.script(Reply("precious"))
+    ran = kernel.run("%%chat --out x\nq", "q")
+    assert "the reply was not recorded" in ran.printed and not ran.error
+    assert kernel.value("x") == "precious"
+    chat(kernel, "next")
+    assert prompts(wire) == ["q", "next"]
+
+
+def test_the_model_of_the_session_is_that_of_the_replay_whoever_answered_last(
+    wire: WireServer, tmp_path: Path
+) -> None:
+    cells = [
+        "%%chat\na",
+        f"%%chat -m {GPT}\nb",
+        "from ipycachechat import get_chat\nprint(get_chat()('c').text)",
+    ]
+    with Kernel(wire.env() | {"OPENAI_API_KEY": None, "GEMINI_API_KEY": None}) as kernel:
+        started(kernel, "")
+        kernel.run(f"%chat replies {tmp_path / 'r.json'}")
+        kernel.run("import os; os.environ['OPENAI_API_KEY'] = 'test-key'")
+        first = [kernel.run(code, code) for code in cells]
+    sent = len(wire.requests)
+    with Kernel({name: value for name, value in wire.env().items() if "_KEY" not in name}) as kernel:
+        started(kernel, "")
+        kernel.run(f"%chat replies {tmp_path / 'r.json'} --strict")
+        again = [kernel.run(code, code) for code in cells]
+    assert [(ran.answer, ran.printed, ran.error) for ran in again] == [
+        (ran.answer, ran.printed, "") for ran in first
+    ]
+    assert len(wire.requests) == sent == 3
+
+
+def test_the_same_request_asked_many_times_at_once_is_asked_once(kernel: Kernel, wire: WireServer) -> None:
+    kernel.run("%chat replies r.json\nfrom ipycachechat import get_chat")
+    wire.script(*[Reply(f"die {n}") for n in range(3)])
+    roll = "[answer.text for answer in get_chat().map(['roll'] * 3, progress=False)]"
+    assert kernel.value(roll) == kernel.value(roll) == ["die 0"] * 3
+    assert len(wire.requests) == 1
+
+
+# What a deletion is not.
+
+
+def test_a_deletion_is_nothing_to_undo_and_holds_on_every_branch(kernel: Kernel, wire: WireServer) -> None:
+    for text in "abc":
+        chat(kernel, text)
+    kernel.run("%chat fork idea")
+    assert "undone: 1 turn " in kernel.run("%chat undo", "u", deleted=["b"]).printed
+    assert "done again: 2 turns" in kernel.run("%chat redo").printed
+    kernel.run("%chat switch main")
+    chat(kernel, "d")
+    assert prompts(wire) == ["a", "c", "d"]
+
+
+def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kernel, wire: WireServer) -> None:
+    for text in "abc":
+        chat(kernel, text)
+    kernel.run("%reload_ext ipycachechat")
+    kernel.run(f"%%chat -m {GPT}\nd", "d", deleted=["a"])
+    assert prompts(wire) == ["b", "c", "d"]
+
+
+def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
+    kernel.run(
+        "from ipycachechat.engine.client import ModelClient\nown = ModelClient.exchange\n"
+        "def boom(*_):\n    raise ValueError('x')\n\nModelClient.exchange = boom"
+    )
+    assert "ValueError" in kernel.run("%%chat\nq", "q").error
+    kernel.run("ModelClient.exchange = own")
+    chat(kernel, "q")
+
+
+def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire: WireServer) -> None:
+    for text in "abc":
+        chat(kernel, text)
+    chat(kernel, "A", "a")
+    wire.script(Reply("new b"), Reply(tuple(f"w{n} " for n in range(300)), chunk_delay=0.02))
+    request = kernel.start("%chat replay", "r")
+    kernel.finish(request, until="w20")
+    kernel.interrupt()
+    assert "Turn 3 is as it was" in kernel.finish(request).error
+    history = kernel.run("%chat history").text
+    assert "interrupted" not in history and history.count("stale") == 1
+    assert "1 turn asked again" in kernel.run("%chat replay").printed
+
+
+# An earlier kernel.
+
+
+def test_what_was_asked_before_resuming_is_a_branch_and_a_second_time_changes_nothing(
+    wire: WireServer,
+) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        chat(kernel, "a")
+        kernel.restart()
+        started(kernel)
+        chat(kernel, "b")
+        told = kernel.run("%chat resume").printed
+        assert "resumed: 1 turn" in told and "is the branch main-2" in told
+        chat(kernel, "c")
+        assert prompts(wire) == ["a", "c"]
+        again = kernel.run("%chat resume")
+        assert not again.error and "taken up already" in again.printed
+        kernel.run("%chat switch main-2")
+        chat(kernel, "d")
+        assert prompts(wire) == ["b", "d"]
+
+
+def test_a_notebook_is_meant_by_its_own_name_before_one_that_only_holds_it(
+    wire: WireServer, tmp_path: Path
+) -> None:
+    store = f"%config ChatMagics.store = '{tmp_path / 'chats.db'}'"
+    for name in ("a.ipynb", "data.ipynb"):
+        with Kernel(wire.env() | {"JPY_SESSION_NAME": str(tmp_path / name)}) as kernel:
+            started(kernel)
+            kernel.run(store)
+            chat(kernel, name)
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        kernel.run(store)
+        assert f"resumed of {tmp_path / 'a.ipynb'}: 1 turn" in kernel.run("%chat resume a.ipynb").printed
+        chat(kernel, "next")
+        assert prompts(wire) == ["a.ipynb", "next"]
+
+
+def test_settings_that_are_none_any_more_are_left_out(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        kernel.run("def f() -> int:\n    'One.'\n    return 1\n%chat tools f")
+        chat(kernel, "a")
+        kernel.run(
+            "import sqlite3, os, glob\n"
+            "db = sqlite3.connect(glob.glob(os.environ['XDG_DATA_HOME'] + '/*/chats.db')[0])\n"
+            "db.execute('UPDATE conversations SET settings = replace(settings, ?, ?)', ('auto', '9d')); db.commit()"
+        )
+        kernel.restart()
+        started(kernel)
+        kernel.run("f = 5")
+        told = kernel.run("%chat resume")
+        assert not told.error and "the model could call f: define them" in told.printed
+
+
+@pytest.mark.parametrize("model", [CLAUDE, "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"])
+def test_after_a_restart_the_prefix_is_the_same_to_the_byte_and_is_read(wire: WireServer, model: str) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel, model)
+        kernel.run(f"%chat system {LONG}")
+        for text in "ab":
+            chat(kernel, text)
+        before = wire.requests[-1]
+        kernel.restart()
+        told = started(kernel, "").splitlines()
+        assert re.fullmatch(r"kept of this notebook: 2 turns, last at \d\d:\d\d \(%chat resume\)", told[1])
+        resumed = kernel.run("%chat resume").printed
+        assert f"resumed: 2 turns, model {model}" in resumed
+        assert ("warm until" in resumed) == (model != "gemini/gemini-3.8-flash")  # which promises nothing
+        ran = chat(kernel, "c")
+        after = wire.requests[-1]
+        assert unmarked(after.messages)[: len(before.messages)] == unmarked(before.messages)
+        assert after.bill and before.bill and before.bill.prompt > 1024
+        assert after.bill.read >= 0.9 * before.bill.prompt
+        assert ran.numbers()["read"] == after.bill.read
+        assert "≈" not in ran.badge and "first request" not in ran.badge
+        assert "removed" not in ran.badge and "paid again" not in ran.badge
+
+
+def unmarked(messages: list[dict[str, object]]) -> list[str]:
+    """Messages without their checkpoints, as they go over the wire."""
+    marker = r', ?"cache_control": ?\{[^}]*\}|, ?"prompt_cache_breakpoint": ?\{[^}]*\}'
+    texts = [re.sub(marker, "", json.dumps(message)) for message in messages]
+    return [re.sub(r'\[\{"type": "text", "text": ("(?:[^"\\]|\\.)*")\}\]', r"\1", text) for text in texts]
+
+
+def test_what_a_killed_kernel_had_of_an_answer_comes_back_interrupted(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        chat(kernel, "a")
+        words = tuple(f"word{n} " for n in range(400))
+        wire.script(Reply(words, chunk_delay=0.01, fault=Stall("chunk", after=300)))  # it has no end
+        request = kernel.start("%%chat\nb", "b")
+        kernel.finish(request, until="word150")
+        kernel.manager.restart_kernel(now=True)
+        kernel.client.wait_for_ready(timeout=60)
+        assert "1 turn, the beginning of an answer" in started(kernel)
+        kernel.run("%chat resume")
+        history = kernel.run("%chat history").text
+        assert "interrupted" in history
+        chat(kernel, "c")
+        said = wire.requests[-1].messages
+        assert [m["role"] for m in said] == ["user", "assistant"] * 2 + ["user"]
+        assert "word50 " in said[3]["content"]
+        kernel.run("%%chat\nb", "b")  # its cell runs again, and replaces it
+        assert prompts(wire) == ["a", "b"]
+
+
+def test_nothing_is_kept_where_it_is_switched_off(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        kernel.run("%config ChatMagics.keep = False")
+        chat(kernel, "a")
+        assert not [*Path(kernel.folder.name).rglob("*.db")]
+        kernel.run("%config ChatMagics.keep = True")
+        kernel.run("%config ChatMagics.store = 'here/mine.db'")
+        chat(kernel, "b")
+        assert stat.S_IMODE(file(kernel, "here/mine.db").stat().st_mode) == 0o600
+        assert wire.requests[-1].key.encode() not in file(kernel, "here/mine.db").read_bytes()
+
+
+def test_a_store_that_cannot_be_used_is_told_once_and_stops_nothing(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel)
+        file(kernel, "broken.db").write_text("no database at all, but long enough to look like one " * 40)
+        kernel.run("%config ChatMagics.store = 'broken.db'")
+        first, second = chat(kernel, "a"), chat(kernel, "b")
+        assert "the conversation goes on, but is not kept" in first.printed
+        assert first.answer and second.answer and not second.printed
+        assert prompts(wire) == ["a", "b"]
+
+
+# Over time.
+
+
+def test_what_was_paid_is_the_providers_bill_over_all_kernels(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        started(kernel, CLAUDE)
+        kernel.run(f"%chat system {LONG}")
+        chat(kernel, "a")
+        chat(kernel, "b")
+        kernel.run(f"%%chat -m {GPT}\nc", "c")
+        kernel.restart()
+        started(kernel, CLAUDE)
+        chat(kernel, "d")
+        chat(kernel, "d")  # the turn that it replaces was paid all the same
+        kernel.run("%chat undo")
+        table = kernel.run("spent = %chat usage --all\nspent").text
+        assert CLAUDE in table and GPT in table and "in all $" in table
+        kernel.run("frame = spent.dataframe()")
+        found = kernel.value("frame.to_dict('records')")
+        dollars: dict[str, Callable[[Bill], float]] = {  # the providers' lists, dollars for a million tokens
+            CLAUDE: lambda b: (
+                (2 * b.fresh + 0.2 * b.read + 2.5 * b.written_5m + 4 * b.written_1h + 10 * b.output) / 1e6
+            ),
+            GPT: lambda b: (5 * b.fresh + 0.5 * b.read + 30 * b.output) / 1e6,
+        }
+        for model in (CLAUDE, GPT):
+            name = model.partition("/")[2]
+            bills = [one.bill for one in wire.requests if one.bill and one.model.endswith(name)]
+            row = next(row for row in found if row["model"] == model)
+            assert row["requests"] == len(bills)
+            assert row["input"] == sum(bill.prompt for bill in bills)
+            assert row["read"] == sum(bill.read for bill in bills)
+            assert row["read"] + row["written"] + row["fresh"] == row["input"]
+            assert row["paid"] == pytest.approx(sum(map(dollars[model], bills)), abs=1e-5)

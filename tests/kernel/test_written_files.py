@@ -1,0 +1,131 @@
+"""Files are for the person alone, whole or not there; a full disk stops nothing but the saving, and says so once."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.kernels import Kernel
+from wire import WireServer
+
+FULL = """
+import resource
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+def full(most): resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+recorder = get_ipython().magics_manager.registry["ChatMagics"].session.recorder
+"""
+SAVED = ("s.json", "s.md", "s.html")
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[WireServer]:
+    with WireServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_kernel(wire: WireServer) -> Iterator[Kernel]:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        assert kernel.run("%%chat\nhello").answer
+        kernel.run(FULL)
+        yield kernel
+
+
+@pytest.fixture
+def kernel(shared_kernel: Kernel) -> Kernel:
+    return shared_kernel
+
+
+@pytest.fixture
+def folder(kernel: Kernel) -> Path:
+    return Path(kernel.folder.name)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_nobody_else_may_read_any_file_whatever_the_umask(kernel: Kernel, folder: Path, umask: int) -> None:
+    kernel.run(
+        f"%config ChatMagics.store = '{folder}/{umask}.db'\n%chat replies {umask}.json\n"
+        f"import os; old = os.umask({umask})"
+    )
+    ran = kernel.run(f"%%chat\n{umask}")
+    saved = [kernel.run(f"%chat save {name}") for name in SAVED]
+    kernel.run("os.umask(old)\n%chat replies off")
+    assert not ran.error and not ran.printed and not any(one.error for one in saved)
+    files = [
+        folder / name
+        for name in (*SAVED, f"{umask}.json", *(f"{umask}.db{end}" for end in ("", "-wal", "-shm")))
+    ]
+    assert {path.name: oct(mode(path)) for path in files} == {path.name: "0o600" for path in files}
+
+
+def test_what_is_there_is_replaced_whole_be_it_open_to_others_a_link_or_for_reading_only(
+    kernel: Kernel, folder: Path
+) -> None:
+    for name, was in (("open.json", 0o644), ("reading.json", 0o444), ("target.json", 0o644)):
+        (folder / name).write_text("was")
+        (folder / name).chmod(was)
+    (folder / "link.json").symlink_to("target.json")
+    os.link(folder / "open.json", folder / "same.json")
+    for name in ("open.json", "reading.json", "link.json"):
+        assert not kernel.run(f"%chat save {name}").error
+        assert json.loads((folder / name).read_text()) and mode(folder / name) == 0o600
+    assert (folder / "link.json").is_symlink()
+    assert (folder / "same.json").read_text() == "was"  # nobody who had it open sees a half
+
+
+@pytest.mark.parametrize("name", ["nowhere/s.json", "s.md/s.json", "dangling.json"])
+def test_where_there_is_no_folder_it_is_said_and_nothing_is_left(
+    kernel: Kernel, folder: Path, name: str
+) -> None:
+    if not (folder / "dangling.json").is_symlink():
+        (folder / "dangling.json").symlink_to("nowhere/at/all.json")
+    (folder / "s.md").touch()
+    before = sorted(folder.iterdir())
+    error = kernel.run(f"%chat save {name}").error
+    assert "cannot be written" in error and len(error.splitlines()) == 2
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_full_disk_is_told_of_once_and_what_it_lacks_is_written_when_there_is_room(
+    kernel: Kernel, folder: Path
+) -> None:
+    kernel.run(f"%config ChatMagics.store = '{folder}/full.db'\n%chat replies full.json")
+    assert not kernel.run("%%chat\nbefore").printed
+    was = (folder / "full.json").read_bytes()
+    (folder / "s.json").write_text("was")
+    told = []
+    kernel.run("full(1 << 16)")
+    try:
+        for n in range(4):
+            ran = kernel.run(f"%%chat\n{n} {'word ' * 30_000}")
+            assert ran.answer and not ran.error
+            told.append(ran.printed)
+        error = kernel.run("%chat save s.json").error
+    finally:
+        kernel.run("full(resource.RLIM_INFINITY)\nrecorder._again = 0.0")  # as half a minute later
+    assert sum("is not kept (" in one for one in told) == 1
+    assert sum("the reply was not recorded (" in one for one in told) == 1
+    assert "cannot be written: File too large" in error
+    assert (folder / "s.json").read_text() == "was" and (folder / "full.json").read_bytes() == was
+    ran = kernel.run("%%chat\nafter")
+    assert ran.answer and not ran.printed
+    assert len(json.loads((folder / "full.json").read_text())["replies"]) == 6
+    kernel.run("%chat replies off\nfull(1 << 16)")
+    assert "is not kept (" in kernel.run(f"%%chat\nat last {'word ' * 30_000}").printed  # told again
+    kernel.run("full(resource.RLIM_INFINITY)")  # and nobody asks any more
+    kernel.run("%unload_ext ipycachechat\nget_ipython().meta.clear()")
+    kernel.run(
+        f"get_ipython().config.ChatMagics.store = '{folder}/full.db'\n%load_ext ipycachechat\n%chat resume"
+    )
+    shown = kernel.run("%chat show and now?").text
+    assert "before" in shown and "after" in shown and "at last" in shown and shown.count("word word") >= 4
+    assert not [path.name for path in folder.iterdir() if path.name.startswith((".s.json", ".full"))]

@@ -1,0 +1,783 @@
+"""What is kept is what was; and a file that cannot be used stops nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import resource
+import sqlite3
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.histories import histories, places, steps, turns
+
+from ipycachechat.billing.cost_bound import BudgetCharge
+from ipycachechat.billing.pricing import FREE
+from ipycachechat.billing.records import RequestRecord
+from ipycachechat.caching.planner import PauseStats
+from ipycachechat.caching.prefix import RequestOptions
+from ipycachechat.caching.provider_rules import rules_for
+from ipycachechat.caching.request import prompt_messages
+from ipycachechat.caching.state import CacheEntry, CacheState, ExpectedUsage
+from ipycachechat.caching.tracker import CacheTracker
+from ipycachechat.conversation.history import History
+from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.placement import END, Placement, place_turn
+from ipycachechat.conversation.turns import Conversation, Turn
+from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.errors import BadInput
+from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
+from ipycachechat.storage.conversations import LONG, MIGRATIONS, Store
+from ipycachechat.storage.discovery import find_stored
+from ipycachechat.storage.recorder import Recorder
+
+HERE, NOW = "/notebooks/here.ipynb", 1_800_000_000.0
+SCOPE = ("anthropic", "claude-sonnet-5", "https://api.anthropic.com", "fingerprint")
+NOBODY = 65534
+# Building turns is slow on a machine that does something else beside.
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+
+
+def turn(n: int, answer: str = "") -> Turn:
+    return Turn(
+        f"question {n}", (Message("assistant", answer or f"answer {n}"),), "openai/gpt", asked_at=NOW + n
+    )
+
+
+def of(*said: Turn) -> History:
+    """A history with a version for each turn."""
+    history = History()
+    for one in said:
+        history = history.change(place_turn(history.current, one, END))
+    return history
+
+
+def recorder(path: Path, notebook: str = HERE) -> Recorder:
+    """One at work."""
+    made = Recorder(notebook)
+    made.start(lambda: path, lambda: {"model": "openai/gpt"})
+    return made
+
+
+def chat(path: Path, notebook: str = HERE) -> tuple[Recorder, ChatSession]:
+    """One at work, and the conversation that it hears of."""
+    made, dialogue = recorder(path, notebook), ChatSession()
+    made.attach(dialogue)
+    return made, dialogue
+
+
+def kept(path: Path, notebook: str = HERE) -> History:
+    """What is found of a notebook in the file."""
+    with closing(Store(path)) as store:
+        found = store.newest(notebook)
+        assert found is not None
+        return store.load(found.id).history
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "chats.db"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with closing(Store(tmp_path_factory.mktemp("kept") / "chats.db")) as store:
+        yield store
+
+
+# What was, is again.
+
+
+@unhurried
+@given(was=histories(), when=st.sets(st.integers(0, 12)), data=st.data())
+def test_what_was_written_is_loaded_and_a_copy_goes_on_by_itself(
+    store: Store, was: list[History], when: set[int], data: st.DataObject
+) -> None:
+    mine, written = store.begin(HERE, "me", NOW), 0
+    for n, history in enumerate(was):
+        if n in when or history is was[-1]:  # some changes are written one by one, some together
+            store.changed(mine, history, written, {"ttl": n}, NOW + n)
+            written = len(history.versions)
+    last = was[-1]
+    copy = store.copy(mine, "/notebooks/other.ipynb", NOW)
+    for number in (mine, copy):
+        found = store.load(number)
+        assert found.history == last
+        assert (found.name, found.settings, found.written) == (
+            "me",
+            {"ttl": len(was) - 1},
+            len(last.versions),
+        )
+    more = data.draw(steps(store.load(copy).history))
+    store.changed(copy, more, len(last.versions), {}, NOW)
+    assert store.load(copy).history == more
+    assert store.load(mine).history == last
+    assert _walked(store.load(copy).history) == _walked(more)
+
+
+def _walked(history: History) -> list[Conversation]:
+    """All that undo and redo come by, on every branch."""
+    seen = []
+    for branch in history.branches:
+        here = history.switch(branch.name)
+        for go in (History.redo, History.undo, History.redo):
+            while (to := go(here)) is not here:
+                seen.append(to.current)
+                here = to
+    return seen
+
+
+@unhurried
+@given(was=histories(), unfinished=turns, place=places)
+def test_an_unfinished_turn_is_there_in_its_place_until_the_next_change(
+    store: Store, was: list[History], unfinished: Turn, place: Placement
+) -> None:
+    last, mine = was[-1], store.begin(HERE, "", NOW)
+    store.changed(mine, last, 0, {}, NOW)
+    for one in (turn(1), unfinished):  # as it grows, what was is replaced
+        store.save_draft(mine, one, place, NOW)
+    found = store.load(mine)
+    after = last.change(place_turn(last.current, unfinished, place))
+    assert found.history == after
+    assert found.written == len(last.versions)
+    store.changed(mine, after, found.written, {}, NOW)
+    again = store.load(mine)
+    assert (again.history, again.written) == (after, len(after.versions))
+
+
+digests, counts = st.binary(min_size=16, max_size=16), st.integers(0, 10**7)
+times = st.floats(0, 2e9)
+entries = st.builds(CacheEntry, st.sampled_from([300, 3600]), times, times, st.integers(-1, 99))
+memories = st.builds(
+    lambda entries, known, ratio, exact, pace: CacheTracker(
+        rules_for(*SCOPE[:2]), CacheState(entries, known, ratio, exact), pauses=pace
+    ),
+    st.dictionaries(digests, entries),
+    st.dictionaries(digests, counts),
+    st.floats(0.1, 9),
+    st.booleans(),
+    st.builds(PauseStats, counts, counts, st.none() | times, st.floats(0, 1)),
+)
+
+
+@unhurried
+@given(memory=memories)
+def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: CacheTracker) -> None:
+    mine = store.begin(HERE, "", NOW)
+    store.changed(mine, of(turn(1)), 0, {}, NOW)
+    store.warm(mine, SCOPE, CacheTracker(memory.rules))
+    store.warm(mine, SCOPE, memory)
+    for number in (mine, store.copy(mine, HERE, NOW)):
+        assert store.load(number).memories == ((SCOPE, memory),)
+
+
+def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -> None:
+    conversation = Conversation("be brief", tuple(turn(n, "word " * 2000) for n in range(5)))
+    memory = CacheTracker(rules_for(*SCOPE[:2]))
+    first = memory.prepare(prompt_messages(conversation, turn(6)), RequestOptions(), 1024, NOW)
+    told = first.plan.expected
+    memory, _ = memory.record_usage(first, Usage(told.input, told.read, told.written, told.written_1h, 9))
+    mine = store.begin(HERE, "", NOW)
+    store.warm(mine, SCOPE, memory)
+    ((_, again),) = store.load(mine).memories
+    longer = prompt_messages(replace(conversation, all_turns=(*conversation.all_turns, turn(6))), turn(7))
+    plans = [
+        one.resumed(longer, RequestOptions()).prepare(longer, RequestOptions(), 1024, NOW + 60).plan
+        for one in (memory, again)
+    ]
+    assert plans[0].expected == plans[1].expected
+    assert plans[1].expected.read > 1024
+
+
+def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
+    from ipycachechat.conversation.messages import Attachment
+
+    file = Attachment("image/png", "A" * 100 * LONG)
+    history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))
+    one = recorder(path)
+    one.changed(history)
+    one.save_draft(Turn(("look again", file), ()), END)
+    assert not one.problem
+    assert kept(path).undo() == history.change(kept(path).current).undo()
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 5 * 100 * LONG
+
+
+# The file.
+
+
+def test_nobody_else_may_read_what_is_kept(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        one = recorder(path)
+        one.changed(of(turn(1)))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == dict.fromkeys(["chats.db", "chats.db-wal", "chats.db-shm"], 0o600)
+
+
+def old_file(path: Path) -> None:
+    """A file as the first form had it, with a turn in it."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(MIGRATIONS[0])
+        db.execute("PRAGMA user_version=1")
+        db.execute("INSERT INTO meta VALUES('secret', ?)", (b"s" * 32,))
+        db.execute("INSERT INTO conversations VALUES(7, ?, 'me', 1, 2, 'main', 1, '{}', NULL, NULL)", (HERE,))
+        told = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],'
+        db.execute("INSERT INTO turns VALUES(?, ?)", (b"d" * 16, told + '"model": "m", "state": "complete"}'))
+        db.execute("INSERT INTO versions VALUES(7, 0, -1, '\"\"', '[]', 0, 0, x'')")
+        db.execute("INSERT INTO versions VALUES(7, 1, 0, '\"be brief\"', '[]', 0, 0, ?)", (b"d" * 16,))
+        db.execute("INSERT INTO branches VALUES(7, 0, 'main', 1, 1, '', 0)")
+        db.commit()
+
+
+def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
+    old_file(path)
+    found = find_stored(path, HERE)
+    assert found is not None and (found.id, found.turns) == (7, 1)
+    one, dialogue = chat(path)
+    one.resume(dialogue)
+    now = dialogue.history.current
+    assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
+    assert dialogue.client.identity == CallerIdentity("me", b"s" * 32)
+    dialogue.history = dialogue.history.change(place_turn(now, turn(1), END))
+    one.billed(*bill())
+    assert not one.problem
+    assert len(kept(path).current.turns) == 2 and len(kept(path).undo().current.turns) == 1
+    assert [spent.requests for spent in one.spending()] == [1]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
+    tables = []
+    for form in range(len(MIGRATIONS) + 1):
+        path = tmp_path / f"{form}.db"
+        with closing(sqlite3.connect(path)) as db:
+            db.executescript("".join(MIGRATIONS[:form]) + f"; PRAGMA user_version={form}")
+        Store(path).close()
+        with closing(sqlite3.connect(path)) as db:
+            tables.append(set(db.execute("SELECT name, sql FROM sqlite_schema")))
+    assert len(tables[0]) == 12 and all(one == tables[0] for one in tables)
+
+
+def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
+    assert find_stored(path, HERE) is None
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    assert find_stored(path, HERE) is None
+    assert not [*path.parent.iterdir()]
+    one = recorder(path)
+    one.save_draft(turn(1), END)
+    there, was = {*path.parent.iterdir()}, path.read_bytes()
+    found = find_stored(path, HERE)
+    assert found is not None and found.growing and not found.turns
+    assert find_stored(path, "/notebooks/other.ipynb") is None
+    assert {*path.parent.iterdir()} == there and path.read_bytes() == was
+
+
+def test_nothing_is_kept_of_a_conversation_in_which_nothing_was_said(path: Path) -> None:
+    one = recorder(path)
+    one.changed(History.of(Conversation("be brief")))
+    with closing(Store(path)) as store:
+        assert store.notebooks() == [] and store.newest(HERE) is None
+
+
+def test_two_stores_on_one_path_see_what_the_other_writes(path: Path) -> None:
+    with closing(Store(path)) as one, closing(Store(path)) as two:
+        assert one.secret == two.secret
+        mine = one.begin(HERE, "", NOW)
+        one.changed(mine, of(turn(1)), 0, {}, NOW)
+        assert two.load(mine).history == of(turn(1))
+        theirs = two.copy(mine, "/notebooks/other.ipynb", NOW + 1)
+        two.save_draft(theirs, turn(2), END, NOW + 2)
+        assert one.load(theirs).history == of(turn(1), turn(2))
+        assert one.notebooks() == ["/notebooks/other.ipynb", HERE]
+        assert mine != theirs and one.begin(HERE, "", NOW) not in (mine, theirs)
+
+
+def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
+    problems: list[str] = []
+
+    def write(number: int) -> None:
+        one, history = recorder(path, f"/notebooks/{number}.ipynb"), History()
+        for n in range(60):
+            one.save_draft(turn(n, "so far"), END)
+            history = history.change(place_turn(history.current, turn(n), END))
+            one.changed(history)
+            one.billed(*bill())
+        problems.append(one.problem)
+
+    threads = [threading.Thread(target=write, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == [""] * 6
+    for number in range(6):
+        assert kept(path, f"/notebooks/{number}.ipynb") == of(*map(turn, range(60)))
+    with closing(Store(path)) as store:
+        assert sum(spent.requests for spent in store.spending()) == 360
+
+
+# Taking up.
+
+
+def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> None:
+    first, old = chat(path)
+    old.history = of(turn(1))
+    first.save_draft(turn(2), END)
+    second, new = chat(path)
+    assert second.resume(new) == ({"model": "openai/gpt"}, 0.0)
+    assert new.history == of(turn(1), turn(2))
+    assert new.client.identity == old.client.identity
+    old.history = of(turn(1), turn(3))  # its kernel is still there
+    assert new.undo()
+    assert not first.problem and not second.problem
+    assert kept(path) == of(turn(1), turn(2)).undo()
+
+
+def test_what_was_said_before_stays_as_a_branch(path: Path) -> None:
+    _, old = chat(path, "/notebooks/other.ipynb")
+    old.history = of(turn(1)).fork("aside")
+    one, dialogue = chat(path)
+    dialogue.history = of(turn(2))
+    one.resume(dialogue, "other")
+    assert dialogue.history.current == of(turn(1)).current and dialogue.history.current_branch == "aside"
+    assert dialogue.history.switch("main-2").current == of(turn(2)).current
+    assert kept(path) == dialogue.history
+    assert not one.problem
+
+
+def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Path) -> None:
+    _, old = chat(path)
+    old.history = of(turn(1))
+    one, new = chat(path)
+    new.history = of(turn(3))
+    one.resume(new)
+    assert new.history.current == of(turn(1)).current
+    assert new.history.switch("main-2").current == of(turn(3)).current
+    with pytest.raises(BadInput, match="Nothing else is kept"):  # that was all there is
+        one.resume(new)
+
+
+def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was_asked_again(
+    path: Path,
+) -> None:
+    one, was = recorder(path), of(turn(1), turn(2))
+    one.changed(was)
+    one.save_draft(turn(9), Placement(replaces=was.current.turns[0]))
+    assert kept(path).current.turns == (turn(9), turn(2))
+
+
+def test_what_is_warm_is_known_again(path: Path) -> None:
+    one, dialogue = chat(path)
+    dialogue.history = of(turn(1))
+    state = CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})
+    booked, to, _ = bill()
+    one.billed(booked, to, CacheTracker(rules_for(*SCOPE[:2]), state))
+    local, of_it = CacheEntry(9, NOW, NOW + 9000), ("llama.cpp", "local")
+    one.billed(
+        booked,
+        replace(to, cache_scope=of_it),
+        CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local})),
+    )
+    two, again = chat(path)
+    assert two.resume(again)[1] == NOW + 300
+    assert again.client.tracker(to).state.entries == state.entries
+    assert not again.client.tracker(replace(to, cache_scope=of_it)).state.entries  # that server has ended
+
+
+def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> None:
+    for n, name in enumerate(["/a/old.ipynb", "/b/data.ipynb", "/c/data.ipynb"]):
+        recorder(path, name).changed(of(turn(n)))
+    for name, n in (("old", 0), ("data.ipynb", 2), ("/b/", 1)):
+        one, dialogue = chat(path, f"/notebooks/{n}")
+        one.resume(dialogue, name)
+        assert dialogue.history == of(turn(n))
+        dialogue.set_system("else")
+        assert kept(path, f"/notebooks/{n}") == dialogue.history
+        assert not one.problem
+    assert kept(path, "/b/data.ipynb") == of(turn(1))
+
+
+def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
+    first, over = recorder(path), threading.Event()
+    first.changed(of(turn(0)))
+
+    def write() -> None:
+        history = of(turn(0))
+        for n in range(1, 1000):
+            history = history.change(place_turn(history.current, turn(n), END))
+            first.changed(history.fork(f"branch-{n}") if n == 100 else history)
+            if over.wait(0.002):
+                return
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for n in range(20):
+        other, dialogue = chat(path, f"/notebooks/{n}")
+        other.resume(dialogue, HERE)
+        there = dialogue.history
+        assert there.current.turns == tuple(map(turn, range(len(there.versions) - 1)))
+        dialogue.set_system("be brief")
+        assert not other.problem
+        assert kept(path, f"/notebooks/{n}") == dialogue.history
+    over.set()
+    thread.join()
+    assert not first.problem
+
+
+def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> None:
+    one, dialogue = chat(path)
+    for name, told in (("", "Nothing is kept of this notebook"), ("data", "Nothing is kept of 'data'")):
+        with pytest.raises(BadInput, match=told):
+            one.resume(dialogue, name)
+    dialogue.history = of(turn(1))
+    assert not one.problem
+    assert kept(path) == of(turn(1))
+    with pytest.raises(BadInput):  # but what it has said itself
+        one.resume(dialogue)
+    dialogue.history = of(turn(1), turn(2))
+    assert kept(path) == of(turn(1), turn(2))
+
+
+def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
+    recorder(path).changed(of(turn(1)))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM turns")
+        db.commit()
+    one, dialogue = chat(path)
+    with pytest.raises(BadInput, match="broken"):
+        one.resume(dialogue)
+    dialogue.history = of(turn(2))
+    assert not one.problem and kept(path) == of(turn(2))
+
+
+def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> None:
+    idle, dialogue = Recorder(HERE), ChatSession()
+    idle.attach(dialogue)
+    with pytest.raises(BadInput, match="Nothing is kept"):
+        idle.resume(dialogue)
+    heard(idle)
+    assert not idle.problem and not [*tmp_path.iterdir()]
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o644)
+    recorder(path).changed(of(turn(1)))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_another_kernel_holds_open_is_closed_to_them_too(path: Path) -> None:
+    one = recorder(path)
+    one.changed(of(turn(1)))
+    files = [*path.parent.iterdir()]
+    assert len(files) == 3
+    for file in files:
+        file.chmod(0o644)
+    with closing(Store(path)):
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+
+
+def test_a_fork_writes_a_conversation_of_its_own(path: Path) -> None:
+    one, history = recorder(path), of(turn(1))
+    one.changed(history)
+    if (child := os.fork()) == 0:
+        one.changed(history.change(place_turn(history.current, turn(100), END)))
+        os._exit(0 if not one.problem else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    one.changed(history.change(place_turn(history.current, turn(2), END)))
+    assert not one.problem
+    assert kept(path).current.turns == (turn(1), turn(2))
+
+
+def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
+    one, dialogue = chat(path)
+
+    def write(number: int) -> None:
+        for n in range(40):
+            place = turn(100 * number + n)
+            dialogue.change(lambda history, new=place: history.change(place_turn(history.current, new, END)))  # type: ignore[misc]
+
+    threads = [threading.Thread(target=write, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(dialogue.history.current.turns) == 160
+    assert not one.problem and kept(path) == dialogue.history
+
+
+def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None:
+    one, dialogue = chat(path)
+    dialogue.history = of(turn(1))
+    one.save_draft(turn(2), END)
+    dialogue.attach({"nothing"})
+    assert kept(path).current.turns == (turn(1), turn(2))
+    one.dropped()
+    assert kept(path).current.turns == (turn(1),)
+
+
+def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path) -> None:
+    one, dialogue = chat(path)
+    dialogue.history = of(turn(1))
+    booked, to, _ = bill()
+    one.billed(
+        booked, to, CacheTracker(to.rules, CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)}))
+    )
+    two, again = chat(path)
+    mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
+    again.client._memories[to.cache_scope] = CacheTracker(to.rules, CacheState(mine))
+    two.resume(again)
+    assert {*again.client.tracker(to).state.entries} == {b"e" * 16, b"m" * 16}
+
+
+def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
+    one = recorder(path, os.fsdecode(b"/notebooks/\xff.ipynb"))
+    heard(one)
+    assert len(one.problem.splitlines()) < 2
+    two = recorder(path)
+    two.changed(History().change(Conversation("\ud800", (turn(1),))))
+    assert len(two.problem.splitlines()) < 2
+
+
+# Files that cannot be used.
+
+
+def bill() -> tuple[RequestRecord, ModelEndpoint, CacheTracker]:
+    """Of a request."""
+    by = rules_for(*SCOPE[:2])
+    to = ModelEndpoint("openai/gpt", "openai/gpt", by, FREE, None, 1024, SCOPE)
+    booked = RequestRecord(
+        "openai/gpt", NOW, ExpectedUsage(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1)
+    )
+    return booked, to, CacheTracker(by)
+
+
+def newer(path: Path) -> None:
+    with closing(Store(path)) as store:  # who is closed last writes all into the file
+        store.changed(store.begin(HERE, "me", NOW), of(turn(1)), 0, {}, NOW)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version=99")
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(random.randbytes(50_000))
+
+
+def cut(share: float) -> Callable[[Path], None]:
+    """A file of which only the beginning is left."""
+
+    def make(path: Path) -> None:
+        with closing(Store(path)) as store:
+            history = of(*(turn(n, "word " * 1000) for n in range(50)))
+            store.changed(store.begin(HERE, "", NOW), history, 0, {}, NOW)
+        os.truncate(path, int(path.stat().st_size * share))
+
+    return make
+
+
+def text(path: Path) -> None:
+    path.write_text("my notes\n" * 100)
+
+
+def heard(one: Recorder) -> None:
+    """All that a recorder may hear."""
+    one.attach(ChatSession())
+    one.changed(of(turn(1)))
+    one.save_draft(turn(2), END)
+    one.changed(of(turn(1), turn(2)))
+    one.billed(*bill())
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (newer, "was written by a newer ipycachechat (form 99; this one knows"),
+        (noise, "file is not a database"),
+        (text, "file is not a database"),
+        (cut(0.0002), "database"),
+        (cut(0.3), "malformed"),
+        (cut(0.9), "malformed"),
+        (Path.mkdir, "Is a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
+    path: Path, make: Callable[[Path], None], told: str
+) -> None:
+    path.parent.mkdir(mode=0o700)
+    make(path)
+    was = path.read_bytes() if path.is_file() else b""
+    one = recorder(path)
+    heard(one)
+    problem = one.problem
+    assert problem.startswith("ipycachechat: the conversation goes on, but is not kept (")
+    assert told in problem and str(path) in problem and len(problem.splitlines()) == 1
+    heard(one)
+    assert not one.problem
+    with pytest.raises(BadInput) as raised:
+        one.resume(ChatSession())
+    assert told in raised.value.message
+    with pytest.raises(BadInput):
+        one.spending()
+    assert (path.read_bytes() if path.is_file() else b"") == was
+
+
+def test_what_was_missed_is_kept_once_the_file_can_be_used(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    noise(path)
+    one = recorder(path)
+    one.changed(of(turn(1)))
+    assert one.problem
+    path.unlink()
+    one.changed(of(turn(1), turn(2)))  # too soon
+    assert not path.exists()
+    monkeypatch.setattr(one, "_again", 0.0)
+    one.changed(of(turn(1), turn(2), turn(3)))
+    assert kept(path) == of(turn(1), turn(2), turn(3))
+    assert not one.problem
+
+
+def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    noise(path)
+    one, elsewhere = recorder(path), tmp_path / "elsewhere.db"
+    one.changed(of(turn(1)))
+    assert one.problem
+    one.start(lambda: elsewhere, dict)  # as a person who is told of it may choose
+    one.changed(of(turn(1), turn(2)))
+    assert not one.problem
+    assert kept(elsewhere) == of(turn(1), turn(2))
+
+
+@contextmanager
+def nobody(folder: Path) -> Iterator[None]:
+    """Not root, who may write anywhere."""
+    if os.geteuid():
+        yield
+        return
+    for one in (folder, *folder.rglob("*")):
+        os.chown(one, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_may_only_be_read_stops_nothing(there: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "chats.db"
+        if there:
+            with closing(Store(path)) as store:
+                store.changed(store.begin(HERE, "", NOW), of(turn(1)), 0, {}, NOW)
+            path.chmod(0o400)
+        was = path.read_bytes() if there else b""
+        with nobody(folder):
+            folder.chmod(0o500)
+            one = recorder(path)
+            heard(one)
+            problem = one.problem
+            heard(one)
+            again = one.problem
+            folder.chmod(0o700)
+        assert (
+            re.search("Permission denied|readonly database", problem) and str(path) in problem and not again
+        )
+        assert [*folder.iterdir()] == ([path] if there else [])
+        assert not there or path.read_bytes() == was
+
+
+@contextmanager
+def full() -> Iterator[None]:
+    """No file can become longer than a megabyte, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("length", [300_000, 6_000_000])  # within what SQLite holds in memory, and beyond
+def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, length: int) -> None:
+    one, other = recorder(path), recorder(path, "/notebooks/other.ipynb")
+    history = of(turn(0))
+    one.changed(history)
+    other.changed(history)
+    last, problem = history, ""
+    with full():
+        for n in range(1, 10):
+            history = history.change(
+                place_turn(history.current, turn(n, random.randbytes(length // 2).hex()), END)
+            )
+            one.changed(history)
+            if problem := one.problem:
+                break
+            last = history
+        heard(one)
+    assert problem.startswith("ipycachechat: the conversation goes on, but is not kept (")
+    assert not one.problem
+    assert "rollback" not in problem  # but what went wrong
+    assert kept(path) == last
+    other.changed(of(turn(0), turn(1)))  # nobody is locked out
+    assert not other.problem
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Path) -> None:
+    one, other = Store(path), Store(path)
+    noon = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
+    held, left = one.reserve(0.6, 1.0, noon)
+    assert held is not None and left == 1.0
+    assert other.reserve(0.5, 1.0, noon) == (None, pytest.approx(0.4))
+    assert other.reserve(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
+    one.settle(held, 0.0, noon)
+    one.billed("a", [replace(bill()[0], sent_at=noon, cost=Cost(0.1, 0.0))])
+    assert other.spent(noon) == pytest.approx(0.1)
+    other.settle(None, 0.3, noon)  # of a request whose bill is not known
+    one.close()
+    other.close()
+    assert Store(path).spent(noon) == pytest.approx(0.4)
+    assert Store(path).spent(noon - 24 * 3600) == 0.0
+
+
+def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_can_be(path: Path) -> None:
+    one = recorder(path)
+    one.attach(ChatSession())
+    booked, to, memory = bill()
+    lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), cost=Cost(0.1, 0.0, at_least=True))
+    one.billed(lower, to, memory)
+    one.settle(None, BudgetCharge(0.4, exact=False), NOW)
+    assert one.spent(NOW) == pytest.approx(0.4)
+    (spent,) = one.spending()
+    assert spent.paid == pytest.approx(0.1) and spent.unknown_cost == spent.unknown_tokens == 1
+
+
+def test_tokens_of_an_answer_that_broke_off_are_a_lower_bound_also_where_no_price_is_known(
+    path: Path,
+) -> None:
+    one = recorder(path)
+    booked, to, memory = bill()
+    one.billed(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), cost=Cost()), to, memory)
+    assert [spent.unknown_tokens for spent in one.spending()] == [1]

@@ -1,0 +1,14 @@
+"""Kernels that change, undo, fork and save at once on one file (long form: `tests/stress/kernels_side_by_side.py`)."""
+
+from __future__ import annotations
+
+import pytest
+from stress.kernels_side_by_side import together
+
+
+@pytest.mark.local
+def test_what_kernels_do_at_once_on_one_file_is_all_kept() -> None:
+    result = together(seconds=6, kernels=3)
+    print(result.told)
+    assert result.turns > 3
+    assert not result.fails, result.wrong

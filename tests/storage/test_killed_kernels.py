@@ -1,0 +1,15 @@
+"""Kernels that are killed while an answer arrives: the long form is `killed.py`."""
+
+from __future__ import annotations
+
+import random
+
+from stress.killed_kernels import moments, told
+
+
+def test_a_killed_kernel_loses_no_finished_turn_and_a_second_of_an_answer_at_most() -> None:
+    seed = random.randrange(1 << 32)
+    found = moments(6, seed)
+    print(f"seed {seed}:", told(found))
+    assert sum(one.finished for one in found) > 6
+    assert not [one for one in found if one.fails]

@@ -1,0 +1,12 @@
+"""Kernels that write to one file at once: the long form is `many_kernels.py`."""
+
+from __future__ import annotations
+
+from stress.many_kernels import KERNELS, together
+
+
+def test_four_kernels_at_once_lose_nothing_and_lock_nobody_out() -> None:
+    result = together(8.0)
+    print(result.told)
+    assert len(result.asked) == KERNELS and all(len(one.turns) > 5 for one in result.asked)
+    assert not result.fails, result.told
