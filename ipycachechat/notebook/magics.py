@@ -18,7 +18,7 @@ from traitlets import TraitError
 from ipycachechat import defaults
 from ipycachechat.errors import BadInput, Interrupted
 from ipycachechat.notebook import commands, frontend
-from ipycachechat.notebook.session import NotebookSession, read_dotenv
+from ipycachechat.notebook.session import NotebookSession
 from ipycachechat.notebook.settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ class ChatMagics(ChatSettings):
         self._tools: ToolRegistry | None = None
         session.where, session.settings = self.store_file, self.saved_settings
         session.limits = lambda: (float(self.budget), float(self.budget_day))
-        session.images = lambda: bool(self.images == "load")
         session.watch = lambda: str(self.watch)
         self.observe(self._watches, "watch")
         self.observe(lambda change: session.chat.set_system(change["new"]), "system")
@@ -114,8 +113,6 @@ class ChatMagics(ChatSettings):
             _wrong("The cell has no text to send")
         if args.append and args.here:
             _wrong("--append and --here are two places")
-        if self.dotenv:
-            read_dotenv()
         place = self.place(append=args.append, here=args.here)
         prompt = self.prompt(cell.strip(), place, raw=args.raw or not self.interpolate)
         if prompt.empty:

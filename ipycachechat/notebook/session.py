@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ipycachechat.engine.session import ChatSession
     from ipycachechat.engine.turn_request import TurnRequest
     from ipycachechat.notebook.deleted_cells import DeletedCellTracker
-    from ipycachechat.notebook.display.inspector_widget import Inspector
+    from ipycachechat.notebook.display.inspector import Inspector
     from ipycachechat.notebook.display.screen import Outputs, Screen
     from ipycachechat.notebook.notebook_file import NotebookFile
     from ipycachechat.runtime.event_loop import BackgroundLoop
@@ -54,8 +53,6 @@ class NotebookSession:
         """Those that are kept with it."""
         self.limits: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
         """Dollars that this kernel may spend, and all kernels in a day; 0: no budget."""
-        self.images: Callable[[], bool] = lambda: False
-        """Whether answers load the images that they name."""
         self.watch: Callable[[], str] = lambda: "off"
         """What of the cells that run goes along with prompts."""
         self._dialogue: ChatSession | None = None
@@ -126,13 +123,11 @@ class NotebookSession:
     def inspector(self) -> Inspector:
         """What `%chat usage` shows, drawn anew after every cell that has changed it."""
         if self._inspector is None:
-            from ipycachechat.notebook.display.inspector_widget import Inspector, standing
+            from ipycachechat.notebook.display.inspector import Inspector
 
-            self._inspector = Inspector(lambda: standing(self.chat), lambda: self.now)
-            events = [("pre_run_cell", self._inspector.freeze), ("post_run_cell", self._inspector.redraw)]
-            for name, callback in events:
-                self.shell.events.register(name, callback)
-            self._events += events
+            self._inspector = Inspector(lambda: self.chat)
+            self._events.append(("post_run_cell", self._inspector.redraw))
+            self.shell.events.register("post_run_cell", self._inspector.redraw)
         return self._inspector
 
     @property
@@ -215,7 +210,6 @@ class NotebookSession:
             lambda done, name: self._badges.show(done, name, live=live),
             outputs,
             alone=frontend.is_only_output(self.shell),
-            images=self.images(),
         )
 
     def keep_warm(self, ask: TurnRequest, seconds: float) -> None:
@@ -296,8 +290,6 @@ class NotebookSession:
     def _at_exit(self) -> None:
         self._idle.stop()
         self._badges.freeze()
-        if self._inspector is not None:
-            self._inspector.freeze()
         if self._loop is not None and self._loop.running:
             self._loop.submit(self.chat.stop()).result(timeout=10)
             self._loop.stop()
@@ -327,12 +319,3 @@ async def _warm_up() -> None:
     from ipycachechat.providers import litellm_import
 
     await litellm_import.warm_up()
-
-
-def read_dotenv() -> None:
-    """Take over what `.env` (here or above) sets and the environment does not."""
-    from dotenv import dotenv_values, find_dotenv
-
-    for name, value in dotenv_values(find_dotenv(usecwd=True)).items():
-        if value is not None:
-            os.environ.setdefault(name, value)

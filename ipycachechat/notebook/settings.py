@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,21 +41,10 @@ class ChatSettings(Magics):
     retries = Int(
         LIMITS.retries, min=0, help="How often the same is asked again after an error that may go away."
     ).tag(config=True)
-    retry_time = Float(LIMITS.retry_time, min=0, help="Seconds for all tries of a request together.").tag(
-        config=True
-    )
     timeout = Float(
         LIMITS.read_timeout,
         min=0.1,
         help="Seconds in which nothing comes of an answer that has begun: it is given up.",
-    ).tag(config=True)
-    connect_timeout = Float(LIMITS.connect_timeout, min=0.1, help="Seconds for the connection.").tag(
-        config=True
-    )
-    first_timeout = Float(
-        LIMITS.first_token_timeout,
-        min=0.1,
-        help="Seconds until something of the answer comes; some think in silence.",
     ).tag(config=True)
     total_timeout = Float(
         LIMITS.total_timeout, min=0, help="Seconds for all of an answer; 0: as long as it takes."
@@ -81,11 +71,6 @@ class ChatSettings(Magics):
         True,
         help="Mask keys, tokens and passwords in what is sent of the kernel: values, and what tools return.",
     ).tag(config=True)
-    images = Enum(
-        ["link", "load"],
-        "link",
-        help="Images that an answer names: as links, or loaded, which tells their server that they were looked at.",
-    ).tag(config=True)
     budget = Float(0.0, min=0.0, help="Dollars that this kernel's chats may cost; 0: no budget.").tag(
         config=True
     )
@@ -97,18 +82,12 @@ class ChatSettings(Magics):
     confirm_over = Float(
         0.0, min=0.0, help="Ask before a prompt that can cost more dollars than this; 0: never."
     ).tag(config=True)
-    dotenv = Bool(False, help="Read keys from a .env file, here or above, before each chat.").tag(config=True)
 
     @property
     def limits(self) -> RequestLimits:
         """How long a request may take, and how often it is tried."""
-        return RequestLimits(
-            self.retries,
-            self.retry_time,
-            self.connect_timeout,
-            self.first_timeout,
-            self.timeout,
-            self.total_timeout,
+        return replace(
+            LIMITS, retries=self.retries, read_timeout=self.timeout, total_timeout=self.total_timeout
         )
 
     def store_file(self) -> Path | None:

@@ -119,7 +119,7 @@ def given_up(model: str, seconds: float, *, began: bool) -> ChatError:
         return error
     return Unreachable(
         f"{model}: nothing came for {seconds:g} s",
-        "Ask again; %config ChatMagics.first_timeout sets how long to wait.",
+        "Ask again: the provider may be overloaded, or the model thinks for very long.",
     )
 
 

@@ -69,16 +69,15 @@ def segments(replies: Iterable[Message]) -> list[Segment]:
     return found
 
 
-def bundle(shown: Sequence[Segment], *, images: bool = False, offer: bool = False) -> dict[str, str]:
+def bundle(shown: Sequence[Segment], *, offer: bool = False) -> dict[str, str]:
     """The mime bundle: our HTML, the markdown for converters, and plain text.
 
-    `images`: whether those in the network are loaded, rather than linked to. `offer`: whether a line says how Python
-    code is put in a cell.
+    `offer`: add a line that says how Python code is put in a cell.
     """
     source = "\n\n".join(_source(one) for one in shown)
     offered = _offer(len(python(shown))) if offer else ""
     return {
-        "text/html": markdown.boxed("".join(_html(one, images) for one in shown) + offered),
+        "text/html": markdown.boxed("".join(map(_html, shown)) + offered),
         "text/markdown": markdown.to_markdown(sanitize.clean(source)),
         "text/plain": to_text(shown),
     }
@@ -170,10 +169,10 @@ def _whole(one: CallSegment) -> str:
     return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
 
 
-def _html(one: Segment, images: bool = False) -> str:
+def _html(one: Segment) -> str:
     match one:
         case TextSegment(text):
-            return markdown.body(text, images=images)
+            return markdown.body(text)
         case ThinkingSegment(text):
             return _fold("thinking", sanitize.clean(text))
         case DiscardedText(text):

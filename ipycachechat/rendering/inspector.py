@@ -1,7 +1,6 @@
 """The inspector, `%chat usage`, as static HTML: tokens and money of each turn, what is warm, and each turn's prefix.
 
-Nothing in it needs a script or a kernel: a turn's prefix unfolds by a click or the keyboard. `inspecting` has the
-widget, in which a turn is picked instead.
+Nothing in it needs a script or a kernel: a turn's prefix unfolds by a click or the keyboard.
 """
 
 from __future__ import annotations
@@ -61,19 +60,19 @@ class UsageSnapshot:
         return "\n".join(totals(self.ledger))
 
 
-def to_html(standing: UsageSnapshot, now: float, opened: int = 0) -> str:
-    """All of it. `opened`: the turn (from 1) whose prefix is shown at once."""
+def to_html(standing: UsageSnapshot, now: float) -> str:
+    """Return all of it in one box, the turns' prefixes folded up."""
+    there = len(standing.turns)
     folded = [
-        f'<details{" open" if number == opened else ""}><summary style="cursor:pointer">'
-        f'{html.clean(name(standing, number))}</summary><div style="margin:0 0 0.6em 1.2em">'
-        f"{inside(standing, number)}</div></details>"
-        for number in pickable(standing)
+        f'<details><summary style="cursor:pointer">{html.clean(_name(standing, number))}</summary>'
+        f'<div style="margin:0 0 0.6em 1.2em">{_inside(standing, number)}</div></details>'
+        for number in range(max(1, there - UNFOLDED + 1), there + 1)
     ]
-    return html.panel("inspector", body(standing, now), *folded)
+    return html.panel("inspector", _body(standing, now), *folded)
 
 
-def body(standing: UsageSnapshot, now: float) -> str:
-    """The inspector but for what unfolds, or is picked."""
+def _body(standing: UsageSnapshot, now: float) -> str:
+    """The inspector without the parts that unfold."""
     bill = [html.title(f"Billed to this kernel, {_requests(standing.ledger)}")]
     bill += [html.line(told) for told in totals(standing.ledger)]
     if not standing.turns:
@@ -103,23 +102,17 @@ def body(standing: UsageSnapshot, now: float) -> str:
     )
 
 
-def pickable(standing: UsageSnapshot) -> range:
-    """The turns, by number, whose prefix is shown when they are picked or unfolded."""
-    there = len(standing.turns)
-    return range(max(1, there - UNFOLDED + 1), there + 1)
-
-
 def _which(standing: UsageSnapshot) -> str:
     return f" (of the last {UNFOLDED})" if len(standing.turns) > UNFOLDED else ""
 
 
-def name(standing: UsageSnapshot, number: int) -> str:
-    """A turn in a line, to be picked."""
+def _name(standing: UsageSnapshot, number: int) -> str:
+    """Return a turn in a line."""
     turn = standing.turns[number - 1]
     return f"turn {number}: {short(turn.prompt_text)}"
 
 
-def inside(standing: UsageSnapshot, number: int) -> str:
+def _inside(standing: UsageSnapshot, number: int) -> str:
     """Of a turn: what was expected and what billed, and its prefix in a few rows."""
     turn, done = standing.turns[number - 1], standing.told[number - 1]
     cell = f", cell {turn.cell.id[:8]}" if turn.cell else ""

@@ -68,14 +68,14 @@ def boxed(html: str, *, style: bool = True) -> str:
     return f"{_OPEN}{html}{STYLE if style else ''}</div>"
 
 
-def body(source: str, *, images: bool = False) -> str:
-    """Safe HTML of this markdown, to be put in the box. `images`: whether they are loaded, rather than linked to."""
+def body(source: str) -> str:
+    """Safe HTML of this markdown, to be put in the box."""
     source = clean(source)
     plain = f"<pre>{_kept(escape(source))}</pre>"
     if len(source) > LONGEST or tangled(source):
         return plain
     parser = _parser()
-    env: dict[str, object] = {"until": time.perf_counter() + COLOURING, "images": images}
+    env: dict[str, object] = {"until": time.perf_counter() + COLOURING}
     try:
         tokens = parser.parse(source, env)
     except RecursionError:

@@ -328,7 +328,7 @@ class Store:
         }
         versions: list[Version] = []
         for parent, system, tools, start, removed, inserted in rows:
-            before = versions[parent].conversation.placed if parent >= 0 else ()
+            before = versions[parent].conversation.all_turns if parent >= 0 else ()
             new = [turns[inserted[n : n + DIGEST]] for n in range(0, len(inserted), DIGEST)]
             placed = (*before[:start], *new, *before[start + removed :])
             versions.append(

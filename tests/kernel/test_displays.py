@@ -101,10 +101,10 @@ def test_a_turn_unfolds_to_its_prefix_and_to_what_was_expected_of_it(
     assert warm[0]["what"].startswith("turn 1: prompt") and "warm until" in warm[0]["cache"]
 
 
-def test_it_is_drawn_anew_after_each_chat_and_is_static_by_then(wire: WireServer, kernel: Kernel) -> None:
+def test_it_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000), "and?")
     first = kernel.run("%chat usage")
-    assert VIEW in shown(first)
+    assert VIEW not in shown(first) and not first.of("comm_open")
     for n, text in enumerate(("why?", "how?"), 3):
         drawn = updates(chat(kernel, text).messages)
         assert VIEW not in drawn[-1] and len(turns(drawn[-1])) == n + 1
@@ -129,45 +129,6 @@ def test_it_is_drawn_anew_after_each_chat_and_is_static_by_then(wire: WireServer
     assert len(turns(updates(many.messages)[-1])) == 6
 
 
-def test_a_picked_turn_shows_its_prefix_and_stays_open(wire: WireServer, kernel: Kernel) -> None:
-    chat(kernel, words(3000), "and?", "why?")
-    ran = kernel.run("%chat usage")
-    opened = [(content["comm_id"], content["data"]["state"]) for content in ran.of("comm_open")]
-    ((field, state),) = [one for one in opened if one[1]["_model_name"] == "BoundedIntTextModel"]
-    assert state["description"] == "Turn"
-    assert (state["min"], state["max"], state["value"]) == (1, 3, 3)
-    picked = pick(kernel, field, 2)
-    values = [
-        m["content"]["data"]["state"].get("value", "") for m in picked if "state" in m["content"]["data"]
-    ]
-    (value,) = [value for value in values if "ipycachechat-turn" in str(value)]
-    assert "turn 2: and?" in value and "turn 2: prompt" in value and "turn 3" not in value
-    static = updates(kernel.run("1 + 1").messages)[-1]["text/html"]
-    assert static.count('<details open><summary style="cursor:pointer">turn ') == 1
-    assert '<details open><summary style="cursor:pointer">turn 2: and?' in static
-
-
-def pick(kernel: Kernel, field: str, turn: int) -> list[Json]:
-    """As the front end tells it."""
-    data = {"method": "update", "state": {"value": turn}, "buffer_paths": []}
-    kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", {"comm_id": field, "data": data}))
-    return [m for m in kernel.also(3) if m["header"]["msg_type"] == "comm_msg"]
-
-
-def test_the_widget_becomes_static_after_a_while_and_when_the_extension_goes(
-    wire: WireServer, kernel: Kernel
-) -> None:
-    chat(kernel, words(3000))
-    assert VIEW in shown(kernel.run("%chat usage"))
-    gone = updates(kernel.run("%reload_ext ipycachechat").messages)
-    assert gone and VIEW not in gone[-1]
-    kernel.run("from ipycachechat.notebook.display import inspector_widget\ninspector_widget.ALIVE = 0.5")
-    assert VIEW in shown(kernel.run("%chat usage"))
-    late = updates(kernel.also(2))
-    assert len(late) == 1 and VIEW not in late[0] and len(turns(late[0])) == 2
-    assert not updates(kernel.run("1 + 1").messages)
-
-
 def test_where_nobody_is_there_it_is_static_for_good(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000))
     ran = kernel.run("%chat usage", somebody=False)
@@ -186,7 +147,7 @@ def test_turns_of_an_earlier_kernel_have_their_bills_and_say_so(wire: WireServer
     rows = turns(bundle)
     assert [{**row, "notes": ""} for row in rows] == before
     assert [row["notes"] for row in rows] == ["earlier kernel", "earlier kernel", ""]
-    assert "expected of it are not known any more" in updates(kernel.run("1").messages)[-1]["text/html"]
+    assert "expected of it are not known any more" in bundle["text/html"]
     assert bundle["text/plain"].startswith("0 tokens in") and "differ" in bundle["text/html"]
 
 

@@ -252,7 +252,7 @@ def test_wrong_input_is_told_in_two_lines_and_nothing_is_sent(
 
 
 def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> None:
-    kernel.run("%config ChatMagics.first_timeout = 1.0")
+    kernel.limits(first_token_timeout=1.0)
     server.script(Reply("never", fault=Stall("headers", seconds=30)))
     try:
         # It fails when the next cell waits already, as with Run All; ipykernel lets pass what comes later.
@@ -260,7 +260,7 @@ def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> N
         assert "nothing came" in kernel.finish(first).error.lower()
         assert kernel.finish(second).reply["content"]["status"] == "aborted"
     finally:
-        kernel.run(f"%config ChatMagics.first_timeout = {LIMITS.first_token_timeout}")
+        kernel.limits(first_token_timeout=LIMITS.first_token_timeout)
 
 
 def test_keys_are_in_no_output(server: WireServer) -> None:

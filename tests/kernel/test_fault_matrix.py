@@ -34,7 +34,6 @@ MODELS = {
 }
 every_provider = pytest.mark.parametrize("provider", MODELS)
 TEXT = "One two three four five six seven."
-STALLED = {"first_timeout": 1.0, "timeout": 1.0}
 FAULTS: dict[str, Any] = {
     **{f"{status}": HttpError(status, f"status {status}") for status in (400, 401, 403, 404, 413)},
     **{f"{status}": HttpError(status, f"status {status}") for status in (408, 429, 500, 502, 503, 529)},
@@ -64,7 +63,8 @@ Ask = Callable[[str, str], Ran]
 
 @pytest.fixture
 def kernel(kernel: Kernel) -> Kernel:
-    kernel.run("%config ChatMagics.retries = 1\n%config ChatMagics.connect_timeout = 1")
+    kernel.run("%config ChatMagics.retries = 1")
+    kernel.limits(connect_timeout=1)
     kernel.run("def dialogue(): return get_ipython().magics_manager.registry['ChatMagics'].session.chat")
     return kernel
 
@@ -105,8 +105,9 @@ def goes_on(kernel: Kernel, wire: WireServer) -> None:
 def test_a_fault_ends_in_an_answer_or_in_two_lines_and_the_next_question_works(
     kernel: Kernel, wire: WireServer, asked: Ask, provider: str, fault: str
 ) -> None:
-    for name, seconds in STALLED.items() if "silence" in fault else ():
-        kernel.run(f"%config ChatMagics.{name} = {seconds}")
+    if "silence" in fault:
+        kernel.run("%config ChatMagics.timeout = 1")
+        kernel.limits(first_token_timeout=1)
     wire.script(Reply(TEXT, fault=FAULTS[fault]), Reply(TEXT))
     ran = asked(provider, fault)
     if fault in PASSING:
@@ -150,7 +151,8 @@ def test_ten_megabytes_in_one_piece(kernel: Kernel, wire: WireServer, asked: Ask
 def test_a_tool_call_that_breaks_off(
     kernel: Kernel, wire: WireServer, asked: Ask, provider: str, fault: Any
 ) -> None:
-    kernel.run("%config ChatMagics.timeout = 1\n%config ChatMagics.first_timeout = 1")
+    kernel.run("%config ChatMagics.timeout = 1")
+    kernel.limits(first_token_timeout=1)
     kernel.run("def look(word: str) -> str:\n    'Look it up.'\n    return word\n%chat tools look")
     call = ToolCall("look", {"word": "x" * 200})
     wire.script(Reply("I will look.", tool_calls=(call,), fault=fault), Reply(TEXT))

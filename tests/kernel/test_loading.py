@@ -22,7 +22,7 @@ def state():
     children = [child.name() for child in psutil.Process().children()]
     gc.collect()
     # What is registered with atexit, or waits in a loop, would keep these.
-    ours = ("Session", "ChatMagics", "LiveBadges", "Inspector", "IdleWork", "BackgroundLoop")
+    ours = ("NotebookSession", "ChatMagics", "LiveBadges", "Inspector", "IdleWork", "BackgroundLoop")
     alive = [type(o).__name__ for o in gc.get_objects() if type(o).__name__ in ours]
     registry = sorted(shell.magics_manager.registry)
     registry += [str(one) for one in shell.input_transformers_cleanup]
@@ -143,16 +143,6 @@ def test_litellm_comes_in_idle_time_and_leaves_the_process_as_it_was(wire: WireS
         assert kernel.value("list(warnings.filters) == before[1]")
         assert kernel.value("sys.modules['litellm'].suppress_debug_info")
         assert wire.requests == []  # warming up asks nobody
-
-
-def test_dotenv_is_read_only_if_asked(wire: WireServer) -> None:
-    env = {name: None if name.endswith("_KEY") else value for name, value in wire.env().items()}
-    with Kernel(env) as kernel:
-        kernel.run("open('.env', 'w').write('OPENAI_API_KEY=test-key')")
-        kernel.run("%load_ext ipycachechat")
-        assert "OPENAI_API_KEY is not in the environment" in kernel.run("%%chat -m openai/gpt-5.5\nhi").error
-        kernel.run("%config ChatMagics.dotenv = True")
-        assert kernel.run("%%chat -m openai/gpt-5.5\nhi").answer
 
 
 def test_a_wrong_setting_is_told_in_two_lines_and_leaves_nothing(wire: WireServer) -> None:

@@ -28,8 +28,8 @@ KEYS = {  # two of a form that is known, and two that look like nothing
     "GEMINI": "AI" + "za" + made(35, seed=55),
     "OPENROUTER": "company" + made(30, seed=56),
 }
-GIVEN, DOTENV = "given" + made(36, seed=57), "dotenv" + made(36, seed=58)
-OWN = ("given.txt", ".env")  # where the person keeps them himself
+GIVEN, LATER = "given" + made(36, seed=57), "later" + made(36, seed=58)
+OWN = ("given.txt", "later.txt")  # where the person keeps them himself
 PIECE = 10  # letters of a key that tell too much of it
 
 LOGS = """
@@ -125,14 +125,14 @@ def kernel(wire: WireServer) -> Iterator[Kernel]:
     with Kernel(wire.env() | {f"{name}_API_KEY": key for name, key in KEYS.items()}) as kernel:
         folder = Path(kernel.folder.name)
         (folder / "given.txt").write_text(GIVEN)
-        (folder / ".env").write_text(f"OPENAI_API_KEY={DOTENV}\n")
+        (folder / "later.txt").write_text(LATER)
         yield kernel
 
 
 def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
     wire: WireServer, kernel: Kernel
 ) -> None:
-    search = Search([*KEYS.values(), GIVEN, DOTENV])
+    search = Search([*KEYS.values(), GIVEN, LATER])
 
     def run(cell: str, where: str = "", *replies: Reply) -> Ran:
         wire.script(*replies)
@@ -179,9 +179,9 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
     )
     assert "the key was not accepted" in run(everything, "locals", refused).printed
 
-    run("import os; del os.environ['OPENAI_API_KEY']\n%config ChatMagics.dotenv = True")
-    refused = Reply(fault=HttpError(401, f"Incorrect key {DOTENV}"))
-    assert "the key was not accepted" in run("%%chat -m openai/gpt-5.5\nhello", "dotenv", refused).error
+    run("import os; os.environ['OPENAI_API_KEY'] = open('later.txt').read()")
+    refused = Reply(fault=HttpError(401, f"Incorrect key {LATER}"))
+    assert "the key was not accepted" in run("%%chat -m openai/gpt-5.5\nhello", "later", refused).error
     run("%config ChatMagics")
     search.messages("afterwards", kernel.also(0.5))
     run("%unload_ext ipycachechat")  # which has all that is kept written

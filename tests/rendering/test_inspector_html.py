@@ -59,7 +59,7 @@ def test_it_is_made_of_what_an_untrusted_notebook_keeps_and_a_question_is_only_t
     some = standing(turn(1), replace(turn(2), usage=NOTHING_REPORTED, cost=Cost()), turn(3))
     reason = MissReason(MissCause.EDITED, 9, old_text="a <i>b</i>", new_text="a $x$", cell="<c>")
     wrong = replace(told(turn(2), 2), reason=reason)
-    for html in (inspector.to_html(some, NOW, 2), panels.why(wrong), panels.why(None)):
+    for html in (inspector.to_html(some, NOW), panels.why(wrong), panels.why(None)):
         seen = Html(html)
         assert seen.tags <= KEPT
         assert seen.attributes <= {"class", "title", "style", "open", "scope"}

@@ -15,8 +15,6 @@ class Html(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
         self.titles: list[str] = []
-        self.opened = 0
-        """How many parts stand unfolded."""
         self._cell = False
         self.feed(html)
         self.close()
@@ -25,7 +23,6 @@ class Html(HTMLParser):
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
         self.titles += [value or "" for name, value in attrs if name == "title"]
-        self.opened += tag == "details" and any(name == "open" for name, _ in attrs)
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":

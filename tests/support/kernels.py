@@ -134,6 +134,13 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
         self.folder.cleanup()
 
+    def limits(self, **seconds: float) -> None:
+        """Set limits of the kernel's requests that are no settings."""
+        self.run(
+            "import dataclasses, ipycachechat.notebook.settings as settings\n"
+            f"settings.LIMITS = dataclasses.replace(settings.LIMITS, **{seconds!r})"
+        )
+
     @property
     def pid(self) -> int:
         return int(self.manager.provisioner.pid)  # type: ignore[union-attr]

@@ -60,11 +60,5 @@ class LiveBadges:
         while self._alive:
             name, (widget, static) = self._alive.popitem()
             update_display(static, raw=True, display_id=name)
-            closed(widget)
-
-
-def closed(widget: Any) -> None:
-    """Close a widget with its layout and style, widgets of their own that would stay in kernel and page."""
-    for one in (widget, widget.layout, getattr(widget, "style", None)):
-        if one is not None:
-            one.close()
+            for one in (widget, widget.layout, widget.style):  # widgets of their own that would stay
+                one.close()

@@ -81,17 +81,14 @@ class NotebookScreen:
         outputs: Outputs | None = None,
         *,
         alone: bool = False,
-        images: bool = False,
     ) -> None:
         """`show_badge`: displays it, or updates the one of that id. `outputs`: those of an earlier answer.
 
-        `alone`: whether nothing else is shown in the cell. `images`: whether those in the network are loaded, once
-        the answer is whole.
+        `alone`: whether nothing else is shown in the cell.
         """
         self._show_badge = show_badge
         self.outputs: Outputs = outputs or Outputs()
         self._again = outputs is not None
-        self._images = images
         self._shown = self._again
         self._alone = alone and not self._again
         self._rest = self.outputs.answer
@@ -146,17 +143,13 @@ class NotebookScreen:
         if done.turn is not None:
             self._together()
             shown = [*self._answer.broken, *answer.segments(done.turn.replies)]
-            self._draw(answer.bundle(shown, images=self._images, offer=True))
+            self._draw(answer.bundle(shown, offer=True))
             self._show_badge(done, self.outputs.badge)
         elif self._shown and not self._again:
             self._together()
             # What arrived stays to be read, also where none of it can go on in the conversation.
             arrived = self._answer.segments
-            self._draw(
-                answer.bundle(arrived, images=self._images)
-                if arrived
-                else {"text/html": "", "text/plain": ""}
-            )
+            self._draw(answer.bundle(arrived) if arrived else {"text/html": "", "text/plain": ""})
 
     def close(self) -> None:
         pass
