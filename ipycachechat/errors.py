@@ -105,20 +105,20 @@ class RequestRefused(ModelError):
 class RateLimited(ModelError):
     """Too many requests or tokens for now (429)."""
 
-    passing = True
+    retryable = True
 
 
 class Overloaded(ModelError):
     """The provider failed (5xx)."""
 
-    passing = True
+    retryable = True
 
 
 class Unreachable(ModelError):
     """No connection to the provider, or one on which nothing came."""
 
     billed = BILLING_UNKNOWN
-    passing = True
+    retryable = True
 
 
 class ConnectionLost(ModelError):

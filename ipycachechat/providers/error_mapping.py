@@ -198,7 +198,7 @@ def _kind(error: BaseException, model: str, missing_keys: list[str], *keys: str)
             f"{model}: {provider} has no certificate that this machine trusts",
             "Check the address and its certificate (SSL_CERT_FILE, a proxy of your network).",
         )
-        found.passing, found.billed = False, NOTHING_SENT
+        found.retryable, found.billed = False, NOTHING_SENT
         return found
     if _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text:
         found = Unreachable(
@@ -214,7 +214,7 @@ def _kind(error: BaseException, model: str, missing_keys: list[str], *keys: str)
             "Nothing was added to the conversation. Change what the message names and ask again.",
         )
     failed = Overloaded(f"{model}: the provider failed ({words})", "Wait a little, then ask again.")
-    failed.passing = isinstance(status, int) and status >= 500
+    failed.retryable = isinstance(status, int) and status >= 500
     return failed
 
 
