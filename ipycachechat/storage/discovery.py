@@ -1,62 +1,74 @@
-"""What an earlier kernel left of a notebook: looked for when the extension loads, so it imports next to nothing."""
+"""Look for what an earlier kernel stored of a notebook. `%load_ext` does so: only the standard library is imported."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+Fetch = Callable[[str, tuple[Any, ...]], Iterable[tuple[Any, ...]]]
+"""Run a query with its values and return the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSummary:
-    """A conversation that is kept."""
+    """A stored conversation in short."""
 
     id: int
     turns: int
     changed: float
-    """In seconds of the clock."""
-    growing: bool
-    """Whether an answer was under way when it was left."""
+    """Time of the last change, in seconds since the epoch."""
+    has_draft: bool
+    """True if its kernel ended in the middle of an answer."""
 
     @property
-    def told(self) -> str:
-        """What was found, in one line."""
+    def sentence(self) -> str:
+        """One line for the user."""
         turns = f"{self.turns} turn{'s' * (self.turns != 1)}"
-        cut = ", the beginning of an answer" if self.growing else ""
+        cut = ", the beginning of an answer" if self.has_draft else ""
         today = time.strftime("%x") == time.strftime("%x", time.localtime(self.changed))
-        at = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", time.localtime(self.changed))
-        return f"kept of this notebook: {turns}{cut}, last at {at} (%chat resume)"
+        changed = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", time.localtime(self.changed))
+        return f"kept of this notebook: {turns}{cut}, last at {changed} (%chat resume)"
 
 
 def find_stored(path: Path, notebook: str) -> StoredSummary | None:
-    """The conversation of a notebook that was changed last; no file is made, and none is waited for.
+    """Return the newest stored conversation of a notebook. Creates no file, waits for no other process.
 
-    Raises sqlite3.Error if there is a file that cannot be read.
+    Raises sqlite3.Error if the file cannot be read.
     """
     if not path.is_file():
         return None
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
     try:
-        made = db.execute("SELECT 1 FROM sqlite_master WHERE name='conversations'").fetchone()
-        return newest(db, notebook) if made else None
+        db.execute("BEGIN")  # another kernel may rename the tables between two queries
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+        drafts = "drafts" if "drafts" in tables else "growing"  # its name up to schema version 4
+        return newest(db.execute, notebook, drafts=drafts) if "conversations" in tables else None
     finally:
         db.close()
 
 
-def newest(db: sqlite3.Connection, notebook: str, besides: Collection[int] = ()) -> StoredSummary | None:
-    """The conversation of a notebook that was changed last and has something in it; none of those `besides`."""
-    rows = db.execute(
-        "SELECT id, turns, changed, EXISTS(SELECT 1 FROM growing WHERE conversation=id) AS grew FROM conversations"
-        " WHERE notebook=? AND (grew OR EXISTS(SELECT 1 FROM versions WHERE conversation=id))"
+def newest(
+    fetch: Fetch, notebook: str, exclude: Collection[int] = (), drafts: str = "drafts"
+) -> StoredSummary | None:
+    """Return the conversation of a notebook that changed last and is not empty, none of those to `exclude`.
+
+    `drafts`: the table of unfinished turns.
+    """
+    rows = fetch(
+        f"SELECT id, turns, changed, EXISTS(SELECT 1 FROM {drafts} WHERE conversation=id) AS has_draft"
+        " FROM conversations"
+        " WHERE notebook=? AND (has_draft OR EXISTS(SELECT 1 FROM versions WHERE conversation=id))"
         " ORDER BY changed DESC LIMIT ?",
-        (printable(notebook), len(besides) + 1),
+        (printable(notebook), len(exclude) + 1),
     )
-    found = (StoredSummary(number, turns, changed, bool(grew)) for number, turns, changed, grew in rows)
-    return next((one for one in found if one.id not in besides), None)
+    summaries = (StoredSummary(number, turns, changed, bool(draft)) for number, turns, changed, draft in rows)
+    return next((summary for summary in summaries if summary.id not in exclude), None)
 
 
-def printable(name: str) -> str:
-    """A path as SQLite takes it: a folder's name may be no text."""
-    return name.encode("utf-8", "backslashreplace").decode()
+def printable(path: str) -> str:
+    """Return a path in a form that SQLite takes: a folder's name may not be valid text."""
+    return path.encode("utf-8", "backslashreplace").decode()
