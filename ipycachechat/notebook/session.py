@@ -90,6 +90,7 @@ class NotebookSession:
         """The conversation, made or taken up again when it is first asked for."""
         if self._dialogue is None:
             from ipycachechat.caching.planner import NOTEBOOK
+            from ipycachechat.engine import persistence
             from ipycachechat.engine.session import ChatSession
             from ipycachechat.storage.recorder import Recorder
 
@@ -99,7 +100,7 @@ class NotebookSession:
             )
             self._recorder.start(self.where, self.settings)
             if dialogue.observer is None:
-                self._recorder.attach(dialogue)
+                persistence.connect(dialogue, self._recorder)
             dialogue.client.budgets.limits = lambda: self.limits()
             self._dialogue = dialogue
         return self._dialogue
@@ -256,7 +257,10 @@ class NotebookSession:
 
         The settings that held, and until when something is warm (0: nothing). Raises BadInput.
         """
-        return self.recorder.resume(self.chat, notebook)
+        from ipycachechat.engine import persistence
+
+        stored = persistence.resume(self.chat, self.recorder, notebook)
+        return stored.settings, stored.warm_until
 
     def found(self) -> str:
         """What an earlier kernel left of this notebook, in one line; "" if nothing."""
@@ -271,7 +275,7 @@ class NotebookSession:
             found = discovery.find_stored(path, self.name)
         except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
             return f"what is kept cannot be read ({error})"
-        return found.told if found else ""
+        return found.sentence if found else ""
 
     def close(self) -> None:
         """Leave nothing behind but the conversation, which a reload takes up again."""

@@ -30,6 +30,10 @@ class Store:
         self.conversations = ConversationTable(self.database)
         self.usage = UsageLog(self.database)
 
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
 
 class Connection:
     """The store of this process. Errors of the file end here: `problem` has them for the user."""
@@ -104,7 +108,7 @@ class Connection:
             return store
         self._store = None
         if store is not None and same_process:
-            store.database.close()
+            store.close()
         else:
             self._abandoned = store  # after a fork it belongs to the parent process and must stay open
         self._process = os.getpid()

@@ -93,7 +93,9 @@ class ConversationTable:
         """Add the versions from number `since` on, and replace the branches and settings. Deletes the draft."""
         with self._database.transaction() as db:
             for number, version in enumerate(history.versions[since:], since):
-                before = history.versions[version.parent].conversation if version.parent >= 0 else Conversation()
+                before = (
+                    history.versions[version.parent].conversation if version.parent >= 0 else Conversation()
+                )
                 now_placed = version.conversation
                 start, removed, inserted = _difference(before.all_turns, now_placed.all_turns)
                 digests = b"".join([_save_turn(db, turn) for turn in inserted])
@@ -103,7 +105,15 @@ class ConversationTable:
             db.executemany(
                 "INSERT OR REPLACE INTO branches VALUES(?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (conversation, index, branch.name, branch.redo_tip, branch.at, branch.parent, branch.forked_at)
+                    (
+                        conversation,
+                        index,
+                        branch.name,
+                        branch.redo_tip,
+                        branch.at,
+                        branch.parent,
+                        branch.forked_at,
+                    )
                     for index, branch in enumerate(history.branches)
                 ],
             )
@@ -192,16 +202,21 @@ class ConversationTable:
             before = versions[parent].conversation.all_turns if parent >= 0 else ()
             new = [turns[digest] for digest in _split_digests(inserted)]
             all_turns = (*before[:start], *new, *before[start + removed :])
-            versions.append(Version(Conversation(json.loads(system), all_turns, tuple(json.loads(tools))), parent))
+            versions.append(
+                Version(Conversation(json.loads(system), all_turns, tuple(json.loads(tools))), parent)
+            )
         return tuple(versions)
 
     def _load_turns(self, digests: set[bytes]) -> dict[bytes, Turn]:
-        pending, turns = [*digests], {}
+        pending = [*digests]
+        turns: dict[bytes, Turn] = {}
         while pending:
             batch, pending = pending[:MAX_QUERY_VALUES], pending[MAX_QUERY_VALUES:]
             holders = ", ".join("?" * len(batch))
             rows = self._fetch(f"SELECT digest, said FROM turns WHERE digest IN ({holders})", tuple(batch))
-            turns |= {digest: serialization.load_turn(json.loads(text), self._file_data) for digest, text in rows}
+            turns |= {
+                digest: serialization.load_turn(json.loads(text), self._file_data) for digest, text in rows
+            }
         return turns
 
     def _file_data(self, reference: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from ipycachechat.errors import BadInput
 
 BUSY_TIMEOUT = 2.0
-"""Seconds that a transaction waits for those of other kernels, which take milliseconds. Network work waits meanwhile."""
+"""Seconds that a transaction waits for those of other kernels, which take milliseconds. Requests wait meanwhile."""
 
 # One script for each schema version. A file with an older schema gets the scripts that it lacks.
 MIGRATIONS = (
@@ -87,7 +87,9 @@ class Database:
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 return
-            except sqlite3.OperationalError:  # another kernel creates the file; SQLite's own timeout does not apply
+            except (
+                sqlite3.OperationalError
+            ):  # another kernel creates the file; SQLite's own timeout does not apply
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.01)

@@ -27,7 +27,7 @@ from ipycachechat.storage.usage_log import SpendRow
 class Recorder:
     """Observer of one conversation and of its requests. Without a usable file it writes nothing and raises nothing.
 
-    What could not be written is written once the file can be used again: `changed` writes all versions that are missing.
+    What could not be written is written once the file can be used again: `changed` writes all missing versions.
     """
 
     def __init__(self, notebook: str) -> None:
@@ -46,9 +46,7 @@ class Recorder:
         self.resumed_notebook = ""
         """Notebook whose conversation was resumed; "" if none was."""
 
-    def start(
-        self, find_path: Callable[[], Path | None], settings: Callable[[], dict[str, Any]]
-    ) -> None:
+    def start(self, find_path: Callable[[], Path | None], settings: Callable[[], dict[str, Any]]) -> None:
         """Write from now on to the file that `find_path` returns (None: nothing is kept).
 
         `settings` returns the settings that are saved with the conversation, to apply again when it is resumed.
@@ -60,7 +58,8 @@ class Recorder:
         """Write nothing until it is started again."""
         self.start(lambda: None, dict)
 
-    def pop_problem(self) -> str:
+    @property
+    def problem(self) -> str:
         """Return what went wrong with the file since the last call, in one line; "" if nothing did."""
         return self._connection.pop_problem()
 

@@ -57,6 +57,4 @@ def _nothing_stored(wanted: str, notebook: str, notebooks: list[str]) -> BadInpu
     message = f"Nothing {'else ' if notebook in notebooks else ''}is kept of {name}"
     if not notebooks:
         return BadInput(message, "Chat cells are, from now on.")
-    return BadInput(
-        message, f"%chat resume NAME takes up another's: {', '.join(notebooks[:MAX_LISTED])}"
-    )
+    return BadInput(message, f"%chat resume NAME takes up another's: {', '.join(notebooks[:MAX_LISTED])}")

@@ -169,7 +169,8 @@ def dump_message(one: Message, stow: AttachmentSink = _same) -> Json:
     if one.thinking:
         told["thoughts"] = [
             {"by": thought.provider, "text": thought.text}
-            | {name: value for name in ("signature", "hidden") if (value := getattr(thought, name))}
+            | ({"signature": thought.signature} if thought.signature else {})
+            | ({"hidden": thought.encrypted} if thought.encrypted else {})
             for thought in one.thinking
         ]
     return told

@@ -63,7 +63,14 @@ class UsageLog:
         with self._database.transaction() as db:
             for record in records:
                 usage, cost = record.usage, record.cost
-                tokens = (usage.input, usage.read, usage.written, usage.written_1h, usage.output, usage.thinking)
+                tokens = (
+                    usage.input,
+                    usage.read,
+                    usage.written,
+                    usage.written_1h,
+                    usage.output,
+                    usage.thinking,
+                )
                 row = (record.sent_at, notebook, record.model, *tokens, cost.paid, cost.saved, usage.at_least)
                 db.execute(f"INSERT INTO requests({COLUMNS}) VALUES({', '.join('?' * len(row))})", row)
 
@@ -76,7 +83,9 @@ class UsageLog:
         start, end = (time.mktime((*day[:2], day[2] + n, 0, 0, 0, 0, 0, -1)) for n in (0, 1))
         columns = (("paid * (NOT at_least)", "requests"), ("dollars", "reservations"))
         sums = [
-            self._database.fetch(f"SELECT total({column}) FROM {table} WHERE at >= ? AND at < ?", (start, end))
+            self._database.fetch(
+                f"SELECT total({column}) FROM {table} WHERE at >= ? AND at < ?", (start, end)
+            )
             for column, table in columns
         ]
         return sum(float(dollars) for ((dollars,),) in sums)

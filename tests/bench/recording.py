@@ -24,8 +24,9 @@ from ipycachechat.conversation.messages import Message  # noqa: E402
 from ipycachechat.conversation.placement import END, place_turn  # noqa: E402
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn  # noqa: E402
 from ipycachechat.conversation.usage import Cost, Usage  # noqa: E402
+from ipycachechat.engine import persistence  # noqa: E402
 from ipycachechat.engine.session import ChatSession  # noqa: E402
-from ipycachechat.storage.conversations import Store  # noqa: E402
+from ipycachechat.storage.connection import Store  # noqa: E402
 from ipycachechat.storage.recorder import Recorder  # noqa: E402
 
 CONVERSATIONS, TURNS = 10, 1000
@@ -78,7 +79,9 @@ def fill(path: Path) -> None:
     """Ten conversations, each of another notebook."""
     store = Store(path)
     for n in range(CONVERSATIONS):
-        store.changed(store.begin(f"/n{n}.ipynb", "me", float(n)), history(), 0, {"model": "m"}, float(n))
+        store.conversations.save_history(
+            store.conversations.create(f"/n{n}.ipynb", "me", float(n)), history(), 0, {"model": "m"}, float(n)
+        )
     store.close()
 
 
@@ -86,8 +89,8 @@ def chat(path: Path, notebook: str) -> tuple[Recorder, ChatSession]:
     """A kernel's, which has taken up what is kept of a notebook."""
     recorder, dialogue = Recorder(notebook), ChatSession()
     recorder.start(lambda: path, lambda: {"model": "anthropic/claude-sonnet-5"})
-    recorder.attach(dialogue)
-    recorder.resume(dialogue)
+    persistence.connect(dialogue, recorder)
+    persistence.resume(dialogue, recorder)
     return recorder, dialogue
 
 
@@ -149,14 +152,14 @@ def opening(path: Path) -> Times:
     made: list[Store] = []
     note("Store()", lambda: made.append(Store(path)))
     (store,) = made
-    found = store.newest("/n2.ipynb")
+    found = store.conversations.newest("/n2.ipynb")
     assert found is not None
-    note("newest", lambda: store.newest("/n2.ipynb"))
-    kept = store.load(found.id)
-    note("copy", lambda: store.copy(found.id, "/n2.ipynb", time.time()))
+    note("newest", lambda: store.conversations.newest("/n2.ipynb"))
+    kept = store.conversations.load(found.id)
+    note("fork", lambda: store.conversations.fork(found.id, "/n2.ipynb", time.time()))
     note("join", lambda: History.of(Conversation("", (turn(1),))).merge(kept.history))
     store.close()
-    note("load", lambda: Store(path).load(found.id))
+    note("load", lambda: Store(path).conversations.load(found.id))
     return {f"of it: {name}": [took] for name, took in step}
 
 

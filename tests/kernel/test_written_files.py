@@ -111,7 +111,7 @@ def test_a_full_disk_is_told_of_once_and_what_it_lacks_is_written_when_there_is_
             told.append(ran.printed)
         error = kernel.run("%chat save s.json").error
     finally:
-        kernel.run("full(resource.RLIM_INFINITY)\nrecorder._again = 0.0")  # as half a minute later
+        kernel.run("full(resource.RLIM_INFINITY)\nrecorder._connection.retry_now(report=False)")
     assert sum("is not kept (" in one for one in told) == 1
     assert sum("the reply was not recorded (" in one for one in told) == 1
     assert "cannot be written: File too large" in error

@@ -35,10 +35,13 @@ from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import END, Placement, place_turn
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
+from ipycachechat.engine import persistence
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
-from ipycachechat.storage.conversations import LONG, MIGRATIONS, Store
+from ipycachechat.storage.connection import Store
+from ipycachechat.storage.conversations import MIN_SHARED_FILE
+from ipycachechat.storage.database import MIGRATIONS
 from ipycachechat.storage.discovery import find_stored
 from ipycachechat.storage.recorder import Recorder
 
@@ -73,16 +76,16 @@ def recorder(path: Path, notebook: str = HERE) -> Recorder:
 def chat(path: Path, notebook: str = HERE) -> tuple[Recorder, ChatSession]:
     """One at work, and the conversation that it hears of."""
     made, dialogue = recorder(path, notebook), ChatSession()
-    made.attach(dialogue)
+    persistence.connect(dialogue, made)
     return made, dialogue
 
 
 def kept(path: Path, notebook: str = HERE) -> History:
     """What is found of a notebook in the file."""
     with closing(Store(path)) as store:
-        found = store.newest(notebook)
+        found = store.conversations.newest(notebook)
         assert found is not None
-        return store.load(found.id).history
+        return store.conversations.load(found.id).history
 
 
 @pytest.fixture
@@ -104,26 +107,26 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_what_was_written_is_loaded_and_a_copy_goes_on_by_itself(
     store: Store, was: list[History], when: set[int], data: st.DataObject
 ) -> None:
-    mine, written = store.begin(HERE, "me", NOW), 0
+    mine, written = store.conversations.create(HERE, "me", NOW), 0
     for n, history in enumerate(was):
         if n in when or history is was[-1]:  # some changes are written one by one, some together
-            store.changed(mine, history, written, {"ttl": n}, NOW + n)
+            store.conversations.save_history(mine, history, written, {"ttl": n}, NOW + n)
             written = len(history.versions)
     last = was[-1]
-    copy = store.copy(mine, "/notebooks/other.ipynb", NOW)
+    copy = store.conversations.fork(mine, "/notebooks/other.ipynb", NOW)[0]
     for number in (mine, copy):
-        found = store.load(number)
+        found = store.conversations.load(number)
         assert found.history == last
-        assert (found.name, found.settings, found.written) == (
+        assert (found.name, found.settings, found.saved_versions) == (
             "me",
             {"ttl": len(was) - 1},
             len(last.versions),
         )
-    more = data.draw(steps(store.load(copy).history))
-    store.changed(copy, more, len(last.versions), {}, NOW)
-    assert store.load(copy).history == more
-    assert store.load(mine).history == last
-    assert _walked(store.load(copy).history) == _walked(more)
+    more = data.draw(steps(store.conversations.load(copy).history))
+    store.conversations.save_history(copy, more, len(last.versions), {}, NOW)
+    assert store.conversations.load(copy).history == more
+    assert store.conversations.load(mine).history == last
+    assert _walked(store.conversations.load(copy).history) == _walked(more)
 
 
 def _walked(history: History) -> list[Conversation]:
@@ -143,17 +146,17 @@ def _walked(history: History) -> list[Conversation]:
 def test_an_unfinished_turn_is_there_in_its_place_until_the_next_change(
     store: Store, was: list[History], unfinished: Turn, place: Placement
 ) -> None:
-    last, mine = was[-1], store.begin(HERE, "", NOW)
-    store.changed(mine, last, 0, {}, NOW)
+    last, mine = was[-1], store.conversations.create(HERE, "", NOW)
+    store.conversations.save_history(mine, last, 0, {}, NOW)
     for one in (turn(1), unfinished):  # as it grows, what was is replaced
-        store.save_draft(mine, one, place, NOW)
-    found = store.load(mine)
+        store.conversations.save_draft(mine, one, place, NOW)
+    found = store.conversations.load(mine)
     after = last.change(place_turn(last.current, unfinished, place))
     assert found.history == after
-    assert found.written == len(last.versions)
-    store.changed(mine, after, found.written, {}, NOW)
-    again = store.load(mine)
-    assert (again.history, again.written) == (after, len(after.versions))
+    assert found.saved_versions == len(last.versions)
+    store.conversations.save_history(mine, after, found.saved_versions, {}, NOW)
+    again = store.conversations.load(mine)
+    assert (again.history, again.saved_versions) == (after, len(after.versions))
 
 
 digests, counts = st.binary(min_size=16, max_size=16), st.integers(0, 10**7)
@@ -174,12 +177,12 @@ memories = st.builds(
 @unhurried
 @given(memory=memories)
 def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: CacheTracker) -> None:
-    mine = store.begin(HERE, "", NOW)
-    store.changed(mine, of(turn(1)), 0, {}, NOW)
-    store.warm(mine, SCOPE, CacheTracker(memory.rules))
-    store.warm(mine, SCOPE, memory)
-    for number in (mine, store.copy(mine, HERE, NOW)):
-        assert store.load(number).memories == ((SCOPE, memory),)
+    mine = store.conversations.create(HERE, "", NOW)
+    store.conversations.save_history(mine, of(turn(1)), 0, {}, NOW)
+    store.conversations.save_tracker(mine, SCOPE, CacheTracker(memory.rules))
+    store.conversations.save_tracker(mine, SCOPE, memory)
+    for number in (mine, store.conversations.fork(mine, HERE, NOW)[0]):
+        assert store.conversations.load(number).trackers == ((SCOPE, memory),)
 
 
 def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -> None:
@@ -188,9 +191,9 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
     first = memory.prepare(prompt_messages(conversation, turn(6)), RequestOptions(), 1024, NOW)
     told = first.plan.expected
     memory, _ = memory.record_usage(first, Usage(told.input, told.read, told.written, told.written_1h, 9))
-    mine = store.begin(HERE, "", NOW)
-    store.warm(mine, SCOPE, memory)
-    ((_, again),) = store.load(mine).memories
+    mine = store.conversations.create(HERE, "", NOW)
+    store.conversations.save_tracker(mine, SCOPE, memory)
+    ((_, again),) = store.conversations.load(mine).trackers
     longer = prompt_messages(replace(conversation, all_turns=(*conversation.all_turns, turn(6))), turn(7))
     plans = [
         one.resumed(longer, RequestOptions()).prepare(longer, RequestOptions(), 1024, NOW + 60).plan
@@ -203,14 +206,14 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
 def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
     from ipycachechat.conversation.messages import Attachment
 
-    file = Attachment("image/png", "A" * 100 * LONG)
+    file = Attachment("image/png", "A" * 100 * MIN_SHARED_FILE)
     history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))
     one = recorder(path)
     one.changed(history)
     one.save_draft(Turn(("look again", file), ()), END)
     assert not one.problem
     assert kept(path).undo() == history.change(kept(path).current).undo()
-    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 5 * 100 * LONG
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 5 * 100 * MIN_SHARED_FILE
 
 
 # The file.
@@ -249,7 +252,7 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     found = find_stored(path, HERE)
     assert found is not None and (found.id, found.turns) == (7, 1)
     one, dialogue = chat(path)
-    one.resume(dialogue)
+    persistence.resume(dialogue, one)
     now = dialogue.history.current
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
     assert dialogue.client.identity == CallerIdentity("me", b"s" * 32)
@@ -267,11 +270,51 @@ def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
     for form in range(len(MIGRATIONS) + 1):
         path = tmp_path / f"{form}.db"
         with closing(sqlite3.connect(path)) as db:
-            db.executescript("".join(MIGRATIONS[:form]) + f"; PRAGMA user_version={form}")
+            db.executescript(";".join(MIGRATIONS[:form]) + f"; PRAGMA user_version={form}")
         Store(path).close()
         with closing(sqlite3.connect(path)) as db:
             tables.append(set(db.execute("SELECT name, sql FROM sqlite_schema")))
     assert len(tables[0]) == 12 and all(one == tables[0] for one in tables)
+
+
+def test_a_draft_in_a_file_of_an_older_form_is_found_before_and_resumed_after_the_migration(
+    path: Path,
+) -> None:
+    old_file(path)
+    draft = '{"messages": [{"role": "user", "content": "more"}, {"role": "assistant", "content": "so f"}],'
+    with closing(sqlite3.connect(path)) as db:
+        row = (7, draft + '"model": "m", "state": "interrupted"}', '{"rerun": "replace", "order": []}')
+        db.execute("INSERT INTO growing VALUES(?, ?, ?)", row)
+        db.commit()
+    before, was = find_stored(path, HERE), path.read_bytes()
+    assert before is not None and before.has_draft
+    assert path.read_bytes() == was  # %load_ext migrates nothing
+    one, chat_session = chat(path)
+    persistence.resume(chat_session, one)
+    assert [turn.answer_text for turn in chat_session.history.current.turns] == ["a", "so f"]
+    assert not one.problem
+
+
+def test_a_kernel_of_an_older_version_fails_with_an_error_once_a_newer_one_has_migrated_its_file(
+    path: Path,
+) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute("PRAGMA journal_mode=WAL")
+        older.executescript(";".join(MIGRATIONS[:4]) + "; PRAGMA user_version=4")
+        older.execute("INSERT INTO meta VALUES('secret', ?)", (b"s" * 32,))
+        older.execute("INSERT INTO growing VALUES(1, '{}', '{}')")
+        with closing(Store(path)) as newer:  # while the older kernel is running
+            newer.conversations.save_history(
+                newer.conversations.create(HERE, "", NOW), of(turn(1)), 0, {}, NOW
+            )
+            for table in ("growing", "held"):  # the error that it reports; nothing goes where nobody looks
+                with pytest.raises(sqlite3.OperationalError, match=f"no such table: {table}"):
+                    older.execute(f"INSERT INTO {table} VALUES(2, '{{}}', '{{}}')")
+            older.execute("INSERT INTO requests(at, notebook, model) VALUES(1, 'n', 'm')")  # its bills count
+            assert [row.requests for row in newer.usage.by_day()] == [1]
+            assert newer.database.fetch("SELECT conversation FROM drafts") == [(1,)]
+    assert kept(path) == of(turn(1))
 
 
 def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
@@ -284,7 +327,7 @@ def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
     one.save_draft(turn(1), END)
     there, was = {*path.parent.iterdir()}, path.read_bytes()
     found = find_stored(path, HERE)
-    assert found is not None and found.growing and not found.turns
+    assert found is not None and found.has_draft and not found.turns
     assert find_stored(path, "/notebooks/other.ipynb") is None
     assert {*path.parent.iterdir()} == there and path.read_bytes() == was
 
@@ -293,20 +336,20 @@ def test_nothing_is_kept_of_a_conversation_in_which_nothing_was_said(path: Path)
     one = recorder(path)
     one.changed(History.of(Conversation("be brief")))
     with closing(Store(path)) as store:
-        assert store.notebooks() == [] and store.newest(HERE) is None
+        assert store.conversations.notebooks() == [] and store.conversations.newest(HERE) is None
 
 
 def test_two_stores_on_one_path_see_what_the_other_writes(path: Path) -> None:
     with closing(Store(path)) as one, closing(Store(path)) as two:
-        assert one.secret == two.secret
-        mine = one.begin(HERE, "", NOW)
-        one.changed(mine, of(turn(1)), 0, {}, NOW)
-        assert two.load(mine).history == of(turn(1))
-        theirs = two.copy(mine, "/notebooks/other.ipynb", NOW + 1)
-        two.save_draft(theirs, turn(2), END, NOW + 2)
-        assert one.load(theirs).history == of(turn(1), turn(2))
-        assert one.notebooks() == ["/notebooks/other.ipynb", HERE]
-        assert mine != theirs and one.begin(HERE, "", NOW) not in (mine, theirs)
+        assert one.database.secret == two.database.secret
+        mine = one.conversations.create(HERE, "", NOW)
+        one.conversations.save_history(mine, of(turn(1)), 0, {}, NOW)
+        assert two.conversations.load(mine).history == of(turn(1))
+        theirs = two.conversations.fork(mine, "/notebooks/other.ipynb", NOW + 1)[0]
+        two.conversations.save_draft(theirs, turn(2), END, NOW + 2)
+        assert one.conversations.load(theirs).history == of(turn(1), turn(2))
+        assert one.conversations.notebooks() == ["/notebooks/other.ipynb", HERE]
+        assert mine != theirs and one.conversations.create(HERE, "", NOW) not in (mine, theirs)
 
 
 def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
@@ -330,7 +373,7 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
     for number in range(6):
         assert kept(path, f"/notebooks/{number}.ipynb") == of(*map(turn, range(60)))
     with closing(Store(path)) as store:
-        assert sum(spent.requests for spent in store.spending()) == 360
+        assert sum(spent.requests for spent in store.usage.by_day()) == 360
 
 
 # Taking up.
@@ -341,7 +384,8 @@ def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> No
     old.history = of(turn(1))
     first.save_draft(turn(2), END)
     second, new = chat(path)
-    assert second.resume(new) == ({"model": "openai/gpt"}, 0.0)
+    stored = persistence.resume(new, second)
+    assert (stored.settings, stored.warm_until) == ({"model": "openai/gpt"}, 0.0)
     assert new.history == of(turn(1), turn(2))
     assert new.client.identity == old.client.identity
     old.history = of(turn(1), turn(3))  # its kernel is still there
@@ -355,7 +399,7 @@ def test_what_was_said_before_stays_as_a_branch(path: Path) -> None:
     old.history = of(turn(1)).fork("aside")
     one, dialogue = chat(path)
     dialogue.history = of(turn(2))
-    one.resume(dialogue, "other")
+    persistence.resume(dialogue, one, "other")
     assert dialogue.history.current == of(turn(1)).current and dialogue.history.current_branch == "aside"
     assert dialogue.history.switch("main-2").current == of(turn(2)).current
     assert kept(path) == dialogue.history
@@ -367,11 +411,11 @@ def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Pat
     old.history = of(turn(1))
     one, new = chat(path)
     new.history = of(turn(3))
-    one.resume(new)
+    persistence.resume(new, one)
     assert new.history.current == of(turn(1)).current
     assert new.history.switch("main-2").current == of(turn(3)).current
     with pytest.raises(BadInput, match="Nothing else is kept"):  # that was all there is
-        one.resume(new)
+        persistence.resume(new, one)
 
 
 def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was_asked_again(
@@ -396,7 +440,7 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
         CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local})),
     )
     two, again = chat(path)
-    assert two.resume(again)[1] == NOW + 300
+    assert persistence.resume(again, two).warm_until == NOW + 300
     assert again.client.tracker(to).state.entries == state.entries
     assert not again.client.tracker(replace(to, cache_scope=of_it)).state.entries  # that server has ended
 
@@ -406,7 +450,7 @@ def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> N
         recorder(path, name).changed(of(turn(n)))
     for name, n in (("old", 0), ("data.ipynb", 2), ("/b/", 1)):
         one, dialogue = chat(path, f"/notebooks/{n}")
-        one.resume(dialogue, name)
+        persistence.resume(dialogue, one, name)
         assert dialogue.history == of(turn(n))
         dialogue.set_system("else")
         assert kept(path, f"/notebooks/{n}") == dialogue.history
@@ -430,7 +474,7 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
     thread.start()
     for n in range(20):
         other, dialogue = chat(path, f"/notebooks/{n}")
-        other.resume(dialogue, HERE)
+        persistence.resume(dialogue, other, HERE)
         there = dialogue.history
         assert there.current.turns == tuple(map(turn, range(len(there.versions) - 1)))
         dialogue.set_system("be brief")
@@ -445,12 +489,12 @@ def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> N
     one, dialogue = chat(path)
     for name, told in (("", "Nothing is kept of this notebook"), ("data", "Nothing is kept of 'data'")):
         with pytest.raises(BadInput, match=told):
-            one.resume(dialogue, name)
+            persistence.resume(dialogue, one, name)
     dialogue.history = of(turn(1))
     assert not one.problem
     assert kept(path) == of(turn(1))
     with pytest.raises(BadInput):  # but what it has said itself
-        one.resume(dialogue)
+        persistence.resume(dialogue, one)
     dialogue.history = of(turn(1), turn(2))
     assert kept(path) == of(turn(1), turn(2))
 
@@ -462,16 +506,16 @@ def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
         db.commit()
     one, dialogue = chat(path)
     with pytest.raises(BadInput, match="broken"):
-        one.resume(dialogue)
+        persistence.resume(dialogue, one)
     dialogue.history = of(turn(2))
     assert not one.problem and kept(path) == of(turn(2))
 
 
 def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> None:
     idle, dialogue = Recorder(HERE), ChatSession()
-    idle.attach(dialogue)
+    persistence.connect(dialogue, idle)
     with pytest.raises(BadInput, match="Nothing is kept"):
-        idle.resume(dialogue)
+        persistence.resume(dialogue, idle)
     heard(idle)
     assert not idle.problem and not [*tmp_path.iterdir()]
 
@@ -543,7 +587,7 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     two, again = chat(path)
     mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
     again.client._memories[to.cache_scope] = CacheTracker(to.rules, CacheState(mine))
-    two.resume(again)
+    persistence.resume(again, two)
     assert {*again.client.tracker(to).state.entries} == {b"e" * 16, b"m" * 16}
 
 
@@ -571,7 +615,7 @@ def bill() -> tuple[RequestRecord, ModelEndpoint, CacheTracker]:
 
 def newer(path: Path) -> None:
     with closing(Store(path)) as store:  # who is closed last writes all into the file
-        store.changed(store.begin(HERE, "me", NOW), of(turn(1)), 0, {}, NOW)
+        store.conversations.save_history(store.conversations.create(HERE, "me", NOW), of(turn(1)), 0, {}, NOW)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version=99")
 
@@ -586,7 +630,7 @@ def cut(share: float) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         with closing(Store(path)) as store:
             history = of(*(turn(n, "word " * 1000) for n in range(50)))
-            store.changed(store.begin(HERE, "", NOW), history, 0, {}, NOW)
+            store.conversations.save_history(store.conversations.create(HERE, "", NOW), history, 0, {}, NOW)
         os.truncate(path, int(path.stat().st_size * share))
 
     return make
@@ -598,7 +642,7 @@ def text(path: Path) -> None:
 
 def heard(one: Recorder) -> None:
     """All that a recorder may hear."""
-    one.attach(ChatSession())
+    persistence.connect(ChatSession(), one)
     one.changed(of(turn(1)))
     one.save_draft(turn(2), END)
     one.changed(of(turn(1), turn(2)))
@@ -631,7 +675,7 @@ def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
     heard(one)
     assert not one.problem
     with pytest.raises(BadInput) as raised:
-        one.resume(ChatSession())
+        persistence.resume(ChatSession(), one)
     assert told in raised.value.message
     with pytest.raises(BadInput):
         one.spending()
@@ -649,7 +693,7 @@ def test_what_was_missed_is_kept_once_the_file_can_be_used(
     path.unlink()
     one.changed(of(turn(1), turn(2)))  # too soon
     assert not path.exists()
-    monkeypatch.setattr(one, "_again", 0.0)
+    one._connection.retry_now(report=False)
     one.changed(of(turn(1), turn(2), turn(3)))
     assert kept(path) == of(turn(1), turn(2), turn(3))
     assert not one.problem
@@ -665,6 +709,19 @@ def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
     one.changed(of(turn(1), turn(2)))
     assert not one.problem
     assert kept(elsewhere) == of(turn(1), turn(2))
+
+
+def test_a_file_is_used_again_after_another_one_could_not_be_opened(path: Path, tmp_path: Path) -> None:
+    one, broken = recorder(path), tmp_path / "broken.db"
+    noise(broken)
+    one.changed(of(turn(1)))
+    one.start(lambda: broken, dict)
+    one.changed(of(turn(1), turn(2)))
+    assert "file is not a database" in one.problem
+    one.start(lambda: path, dict)
+    one.changed(of(turn(1), turn(2), turn(3)))
+    assert not one.problem
+    assert kept(path) == of(turn(1), turn(2), turn(3))
 
 
 @contextmanager
@@ -689,7 +746,9 @@ def test_a_folder_that_may_only_be_read_stops_nothing(there: bool) -> None:
         path = folder / "chats.db"
         if there:
             with closing(Store(path)) as store:
-                store.changed(store.begin(HERE, "", NOW), of(turn(1)), 0, {}, NOW)
+                store.conversations.save_history(
+                    store.conversations.create(HERE, "", NOW), of(turn(1)), 0, {}, NOW
+                )
             path.chmod(0o400)
         was = path.read_bytes() if there else b""
         with nobody(folder):
@@ -748,23 +807,23 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
 def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Path) -> None:
     one, other = Store(path), Store(path)
     noon = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
-    held, left = one.reserve(0.6, 1.0, noon)
+    held, left = one.usage.reserve(0.6, 1.0, noon)
     assert held is not None and left == 1.0
-    assert other.reserve(0.5, 1.0, noon) == (None, pytest.approx(0.4))
-    assert other.reserve(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
-    one.settle(held, 0.0, noon)
-    one.billed("a", [replace(bill()[0], sent_at=noon, cost=Cost(0.1, 0.0))])
-    assert other.spent(noon) == pytest.approx(0.1)
-    other.settle(None, 0.3, noon)  # of a request whose bill is not known
+    assert other.usage.reserve(0.5, 1.0, noon) == (None, pytest.approx(0.4))
+    assert other.usage.reserve(0.5, 1.0, noon + 24 * 3600)[0] is not None  # another day
+    one.usage.settle(held, 0.0, noon)
+    one.usage.add("a", [replace(bill()[0], sent_at=noon, cost=Cost(0.1, 0.0))])
+    assert other.usage.spent(noon) == pytest.approx(0.1)
+    other.usage.settle(None, 0.3, noon)  # of a request whose bill is not known
     one.close()
     other.close()
-    assert Store(path).spent(noon) == pytest.approx(0.4)
-    assert Store(path).spent(noon - 24 * 3600) == 0.0
+    assert Store(path).usage.spent(noon) == pytest.approx(0.4)
+    assert Store(path).usage.spent(noon - 24 * 3600) == 0.0
 
 
 def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_can_be(path: Path) -> None:
     one = recorder(path)
-    one.attach(ChatSession())
+    persistence.connect(ChatSession(), one)
     booked, to, memory = bill()
     lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), cost=Cost(0.1, 0.0, at_least=True))
     one.billed(lower, to, memory)

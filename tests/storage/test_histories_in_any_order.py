@@ -18,6 +18,7 @@ from wire import Clock, Reply, WireServer, count
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.conversation.placement import Placement, Rerun
 from ipycachechat.conversation.turns import CellRef
+from ipycachechat.engine import persistence
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.litellm_import import portions
@@ -99,7 +100,7 @@ class Notebook(RuleBasedStateMachine):
         self.dialogue = ChatSession(clock=lambda: self.server.clock.now, count=count, pace=NOTEBOOK)
         self.recorder = Recorder("book.ipynb")
         self.recorder.start(lambda: Path(self.folder.name) / "chats.db", dict)
-        self.recorder.attach(self.dialogue)
+        persistence.connect(self.dialogue, self.recorder)
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -244,7 +245,7 @@ class Notebook(RuleBasedStateMachine):
     @rule()
     def restart_and_resume(self) -> None:
         self.start()
-        self.recorder.resume(self.dialogue)
+        persistence.resume(self.dialogue, self.recorder)
 
     @invariant()
     def the_turns_are_the_same(self) -> None:

@@ -28,7 +28,7 @@ from wire import Reply, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
 from ipycachechat.conversation.history import Version  # noqa: E402
-from ipycachechat.storage.conversations import Store  # noqa: E402
+from ipycachechat.storage.connection import Store  # noqa: E402
 
 SECONDS, KERNELS = 120.0, 8
 LOCAL = 4
@@ -196,8 +196,8 @@ def found(path: Path, books: tuple[Notebook, ...], stuck: int) -> Together:
         (whole,) = db.execute("PRAGMA integrity_check").fetchone()
     with closing(Store(path)) as store:
         for book in books:
-            last = store.newest(str(book.path))
-            history = store.load(last.id).history if last else None
+            last = store.conversations.newest(str(book.path))
+            history = store.conversations.load(last.id).history if last else None
             kept = {*said(history.versions)} if history else set()
             lost += sum(one not in kept for one in book.asked)
             now = (
@@ -206,7 +206,7 @@ def found(path: Path, books: tuple[Notebook, ...], stuck: int) -> Together:
                 else []
             )
             misplaced += now != book.now
-        bills = sum(spent.requests for spent in store.spending())
+        bills = sum(spent.requests for spent in store.usage.by_day())
     return Together(books, lost, misplaced, bills, str(whole), stuck)
 
 

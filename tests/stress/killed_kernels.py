@@ -28,7 +28,7 @@ from wire import Reply, Request, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
 from ipycachechat.conversation.turns import TurnStatus  # noqa: E402
-from ipycachechat.storage.conversations import Store  # noqa: E402
+from ipycachechat.storage.connection import Store  # noqa: E402
 
 WORDS, PAUSE = 220, 0.012
 """Of the long answer: its pieces, each another word, and the seconds between two."""
@@ -116,8 +116,8 @@ def _look(
         (whole,) = db.execute("PRAGMA integrity_check").fetchone()
     wrong = wrong or ("" if whole == "ok" else str(whole))
     with closing(Store(path)) as store:
-        found = store.newest(str(notebook))
-        kept = store.load(found.id) if found else None
+        found = store.conversations.newest(str(notebook))
+        kept = store.conversations.load(found.id) if found else None
     versions = kept.history.versions if kept else ()
     there = {turn for version in versions for turn in version.conversation.turns}
     answers = {(turn.prompt_text.strip(), turn.answer_text) for turn in there}

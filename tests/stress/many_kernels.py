@@ -21,7 +21,7 @@ from wire import Reply, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
 from ipycachechat.conversation.turns import TurnStatus  # noqa: E402
-from ipycachechat.storage.conversations import Store  # noqa: E402
+from ipycachechat.storage.connection import Store  # noqa: E402
 
 KERNELS = 4
 SLOW = 5
@@ -132,16 +132,16 @@ def found(path: Path, asked: tuple[Asked, ...]) -> Together:
         (whole,) = db.execute("PRAGMA integrity_check").fetchone()
     with closing(Store(path)) as store:
         for one in asked:
-            last = store.newest(one.notebook)
-            kept = store.load(last.id).history.current.turns if last else ()
+            last = store.conversations.newest(one.notebook)
+            kept = store.conversations.load(last.id).history.current.turns if last else ()
             there = [
                 (turn.prompt_text.strip(), turn.answer_text.strip())
                 for turn in kept
-                if turn.status is TurnStatus.COMPLETE and not (last and last.growing)
+                if turn.status is TurnStatus.COMPLETE and not (last and last.has_draft)
             ]
             missing += sum(there[n : n + 1] != [turn] for n, turn in enumerate(one.turns))
             missing += sum(question not in answer for question, answer in one.turns)
-        bills = sum(spent.requests for spent in store.spending())
+        bills = sum(spent.requests for spent in store.usage.by_day())
     return Together(asked, missing, bills, str(whole))
 
 

@@ -51,14 +51,14 @@ def resume(magics: ChatMagics, name: str) -> None:
 
     session = magics.session
     recorder = session.recorder
-    if not name and recorder.resumed:
+    if not name and recorder.resumed_notebook:
         return print_lines("taken up already (%chat resume NAME: another notebook's)")
     before = session.chat.history
     settings, warm = session.resume(unquoted(name))
     missing = magics.restore(settings)
     now = session.chat.history.current
     until = f"; warm until {clock(warm)}" if warm > session.now else "; nothing is warm any more"
-    whose = f" of {recorder.resumed}" if name else ""
+    whose = f" of {recorder.resumed_notebook}" if name else ""
     print_lines(
         f"resumed{whose}: {turns(len(now.turns))}, model {magics.model_in_use()}{until if warm else ''}"
     )
