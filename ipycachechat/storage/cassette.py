@@ -1,7 +1,7 @@
-"""Replies in a file, each under the request that it answered: the same request is served from there, and costs nothing.
+"""Record replies to a file and replay them, so that repeating a request costs nothing (as VCR does for HTTP).
 
-The file is JSON, an entry for each reply, in the order in which they came; it says what was asked, so that a change of
-it can be read. Nothing of a key or an address goes into it.
+The file is JSON with an entry for each reply, in order of arrival, under a hash of its request. An entry contains the
+text of the prompt, so that a diff can be read. API keys and addresses are not saved.
 """
 
 from __future__ import annotations
@@ -25,17 +25,22 @@ Json = dict[str, Any]
 
 
 class Cassette:
-    """The replies of one file. `strict`: nobody is asked for those that it does not hold."""
+    """The recorded replies in one file."""
 
     def __init__(self, path: Path, model: str = "", *, strict: bool = False) -> None:
-        """`model`: the one in use. Raises BadInput for a file that cannot be read; a strict one has to be there."""
+        """`model`: the model in use. `strict`: requests without a recorded reply fail instead of being sent.
+
+        Raises BadInput if the file cannot be read, or is missing though `strict`.
+        """
         self.path, self.strict, self.model = path, strict, model
-        """`model`: the one that was in use when the file was begun."""
-        self._problem, self._told = "", False
-        self._asked: dict[str, asyncio.Event] = {}
-        """Requests that are being answered."""
+        """`model`: the model in use when the file was created."""
+        self._problem, self._reported = "", False
+        self._in_flight: dict[str, asyncio.Event] = {}
+        """Requests that are being answered, by key."""
         if not path.absolute().parent.is_dir():
-            raise BadInput(f"There is no folder {path.absolute().parent}", "Make it, or choose another file.")
+            raise BadInput(
+                f"There is no folder {path.absolute().parent}", "Create it, or choose another file."
+            )
         if strict and not path.exists():
             raise BadInput(
                 f"There is no file {path}", "Record it first: %chat replies FILE, without --strict."
@@ -47,84 +52,83 @@ class Cassette:
 
     @property
     def problem(self) -> str:
-        """Why replies are not written, once until they are again; "" otherwise."""
-        told, self._problem = self._problem, ""
-        return told
+        """Why replies are not saved, reported once until saving works again; "" otherwise."""
+        problem, self._problem = self._problem, ""
+        return problem
 
     @asynccontextmanager
     async def single_flight(self, key: str) -> AsyncIterator[None]:
-        """While a request is answered; the same one, asked meanwhile, waits, and finds its reply."""
-        while key in self._asked:
-            await self._asked[key].wait()
-        self._asked[key] = asyncio.Event()
+        """Enter while a request is answered. The same request waits meanwhile, and then finds the reply."""
+        while key in self._in_flight:
+            await self._in_flight[key].wait()
+        self._in_flight[key] = asyncio.Event()
         try:
             yield
         finally:
-            self._asked.pop(key).set()
+            self._in_flight.pop(key).set()
 
     def find(self, key: str) -> tuple[Message, str] | None:
-        """A reply, and why it ended. Raises BadInput if it is not there and nobody is to be asked."""
+        """Return the recorded reply and its finish reason. Raises BadInput if there is none and the file is strict."""
         if key in self._replies:
-            told = self._replies[key]
-            return serialization.load_message(told["reply"]), str(told["finish"])
+            entry = self._replies[key]
+            return serialization.load_message(entry["reply"]), str(entry["finish"])
         if self.strict:
             raise BadInput(
-                f"{self.path.name} holds no reply to this request, and nobody else is to be asked (--strict)",
-                "Record it: %chat replies FILE, without --strict, then run the cell again.",
+                "No recorded reply for this exact conversation, and --strict forbids asking the model",
+                f"Record one in {self.path.name}: %chat replies FILE, without --strict, then run the cell again.",
             )
         return None
 
     def add(self, key: str, model: str, chain: PrefixChain, reply: Message, finish: str) -> None:
-        """Keep a reply; what is wrong with the file is told as the `problem`."""
-        asked = chain.messages[-1].message
-        told = {
+        """Record a reply. An error of the file becomes the `problem`."""
+        prompt = chain.messages[-1].message
+        self._replies[key] = {
             "model": model,
             "after": len(chain.messages) - 1,
-            "asked": {"role": asked.role, "text": asked.text},
+            "asked": {"role": prompt.role, "text": prompt.text},
             "reply": serialization.dump_message(reply),
             "finish": finish,
         }
-        self._replies[key] = told
         try:
             self._replies = self._read() | self._replies
-            whole = {"kind": KIND, "schema": SCHEMA, "model": self.model, "replies": self._replies}
-            atomic_write.write_atomically(self.path, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
-            self._told = False
+            data = {"kind": KIND, "schema": SCHEMA, "model": self.model, "replies": self._replies}
+            atomic_write.write_atomically(self.path, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+            self._reported = False
         except BadInput as error:
-            if not self._told:
+            if not self._reported:
                 self._problem = f"ipycachechat: the reply was not recorded ({error.message})"
-            self._told = True
+            self._reported = True
 
     def _read(self) -> dict[str, Json]:
         try:
-            told = json.loads(self.path.read_text("utf-8", "surrogatepass"))
-            if told["kind"] != KIND:
+            data = json.loads(self.path.read_text("utf-8", "surrogatepass"))
+            if data["kind"] != KIND:
                 raise KeyError("kind")
-            schema, found = told["schema"], dict(told["replies"])
-            self.model = str(told.get("model") or self.model)
+            schema, replies = data["schema"], dict(data["replies"])
+            self.model = str(data.get("model") or self.model)
             if schema <= SCHEMA:
-                for one in found.values():
-                    serialization.load_message(one["reply"])
-                    str(one["model"] + one["finish"])
+                for entry in replies.values():
+                    serialization.load_message(entry["reply"])
+                    str(entry["model"] + entry["finish"])
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise BadInput(f"{self.path} cannot be read: {error.strerror}", "Choose another file.") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise BadInput(
-                f"{self.path} is no file of replies, or is broken", "Choose another file."
+                f"{self.path} is not a file of replies, or is damaged", "Choose another file."
             ) from None
         if schema > SCHEMA:
             raise BadInput(
                 f"{self.path} was written by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
                 "Update ipycachechat.",
             )
-        return found
+        return replies
 
 
 def request_key(model: str, chain: PrefixChain, max_tokens: int) -> str:
-    """A request's name: of all that the reply may depend on, which checkpoints are not."""
-    settings = chain.options
-    whole = [model, max_tokens, request.wire_messages(chain.messages), settings.tools, settings.options]
-    told = json.dumps(whole, ensure_ascii=True, sort_keys=True)
-    return blake2b(told.encode(), digest_size=12).hexdigest()
+    """Return a hash of all that the reply depends on; checkpoints are not part of it."""
+    options = chain.options
+    parts = [model, max_tokens, request.wire_messages(chain.messages), options.tools, options.options]
+    text = json.dumps(parts, ensure_ascii=True, sort_keys=True)
+    return blake2b(text.encode(), digest_size=12).hexdigest()

@@ -28,10 +28,10 @@ class StoredSummary:
     def sentence(self) -> str:
         """One line for the user."""
         turns = f"{self.turns} turn{'s' * (self.turns != 1)}"
-        cut = ", the beginning of an answer" if self.has_draft else ""
+        cut = " and the beginning of an answer" if self.has_draft else ""
         today = time.strftime("%x") == time.strftime("%x", time.localtime(self.changed))
         changed = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", time.localtime(self.changed))
-        return f"kept of this notebook: {turns}{cut}, last at {changed} (%chat resume)"
+        return f"An earlier conversation was found ({turns}{cut}, {changed}). %chat resume continues it."
 
 
 def find_stored(path: Path, notebook: str) -> StoredSummary | None:

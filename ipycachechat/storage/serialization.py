@@ -1,6 +1,6 @@
-"""Turns and conversations as JSON values that say all of them, and back; files of an older form are brought up to date.
+"""Conversations and turns as JSON values and back, with a schema version; older schemas are converted on loading.
 
-The form is told apart by its number, `SCHEMA`. Form 0 is what `Chat.hist` gives: a list of messages.
+Schema 0 is what `Chat.hist` returns: a list of messages. Default values are left out.
 """
 
 from __future__ import annotations
@@ -28,26 +28,30 @@ from ipycachechat.errors import BadInput
 Json = dict[str, Any]
 SCHEMA = 1
 KIND = "ipycachechat conversation"
-AttachmentSink = Callable[[str], str]
-"""What is written in place of a file's data, and what stands behind it when it is read."""
+FileData = Callable[[str], str]
+"""Converts the data of an attachment when a turn is dumped (to a reference, say), and back when it is loaded."""
+USAGE_FIELDS = ("input", "read", "written", "written_1h", "output", "thinking", "bills_writes")
 
-USAGE = ("input", "read", "written", "written_1h", "output", "thinking", "bills_writes")
 
-
-def _same(data: str) -> str:
+def _unchanged(data: str) -> str:
     return data
 
 
 def dump_conversation(conversation: Conversation) -> Json:
-    """All of a conversation."""
-    told = {"kind": KIND, "schema": SCHEMA, "system": conversation.system, "tools": list(conversation.tools)}
-    return told | {"turns": [dump_turn(one) for one in conversation.all_turns]}
+    """Return a conversation as JSON values."""
+    return {
+        "kind": KIND,
+        "schema": SCHEMA,
+        "system": conversation.system,
+        "tools": list(conversation.tools),
+        "turns": [dump_turn(turn) for turn in conversation.all_turns],
+    }
 
 
-def load_conversation(told: Any) -> Conversation:
-    """The conversation again, whichever form it was written in. Raises BadInput; then nothing is half read."""
-    schema = 0 if isinstance(told, list) else told.get("schema") if isinstance(told, Mapping) else None
-    if schema != 0 and (not isinstance(told, Mapping) or told.get("kind") != KIND):
+def load_conversation(data: Any) -> Conversation:
+    """Return the conversation in JSON values of any schema. Raises BadInput if they are not one."""
+    schema = 0 if isinstance(data, list) else data.get("schema") if isinstance(data, Mapping) else None
+    if schema != 0 and (not isinstance(data, Mapping) or data.get("kind") != KIND):
         raise BadInput(
             "This is no saved conversation", "Give a .json file that %chat save or Chat.hist has made."
         )
@@ -60,181 +64,187 @@ def load_conversation(told: Any) -> Conversation:
         )
     try:
         if schema == 0:
-            found = from_wire.conversation([from_wire.message(one) for one in told])
-            for number, one in enumerate(found.all_turns, 1):
-                _check(one, f"turn {number} of the file")
-            return found
-        if not isinstance(told["turns"], list) or not isinstance(told["tools"], list):
-            raise ValueError("the turns, or the tools, are no list")
-        placed = tuple(load_turn(one) for one in told["turns"])
-        for number, one in enumerate(placed, 1):
-            _check(one, f"turn {number} of the file")
-        return Conversation(_text(told["system"]), placed, tuple(_definition(one) for one in told["tools"]))
+            conversation = from_wire.conversation([from_wire.message(message) for message in data])
+        else:
+            if not isinstance(data["turns"], list) or not isinstance(data["tools"], list):
+                raise ValueError("the turns, or the tools, are no list")
+            turns = tuple(load_turn(turn) for turn in data["turns"])
+            tools = tuple(_tool_definition(tool) for tool in data["tools"])
+            conversation = Conversation(_text(data["system"]), turns, tools)
+        for number, turn in enumerate(conversation.all_turns, 1):
+            _check_turn(turn, f"turn {number} of the file")
+        return conversation
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise corrupt_file_error(error) from None
 
 
-def _check(one: Turn, name: str) -> None:
-    """Raises BadInput, or ValueError, for what no provider would take."""
-    if not one.prompt_text.strip() and not files_of(one.prompt):
+def _check_turn(turn: Turn, name: str) -> None:
+    """Raise BadInput or ValueError for a turn that no provider accepts. `name`: of the turn, for the error."""
+    if not turn.prompt_text.strip() and not files_of(turn.prompt):
         raise ValueError(f"the prompt of {name} is empty")
-    if not one.replies or any(message.role == "user" for message in one.replies):
+    if not turn.replies or any(message.role == "user" for message in turn.replies):
         raise ValueError(f"{name} is not one question and its answer")
-    from_wire.check_calls(one, name)
+    from_wire.check_calls(turn, name)
 
 
-def _definition(tool: Any) -> str:
-    """A tool's definition, if it is one."""
+def _tool_definition(tool: Any) -> str:
     if not isinstance(json.loads(_text(tool)), dict):
         raise ValueError("a tool's definition is no object")
-    return _text(tool)
+    return str(tool)
 
 
 def corrupt_file_error(error: Exception) -> BadInput:
-    """What a file that is not whole is told to be."""
-    what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
+    """Return the error for a file that is damaged, by the error that reading it raised."""
+    reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
     return BadInput(
-        f"The saved conversation is broken: {what}", "Nothing was changed. Take another copy of it."
+        f"The saved conversation is broken: {reason}", "Nothing was changed. Take another copy of it."
     )
 
 
-def dump_turn(one: Turn, stow: AttachmentSink = _same) -> Json:
-    """A turn; what has its usual value is left out."""
-    said = (Message("user", one.prompt), *one.replies)
-    told: Json = {
-        "messages": [dump_message(each, stow) for each in said],
-        "model": one.model,
-        "state": one.status.value,
+def dump_turn(turn: Turn, stow: FileData = _unchanged) -> Json:
+    """Return a turn as JSON values. `stow` converts the data of attachments."""
+    messages = (Message("user", turn.prompt), *turn.replies)
+    data: Json = {
+        "messages": [dump_message(message, stow) for message in messages],
+        "model": turn.model,
+        "state": turn.status.value,
     }
-    if one.usage != NOTHING_REPORTED:
-        told["usage"] = {name: getattr(one.usage, name) for name in USAGE}
-        told["usage"] |= {"at_least": True} if one.usage.at_least else {}
-    if one.cost != Cost():
-        told["cost"] = {"paid": one.cost.paid, "saved": one.cost.saved}
-        told["cost"] |= {"at_least": True} if one.cost.at_least else {}
-    if one.cell is not None:
-        told["cell"] = {"id": one.cell.id, "run": one.cell.run, "page": one.cell.client_session}
-    more: Json = {
-        "system": one.system,
-        "pinned": one.pinned or None,
-        "at": one.asked_at or None,
-        "detached": one.detached,
+    if turn.usage != NOTHING_REPORTED:
+        data["usage"] = {name: getattr(turn.usage, name) for name in USAGE_FIELDS}
+        data["usage"] |= {"at_least": True} if turn.usage.at_least else {}
+    if turn.cost != Cost():
+        data["cost"] = {"paid": turn.cost.paid, "saved": turn.cost.saved}
+        data["cost"] |= {"at_least": True} if turn.cost.at_least else {}
+    if turn.cell is not None:
+        data["cell"] = {"id": turn.cell.id, "run": turn.cell.run, "page": turn.cell.client_session}
+    optional: Json = {
+        "system": turn.system,
+        "pinned": turn.pinned or None,
+        "at": turn.asked_at or None,
+        "detached": turn.detached,
+        "past": turn.past_digest.hex() or None,
+        "replayed": turn.replayed or None,
+        "watched": [_dump_cell_run(cell_run, stow) for cell_run in turn.cell_runs] or None,
     }
-    more |= {"past": one.past_digest.hex() or None, "replayed": one.replayed or None}
-    more |= {"watched": [_watched(each, stow) for each in one.cell_runs] or None}
-    return told | {name: value for name, value in more.items() if value is not None}
+    return data | {name: value for name, value in optional.items() if value is not None}
 
 
-def load_turn(told: Any, fetch: AttachmentSink = _same) -> Turn:
-    """The turn again. Raises what a wrong form raises: KeyError, TypeError, ValueError."""
-    first, *rest = [load_message(said, fetch) for said in told["messages"]]
+def load_turn(data: Any, fetch: FileData = _unchanged) -> Turn:
+    """Return the turn again. `fetch` undoes `stow`. Raises KeyError, TypeError or ValueError for a wrong form."""
+    first, *replies = [load_message(message, fetch) for message in data["messages"]]
     if first.role != "user":
         raise ValueError("a turn begins with a prompt")
-    cell, cost, usage = told.get("cell"), told.get("cost"), told.get("usage")
-    at, detached = told.get("at", 0.0), told.get("detached")
+    cell, cost, usage = data.get("cell"), data.get("cost"), data.get("usage")
+    system, detached = data.get("system"), data.get("detached")
     return Turn(
-        first.content,
-        tuple(rest),
-        _text(told["model"]),
-        _usage_of(usage) if usage else NOTHING_REPORTED,
-        TurnStatus(told["state"]),
-        CellRef(*map(_text, (cell["id"], cell["run"], cell.get("page", "")))) if cell else None,
-        None if told.get("system") is None else _text(told["system"]),
-        bool(told.get("pinned")),
-        Cost(_number(cost["paid"]), _number(cost["saved"]), bool(cost.get("at_least"))) if cost else Cost(),
-        float(_number(at)),
-        bytes.fromhex(told.get("past", "")),
-        None if detached is None else float(_number(detached)),
-        bool(told.get("replayed")),
-        tuple(_watched_of(each, fetch) for each in told.get("watched", ())),
+        prompt=first.content,
+        replies=tuple(replies),
+        model=_text(data["model"]),
+        usage=_load_usage(usage) if usage else NOTHING_REPORTED,
+        status=TurnStatus(data["state"]),
+        cell=_load_cell(cell) if cell else None,
+        system=None if system is None else _text(system),
+        pinned=bool(data.get("pinned")),
+        cost=_load_cost(cost) if cost else Cost(),
+        asked_at=float(_number(data.get("at", 0.0))),
+        past_digest=bytes.fromhex(data.get("past", "")),
+        detached=None if detached is None else float(_number(detached)),
+        replayed=bool(data.get("replayed")),
+        cell_runs=tuple(_load_cell_run(run, fetch) for run in data.get("watched", ())),
     )
 
 
-def _usage_of(told: Any) -> Usage:
-    counts = {name: _number(told[name]) for name in USAGE}
-    return Usage(**counts, at_least=bool(told.get("at_least")))
+def _load_usage(data: Any) -> Usage:
+    counts = {name: _number(data[name]) for name in USAGE_FIELDS}
+    return Usage(**counts, at_least=bool(data.get("at_least")))
 
 
-def dump_message(one: Message, stow: AttachmentSink = _same) -> Json:
-    """A message."""
-    told: Json = {"role": one.role, "content": _content(one.content, stow)}
-    if one.tool_calls:
-        told["calls"] = [
+def _load_cost(data: Any) -> Cost:
+    return Cost(_number(data["paid"]), _number(data["saved"]), bool(data.get("at_least")))
+
+
+def _load_cell(data: Any) -> CellRef:
+    return CellRef(*map(_text, (data["id"], data["run"], data.get("page", ""))))
+
+
+def dump_message(message: Message, stow: FileData = _unchanged) -> Json:
+    """Return a message as JSON values. `stow` converts the data of attachments."""
+    content: Any = message.content
+    if not isinstance(content, str):
+        content = [part if isinstance(part, str) else _dump_file(part, stow) for part in content]
+    data: Json = {"role": message.role, "content": content}
+    if message.tool_calls:
+        data["calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments}
             | ({"signature": call.signature} if call.signature else {})
-            for call in one.tool_calls
+            for call in message.tool_calls
         ]
-    if one.tool_call_id:
-        told["call_id"] = one.tool_call_id
-    if one.thinking:
-        told["thoughts"] = [
-            {"by": thought.provider, "text": thought.text}
-            | ({"signature": thought.signature} if thought.signature else {})
-            | ({"hidden": thought.encrypted} if thought.encrypted else {})
-            for thought in one.thinking
+    if message.tool_call_id:
+        data["call_id"] = message.tool_call_id
+    if message.thinking:
+        data["thoughts"] = [
+            {"by": thinking.provider, "text": thinking.text}
+            | ({"signature": thinking.signature} if thinking.signature else {})
+            | ({"hidden": thinking.encrypted} if thinking.encrypted else {})
+            for thinking in message.thinking
         ]
-    return told
+    return data
 
 
-def load_message(told: Any, fetch: AttachmentSink = _same) -> Message:
-    """The message again. Raises what a wrong form raises."""
-    role = told["role"]
+def load_message(data: Any, fetch: FileData = _unchanged) -> Message:
+    """Return the message again. `fetch` undoes `stow`. Raises KeyError, TypeError or ValueError for a wrong form."""
+    role = data["role"]
     if role not in ("user", "assistant", "tool"):
         raise ValueError(f"a message has the role {role!r}")
     calls = [
-        ToolCall(*map(_text, (c["id"], c["name"], c["arguments"], c.get("signature", ""))))
-        for c in told.get("calls", ())
+        ToolCall(*map(_text, (call["id"], call["name"], call["arguments"], call.get("signature", ""))))
+        for call in data.get("calls", ())
     ]
-    thoughts = [
-        Thinking(_signer(t["by"]), *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", ""))))
-        for t in told.get("thoughts", ())
+    thinking = [
+        Thinking(
+            _thinking_format(t["by"]), *map(_text, (t["text"], t.get("signature", ""), t.get("hidden", "")))
+        )
+        for t in data.get("thoughts", ())
     ]
-    call_id = _text(told.get("call_id", ""))
-    return Message(role, _content_of(told["content"], fetch), tuple(calls), call_id, tuple(thoughts))
+    call_id = _text(data.get("call_id", ""))
+    return Message(role, _load_content(data["content"], fetch), tuple(calls), call_id, tuple(thinking))
 
 
-def _watched(one: CellRun, stow: AttachmentSink) -> Json:
-    told: Json = {"cell": one.cell, "number": one.number, "source": one.source, "digest": one.digest}
-    told |= {"outputs": list(one.outputs)} if one.outputs else {}
-    return told | ({"pictures": [_file(each, stow) for each in one.images]} if one.images else {})
+def _load_content(data: Any, fetch: FileData) -> Content:
+    if not isinstance(data, list):
+        return _text(data)
+    return tuple(part if isinstance(part, str) else _load_file(part, fetch) for part in data)
 
 
-def _watched_of(told: Any, fetch: AttachmentSink) -> CellRun:
+def _dump_cell_run(run: CellRun, stow: FileData) -> Json:
+    data: Json = {"cell": run.cell, "number": run.number, "source": run.source, "digest": run.digest}
+    data |= {"outputs": list(run.outputs)} if run.outputs else {}
+    return data | ({"pictures": [_dump_file(image, stow) for image in run.images]} if run.images else {})
+
+
+def _load_cell_run(data: Any, fetch: FileData) -> CellRun:
     return CellRun(
-        _text(told["cell"]),
-        int(_number(told["number"])),
-        _text(told["source"]),
-        tuple(map(_text, told.get("outputs", ()))),
-        tuple(_file_of(each, fetch) for each in told.get("pictures", ())),
-        _text(told["digest"]),
+        _text(data["cell"]),
+        int(_number(data["number"])),
+        _text(data["source"]),
+        tuple(map(_text, data.get("outputs", ()))),
+        tuple(_load_file(image, fetch) for image in data.get("pictures", ())),
+        _text(data["digest"]),
     )
 
 
-def _content(content: Content, stow: AttachmentSink) -> Any:
-    if isinstance(content, str):
-        return content
-    return [part if isinstance(part, str) else _file(part, stow) for part in content]
-
-
-def _content_of(told: Any, fetch: AttachmentSink) -> Content:
-    if not isinstance(told, list):
-        return _text(told)
-    return tuple(part if isinstance(part, str) else _file_of(part, fetch) for part in told)
-
-
-def _file(file: Attachment, stow: AttachmentSink) -> Json:
+def _dump_file(file: Attachment, stow: FileData) -> Json:
     return {"media": file.media_type, "data": stow(file.data), "name": file.name, "detail": file.detail}
 
 
-def _file_of(told: Any, fetch: AttachmentSink) -> Attachment:
-    return Attachment(
-        _text(told["media"]), fetch(_text(told["data"])), _text(told["name"]), _text(told["detail"])
-    )
+def _load_file(data: Any, fetch: FileData) -> Attachment:
+    media_type, name, detail = map(_text, (data["media"], data["name"], data["detail"]))
+    return Attachment(media_type, fetch(_text(data["data"])), name, detail)
 
 
-def _signer(value: Any) -> Any:
+def _thinking_format(value: Any) -> Any:
     if value not in get_args(ThinkingFormat):
-        raise ValueError(f"nobody is known as {value!r}"[:120])
+        raise ValueError(f"unknown format of thinking: {value!r}"[:120])
     return value
 
 

@@ -252,7 +252,7 @@ def test_all_cells_run_again_are_the_same_conversation_and_never_two_copies(
         assert asked(wire) == told(first)
     for first in (7, 10):
         lab.menu("Kernel", "Restart Kernel and Run All Cells…", confirm=True)
-        assert "kept of this notebook: 3 turns" in lab.outputs(0).inner_text()
+        assert "An earlier conversation was found (3 turns, " in lab.outputs(0).inner_text()
         assert asked(wire) == told(first)
         assert answers(lab, 3) == [f"Answer {first + 2} to Three"]
 
@@ -325,7 +325,7 @@ def test_after_a_restart_the_conversation_goes_on_byte_for_byte_and_warm(
     run(lab, 0)
     hello, found = lab.outputs(0).inner_text().strip().splitlines()
     assert hello.startswith("ipycachechat: anthropic/claude-sonnet-5")
-    assert found.startswith("kept of this notebook: 2 turns, last at ")
+    assert found.startswith("An earlier conversation was found (2 turns, ")
 
     run(lab, 4, 5)
     assert "resumed: 2 turns, model anthropic/claude-sonnet-5; warm until " in lab.outputs(4).inner_text()

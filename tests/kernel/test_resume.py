@@ -203,7 +203,7 @@ def test_recorded_replies_make_a_run_all_free_also_with_no_key(wire: WireServer,
         assert [ran.error for ran in fresh] == [""] * 4
         assert [ran.answer for ran in fresh] == [ran.answer for ran in first]
         error = kernel.run("%%chat\nSomething else", "cell 9").error
-        assert "holds no reply to this request" in error and len(error.splitlines()) == 2
+        assert "No recorded reply for this exact conversation" in error and len(error.splitlines()) == 2
         assert kernel.run("%chat usage").text.startswith("0 tokens in")
     assert len(wire.requests) == sent
     text = replies.read_text()
@@ -394,7 +394,9 @@ def test_after_a_restart_the_prefix_is_the_same_to_the_byte_and_is_read(wire: Wi
         before = wire.requests[-1]
         kernel.restart()
         told = started(kernel, "").splitlines()
-        assert re.fullmatch(r"kept of this notebook: 2 turns, last at \d\d:\d\d \(%chat resume\)", told[1])
+        assert re.fullmatch(
+            r"An earlier conversation was found \(2 turns, \d\d:\d\d\)\. %chat resume continues it\.", told[1]
+        )
         resumed = kernel.run("%chat resume").printed
         assert f"resumed: 2 turns, model {model}" in resumed
         assert ("warm until" in resumed) == (model != "gemini/gemini-3.8-flash")  # which promises nothing
@@ -425,7 +427,7 @@ def test_what_a_killed_kernel_had_of_an_answer_comes_back_interrupted(wire: Wire
         kernel.finish(request, until="word150")
         kernel.manager.restart_kernel(now=True)
         kernel.client.wait_for_ready(timeout=60)
-        assert "1 turn, the beginning of an answer" in started(kernel)
+        assert "1 turn and the beginning of an answer" in started(kernel)
         kernel.run("%chat resume")
         history = kernel.run("%chat history").text
         assert "interrupted" in history

@@ -303,7 +303,7 @@ def test_a_kernel_of_an_older_version_fails_with_an_error_once_a_newer_one_has_m
         older.execute("PRAGMA journal_mode=WAL")
         older.executescript(";".join(MIGRATIONS[:4]) + "; PRAGMA user_version=4")
         older.execute("INSERT INTO meta VALUES('secret', ?)", (b"s" * 32,))
-        older.execute("INSERT INTO growing VALUES(1, '{}', '{}')")
+        older.execute("INSERT INTO growing VALUES(99, '{}', '{}')")
         with closing(Store(path)) as newer:  # while the older kernel is running
             newer.conversations.save_history(
                 newer.conversations.create(HERE, "", NOW), of(turn(1)), 0, {}, NOW
@@ -313,7 +313,7 @@ def test_a_kernel_of_an_older_version_fails_with_an_error_once_a_newer_one_has_m
                     older.execute(f"INSERT INTO {table} VALUES(2, '{{}}', '{{}}')")
             older.execute("INSERT INTO requests(at, notebook, model) VALUES(1, 'n', 'm')")  # its bills count
             assert [row.requests for row in newer.usage.by_day()] == [1]
-            assert newer.database.fetch("SELECT conversation FROM drafts") == [(1,)]
+            assert newer.database.fetch("SELECT conversation FROM drafts") == [(99,)]
     assert kept(path) == of(turn(1))
 
 
