@@ -71,7 +71,7 @@ class Connection:
     def unavailable_reason(self) -> str:
         """Return why there is no store, as the first line of an error."""
         reason = self.pop_problem().removeprefix("ipycachechat: ")
-        return reason or "Nothing is kept (%config ChatMagics.keep = True)"
+        return reason or "Conversations are not saved (%config ChatMagics.keep = True)"
 
     def retry_now(self, *, report: bool) -> None:
         """Try a failed file again when it is needed next; `report` its problem again, too."""

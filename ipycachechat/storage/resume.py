@@ -54,7 +54,9 @@ def _match(wanted: str, notebooks: list[str]) -> str:
 
 def _nothing_stored(wanted: str, notebook: str, notebooks: list[str]) -> BadInput:
     name = repr(wanted) if wanted else "this notebook"
-    message = f"Nothing {'else ' if notebook in notebooks else ''}is kept of {name}"
+    message = f"No {'other ' if notebook in notebooks else ''}conversation is saved for {name}"
     if not notebooks:
-        return BadInput(message, "Chat cells are, from now on.")
-    return BadInput(message, f"%chat resume NAME takes up another's: {', '.join(notebooks[:MAX_LISTED])}")
+        return BadInput(message, "Chat cells are saved from now on.")
+    return BadInput(
+        message, f"%chat resume NAME continues that of another notebook: {', '.join(notebooks[:MAX_LISTED])}"
+    )

@@ -163,7 +163,7 @@ def test_documents_hold_question_and_answer_and_run_nothing(kernel: Kernel, wire
         ("%chat redo", "There is nothing to redo"),
         ("%chat sync", "not told which notebook"),
         ("%chat usage --some", "there is only --all"),
-        ("%chat resume nowhere", "Nothing is kept of 'nowhere'"),
+        ("%chat resume nowhere", "No conversation is saved for 'nowhere'"),
         ("%chat replies --strict", "which file?"),
         ("%chat replies nowhere.json --strict", "There is no file"),
         ("%%chat --append --here\nx", "two places"),

@@ -414,7 +414,7 @@ def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Pat
     persistence.resume(new, one)
     assert new.history.current == of(turn(1)).current
     assert new.history.switch("main-2").current == of(turn(3)).current
-    with pytest.raises(BadInput, match="Nothing else is kept"):  # that was all there is
+    with pytest.raises(BadInput, match="No other conversation is saved"):  # that was all there is
         persistence.resume(new, one)
 
 
@@ -487,7 +487,10 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
 
 def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> None:
     one, dialogue = chat(path)
-    for name, told in (("", "Nothing is kept of this notebook"), ("data", "Nothing is kept of 'data'")):
+    for name, told in (
+        ("", "No conversation is saved for this notebook"),
+        ("data", "No conversation is saved for 'data'"),
+    ):
         with pytest.raises(BadInput, match=told):
             persistence.resume(dialogue, one, name)
     dialogue.history = of(turn(1))
@@ -514,7 +517,7 @@ def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
 def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> None:
     idle, dialogue = Recorder(HERE), ChatSession()
     persistence.connect(dialogue, idle)
-    with pytest.raises(BadInput, match="Nothing is kept"):
+    with pytest.raises(BadInput, match="Conversations are not saved"):
         persistence.resume(dialogue, idle)
     heard(idle)
     assert not idle.problem and not [*tmp_path.iterdir()]
