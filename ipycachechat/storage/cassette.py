@@ -120,7 +120,7 @@ class Cassette:
             ) from None
         if schema > SCHEMA:
             raise BadInput(
-                f"{self.path} was written by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
+                f"{self.path} was written by a newer ipycachechat (format {schema}; this one knows {SCHEMA})",
                 "Update ipycachechat.",
             )
         return replies

@@ -102,7 +102,7 @@ class Database:
             if version > len(MIGRATIONS):
                 raise BadInput(
                     f"{self.path} was written by a newer ipycachechat "
-                    f"(form {version}; this one knows {len(MIGRATIONS)})",
+                    f"(format {version}; this one knows {len(MIGRATIONS)})",
                     'Update ipycachechat, or choose another file: %config ChatMagics.store = "PATH"',
                 )
             for script in MIGRATIONS[version:]:

@@ -145,7 +145,7 @@ class Recorder:
 
     def _unknown_spending(self) -> OverBudget:
         return OverBudget(
-            f"The day's budget cannot be told ({self._connection.unavailable_reason()})",
+            f"The day's budget cannot be checked ({self._connection.unavailable_reason()})",
             "Nothing was sent. Keep what is spent (%config ChatMagics.keep, store), or: %chat budget off --day",
         )
 

@@ -53,21 +53,21 @@ def load_conversation(data: Any) -> Conversation:
     schema = 0 if isinstance(data, list) else data.get("schema") if isinstance(data, Mapping) else None
     if schema != 0 and (not isinstance(data, Mapping) or data.get("kind") != KIND):
         raise BadInput(
-            "This is no saved conversation", "Give a .json file that %chat save or Chat.hist has made."
+            "This is not a saved conversation", "Give a .json file that %chat save or Chat.hist has made."
         )
     if type(schema) is not int or schema < 0:
-        raise corrupt_file_error(ValueError("its form has no number"))
+        raise corrupt_file_error(ValueError("its format has no number"))
     if schema > SCHEMA:
         raise BadInput(
-            f"This conversation was saved by a newer ipycachechat (form {schema}; this one knows {SCHEMA})",
-            "Update ipycachechat, and load it again.",
+            f"This conversation was saved by a newer ipycachechat (format {schema}; this one knows {SCHEMA})",
+            "Update ipycachechat, then load it again.",
         )
     try:
         if schema == 0:
             conversation = from_wire.conversation([from_wire.message(message) for message in data])
         else:
             if not isinstance(data["turns"], list) or not isinstance(data["tools"], list):
-                raise ValueError("the turns, or the tools, are no list")
+                raise ValueError("the turns, or the tools, are not a list")
             turns = tuple(load_turn(turn) for turn in data["turns"])
             tools = tuple(_tool_definition(tool) for tool in data["tools"])
             conversation = Conversation(_text(data["system"]), turns, tools)
@@ -89,7 +89,7 @@ def _check_turn(turn: Turn, name: str) -> None:
 
 def _tool_definition(tool: Any) -> str:
     if not isinstance(json.loads(_text(tool)), dict):
-        raise ValueError("a tool's definition is no object")
+        raise ValueError("a tool's definition is not an object")
     return str(tool)
 
 
@@ -97,7 +97,7 @@ def corrupt_file_error(error: Exception) -> BadInput:
     """Return the error for a file that is damaged, by the error that reading it raised."""
     reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
     return BadInput(
-        f"The saved conversation is broken: {reason}", "Nothing was changed. Take another copy of it."
+        f"The saved conversation is damaged: {reason}", "Nothing was changed. Take another copy of it."
     )
 
 

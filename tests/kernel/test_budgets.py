@@ -145,7 +145,7 @@ def test_a_day_is_one_for_all_kernels_and_outlives_them(
     assert dollars(wire.requests) <= 0.02
     kernel.run("%config ChatMagics.keep = False")
     error = kernel.run("%%chat --max-tokens 10\nand what else?").error
-    assert "The day's budget cannot be told" in error and len(error.splitlines()) == 2
+    assert "The day's budget cannot be checked" in error and len(error.splitlines()) == 2
     kernel.run("%chat budget off --day")
     assert not kernel.run("%%chat --max-tokens 10\nand what else?").error
 

@@ -84,24 +84,24 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "broken"),
-        ("[1, 2]", "broken"),
-        ('{"kind": "else"}', "no saved conversation"),
-        ('"text"', "no saved conversation"),
-        ('{"kind": "ipycachechat conversation", "schema": 99}', "newer ipycachechat (form 99"),
+        ("{", "damaged"),
+        ("[1, 2]", "damaged"),
+        ('{"kind": "else"}', "not a saved conversation"),
+        ('"text"', "not a saved conversation"),
+        ('{"kind": "ipycachechat conversation", "schema": 99}', "newer ipycachechat (format 99"),
         (
             '{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": []}',
             "'turns' is missing",
         ),
-        ("[" * 100_000, "broken"),
+        ("[" * 100_000, "damaged"),
         (saved('{"role": "user", "content": " "}', ANSWER), "the prompt of turn 1 of the file is empty"),
         (saved(QUESTION), "not one question and its answer"),
         (saved(QUESTION, QUESTION, ANSWER), "not one question and its answer"),
         (saved(QUESTION, ANSWER, at="1e999"), "a number was expected"),
         (saved(QUESTION, ANSWER, at="NaN"), "a number was expected"),
-        (saved(QUESTION, ANSWER, at="1" + "0" * 400), "broken"),
-        (saved(QUESTION, ANSWER).replace('"tools": []', '"tools": ["no json"]'), "broken"),
-        (saved(QUESTION, ANSWER).replace('"schema": 1', '"schema": "1"'), "its form has no number"),
+        (saved(QUESTION, ANSWER, at="1" + "0" * 400), "damaged"),
+        (saved(QUESTION, ANSWER).replace('"tools": []', '"tools": ["no json"]'), "damaged"),
+        (saved(QUESTION, ANSWER).replace('"schema": 1', '"schema": "1"'), "its format has no number"),
         ('[{"role": "user", "content": "q"}]', "not one question and its answer"),
         (
             '{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": '

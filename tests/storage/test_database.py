@@ -508,7 +508,7 @@ def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
         db.execute("DELETE FROM turns")
         db.commit()
     one, dialogue = chat(path)
-    with pytest.raises(BadInput, match="broken"):
+    with pytest.raises(BadInput, match="damaged"):
         persistence.resume(dialogue, one)
     dialogue.history = of(turn(2))
     assert not one.problem and kept(path) == of(turn(2))
@@ -655,7 +655,7 @@ def heard(one: Recorder) -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (newer, "was written by a newer ipycachechat (form 99; this one knows"),
+        (newer, "was written by a newer ipycachechat (format 99; this one knows"),
         (noise, "file is not a database"),
         (text, "file is not a database"),
         (cut(0.0002), "database"),
