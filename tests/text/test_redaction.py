@@ -49,19 +49,17 @@ def left(secret: str, text: str) -> list[str]:
 HARMLESS_PARTS = "Proc-Type: 4,ENCRYPTED DEK-Info: Version: GnuPG v2"
 
 
-@pytest.mark.parametrize("surroundings", SURROUNDINGS)
-@pytest.mark.parametrize(
-    ("label", "before", "secret", "after"), PLANTED, ids=[f"{row[0]} {n}" for n, row in enumerate(PLANTED)]
-)
-def test_nothing_of_a_planted_secret_is_left(
-    label: str, before: str, secret: str, after: str, surroundings: str
-) -> None:
-    text = SURROUNDINGS[surroundings](before + secret + after)
-    masked = Redactor()(text)
-    assert left(secret, masked.text) == []
-    assert masked.found == (label,)
-    assert f"[masked: {label}]" in masked.text
-    assert Redactor()(masked.text).text == masked.text
+@pytest.mark.parametrize("label", sorted({kind.label for kind in KINDS}))
+def test_nothing_of_a_planted_secret_is_left(label: str) -> None:
+    redactor = Redactor()
+    for secret_label, before, secret, after in PLANTED:
+        for surroundings, write in SURROUNDINGS.items():
+            if secret_label == label:
+                redacted = redactor(write(before + secret + after))
+                assert left(secret, redacted.text) == [], surroundings
+                assert redacted.found == (label,), surroundings
+                assert f"[masked: {label}]" in redacted.text, surroundings
+                assert redactor(redacted.text).text == redacted.text, surroundings
 
 
 def test_the_corpus_has_every_kind() -> None:
@@ -169,17 +167,16 @@ HARMLESS = [
 PICTURE = base64.b64encode(random.Random(7).randbytes(300_000)).decode()
 
 
-@pytest.mark.parametrize("text", [*HARMLESS, pytest.param(PICTURE, id="picture"), "", "\0" * 20])
 @pytest.mark.parametrize("written", [str, repr, json.dumps], ids=lambda written: written.__name__)
-def test_what_is_harmless_stays_as_it_is(text: str, written: Callable[[str], str]) -> None:
+def test_what_is_harmless_stays_as_it_is(written: Callable[[str], str]) -> None:
     environ = {
         "ANTHROPIC_API_KEY": "sk-" + "ant-api03-" + made(95),
         "HOME": "/home/jovyan",
         "DB_PASSWORD": "postgres",
     }
-    masked = Redactor.of(environ)(written(text))
-    assert masked.text == written(text)
-    assert masked.found == ()
+    redactor = Redactor.of(environ)
+    for text in [*HARMLESS, PICTURE, "", "\0" * 20]:
+        assert redactor(written(text)) == RedactedText(written(text), ())
 
 
 PLAIN = "q7-Kettle_" + made(30)
@@ -210,18 +207,17 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("written", WRITTEN)
 @pytest.mark.parametrize("value", [PLAIN, AWKWARD, ONE_QUOTE], ids=["plain", "awkward", "one quote"])
-def test_a_known_value_is_found_however_it_is_written(value: str, written: str) -> None:
-    text = WRITTEN[written](value)
-    masked = Redactor.of({"SOME_SECRET": value})(f"before {text} after")
-    assert masked.found == ("SOME_SECRET",)
-    assert "[masked: SOME_SECRET]" in masked.text
-    assert masked.text.startswith("before ")
-    assert masked.text.endswith(" after")
-    rest = masked.text.replace("[masked: SOME_SECRET]", "")
-    assert left(value, rest) == []
-    assert len(rest) <= len(f"before {WRITTEN[written]('')} after") + LONGEST
+def test_a_known_value_is_found_however_it_is_written(value: str) -> None:
+    redactor = Redactor.of({"SOME_SECRET": value})
+    for how, write in WRITTEN.items():
+        redacted = redactor(f"before {write(value)} after")
+        assert redacted.found == ("SOME_SECRET",), how
+        assert "[masked: SOME_SECRET]" in redacted.text, how
+        assert redacted.text.startswith("before ") and redacted.text.endswith(" after"), how
+        rest = redacted.text.replace("[masked: SOME_SECRET]", "")
+        assert left(value, rest) == [], how
+        assert len(rest) <= len(f"before {write('')} after") + LONGEST, how
 
 
 @pytest.mark.parametrize(
