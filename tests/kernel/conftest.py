@@ -1,4 +1,4 @@
-"""Kernels for the tests of chat cells. To start one and to import litellm into it takes four seconds."""
+"""Kernels for the tests of chat cells, one a worker: starting one and importing litellm takes four seconds."""
 
 from __future__ import annotations
 
@@ -8,44 +8,56 @@ from pathlib import Path
 import pytest
 from support.kernels import Kernel
 from wire import Clock, WireServer
+from wire.replies import default_reply
 
 from ipycachechat.notebook.session import SESSION_KEY
 
+# Taken once, when the kernel has started: what `FORGET` puts back.
+REMEMBER = """
+import os as _os
+_environment, _folder = dict(_os.environ), _os.getcwd()
+"""
 # `%reset` collects all garbage, which takes a second where litellm is.
 FORGET = f"""
 get_ipython().meta.pop({SESSION_KEY!r}, None)
 get_ipython().config.pop("ChatMagics", None)
+_os.chdir(_folder)
+_os.environ.clear()
+_os.environ.update(_environment)
 for _name in set(globals()) - {{"In", "Out", "get_ipython", "exit", "quit", "open"}}:
     if not _name.startswith("_"):
         del globals()[_name]
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clock() -> Clock:
-    """The provider's, which stands still."""
+    """The provider's clock, which stands still."""
     return Clock()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(clock: Clock) -> Iterator[WireServer]:
     with WireServer(clock=clock) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_kernel(server: WireServer) -> Iterator[Kernel]:
-    """One for all tests of a module."""
+    """The kernel of this worker's tests."""
     with Kernel(server.env()) as kernel:
+        kernel.run(REMEMBER)
         kernel.run("%load_ext ipycachechat")
         yield kernel
 
 
 @pytest.fixture
 def wire(server: WireServer) -> WireServer:
-    """A provider that was asked nothing yet."""
+    """A provider that was asked nothing yet, and answers as it does by default."""
     server.clear()
     server.forget()
+    server.always, server.context_limit = default_reply, None
+    server.clock.stand_still()
     return server
 
 

@@ -6,19 +6,15 @@ from pathlib import Path
 
 import pytest
 from support.kernels import Kernel, answered
-from wire import Clock, Reply, WireServer, words
+from wire import Reply, WireServer, words
 from wire.money import dollars
 from wire.replies import ToolCall
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    return Clock(real=True)
 
 
 @pytest.fixture(autouse=True)
 def _says_yes(wire: WireServer) -> None:
     wire.always = Reply("Yes.")
+    wire.clock.run()
 
 
 def test_a_budget_is_told_and_holds_before_anything_is_sent(wire: WireServer, kernel: Kernel) -> None:

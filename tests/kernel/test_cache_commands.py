@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 from support.kernels import Kernel, answered
-from wire import Clock, Reply, WireServer, words
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    return Clock(real=True)
+from wire import Reply, WireServer, words
 
 
 @pytest.fixture(autouse=True)
 def _says_yes(wire: WireServer) -> None:
     wire.always = Reply("Yes.")
+    wire.clock.run()
 
 
 def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(

@@ -5,20 +5,16 @@ from __future__ import annotations
 import pytest
 from support.html_tables import Html
 from support.kernels import Json, Kernel, Ran
-from wire import Clock, Reply, WireServer, words
+from wire import Reply, WireServer, words
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 TOKENS = ("read", "written", "fresh", "input", "answered")
 
 
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    return Clock(real=True)
-
-
 @pytest.fixture(autouse=True)
 def _says_yes(wire: WireServer) -> None:
     wire.always = Reply("Yes.")
+    wire.clock.run()
 
 
 def chat(kernel: Kernel, *texts: str) -> Ran:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+START = 1_800_000_000.0
+
 
 class Clock:
     """A clock that stands still until told otherwise, or with `real=True` one that also runs by itself."""
@@ -11,7 +13,7 @@ class Clock:
     def __init__(self, start: float | None = None, real: bool = False) -> None:
         self.real = real
         self._base = 0.0
-        self.now = start if start is not None else time.time() if real else 1_800_000_000.0
+        self.now = start if start is not None else time.time() if real else START
 
     @property
     def now(self) -> float:
@@ -21,6 +23,16 @@ class Clock:
     @now.setter
     def now(self, value: float) -> None:
         self._base = value - (time.monotonic() if self.real else 0.0)
+
+    def run(self) -> None:
+        """Show the real time from now on."""
+        self.real = True
+        self.now = time.time()
+
+    def stand_still(self) -> None:
+        """Stand at the start from now on."""
+        self.real = False
+        self.now = START
 
     def advance(self, seconds: float) -> None:
         """Move on."""
