@@ -90,7 +90,7 @@ def test_who_wants_to_be_asked_is_asked_with_the_plan(world: World, says: bool |
         return bool(says)
 
     who = None if says is None else person
-    done = world.send(world.ask("hello", most=16_000, confirm=True, person=who))
+    done = world.send(world.ask("hello", most=16_000, confirm=True, ask_user=who))
     assert done and len(world.server.requests) == sent
     assert (done.error is None) == bool(says)
     if says is None:
@@ -111,11 +111,11 @@ def test_a_prompt_that_can_cost_much_is_asked_about_once(world: World, over: flo
         return True
 
     world.server.script(Reply("so", tool_calls=(ToolCall("look", {"q": "x"}),)), Reply("done"))
-    done = world.send(world.ask("hello", tools=TOOLS, most=1000, person=person, confirm_over=over))
+    done = world.send(world.ask("hello", tools=TOOLS, most=1000, ask_user=person, confirm_over=over))
     assert done and done.error is None and len(questions) == asked
     done = world.send(world.ask("hello", most=1000, confirm_over=over))
     assert done and (done.error is None) == (not asked)
-    done = world.send(world.ask("hello", most=1000, confirm_over=over, person=lambda _: False))
+    done = world.send(world.ask("hello", most=1000, confirm_over=over, ask_user=lambda _: False))
     assert done and (done.error is None) == (not asked)
     assert len(world.server.requests) == (2 if asked else 4)
     assert not world.chat.client.budgets.state.held and not world.chat.client.busy
@@ -126,7 +126,7 @@ def test_an_unknown_price_is_no_price(world: World) -> None:
     done = world.send(world.ask("hello"))
     assert done and "is unknown (its price is unknown), and there is a budget" in str(done.error)
     assert not world.server.requests
-    assert (done := world.send(world.ask("hello", confirm=True, person=lambda _: True))) and not done.error
+    assert (done := world.send(world.ask("hello", confirm=True, ask_user=lambda _: True))) and not done.error
     assert len(world.server.requests) == 1 and world.chat.client.budgets.state.unknown == 1
     world.budget = 0.0
     assert (done := world.send(world.ask("hello"))) and not done.error
@@ -226,4 +226,4 @@ def test_no_request_is_made_but_by_the_engine() -> None:
     ]
     assert makers == ["client.py", "client.py"]
     senders = [file.name for file in package.rglob("*.py") if "acompletion(" in file.read_text()]
-    assert sorted(senders) == ["litellm_import.py", "provider.py"]  # the former asks a closed port
+    assert sorted(senders) == ["exchange.py", "litellm_import.py"]  # the latter asks a closed port

@@ -192,7 +192,7 @@ def test_what_was_told_of_the_bill_of_a_broken_answer_is_a_lower_bound(talk: Tal
 
 def test_where_pieces_are_handed_on_for_good_nothing_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)))
-    done, _ = ask(talk, again=False)
+    done, _ = ask(talk, retry_broken_stream=False)
     assert isinstance(done.error, ConnectionLost) and len(talk.server.requests) == 1
 
 

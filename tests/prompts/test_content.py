@@ -464,7 +464,7 @@ def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys; from matplotlib.figure import Figure; from ipycachechat.prompts.content import by_kind as part;"
         "assert 'numpy' in sys.modules and not {'IPython', 'ipywidgets', 'pandas', 'litellm'} & set(sys.modules);"
-        "assert part(Figure()).media == 'image/png'; assert 'matplotlib.pyplot' not in sys.modules"
+        "assert part(Figure()).media_type == 'image/png'; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     code = (

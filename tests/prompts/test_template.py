@@ -467,10 +467,10 @@ names = dict(array=np.array([3]), texts=np.array(["a"], dtype=object), column=pd
     numbers=pd.Series([1, 2]), third=fractions.Fraction(1, 3), deque=collections.deque([1]))
 from ipycachechat.errors import PromptError
 from ipycachechat.prompts import template
-template.fill("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
+template.render_template("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
 resource.setrlimit(resource.RLIMIT_CPU, (int(sum(resource.getrusage(0)[:2])) + 3,) * 2)
 try:
-    template.fill({f"{{{{ {source} }}}}"!r}, names, str)
+    template.render_template({f"{{{{ {source} }}}}"!r}, names, str)
 except PromptError as error:
     print("MemoryError" not in str(error))
 """

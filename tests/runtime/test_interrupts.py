@@ -141,13 +141,13 @@ class Shown:
         self.end: TurnResult | None = None
         self.closed = False
 
-    def waiting(self, *_: object) -> None: ...
+    def show_status(self, *_: object) -> None: ...
 
-    def more(self, *_: object) -> None: ...
+    def on_event(self, *_: object) -> None: ...
 
     def tick(self) -> None: ...
 
-    def aside(self) -> None: ...
+    def before_other_output(self) -> None: ...
 
     def done(self, done: TurnResult) -> None:
         self.end = done
@@ -262,7 +262,7 @@ def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way
                     press()
             assert button.pressed
 
-    asyncio.run(cell_runner())
+    asyncio.run(cell())
 
 
 def test_a_handler_that_is_set_between_two_uses_stays() -> None:
