@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
-from ipycachechat.conversation.messages import Content
 from ipycachechat.text.secret_patterns import KINDS
 
 HEAD = 12
@@ -77,15 +76,6 @@ class Redactor:
                 end = stop
             text = "".join([*parts, text[end:]])
         return RedactedText(text, tuple(label for label, _ in seen))
-
-    def content(self, content: Content) -> tuple[Content, tuple[str, ...]]:
-        """The same of what a message holds; files are left as they are."""
-        if isinstance(content, str):
-            made = self(content)
-            return made.text, made.found
-        parts = [self(one) if isinstance(one, str) else one for one in content]
-        found = [label for one in parts if isinstance(one, RedactedText) for label in one.found]
-        return tuple(one.text if isinstance(one, RedactedText) else one for one in parts), tuple(found)
 
     def _blank(self, text: str) -> str:
         """The text with NULs, which no secret has, in the place of its masks."""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from ipycachechat.text.redaction import LONGEST, Redactor
-
-if TYPE_CHECKING:
-    pass
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 HEAD = 0.6

@@ -62,7 +62,7 @@ class ToolRunner:
 
         def give(number: int, value: Any) -> None:
             call = reply.tool_calls[number]
-            content = self._masked(calls.tool_result(value))
+            content = self._redacted(calls.tool_result(value))
             if last and number == len(works) - 1:
                 content = _with_note(content)
             results[number] = result = Message("tool", content, tool_call_id=call.id)
@@ -89,14 +89,18 @@ class ToolRunner:
         self._under_way = None
         return [result for result in results if result is not None]
 
-    def _masked(self, content: Content) -> Content:
-        """Without what is secret."""
-        mask = self._ask.redactor
-        if mask is None:
-            return content
-        told, found = mask.content(content)
-        self.redacted += found
-        return told
+    def _redacted(self, content: Content) -> Content:
+        """Return the content without secrets; files stay as they are."""
+        if isinstance(content, str):
+            return self._redacted_text(content)
+        return tuple(self._redacted_text(part) if isinstance(part, str) else part for part in content)
+
+    def _redacted_text(self, text: str) -> str:
+        if self._ask.redactor is None:
+            return text
+        redacted = self._ask.redactor(text)
+        self.redacted += redacted.found
+        return redacted.text
 
     def _is_async(self, call: ToolCall) -> bool:
         return calls.is_async(self._ask.tools.functions.get(call.name))
