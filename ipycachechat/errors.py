@@ -1,4 +1,4 @@
-"""What can go wrong, told in two lines: what happened, and what to do.
+"""The errors that users see, each in two lines: what happened, and what to do.
 
 ChatError
 ├── BadInput           the person typed something that cannot be done
@@ -31,10 +31,10 @@ AT_LEAST = "What was told of the bill by then is a lower bound."
 
 
 class ChatError(Exception):
-    """Something that the person is told in two lines; IPython shows no traceback for it."""
+    """An error shown to the user in two lines; IPython shows no traceback for it."""
 
     billed = ""
-    """A sentence on whether it was paid for, where a request was on its way."""
+    """Sentence on whether the request is billed; empty if none was sent."""
 
     def __init__(self, what: str, todo: str = "") -> None:
         super().__init__(what, todo)
@@ -51,11 +51,11 @@ class ChatError(Exception):
 
 
 class TimeLimitExceeded(BaseException):
-    """What somebody else's code may take is over. No Exception, so that `except Exception` does not end it."""
+    """Foreign code took too long. Not an Exception, so that `except Exception` does not swallow it."""
 
 
 class BadInput(ChatError):
-    """The person typed something that cannot be done."""
+    """The user's input is not valid."""
 
 
 class PromptError(BadInput):
@@ -71,13 +71,13 @@ class ModelError(ChatError):
 
     billed = NOT_BILLED
     retryable = False
-    """Whether it may go away by itself, so that the same is worth asking again."""
+    """True if the error may be temporary, so that the same request is worth a retry."""
     retry_after: float | None = None
-    """Seconds after which the provider wants to be asked again; None: it does not say."""
+    """Seconds until the provider accepts a retry; None if it does not say."""
     provider_message: str = ""
     """What the provider said, without keys."""
     tries: int = 1
-    """How often the same was asked."""
+    """Number of attempts."""
 
 
 class KeyMissing(ModelError):

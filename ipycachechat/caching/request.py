@@ -16,8 +16,7 @@ from ipycachechat.caching.prefix import (
 from ipycachechat.caching.rules import CacheRules, Tier
 from ipycachechat.caching.state import Checkpoint
 from ipycachechat.conversation.messages import Message
-from ipycachechat.conversation.model_view import ModelView
-from ipycachechat.conversation.model_view import visible_messages as messages_of
+from ipycachechat.conversation.model_view import ModelView, visible_messages
 from ipycachechat.conversation.to_wire import Json, to_wire
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.defaults import SECONDS
@@ -36,8 +35,8 @@ def prompt_messages(
     last = len(past.turns)
     for number, one in enumerate((*past.turns, turn)):
         cell = one.cell.id if one.cell else ""
-        told = messages_of(one, eyes, earlier=number < last)
-        found += [PromptMessage(message, number, cell, one.pinned) for message in told]
+        visible = visible_messages(one, eyes, earlier=number < last)
+        found += [PromptMessage(message, number, cell, one.pinned) for message in visible]
     return found
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
-from ipycachechat.conversation.cell_runs import CellRun
-from ipycachechat.conversation.cell_runs import cell_run_parts as told
+from ipycachechat.conversation.cell_runs import CellRun, cell_run_parts
 from ipycachechat.conversation.messages import Content, Message, text_of
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 
@@ -71,7 +70,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         prompt = Message("user", self.prompt)
-        cells = told(self.cell_runs)
+        cells = cell_run_parts(self.cell_runs)
         asked = Message("user", (*cells, *prompt.parts), has_cell_context=True) if cells else prompt
         messages = (asked, *self.replies)
         object.__setattr__(self, "messages", messages)
