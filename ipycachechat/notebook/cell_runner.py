@@ -1,4 +1,4 @@
-"""A chat cell while it runs: its own thread waits for what the background loop tells, and draws."""
+"""Run a turn request in the running cell: its thread waits for the background loop's events and draws them."""
 
 from __future__ import annotations
 
@@ -21,45 +21,103 @@ from ipycachechat.conversation.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from ipycachechat.conversation.turns import TurnStatus
+from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.engine.events import RequestStarted, TurnResult, Waiting
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import Interrupted
-from ipycachechat.notebook.display.screen import SOONEST, Screen
+from ipycachechat.notebook import frontend
+from ipycachechat.notebook.display import terminal
+from ipycachechat.notebook.display.live_badges import LiveBadges
+from ipycachechat.notebook.display.screen import SOONEST, NotebookScreen, Outputs, Screen
+from ipycachechat.notebook.idle_tasks import import_all
+from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.runtime.interrupts import InterruptGuard
 
-# How long the connection may take to close after the stop button.
-CLOSING = 2.0  # seconds
-LOOK = 0.01
-"""Seconds between looks at whether what was cancelled has ended without a word, since it had not begun."""
+CLOSING = 2.0
+"""Seconds that the connection may take to close after the stop button."""
+POLL = 0.01
+"""Seconds between checks whether cancelled work has ended without an event, since it had not started."""
+REDRAWABLE = 1000
+"""The latest answers that are redrawn in their own outputs when they are asked again."""
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
 Submit = Callable[[Coroutine[Any, Any, T]], "Future[T]"]
 
 
+class CellRunner:
+    """Runs turn requests in the running cell and draws their answers, in a notebook or a terminal."""
+
+    def __init__(self, shell: Any, chat: ChatSession, loop: BackgroundLoop) -> None:
+        self.badges = LiveBadges()
+        self._shell, self._chat, self._loop = shell, chat, loop
+        self._outputs: dict[tuple[CellRef | None, float], Outputs] = {}
+        """Outputs of each turn, by its cell and the time at which it was asked."""
+
+    def ask(self, request: TurnRequest, redraw: Turn | None = None) -> TurnResult:
+        """Send a request, draw the answer and return the result; `redraw`: the turn whose outputs show it."""
+        screen = self._screen(self._outputs.get((redraw.cell, redraw.asked_at)) if redraw else None)
+
+        def prepare() -> None:
+            screen.show_status(self._chat.sending(request), 0)
+            import_all()
+
+        result = run(
+            lambda emit: self._chat.send(request, emit),
+            self._loop.submit,
+            screen,
+            prepare,
+            last=frontend.is_chat(self._shell),
+        )
+        if result.turn is not None and screen.outputs is not None:
+            self._outputs[result.turn.cell, result.turn.asked_at] = screen.outputs
+            if len(self._outputs) > REDRAWABLE:
+                del self._outputs[next(iter(self._outputs))]
+        return result
+
+    def can_redraw(self, turn: Turn) -> bool:
+        """Return True if a turn's own outputs can be redrawn."""
+        return (turn.cell, turn.asked_at) in self._outputs
+
+    def wait(self, work: Work[T]) -> T:
+        """Run work that shows its progress only; return its result. The stop button cancels it."""
+        return wait(work, self._loop.submit, self._screen(), import_all)
+
+    def _screen(self, outputs: Outputs | None = None) -> Screen:
+        if not frontend.can_update_displays(self._shell):
+            return terminal.screen()
+        live = frontend.stdin_available(self._shell)
+        return NotebookScreen(
+            lambda result, name: self.badges.show(result, name, live=live),
+            outputs,
+            alone=frontend.is_only_output(self._shell),
+        )
+
+
 class _EventQueue:
-    """What the background loop tells, and its last word, which is not lost with who was about to read it."""
+    """Events from the background loop, and the result, which outlives an interrupted wait."""
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._done: TurnResult | None = None
-        self._over = threading.Event()
+        self._result: TurnResult | None = None
+        self._ended = threading.Event()
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         if isinstance(event, TurnResult):
-            self._done = event
-            self._over.set()
+            self._result = event
+            self._ended.set()
         self.events.put(event)
 
-    def end(self, coming: Coroutine[Any, Any, TurnResult]) -> TurnResult | None:
-        """The `Done` that what was cancelled still tells, empty if it ends without a word; None if it does not end."""
+    def result(self, work: Coroutine[Any, Any, TurnResult]) -> TurnResult | None:
+        """Return the result of cancelled work, empty if it ends without one; None if it does not end."""
         end = time.monotonic() + CLOSING
-        while not self._over.is_set() and time.monotonic() < end:
-            if inspect.getcoroutinestate(coming) == inspect.CORO_CLOSED:
-                return self._done or TurnResult(None)
-            with suppress(KeyboardInterrupt):  # pressed where presses cannot be held back
-                self._over.wait(LOOK)
-        return self._done
+        while not self._ended.is_set() and time.monotonic() < end:
+            if inspect.getcoroutinestate(work) == inspect.CORO_CLOSED:
+                return self._result or TurnResult(None)
+            with suppress(KeyboardInterrupt):  # stop was pressed where it cannot be held back
+                self._ended.wait(POLL)
+        return self._result
 
 
 def run(
@@ -70,129 +128,130 @@ def run(
     *,
     last: bool = False,
 ) -> TurnResult:
-    """Show a prompt's way to its end: what is submitted. Raises the ChatError that ended it, if one did.
+    """Submit work to the background loop and draw its events until it ends.
 
-    `prepare`: what takes long before, and can be stopped. `last`: whether the cell ends with it.
-    KeyboardInterrupt cancels the request and becomes Interrupted; what has arrived is kept.
+    `prepare`: what takes long before, and can be stopped. `last`: True if the cell ends with it.
+    Raises the ChatError that ended it, if one did. KeyboardInterrupt cancels the request and becomes Interrupted;
+    what has arrived is kept.
     """
-    told = _EventQueue()
+    events = _EventQueue()
     future: Future[TurnResult] | None = None
-    done: TurnResult | None
-    with InterruptGuard(last=last) as button:
+    result: TurnResult | None
+    with InterruptGuard(last=last) as guard:
         try:
-            with button.interruptible():
+            with guard.interruptible():
                 prepare()
-            coming = work(told.tell)
-            future = submit(coming)
-            button.on_interrupt(future.cancel)
-            done = _follow(told, coming, future, screen, button)
+            coroutine = work(events.emit)
+            future = submit(coroutine)
+            guard.on_interrupt(future.cancel)
+            result = _follow(events, coroutine, future, screen, guard)
         except KeyboardInterrupt:
-            button.press()
-            done = told.end(coming) if future is not None else TurnResult(None)
+            guard.press()
+            result = events.result(coroutine) if future is not None else TurnResult(None)
         except BaseException:
-            if future is not None:  # a mistake in drawing costs no answer that was paid for
+            if future is not None:  # a mistake in drawing must not lose an answer that was paid for
                 future.cancel()
                 with suppress(Exception):
-                    screen.done(told.end(coming) or TurnResult(None))
+                    screen.done(events.result(coroutine) or TurnResult(None))
             screen.close()
             raise
         try:
-            _show(screen, done or TurnResult(None))
+            _draw_result(screen, result or TurnResult(None))
         finally:
             screen.close()
-    if button.pressed or done is None:
-        raise _interrupted(done) from None
-    if done.error is not None:
-        raise done.error from None
-    return future.result() if future is not None else done  # raises what no event tells: a mistake of ours
+    if guard.pressed or result is None:
+        raise _interrupted(result) from None
+    if result.error is not None:
+        raise result.error from None
+    return (
+        future.result() if future is not None else result
+    )  # raises what no event reports: a mistake of ours
 
 
-def _interrupted(done: TurnResult | None) -> Interrupted:
-    """What is said of a chat that was stopped with this; None: what was cancelled goes on."""
-    if done is None:
+def _interrupted(result: TurnResult | None) -> Interrupted:
+    """Return the error for a chat that was stopped with this result; None: it has not ended yet."""
+    if result is None:
         return Interrupted(
-            "Stopped.",
-            "It has not ended yet (an async tool that blocks?): what arrived is kept once it does.",
+            "Stopped.", "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
         )
-    if done.turn is None:
-        return Interrupted("Stopped.", "The conversation is as it was. Run the cell again to ask again.")
-    if done.turn.status is TurnStatus.INTERRUPTED:
-        return Interrupted("Stopped.", "What arrived is kept, marked. Run the cell again to ask again.")
-    return Interrupted("Stopped.", "The answer had come to its end, and is kept.")
+    if result.turn is None:
+        return Interrupted("Stopped.", "The conversation is unchanged. Rerun the cell to retry.")
+    if result.turn.status is TurnStatus.INTERRUPTED:
+        return Interrupted("Stopped.", "The partial answer is kept; rerun the cell to retry.")
+    return Interrupted("Stopped.", "The answer was complete and is kept.")
 
 
 def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[], None]) -> T:
-    """The result of the work, with its progress shown meanwhile. Raises what it raises.
+    """Submit work to the background loop, show its progress and return its result.
 
-    KeyboardInterrupt cancels it and becomes Interrupted.
+    Raises what the work raises. KeyboardInterrupt cancels it and becomes Interrupted.
     """
-    told = _EventQueue()
+    events = _EventQueue()
     future: Future[T] | None = None
-    with InterruptGuard() as button:
+    with InterruptGuard() as guard:
         try:
-            button.raise_if_interrupted()
-            with button.interruptible():
+            guard.raise_if_interrupted()
+            with guard.interruptible():
                 prepare()
-            future = submit(work(told.tell))
-            future.add_done_callback(lambda _: told.tell(TurnResult(None)))  # which wakes whoever waits below
-            button.on_interrupt(future.cancel)
+            future = submit(work(events.emit))
+            future.add_done_callback(lambda _: events.emit(TurnResult(None)))  # which wakes the loop below
+            guard.on_interrupt(future.cancel)
             while not future.done():
                 with suppress(queue.Empty):
-                    event = told.events.get(timeout=SOONEST)
+                    event = events.events.get(timeout=SOONEST)
                     if isinstance(event, Progress):
                         screen.show_status(event, 0)
         except KeyboardInterrupt:
-            button.press()
+            guard.press()
         finally:
             if future is not None:
                 future.cancel()  # which does nothing once it is done
             screen.done(TurnResult(None))
             screen.close()
     if future is None or future.cancelled():
-        raise Interrupted("Stopped.", "The conversation is as it was.")
-    if button.pressed:
-        raise Interrupted("Stopped.", "What was asked for is done.")
+        raise Interrupted("Stopped.", "The conversation is unchanged.")
+    if guard.pressed:
+        raise Interrupted("Stopped.", "The command was complete.")
     return future.result()
 
 
-def _show(screen: Screen, done: TurnResult) -> None:
-    """The end, however often stop is pressed where presses cannot be held back."""
+def _draw_result(screen: Screen, result: TurnResult) -> None:
+    """Draw the end, however often stop is pressed where it cannot be held back."""
     while True:
         try:
-            return screen.done(done)
+            return screen.done(result)
         except KeyboardInterrupt:
             continue
 
 
 def _follow(
-    told_of: _EventQueue,
-    coming: Coroutine[Any, Any, TurnResult],
+    events: _EventQueue,
+    work: Coroutine[Any, Any, TurnResult],
     future: Future[TurnResult],
     screen: Screen,
-    button: InterruptGuard,
+    guard: InterruptGuard,
 ) -> TurnResult | None:
-    """Draw what is told, up to the end, which is returned; None if what was stopped does not end."""
-    events = told_of.events
+    """Draw events until the result, which is returned; None if stopped work does not end."""
     started = time.monotonic()
-    on: Waiting | None = None
-    arrived, told, drawn = False, 0, 0.0
-    while not button.pressed:
+    status: Waiting | None = None
+    arrived, shown_seconds, drawn_at = False, 0, 0.0
+    while not guard.pressed:
         try:
-            event = events.get(timeout=SOONEST)
+            event = events.events.get(timeout=SOONEST)
         except queue.Empty:
-            if future.done() and events.empty():
+            if future.done() and events.events.empty():
                 break
             passed = time.monotonic() - started
-            if not arrived and on is not None and int(passed) > told:
-                told = int(passed)
-                screen.show_status(on, passed)
+            if not arrived and status is not None and int(passed) > shown_seconds:
+                shown_seconds = int(passed)
+                screen.show_status(status, passed)
             screen.tick()
             continue
         match event:
-            case RunOnCallerThread(work):
+            case RunOnCallerThread(function):
                 screen.before_other_output()
-                with button.passthrough():
-                    work()
+                with guard.passthrough():
+                    function()
             case StreamChunk() | ToolCallStarted() | ToolCallFinished() | StreamBroken():
                 if not isinstance(event, StreamChunk) or event.text or event.thought or event.last:
                     arrived = True
@@ -200,13 +259,15 @@ def _follow(
             case TurnResult():
                 return event
             case Progress() | RequestStarted() | RetryScheduled():
-                # A download tells its progress hundreds of times.
+                # A download reports its progress hundreds of times.
                 arrived = False
-                if isinstance(event, RetryScheduled) or isinstance(on, RetryScheduled):
-                    started, told = time.monotonic(), 0
-                same = isinstance(event, Progress) and isinstance(on, Progress) and event.what == on.what
-                on = event
-                if not same or time.monotonic() - drawn >= SOONEST:
-                    drawn = time.monotonic()
-                    screen.show_status(event, drawn - started)
-    return told_of.end(coming)
+                if isinstance(event, RetryScheduled) or isinstance(status, RetryScheduled):
+                    started, shown_seconds = time.monotonic(), 0
+                same = (
+                    isinstance(event, Progress) and isinstance(status, Progress) and event.what == status.what
+                )
+                status = event
+                if not same or time.monotonic() - drawn_at >= SOONEST:
+                    drawn_at = time.monotonic()
+                    screen.show_status(event, drawn_at - started)
+    return events.result(work)

@@ -1,78 +1,77 @@
-"""Which chat cells are still in the notebook, by what the front end reports as deleted and by what was saved."""
+"""Detach the turns of deleted cells, by what the front end reports and by the saved notebook; attach them again."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ipycachechat.conversation.placement import moved_cells
+from ipycachechat.engine.session import ChatSession
 from ipycachechat.errors import BadInput
-from ipycachechat.notebook import notebook_file
+from ipycachechat.notebook import frontend, notebook_file
 from ipycachechat.notebook.notebook_file import NotebookFile
-
-if TYPE_CHECKING:
-    from ipycachechat.engine.session import ChatSession
 
 
 class DeletedCellTracker:
-    """Detaches the turns of cells that are reported as deleted, and has those back that are there all the same."""
+    """Detaches the turns of cells that are reported as deleted, and attaches those that turn out to be there."""
 
-    def __init__(self, notebook: Path | None) -> None:
-        self._notebook = notebook
-        self._looked = 0.0
-        """When the notebook had been saved that was looked at last."""
-        self._doubted: frozenset[str] = frozenset()
-        """Cells that were reported as deleted, and yet stood elsewhere in the notebook saved since."""
+    def __init__(self, shell: Any, chat: ChatSession) -> None:
+        self._shell, self._chat = shell, chat
+        self._notebook = frontend.notebook(shell)
+        self._last_start = time.time()
+        """Time at which the last cell started."""
+        self._last_read = 0.0
+        """Modification time of the notebook when it was read last."""
+        self._doubtful: frozenset[str] = frozenset()
+        """Cells that were reported as deleted, but stood elsewhere in the notebook saved since."""
 
-    def on_cell_start(self, dialogue: ChatSession, deleted: frozenset[str], since: float) -> None:
-        """A cell starts; `deleted` are the cells reported to have been deleted since the last one did, at `since`."""
-        if deleted:
-            pasted = self._pasted(dialogue, deleted, since)
-            self._doubted |= pasted
-            dialogue.detach(deleted - pasted, time.time())
-        self._look(dialogue)
+    def on_cell_start(self, *_: object) -> None:
+        """Look for deleted and restored cells: a cell starts."""
+        since, self._last_start = self._last_start, time.time()
+        if deleted := frontend.deleted(self._shell):
+            pasted = self._pasted(deleted, since)
+            self._doubtful |= pasted
+            self._chat.detach(deleted - pasted, time.time())
+        self._check_saved_notebook()
 
-    def _pasted(self, dialogue: ChatSession, deleted: frozenset[str], since: float) -> frozenset[str]:
-        """Those that were cut and pasted elsewhere, which the notebook, saved since, tells by their places.
+    def _pasted(self, deleted: frozenset[str], since: float) -> frozenset[str]:
+        """Return those that were cut and pasted elsewhere, by their positions in the notebook saved since.
 
-        Where an earlier drag has moved them, it may err; the next save tells.
+        This may be wrong where an earlier drag has moved them; the next save corrects it.
         """
-        told = self._read()
-        if told is None or told.at <= since:
+        saved = self._read()
+        if saved is None or saved.saved_at <= since:
             return frozenset()
-        return moved_cells(dialogue.history.current, deleted, told.cells)
+        return moved_cells(self._chat.history.current, deleted, saved.cells)
 
-    def _look(self, dialogue: ChatSession) -> None:
-        """Attach the turns whose cells the notebook, saved since they were detached, still holds.
-
-        Those of which that was doubted are detached, if it no longer does.
-        """
-        away = {
-            t.cell.id: t.detached
-            for t in dialogue.history.current.all_turns
-            if t.cell and t.detached is not None
+    def _check_saved_notebook(self) -> None:
+        """Attach the turns whose cells are in the notebook saved since they were detached; detach doubtful ones."""
+        detached = {
+            turn.cell.id: turn.detached
+            for turn in self._chat.history.current.all_turns
+            if turn.cell and turn.detached is not None
         }
-        if self._notebook is None or not (away or self._doubted):
+        if self._notebook is None or not (detached or self._doubtful):
             return
         try:
-            at = self._notebook.stat().st_mtime
+            modified = self._notebook.stat().st_mtime
         except OSError:
             return
-        if at == self._looked or not (self._doubted or any(at > detached for detached in away.values())):
+        newer = self._doubtful or any(modified > detached_at for detached_at in detached.values())
+        if modified == self._last_read or not newer:
             return
-        told = self._read()
-        if told is None:  # it is being written, or was moved: the next cell looks again
+        saved = self._read()
+        if saved is None:  # it is being written, or was moved: the next cell looks again
             return
-        self._looked = at
-        there = {*told.cells}
-        dialogue.detach(self._doubted - there, time.time())
-        self._doubted &= there
-        dialogue.attach({cell for cell, detached in away.items() if cell in there and at > detached})
+        self._last_read = modified
+        present = {*saved.cells}
+        self._chat.detach(self._doubtful - present, time.time())
+        self._doubtful &= present
+        self._chat.attach({cell for cell, since in detached.items() if cell in present and modified > since})
 
     def _read(self) -> NotebookFile | None:
-        """The notebook as it was saved, if it can be read."""
+        """Return the saved notebook, or None if it cannot be read."""
         try:
-            return notebook_file.read(self._notebook) if self._notebook is not None else None
+            return notebook_file.read(self._notebook)
         except BadInput:
             return None

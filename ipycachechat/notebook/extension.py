@@ -8,17 +8,15 @@ from traitlets import TraitError
 
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook.magics import ChatMagics
-from ipycachechat.notebook.session import EXTENSION_KEY, NotebookSession
+from ipycachechat.notebook.session import EXTENSION_KEY
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """`%load_ext ipycachechat`: the magics, and one line that says which model is in use."""
+    """Register the magics and print which model is in use."""
     owners = {kind: table.get("chat") for kind, table in shell.magics_manager.magics.items()}
-    session = NotebookSession(shell)
     try:
-        magics = ChatMagics(shell, session)
+        magics = ChatMagics(shell)
     except TraitError as error:
-        session.close()
         raise BadInput(
             f"A setting of ipycachechat is wrong: {' '.join(str(error).split())}",
             "Correct it (get_ipython().config.ChatMagics, or ipython_config.py) and load again.",
@@ -27,14 +25,15 @@ def load_ipython_extension(shell: Any) -> None:
     shell.set_hook("complete_command", magics.complete, str_key="%chat")
     shell.set_hook("complete_command", magics.complete, str_key="%%chat")
     shell.meta[EXTENSION_KEY] = (magics, owners)
-    instead = f"; it stands in for the %%chat of {_origin(owners)}" if any(owners.values()) else ""
-    print(f"ipycachechat: {magics.model_in_use()} (%chat help){instead}")  # noqa: T201
-    if found := session.found():
-        print(found)  # noqa: T201
+    instead = f"; it replaces the %%chat of {_origin(owners)}" if any(owners.values()) else ""
+    session = magics.session
+    print(f"ipycachechat: {session.model_in_use()} (%chat help){instead}")  # noqa: T201
+    if line := session.find_stored():
+        print(line)  # noqa: T201
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """`%unload_ext ipycachechat`: nothing stays but the conversation, should the extension come back."""
+    """Remove everything but the conversation, in case the extension is loaded again."""
     if EXTENSION_KEY not in shell.meta:
         return
     magics, owners = shell.meta.pop(EXTENSION_KEY)
@@ -54,6 +53,6 @@ def unload_ipython_extension(shell: Any) -> None:
 
 
 def _origin(owners: dict[str, Any]) -> str:
-    """The package of the magic that had the name."""
+    """Return the package of the magic that had the name before."""
     owner = next(owner for owner in owners.values() if owner is not None)
     return str(getattr(owner, "__module__", "") or "another package").partition(".")[0]

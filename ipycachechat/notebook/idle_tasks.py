@@ -1,4 +1,4 @@
-"""Work for when the kernel has been idle for a second: callbacks of its own loop, on the main thread."""
+"""Import litellm and the like while the kernel is idle: callbacks of the kernel's own loop, on the main thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 
-IDLE = 1.0  # seconds
+from ipycachechat.providers import litellm_import
+
+IDLE = 1.0
+"""Seconds after a cell before idle work starts."""
+BETWEEN = 0.01
+"""Seconds between two steps, so that a waiting cell comes first."""
 
 
 class IdleWork:
@@ -23,23 +28,23 @@ class IdleWork:
         self._task: asyncio.Task[None] | None = None
 
     def arm(self, *_: object) -> None:
-        """A cell has ended: begin or go on after a second."""
-        self._later(IDLE)
+        """Start or continue in a second: a cell has ended."""
+        self._schedule(IDLE)
 
     def pause(self, *_: object) -> None:
-        """A cell starts."""
+        """Wait: a cell starts."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def stop(self) -> None:
-        """Never again."""
+        """End it for good."""
         self.pause()
         self._steps = None
         if self._task is not None:
             self._task.cancel()
 
-    def _later(self, seconds: float) -> None:
+    def _schedule(self, seconds: float) -> None:
         self.pause()
         if self._steps is not None:
             with suppress(RuntimeError):
@@ -54,7 +59,30 @@ class IdleWork:
         except StopIteration:
             self._steps = None
             self._task = asyncio.get_running_loop().create_task(self._last())
-        except Exception:  # what is wrong with the import is told by the first chat, which needs it
+        except Exception:  # an import error is reported by the first chat, which needs the import
             self._steps = None
         else:
-            self._later(0.01)  # so that a cell that waits comes first
+            self._schedule(BETWEEN)
+
+
+def import_steps() -> Iterator[str]:
+    """Import in steps what `%load_ext` has no time for."""
+    yield from litellm_import.portions()
+    from ipycachechat.rendering import markdown
+
+    markdown.to_html("")
+    yield "markdown"
+    from ipycachechat.text import redaction  # noqa: F401 # its patterns take a moment to compile
+
+    yield "redaction"
+
+
+def import_all() -> None:
+    """Import now what is still to be imported."""
+    for _ in import_steps():
+        pass
+
+
+async def warm_up() -> None:
+    """Have litellm prepare its first request."""
+    await litellm_import.warm_up()

@@ -4,97 +4,124 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ipycachechat.api.chat import Chat
 from ipycachechat.conversation.placement import END
+from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
+from ipycachechat.notebook.chat_cells import CellChat
+from ipycachechat.notebook.session import EXTENSION_KEY
+from ipycachechat.prompts.builder import Prompt
+from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.tools.schema import Tools
 
-if TYPE_CHECKING:
-    from ipycachechat.notebook.magics import ChatMagics
-    from ipycachechat.prompts.builder import Prompt
 
-SETTINGS = ("model", "ttl", "max_tokens", "think", "max_steps", "budget", "retries")
-"""Those that are the magics' own."""
+class _Setting:
+    """A setting of `%chat`, read and set through `get_chat()`."""
+
+    def __init__(self, unset: object = None) -> None:
+        """`unset`: the setting's value that Python reads and writes as None."""
+        self._unset = unset
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, chat: KernelChat | None, _: type) -> Any:
+        if chat is None:
+            return self
+        value = getattr(kernel_cell_chat().settings, self._name)
+        return None if self._unset is not None and value == self._unset else value
+
+    def __set__(self, chat: KernelChat, value: Any) -> None:
+        kernel_cell_chat().settings.set_trait(self._name, self._unset if value is None else value)
 
 
 class KernelChat(Chat):
     """A `Chat` whose turns are those of the chat cells, with the settings of `%chat`, which it reads and sets.
 
-    A turn belongs to the cell in which it is asked: run again, the cell replaces it.
+    A turn belongs to the cell in which it is asked: run again, the cell replaces it. Everything is looked up at each
+    use, since the extension may be reloaded.
     """
 
-    def __getattribute__(self, name: str) -> Any:
-        # What is the kernel's is looked up each time, since the extension may be loaded anew.
-        if name == "session":
-            return kernel_magics().session.chat
-        if name == "_loop":
-            return kernel_magics().session.loop
-        if name in SETTINGS:
-            value = getattr(kernel_magics(), name)
-            return value if name in ("max_steps", "retries") else value or None
-        if name == "tools":
-            return list(kernel_magics().tools.names) or None
-        return super().__getattribute__(name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in SETTINGS:
-            empty = 0 if name in ("max_tokens", "budget") else ""
-            setattr(kernel_magics(), name, empty if value is None else value)
-        elif name == "tools":
-            names = [one if isinstance(one, str) else getattr(one, "__name__", "") for one in value or ()]
-            kernel_magics().tools.set(" ".join(names) or "off")
-        elif name not in ("session", "_loop"):
-            super().__setattr__(name, value)
+    model: Any = _Setting("")
+    ttl: Any = _Setting("")
+    think: Any = _Setting("")
+    max_tokens: Any = _Setting(0)
+    budget: Any = _Setting(0.0)
+    max_steps: Any = _Setting()
+    retries: Any = _Setting()
 
     def __init__(self) -> None:
-        """Nothing is set: whatever holds, holds already."""
+        """Set nothing: the settings of `%chat` hold."""
         self.ns = self.temp = self.api_base = self.api_key = None
         self.cache, self.options = True, {}
         self._open, self._made = None, None
 
+    @property
+    def session(self) -> ChatSession:  # type: ignore[override]
+        """The conversation of the chat cells."""
+        return kernel_cell_chat().chat
+
+    @property
+    def _loop(self) -> BackgroundLoop:  # type: ignore[override]
+        return kernel_cell_chat().session.loop
+
+    @property
+    def tools(self) -> Any:
+        """The names given to `%chat tools`, or None; set them, or the functions."""
+        return list(kernel_cell_chat().tools.names) or None
+
+    @tools.setter
+    def tools(self, tools: Any) -> None:
+        names = [tool if isinstance(tool, str) else getattr(tool, "__name__", "") for tool in tools or ()]
+        kernel_cell_chat().tools.set(" ".join(names) or "off")
+
     def _toolbox(self, given: Any, ns: Any) -> Tools:
-        names = kernel_magics().tools
-        return names.resolve() if given == (list(names.names) or None) else super()._toolbox(given, ns)
+        registry = kernel_cell_chat().tools
+        return registry.resolve() if given == (list(registry.names) or None) else super()._toolbox(given, ns)
 
     def _model_in_use(self) -> str:
-        return kernel_magics().model_in_use()
+        return kernel_cell_chat().model_in_use()
 
     def _prompt(self, prompt: Any) -> Prompt:
-        return kernel_magics().given(prompt)
+        return kernel_cell_chat().prompt_from_values(prompt)
 
     def _ask(self, prompt: Any, **per_call: Any) -> TurnRequest:
-        ask, magics = super()._ask(prompt, **per_call), kernel_magics()
-        place = END if ask.answers_pending_prompt else magics.place()
-        limits = replace(magics.limits, retries=ask.limits.retries)
-        asked = replace(ask, ask_user=magics.person(), confirm_over=magics.confirm_over, limits=limits)
-        return replace(asked, placement=place, approve_tool_call=magics.allow(), redactor=magics.mask())
+        request, cells = super()._ask(prompt, **per_call), kernel_cell_chat()
+        settings = cells.settings
+        return replace(
+            request,
+            placement=END if request.answers_pending_prompt else cells.placement(),
+            approve_tool_call=cells.approve(),
+            ask_user=cells.ask_user(),
+            confirm_over=settings.confirm_over,
+            limits=replace(settings.limits, retries=request.limits.retries),
+            redactor=settings.redactor(),
+        )
 
     def fork(self) -> Chat:
-        """A chat that goes on from here by itself, outside of the notebook's conversation."""
-        box = kernel_magics().tools.resolve()
-        made = Chat(**self._settings() | {"tools": [*box.functions.values()]}, **self.options)
-        made.session, made._loop = self.session.fork(), self._loop
-        return made
+        """Return a chat that goes on from here by itself, outside of the notebook's conversation."""
+        functions = kernel_cell_chat().tools.resolve().functions
+        fork = Chat(**self._settings() | {"tools": [*functions.values()]}, **self.options)
+        fork.session, fork._loop = self.session.fork(), self._loop
+        return fork
 
 
-def kernel_magics() -> ChatMagics:
-    """The magics of this kernel. Raises BadInput where the extension is not loaded."""
-    from ipycachechat.notebook.session import EXTENSION_KEY
-
+def kernel_cell_chat() -> CellChat:
+    """Return the chat of this kernel. Raises BadInput if the extension is not loaded."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None or EXTENSION_KEY not in shell.meta:
         raise BadInput(
-            "No chat cells are here", "Run %load_ext ipycachechat first, or make a Chat of your own."
+            "This kernel has no chat cells", "Run %load_ext ipycachechat first, or create a Chat of your own."
         )
-    magics: ChatMagics = shell.meta[EXTENSION_KEY][0]
-    return magics
+    cell_chat: CellChat = shell.meta[EXTENSION_KEY][0].cell_chat
+    return cell_chat
 
 
 def get_chat() -> Chat:
-    """The chat of this kernel's chat cells. Raises BadInput where the extension is not loaded."""
-    kernel_magics()
+    """Return the chat of this kernel's chat cells. Raises BadInput if the extension is not loaded."""
+    kernel_cell_chat()
     return KernelChat()

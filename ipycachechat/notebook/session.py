@@ -1,119 +1,112 @@
-"""One kernel's chat, and all that lives as long as the extension is loaded: what `%unload_ext` takes away."""
+"""What lives from `%load_ext` to `%unload_ext`: one kernel's conversation, its recorder, event hooks and loop."""
 
 from __future__ import annotations
 
 import atexit
-import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+import os
+import sqlite3
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from ipycachechat import defaults
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.cell_watcher import CellWatcher
-from ipycachechat.notebook.display.live_badges import LiveBadges
-from ipycachechat.notebook.idle_tasks import IdleWork
+from ipycachechat.notebook.idle_tasks import IdleWork, import_steps, warm_up
 from ipycachechat.notebook.lookups import CellLookups
 from ipycachechat.notebook.question_marks import keep_question_marks
+from ipycachechat.notebook.settings import ChatSettings
+from ipycachechat.storage import discovery
 
 if TYPE_CHECKING:
-    from ipycachechat.conversation.events import Event
-    from ipycachechat.conversation.messages import Part
-    from ipycachechat.conversation.turns import CellRef, Turn
+    from ipycachechat.conversation.turns import Turn
     from ipycachechat.engine.events import TurnResult
     from ipycachechat.engine.session import ChatSession
     from ipycachechat.engine.turn_request import TurnRequest
-    from ipycachechat.notebook.deleted_cells import DeletedCellTracker
+    from ipycachechat.notebook.cell_runner import CellRunner
     from ipycachechat.notebook.display.inspector import Inspector
-    from ipycachechat.notebook.display.screen import Outputs, Screen
-    from ipycachechat.notebook.notebook_file import NotebookFile
+    from ipycachechat.notebook.tool_registry import ToolRegistry
     from ipycachechat.runtime.event_loop import BackgroundLoop
     from ipycachechat.storage.recorder import Recorder
 
-# The conversation waits here while the extension is reloaded.
 EXTENSION_KEY = "ipycachechat-loaded"
-"""The key in `shell.meta` of the loaded magics and of the magics that they replaced."""
+"""Key in `shell.meta` of the loaded magics and of the magics that they replaced."""
 SESSION_KEY = "ipycachechat"
-T = TypeVar("T")
-DRAWN_ANEW = 1000
-"""Answers, the latest, that are drawn where they stand when their cell is run again, or when they become stale."""
+"""Key in `shell.meta` of the conversation while the extension is reloaded."""
 
 
 class NotebookSession:
-    """The chat, its background loop, its live badges and its idle work, tied to one shell."""
+    """One kernel's conversation and everything around it.
 
-    def __init__(self, shell: Any) -> None:
+    `%load_ext` creates it, and must be quick: whatever needs the engine is imported and made at first use.
+    """
+
+    def __init__(self, shell: Any, settings: ChatSettings) -> None:
         self.shell = shell
+        self.settings = settings
         self.notebook = frontend.notebook(shell)
         self.name = str(self.notebook or Path.cwd())
-        """Under which the conversation is kept."""
-        self.where: Callable[[], Path | None] = lambda: None
-        """The file in which it is kept, if it is."""
-        self.settings: Callable[[], dict[str, Any]] = dict
-        """Those that are kept with it."""
-        self.limits: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
-        """Dollars that this kernel may spend, and all kernels in a day; 0: no budget."""
-        self.watch: Callable[[], str] = lambda: "off"
-        """What of the cells that run goes along with prompts."""
-        self._dialogue: ChatSession | None = None
+        """Name under which the conversation is stored."""
+        self.lookups = CellLookups(shell)
+        self.watcher = CellWatcher(shell, lambda: str(settings.watch))
+        self._chat: ChatSession | None = None
         self._recorder: Recorder | None = None
         self._loop: BackgroundLoop | None = None
-        self._outputs: dict[tuple[CellRef | None, float], Outputs] = {}
-        """Where each turn's answer stands, by its cell and the time at which it was asked."""
-        self._presence: DeletedCellTracker | None = None
-        self._started = 0.0
-        """When the last cell did."""
-        self._badges = LiveBadges()
+        self._tools: ToolRegistry | None = None
+        self._runner: CellRunner | None = None
         self._inspector: Inspector | None = None
-        self._warming: Future[None] | None = None
-        self._idle = IdleWork(_heavy(), _warm_up)
-        self.earlier = CellLookups(shell)
-        self.watching = CellWatcher(shell, lambda: self.watch())
-        self._told: dict[str, dict[str, int]] = {}
-        """Of each cell that has asked, what its values were, as hashes."""
-        self._events: list[tuple[str, Callable[..., None]]] = [
-            ("pre_run_cell", self._badges.freeze),
-            ("pre_run_cell", self._idle.pause),
-            ("pre_run_cell", self._notice),
-            ("pre_run_cell", self.watching.begins),
-            ("post_run_cell", self._idle.arm),
-            ("post_run_cell", self.earlier.on_cell_run),
-            ("post_run_cell", self.watching.ran),
-        ]
-        for name, callback in self._events:
-            shell.events.register(name, callback)
+        self._keepalive: Future[None] | None = None
+        self._idle = IdleWork(import_steps(), warm_up)
+        self._events: list[tuple[str, Callable[..., None]]] = []
+        self._register("pre_run_cell", self._idle.pause, self.watcher.begins)
+        self._register("post_run_cell", self._idle.arm, self.lookups.on_cell_run, self.watcher.ran)
         shell.input_transformers_cleanup.append(keep_question_marks)
         atexit.register(self._at_exit)
+        settings.observe(self._on_watch_change, "watch")
+        settings.observe(lambda change: self.chat.set_system(change["new"]), "system")
+        if SESSION_KEY not in shell.meta:
+            if settings.system:
+                self.chat.set_system(settings.system)
+        else:
+            assert self.chat is not None  # taken over at once, so that deleted cells are noticed
+
+    @property
+    def begun(self) -> bool:
+        """True if this kernel has a conversation."""
+        return self._chat is not None
 
     @property
     def chat(self) -> ChatSession:
-        """The conversation, made or taken up again when it is first asked for."""
-        if self._dialogue is None:
+        """The conversation, created at first use or taken over from before a reload."""
+        if self._chat is None:
             from ipycachechat.caching.planner import NOTEBOOK
             from ipycachechat.engine import persistence
             from ipycachechat.engine.session import ChatSession
+            from ipycachechat.notebook.deleted_cells import DeletedCellTracker
             from ipycachechat.storage.recorder import Recorder
 
-            dialogue, self._recorder = self.shell.meta.pop(SESSION_KEY, None) or (
+            chat, self._recorder = self.shell.meta.pop(SESSION_KEY, None) or (
                 ChatSession(pace=NOTEBOOK),
                 Recorder(self.name),
             )
-            self._recorder.start(self.where, self.settings)
-            if dialogue.observer is None:
-                persistence.connect(dialogue, self._recorder)
-            dialogue.client.budgets.limits = lambda: self.limits()
-            self._dialogue = dialogue
-        return self._dialogue
+            self._recorder.start(self.settings.store_file, self._saved_settings)
+            if chat.observer is None:
+                persistence.connect(chat, self._recorder)
+            chat.client.budgets.limits = self.settings.budgets
+            self._register("pre_run_cell", DeletedCellTracker(self.shell, chat).on_cell_start)
+            self._chat = chat
+        return self._chat
 
     @property
     def recorder(self) -> Recorder:
-        """What writes the conversation down."""
+        """The writer of the conversation's store."""
         assert self.chat is not None and self._recorder is not None
         return self._recorder
 
     @property
     def loop(self) -> BackgroundLoop:
-        """That of the network."""
+        """The event loop of the network work."""
         if self._loop is None:
             from ipycachechat.runtime.event_loop import BackgroundLoop
 
@@ -121,205 +114,133 @@ class NotebookSession:
         return self._loop
 
     @property
+    def tools(self) -> ToolRegistry:
+        """The functions that the model may call."""
+        if self._tools is None:
+            from ipycachechat.notebook.tool_registry import ToolRegistry
+
+            self._tools = ToolRegistry(self.shell.user_ns)
+        return self._tools
+
+    @property
+    def runner(self) -> CellRunner:
+        """Runs turn requests in the running cell."""
+        if self._runner is None:
+            from ipycachechat.notebook.cell_runner import CellRunner
+
+            self._runner = CellRunner(self.shell, self.chat, self.loop)
+            self._register("pre_run_cell", self._runner.badges.freeze)
+        return self._runner
+
+    @property
     def inspector(self) -> Inspector:
-        """What `%chat usage` shows, drawn anew after every cell that has changed it."""
+        """The output of `%chat usage`, redrawn after every cell that changes it."""
         if self._inspector is None:
             from ipycachechat.notebook.display.inspector import Inspector
 
-            self._inspector = Inspector(lambda: self.chat)
-            self._events.append(("post_run_cell", self._inspector.redraw))
-            self.shell.events.register("post_run_cell", self._inspector.redraw)
+            self._inspector = Inspector(self.chat)
+            self._register("post_run_cell", self._inspector.redraw)
         return self._inspector
 
-    @property
-    def now(self) -> float:
-        """Seconds of the clock by which the cache's lifetimes run."""
-        return self.chat.client.clock()
+    def model_in_use(self) -> str:
+        """Return the model of the next request: as set, else by the keys in the environment, else the local one."""
+        chosen = str(self.settings.model).strip()
+        name = chosen or defaults.model(os.environ)
+        if name == defaults.LOCAL and not chosen and self._chat is not None:
+            # With no key at hand, as in CI: the model whose recorded replies are replayed.
+            cassette = self._chat.client.cassette
+            return (cassette.model if cassette is not None else "") or name
+        return name
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is a conversation in this kernel, parked or not."""
-        return self._dialogue is not None or SESSION_KEY in self.shell.meta
+    def ask(self, request: TurnRequest, redraw: Turn | None = None) -> TurnResult:
+        """Send a request from the running cell, draw the answer and return the result.
 
-    @property
-    def last_asked(self) -> float:
-        """When the last prompt was, in seconds of the clock; 0: never."""
-        return (
-            max((turn.asked_at for turn in self.chat.history.current.all_turns), default=0.0)
-            if self.begun
-            else 0.0
-        )
-
-    def ask(self, ask: TurnRequest, again: Turn | None = None) -> TurnResult:
-        """Send a prompt from the running cell, show what comes, and keep it.
-
-        `again`: the turn whose outputs are to show it, if they are known.
+        `redraw`: the turn whose outputs show the answer, if the front end still has them.
         """
-        from ipycachechat.notebook import cell_runner
-
-        outputs = self._outputs.get((again.cell, again.asked_at)) if again is not None else None
-        screen = self._screen(outputs)
-
-        def prepare() -> None:
-            screen.show_status(self.chat.sending(ask), 0)
-            _import_all()
-
         try:
-            done = cell_runner.run(
-                lambda tell: self.chat.send(ask, tell),
-                self.loop.submit,
-                screen,
-                prepare,
-                last=frontend.is_chat(self.shell),
-            )
+            result = self.runner.ask(request, redraw)
         finally:
             self.print_problems()
-        if done.turn is not None and screen.outputs is not None:
-            self._outputs[done.turn.cell, done.turn.asked_at] = screen.outputs
-            if len(self._outputs) > DRAWN_ANEW:
-                del self._outputs[next(iter(self._outputs))]
-        if self._inspector is not None:  # here already, since one cell may ask many times
+        if self._inspector is not None:  # now, since one cell may ask many times
             self._inspector.redraw()
-        return done
-
-    def can_redraw(self, turn: Turn) -> bool:
-        """Whether a turn's own outputs can be drawn anew."""
-        return (turn.cell, turn.asked_at) in self._outputs
+        return result
 
     def print_problems(self) -> None:
-        """Say what is wrong with the files in which the conversation and the replies are kept, once."""
-        if self._dialogue is None:
+        """Print, once, what is wrong with the files of the conversation and of recorded replies."""
+        if self._chat is None:
             return
-        for discovery in (self.recorder, self._dialogue.client.cassette):
-            if discovery is not None and (problem := discovery.problem):
+        for file in (self.recorder, self._chat.client.cassette):
+            if file is not None and (problem := file.problem):
                 print(problem)  # noqa: T201
 
-    def wait(self, work: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T:
-        """Run something that shows no more than how far it is. Raises what it raises; the stop button cancels it."""
-        from ipycachechat.notebook import cell_runner
+    def keep_warm(self, request: TurnRequest, seconds: float) -> None:
+        """Keep the cache warm in the background for so long, in place of an earlier keepalive; 0: stop."""
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+        self._keepalive = self.loop.submit(self.chat.keep_warm(request, seconds).run()) if seconds else None
 
-        return cell_runner.wait(work, self.loop.submit, self._screen(), _import_all)
+    def resume(self, notebook: str) -> tuple[list[str], float]:
+        """Continue the conversation that an earlier kernel stored of this notebook ("") or of the named one.
 
-    def _screen(self, outputs: Outputs | None = None) -> Screen:
-        from ipycachechat.notebook.display import terminal
-        from ipycachechat.notebook.display.screen import NotebookScreen
-
-        if not frontend.can_update_displays(self.shell):
-            return terminal.screen()
-        live = frontend.stdin_available(self.shell)
-        return NotebookScreen(
-            lambda done, name: self._badges.show(done, name, live=live),
-            outputs,
-            alone=frontend.is_only_output(self.shell),
-        )
-
-    def keep_warm(self, ask: TurnRequest, seconds: float) -> None:
-        """Keep the cache warm in the background, in place of what did so before; 0 seconds: no longer."""
-        if self._warming is not None:
-            self._warming.cancel()
-        self._warming = self.loop.submit(self.chat.keep_warm(ask, seconds).run()) if seconds else None
-
-    def saved(self) -> NotebookFile:
-        """The notebook as it was saved. Raises BadInput where nobody says which it is."""
-        from ipycachechat.errors import BadInput
-        from ipycachechat.notebook import notebook_file
-
-        if self.notebook is None:
-            raise BadInput(
-                "This kernel is not told which notebook it belongs to",
-                "JupyterLab, Notebook and VS Code tell it; a terminal has no notebook.",
-            )
-        return notebook_file.read(self.notebook)
-
-    def changed_values(self, values: Mapping[str, Part]) -> list[str]:
-        """Which values are told otherwise than when the running cell asked before, by their expressions."""
-        cell_runner = frontend.cell(self.shell)
-        if cell_runner is None:
-            return []
-        before, now = self._told.pop(cell_runner.id, {}), {one: hash(told) for one, told in values.items()}
-        if now:
-            self._told[cell_runner.id] = now
-        return [one for one, told in now.items() if before.get(one, told) != told]
-
-    def _notice(self, *_: object) -> None:
-        """A cell starts, and the front end reports which others have been deleted."""
-        since, self._started = self._started, time.time()
-        if not self.begun:
-            return
-        if self._presence is None:
-            from ipycachechat.notebook.deleted_cells import DeletedCellTracker
-
-            self._presence = DeletedCellTracker(self.notebook)
-        self._presence.on_cell_start(self.chat, frontend.deleted(self.shell), since)
-
-    def resume(self, notebook: str) -> tuple[dict[str, Any], float]:
-        """Take up what an earlier kernel left of this notebook, or of another; what this one has said stays a branch.
-
-        The settings that held, and until when something is warm (0: nothing). Raises BadInput.
+        This kernel's turns become a branch. Return the tools that are not defined here, and the time until which
+        something is cached (0: nothing). Raises BadInput.
         """
         from ipycachechat.engine import persistence
 
         stored = persistence.resume(self.chat, self.recorder, notebook)
-        return stored.settings, stored.warm_until
+        saved = stored.settings
+        if (model := saved.get("model")) and model != self.model_in_use():
+            self.settings.model = model
+        self.settings.restore(saved)
+        return self.tools.restore(saved), stored.warm_until
 
-    def found(self) -> str:
-        """What an earlier kernel left of this notebook, in one line; "" if nothing."""
-        import sqlite3
+    def _saved_settings(self) -> dict[str, Any]:
+        """Return the settings that are stored with the conversation."""
+        return {"model": self.model_in_use(), **self.settings.to_save(), **self.tools.to_save()}
 
-        from ipycachechat.storage import discovery
-
+    def find_stored(self) -> str:
+        """Return a line about the conversation that an earlier kernel stored of this notebook; "" if there is none."""
         try:
-            path = self.where()
+            path = self.settings.store_file()
             if path is None or self.begun:
                 return ""
-            found = discovery.find_stored(path, self.name)
+            stored = discovery.find_stored(path, self.name)
         except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
-            return f"what is kept cannot be read ({error})"
-        return found.sentence if found else ""
+            return f"The stored conversations cannot be read ({error})"
+        return stored.sentence if stored else ""
 
     def close(self) -> None:
-        """Leave nothing behind but the conversation, which a reload takes up again."""
-        for name, callback in self._events:
-            self.shell.events.unregister(name, callback)
+        """Remove everything but the conversation, which a reload takes over."""
+        for event, callback in self._events:
+            self.shell.events.unregister(event, callback)
         self.shell.input_transformers_cleanup.remove(keep_question_marks)
-        self.watching.close()
+        self.settings.unobserve_all()
+        self.watcher.close()
         atexit.unregister(self._at_exit)
         self._at_exit()
-        if self._dialogue is not None:
+        if self._chat is not None:
             self.recorder.stop()
-            now = self.limits()  # they go on holding for its forks
-            self._dialogue.client.budgets.limits = lambda: now
-            self.shell.meta[SESSION_KEY] = self._dialogue, self._recorder
+            budgets = self.settings.budgets()  # they still hold for its forks
+            self._chat.client.budgets.limits = lambda: budgets
+            self.shell.meta[SESSION_KEY] = self._chat, self._recorder
+
+    def _register(self, event: str, *callbacks: Callable[..., None]) -> None:
+        for callback in callbacks:
+            self.shell.events.register(event, callback)
+            self._events.append((event, callback))
+
+    def _on_watch_change(self, change: Any) -> None:
+        """Leave out the cells that ran before the last prompt: they were watched in another way, or not at all."""
+        if change["new"] != "off":
+            turns = self._chat.history.current.all_turns if self._chat is not None else ()
+            self.watcher.since(max((turn.asked_at for turn in turns), default=0.0))
 
     def _at_exit(self) -> None:
         self._idle.stop()
-        self._badges.freeze()
+        if self._runner is not None:
+            self._runner.badges.freeze()
         if self._loop is not None and self._loop.running:
             self._loop.submit(self.chat.stop()).result(timeout=10)
             self._loop.stop()
-        if self._dialogue is not None:
-            self.recorder.flush(self._dialogue.history)
-
-
-def _heavy() -> Iterator[str]:
-    """Import what `%load_ext` has no time for, in portions: in idle time, else under the placeholder."""
-    from ipycachechat.providers import litellm_import
-    from ipycachechat.rendering import markdown
-
-    yield from litellm_import.portions()
-    markdown.to_html("")
-    yield "markdown"
-    from ipycachechat.text import redaction  # noqa: F401 # whose patterns take a moment to make
-
-    yield "masking"
-
-
-def _import_all() -> None:
-    for _ in _heavy():
-        pass
-
-
-async def _warm_up() -> None:
-    from ipycachechat.providers import litellm_import
-
-    await litellm_import.warm_up()
+        if self._chat is not None:
+            self.recorder.flush(self._chat.history)

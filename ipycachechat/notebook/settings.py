@@ -1,14 +1,16 @@
-"""The settings that a person can make, `%config ChatMagics.NAME = …`, each with its default and its help."""
+"""The settings, `%config ChatMagics.NAME = …`, each with its default and its help."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics
-from traitlets import Bool, Enum, Float, Int, Unicode
+from traitlets import Bool, Enum, Float, Int, TraitError, Unicode
 
 from ipycachechat import defaults
 from ipycachechat.providers.timeouts import LIMITS, RequestLimits
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class ChatSettings(Magics):
-    """What holds for all chats of a kernel until it is set otherwise."""
+    """Settings of all chats of a kernel."""
 
-    model = Unicode("", help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys set").tag(
-        config=True
-    )
+    model = Unicode(
+        "", help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys in the environment"
+    ).tag(config=True)
     system = Unicode("", help="The system prompt of a new conversation.").tag(config=True)
     max_tokens = Int(
         0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MOST_TOKENS:,}."
@@ -30,68 +32,65 @@ class ChatSettings(Magics):
     ttl = Enum(
         list(defaults.TTLS),
         "auto",
-        help="How long Claude's cache is asked to live; auto: whichever is cheaper by your pauses.",
+        help="How long Claude keeps the cache; auto: whichever is cheaper for your pauses.",
     ).tag(config=True)
-    think = Enum(
-        ["", *defaults.EFFORTS], "", help="How much to think before each answer, for models that can."
-    ).tag(config=True)
+    think = Enum(["", *defaults.EFFORTS], "", help="Reasoning effort, for models that support it.").tag(
+        config=True
+    )
     max_steps = Int(
-        defaults.MOST_STEPS, min=0, help="Rounds of tool calls in one turn; then the model is told to answer."
+        defaults.MOST_STEPS,
+        min=0,
+        help="Rounds of tool calls in one turn, after which the model must answer.",
     ).tag(config=True)
-    retries = Int(
-        LIMITS.retries, min=0, help="How often the same is asked again after an error that may go away."
-    ).tag(config=True)
+    retries = Int(LIMITS.retries, min=0, help="How often a request is retried after a temporary error.").tag(
+        config=True
+    )
     timeout = Float(
-        LIMITS.read_timeout,
-        min=0.1,
-        help="Seconds in which nothing comes of an answer that has begun: it is given up.",
+        LIMITS.read_timeout, min=0.1, help="Stall timeout: seconds without new text before giving up."
     ).tag(config=True)
-    total_timeout = Float(
-        LIMITS.total_timeout, min=0, help="Seconds for all of an answer; 0: as long as it takes."
-    ).tag(config=True)
+    total_timeout = Float(LIMITS.total_timeout, min=0, help="Seconds for a whole answer; 0: no limit.").tag(
+        config=True
+    )
     rerun = Enum(
         ["replace", "rewind", "append"],
         "replace",
-        help="What a chat cell that is run again does: replace its turn, go back to before it, or ask at the end.",
+        help="What running a chat cell again does: replace its turn, also drop the later turns, or ask at the end.",
     ).tag(config=True)
-    keep = Bool(True, help="Keep conversations and what they cost over restarts, in `store`.").tag(
-        config=True
-    )
-    store = Unicode("", help="The file for it; empty: chats.db in the user's data folder.").tag(config=True)
-    interpolate = Bool(True, help="Put the values of {{ … }} into prompts.").tag(config=True)
+    keep = Bool(True, help="Store conversations and their costs, in `store`.").tag(config=True)
+    store = Unicode("", help="File for them; empty: chats.db in the user's data folder.").tag(config=True)
+    interpolate = Bool(True, help="Replace {{ … }} in prompts by values.").tag(config=True)
     context_tokens = Int(
-        100_000, min=0, help="Tokens that the values in one prompt may take, about; 0: as many as they do."
+        100_000, min=0, help="Approximate limit of tokens for all values in one prompt; 0: no limit."
     ).tag(config=True)
     watch = Enum(
         list(defaults.WATCH),
         "off",
-        help="What goes along of the cells that have run since the last chat, in front of the prompt.",
+        help="Whether recently run cells are included with your question, and how much of them.",
     ).tag(config=True)
     redact = Bool(
-        True,
-        help="Mask keys, tokens and passwords in what is sent of the kernel: values, and what tools return.",
+        True, help="Mask keys, tokens and passwords in values, watched cells and tool results."
     ).tag(config=True)
-    budget = Float(0.0, min=0.0, help="Dollars that this kernel's chats may cost; 0: no budget.").tag(
-        config=True
-    )
+    budget = Float(0.0, min=0.0, help="Dollars that this kernel may spend; 0: no budget.").tag(config=True)
     budget_day = Float(
-        0.0,
-        min=0.0,
-        help="Dollars that all notebooks' chats may cost in a day, by what is kept; 0: no budget.",
+        0.0, min=0.0, help="Dollars that all notebooks may spend in a day, by the store; 0: no budget."
     ).tag(config=True)
     confirm_over = Float(
-        0.0, min=0.0, help="Ask before a prompt that can cost more dollars than this; 0: never."
+        0.0, min=0.0, help="Ask before a prompt that could cost more dollars than this; 0: never."
     ).tag(config=True)
 
     @property
     def limits(self) -> RequestLimits:
-        """How long a request may take, and how often it is tried."""
+        """Timeouts and number of retries of a request."""
         return replace(
             LIMITS, retries=self.retries, read_timeout=self.timeout, total_timeout=self.total_timeout
         )
 
+    def budgets(self) -> tuple[float, float]:
+        """Return the dollars that this kernel may spend, and all kernels in a day; 0: no budget."""
+        return float(self.budget), float(self.budget_day)
+
     def store_file(self) -> Path | None:
-        """Where conversations are kept; None where they are not to be."""
+        """Return the path of the store, or None if `keep` is off."""
         if not self.keep:
             return None
         if self.store.strip():
@@ -100,10 +99,20 @@ class ChatSettings(Magics):
 
         return user_data_path("ipycachechat", appauthor=False) / "chats.db"
 
-    def mask(self) -> Redactor | None:
-        """What takes secrets out of values and results; None where that is switched off."""
+    def redactor(self) -> Redactor | None:
+        """Return what masks secrets in values and tool results, or None if `redact` is off."""
         if not self.redact:
             return None
-        from ipycachechat.text.redaction import Redactor
+        from ipycachechat.text.redaction import Redactor  # its patterns take a moment to compile
 
         return Redactor.of(os.environ)
+
+    def to_save(self) -> dict[str, Any]:
+        """Return the settings that hold again when the conversation is resumed in another kernel."""
+        return {name: getattr(self, name) for name in ("ttl", "think", "watch", "budget")}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Set what `to_save` returned in an earlier kernel; a budget only if this kernel has none."""
+        for name in ("ttl", "think", "watch", *(() if self.budget else ("budget",))):
+            with suppress(TraitError):  # saved by another version, which had other values
+                self.set_trait(name, saved.get(name, getattr(self, name)))

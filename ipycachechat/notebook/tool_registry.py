@@ -14,18 +14,18 @@ from ipycachechat.tools.schema import Tools, tools
 
 
 class ToolRegistry:
-    """Which functions the model may call. They are looked up anew for each prompt, so that a corrected one counts."""
+    """The functions that the model may call, looked up by name for each prompt, so that a redefined one counts."""
 
     def __init__(self, names: Mapping[str, Any]) -> None:
-        """`names`: what is defined in the kernel."""
-        self._defined = names
+        """`names`: the kernel's namespace."""
+        self._namespace = names
         self.names: list[str] = []
         self.ask = False
-        """Whether the person is asked before each call."""
-        self._made: tuple[list[Any], Tools] = ([], Tools())
+        """True if the user is asked before each call."""
+        self._resolved: tuple[list[Any], Tools] = ([], Tools())
 
     def set(self, line: str) -> None:
-        """What stands after `%chat tools`. Raises BadInput, and then nothing has changed."""
+        """Apply the argument of `%chat tools`. Raises BadInput, and then nothing has changed."""
         try:
             words = shlex.split(line.replace(",", " "))
         except ValueError as error:
@@ -35,7 +35,7 @@ class ToolRegistry:
         unknown = [name for name in names if name.startswith("-")]
         if unknown:
             raise BadInput(
-                f"%chat tools {unknown[0]}: there is no such option", "There are --ask and --no-ask."
+                f"%chat tools {unknown[0]}: there is no such option", "The options are --ask and --no-ask."
             )
         before = self.names
         if names:
@@ -50,45 +50,58 @@ class ToolRegistry:
             self.ask = chosen[-1]
 
     def resolve(self) -> Tools:
-        """As they are defined by now. Raises BadInput."""
+        """Return the tools as they are defined now. Raises BadInput."""
         functions = [self._function(name) for name in self.names]
-        if functions != self._made[0]:
-            self._made = functions, tools(functions)
-        return self._made[1]
+        if functions != self._resolved[0]:
+            self._resolved = functions, tools(functions)
+        return self._resolved[1]
 
     def _function(self, name: str) -> Any:
         first, *rest = name.split(".")
-        found = self._defined.get(first)
-        for part in rest:
-            found = getattr(found, part, None)
-        if found is None:
+        function = self._namespace.get(first)
+        for attribute in rest:
+            function = getattr(function, attribute, None)
+        if function is None:
             raise BadInput(
                 f"%chat tools: there is no function {name}",
                 "Run the cell that defines it, or: %chat tools off",
             )
-        return found
+        return function
 
-    def allow(self, somebody_is_there: bool) -> Callable[[ToolCall], bool] | None:
-        """What asks before each call, if that is wanted. Raises BadInput where nobody could answer."""
+    def approval(self, stdin_available: bool) -> Callable[[ToolCall], bool] | None:
+        """Return the function that asks the user before each call, or None. Raises BadInput without an input."""
         if not (self.ask and self.names):
             return None
-        if not somebody_is_there:
+        if not stdin_available:
             raise BadInput(
-                "%chat tools --ask: nobody is there to be asked", "Run it by hand, or: %chat tools --no-ask"
+                "%chat tools --ask: this run cannot ask you", "Run the cell by hand, or: %chat tools --no-ask"
             )
         return confirm_tool_call
 
     @property
-    def told(self) -> str:
-        """In a line."""
+    def summary(self) -> str:
+        """The tools in a line."""
         if not self.names:
-            return "no tools" + ", each call would be asked about" * self.ask
-        return f"tools: {', '.join(self.names)}" + " (each call is asked about)" * self.ask
+            return "Tools are off"
+        return f"tools: {', '.join(self.names)}" + " (you approve each call)" * self.ask
+
+    def to_save(self) -> dict[str, Any]:
+        """Return the names and `--ask`, for the kernel that resumes the conversation."""
+        return {"tools": list(self.names), "ask": self.ask}
+
+    def restore(self, saved: Mapping[str, Any]) -> list[str]:
+        """Add the tools that `to_save` returned in an earlier kernel; return those that are not defined here."""
+        self.ask = self.ask or bool(saved.get("ask"))
+        missing = []
+        for name in map(str, saved.get("tools", [])):
+            try:
+                self.set(" ".join([*self.names, name]))
+            except BadInput:  # not defined yet, or no function any more
+                missing.append(name)
+        return missing
 
 
 def confirm_tool_call(call: ToolCall) -> bool:
-    """Whether the person lets the call be made, having seen all of it."""
-    whole = (
-        f"{call.name}({arguments(call, len(call.arguments) * 8)})"  # as Python writes it a text may be longer
-    )
-    return frontend.confirm(f"{whole}  Call it? [y/N] ")
+    """Show the user the whole call; return True if they allow it."""
+    whole = arguments(call, len(call.arguments) * 8)  # a string may be longer as Python writes it
+    return frontend.confirm(f"Allow {call.name}({whole})? [y/N] ")

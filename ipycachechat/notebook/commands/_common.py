@@ -1,29 +1,25 @@
-"""What the subcommands have in common: how they say things, and how they say that something cannot be."""
+"""Helpers of the subcommands: printing, displays, and errors for wrong arguments."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend
-from ipycachechat.rendering.format import short, write
-
-if TYPE_CHECKING:
-    from ipycachechat.notebook.magics import ChatMagics
-
-__all__ = ["fail", "file", "print_lines", "short", "show_report", "turn_number", "turns", "unquoted"]
+from ipycachechat.notebook.chat_cells import CellChat
+from ipycachechat.rendering.format import write
 
 
 def print_lines(*lines: object) -> None:
-    """Print; a notebook shows it below the cell, a terminal below the line."""
+    """Print lines: below the cell in a notebook, below the prompt in a terminal."""
     for line in lines:
         write(f"{line}\n")
 
 
-def show_report(magics: ChatMagics, text: str, html: str) -> None:
-    """A display, with the same as plain text beside it; in a terminal that text."""
-    if not frontend.can_update_displays(magics.shell):
+def show_report(cells: CellChat, text: str, html: str) -> None:
+    """Display HTML with the same as plain text beside it; in a terminal print the text."""
+    if not frontend.can_update_displays(cells.shell):
         return print_lines(text)
     from IPython.display import display
 
@@ -36,29 +32,29 @@ def fail(what: str, todo: str = "") -> NoReturn:
 
 
 def unquoted(text: str) -> str:
-    """The text without quotes around it."""
+    """Return the text without quotes around it."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def turns(number: int) -> str:
-    """So many turns."""
+    """Return "1 turn", "2 turns" and so on."""
     return f"{number} turn" + "s" * (number != 1)
 
 
-def turn_number(magics: ChatMagics, command: str, which: str) -> int:
-    """The number of a turn that there is."""
-    there = len(magics.session.chat.history.current.turns)
-    if not (which.isdecimal() and 1 <= int(which) <= there):
-        said = f"there are turns 1 to {there}" if there else "there are no turns yet"
-        fail(f"%chat {command} {which}: {said}")
-    return int(which)
+def turn_number(cells: CellChat, command: str, text: str) -> int:
+    """Return the number of an existing turn. Raises BadInput."""
+    count = len(cells.chat.history.current.turns)
+    if not (text.isdecimal() and 1 <= int(text) <= count):
+        there = f"there are turns 1 to {count}" if count else "there are no turns yet"
+        fail(f"%chat {command} {text}: {there}")
+    return int(text)
 
 
 def file(command: str, name: str) -> Path:
-    """The file that was named."""
+    """Return the path of the named file. Raises BadInput."""
     if not name:
         fail(f"%chat {command}: which file?", f"%chat {command} FILE")
     try:
         return Path(unquoted(name)).expanduser()
-    except RuntimeError as error:  # no such user
+    except RuntimeError as error:  # there is no such user
         fail(f"%chat {command} {name}: {error}", "Write the whole path.")

@@ -1,92 +1,83 @@
-"""Do: keep the cache warm, check the rules, help."""
+"""Keep the cache warm, check the caching rules, correct a cell, put code into one."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ipycachechat.notebook import frontend
-from ipycachechat.notebook.commands import HELP
+from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, print_lines, unquoted
 from ipycachechat.rendering import answer, reports
 from ipycachechat.text.format import money
 
-if TYPE_CHECKING:
-    from ipycachechat.notebook.magics import ChatMagics
-
 LONGEST = 24 * 3600
+"""Seconds that the cache may be kept warm."""
 FIX = "{{ err }}\n\nSay in a sentence what is wrong. Then give the whole cell, corrected, as one block of Python."
 
 
-def warm(magics: ChatMagics, time: str) -> None:
+def warm(cells: CellChat, time: str) -> None:
     """Write the conversation to the cache now; with a time, keep it warm for so long."""
-    session, ask = magics.session, magics.next_request("")
+    session, request = cells.session, cells.next_request("")
     if time == "off":
-        session.keep_warm(ask, 0)
+        session.keep_warm(request, 0)
         return print_lines("no longer kept warm")
     seconds = _seconds(time) if time else 0.0
-    booked = session.wait(lambda tell: session.chat.warm(ask, tell))
-    print_lines(reports.warmed(booked.usage, booked.cost, booked.warm_until))
-    if seconds and booked.warm_until is not None and booked.warm_until > session.now + seconds:
+    record = session.runner.wait(lambda emit: cells.chat.warm(request, emit))
+    print_lines(reports.warmed(record.usage, record.cost, record.warm_until))
+    if seconds and record.warm_until is not None and record.warm_until > cells.now + seconds:
         print_lines(f"it stays warm for {time} by itself")
     elif seconds:
-        session.keep_warm(ask, seconds)
-        print_lines(f"kept warm for {time}, while that is cheaper (%chat: how it goes; %chat warm off)")
+        session.keep_warm(request, seconds)
+        print_lines(f"kept warm for {time}, while that is cheaper (%chat shows how it goes; %chat warm off)")
 
 
-def doctor(magics: ChatMagics, name: str) -> None:
-    """Hold the rules for a model against its bills; says what it costs, and asks."""
-    model, session = unquoted(name) or magics.model_in_use(), magics.session
-    requests, tokens, dollars = session.wait(lambda tell: session.chat.examination(model, tell))
+def doctor(cells: CellChat, name: str) -> None:
+    """Check our caching rules against what the provider charges; shows the cost, and asks first."""
+    model, chat, runner = unquoted(name) or cells.model_in_use(), cells.chat, cells.session.runner
+    requests, tokens, dollars = runner.wait(lambda emit: chat.examination(model, emit))
     price = "unknown" if dollars is None else f"at most {money(dollars)}"
-    if not frontend.stdin_available(magics.shell):
-        fail(f"%chat doctor would send {requests} requests to {model}, and nobody is there to be asked")
+    if not frontend.stdin_available(cells.shell):
+        fail(f"%chat doctor would send {requests} requests to {model}, and this run cannot ask you")
     question = f"{requests} requests of {tokens:,} tokens in all to {model}, price {price}. Send them? [y/N] "
     if not frontend.confirm(question):
-        return print_lines("nothing was sent")
-    found = session.wait(lambda tell: session.chat.examine(model, tell))
-    print_lines(reports.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in found]))
+        return print_lines("Cancelled; nothing was sent")
+    checks = runner.wait(lambda emit: chat.examine(model, emit))
+    print_lines(reports.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in checks]))
 
 
-def fix(magics: ChatMagics, more: str) -> None:
-    """Ask for the cell that failed last, corrected, and put that below for the person to run."""
-    failure = magics.session.earlier.failure
+def fix(cells: CellChat, more: str) -> None:
+    """Ask for the cell that failed last, corrected, and put that below for the user to run."""
+    failure = cells.session.lookups.failure
     if failure is None:
         fail("%chat fix: no cell has failed yet", "Run one that does; chats do not count.")
-    place = magics.place()
-    asked = magics.prompt(f"{FIX}\n\n{more}".strip(), place, names={"err": failure})
-    ask = replace(magics.request_for_cell(asked), placement=place, approve_tool_call=magics.allow())
-    done = magics.session.ask(ask)
-    found = answer.python(answer.segments(done.turn.replies)) if done.turn else []
-    if found:
-        magics.session.shell.set_next_input(found[0].rstrip())
+    placement = cells.placement()
+    prompt = cells.prompt(f"{FIX}\n\n{more}".strip(), placement, names={"err": failure})
+    result = cells.session.ask(cells.request_for_cell(prompt, placement))
+    blocks = answer.python(answer.segments(result.turn.replies)) if result.turn else []
+    if blocks:
+        cells.shell.set_next_input(blocks[0].rstrip())
 
 
-def insert(magics: ChatMagics, which: str) -> None:
+def insert(cells: CellChat, which: str) -> None:
     """Put a block of the last answer's Python code in a new cell below."""
-    dialogue = magics.session.chat
-    done, turns = dialogue.answer(), dialogue.history.current.turns
-    told = done.turn.replies if done and done.turn else ()
-    replies = next((one.replies for one in turns if one.replies is told), turns[-1].replies if turns else ())
-    found = answer.python(answer.segments(replies))
-    if not found:
+    result, turns = cells.chat.answer(), cells.chat.history.current.turns
+    last = result.turn.replies if result and result.turn else ()
+    replies = next(
+        (turn.replies for turn in turns if turn.replies is last), turns[-1].replies if turns else ()
+    )
+    blocks = answer.python(answer.segments(replies))
+    if not blocks:
         fail(f"%chat insert {which}: the last answer has no Python code")
-    if not (which or "1").isdecimal() or not 1 <= int(which or 1) <= len(found):
-        there = "is one block" if len(found) == 1 else f"are {len(found)} blocks"
+    if not (which or "1").isdecimal() or not 1 <= int(which or 1) <= len(blocks):
+        there = "is one block" if len(blocks) == 1 else f"are {len(blocks)} blocks"
         fail(f"%chat insert {which}: there {there} of Python code in the last answer")
-    magics.session.shell.set_next_input(found[int(which or 1) - 1].rstrip())
-
-
-def help(magics: ChatMagics, _: str) -> None:
-    """What there is."""
-    print_lines(HELP)
+    cells.shell.set_next_input(blocks[int(which or 1) - 1].rstrip())
 
 
 def _seconds(time: str) -> float:
-    """Of "90s", "30m" or "2h"; a bare number is minutes."""
-    found = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", time.replace(" ", ""))
-    seconds = int(found[1]) * {"s": 1, "h": 3600}.get(found[2] or "", 60) if found else 0
+    """Return the seconds of "90s", "30m" or "2h"; a bare number is minutes. Raises BadInput."""
+    match = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", time.replace(" ", ""))
+    seconds = int(match[1]) * {"s": 1, "h": 3600}.get(match[2] or "", 60) if match else 0
     if not 0 < seconds <= LONGEST:
-        fail(f"%chat warm {time}: this is no time; write it as 30m or 2h, a day at most")
+        fail(f"%chat warm {time}: this is not a time; write 30m or 2h, at most a day")
     return float(seconds)

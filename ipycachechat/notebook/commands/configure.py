@@ -1,60 +1,53 @@
-"""Set up this kernel's chat."""
+"""Settings of this kernel's chat: model, system prompt, tools, lifetime, watched cells, budget."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from ipycachechat import defaults
 from ipycachechat.errors import OverBudget
-from ipycachechat.notebook.commands._common import fail, print_lines, short, unquoted
-from ipycachechat.rendering.format import budgets
-
-if TYPE_CHECKING:
-    from ipycachechat.notebook.magics import ChatMagics
+from ipycachechat.notebook.chat_cells import CellChat
+from ipycachechat.notebook.commands._common import fail, print_lines, unquoted
+from ipycachechat.rendering.format import budgets, short
 
 
-def model(magics: ChatMagics, name: str) -> None:
-    """The model, or another from now on."""
+def model(cells: CellChat, name: str) -> None:
+    """Show the model, or change it."""
     if name:
-        magics.model = unquoted(name)
-    print_lines(f"model: {magics.model_in_use()}")
+        cells.settings.model = unquoted(name)
+    print_lines(f"model: {cells.model_in_use()}")
 
 
-def system(magics: ChatMagics, text: str) -> None:
-    """The system prompt, or another from now on."""
-    dialogue = magics.session.chat
+def system(cells: CellChat, text: str) -> None:
+    """Show the system prompt, or change it."""
     if text:
-        dialogue.set_system(unquoted(text))
-    now = dialogue.history.current.system
+        cells.chat.set_system(unquoted(text))
+    now = cells.chat.history.current.system
     print_lines(f"system: {short(now, 100) if text else now}" if now else "no system prompt")
 
 
-def tools(magics: ChatMagics, line: str) -> None:
-    """The functions that the model may call, or others from now on."""
-    if line:
-        magics.tools.set(line)
-    print_lines(magics.tools.told)
+def tools(cells: CellChat, names: str) -> None:
+    """Show the functions that the model may call, or change them."""
+    if names:
+        cells.tools.set(names)
+    print_lines(cells.tools.summary)
 
 
-def budget(magics: ChatMagics, line: str) -> None:
-    """What this kernel, or with `--day` all of them in a day, may spend: told, or from now on."""
+def budget(cells: CellChat, line: str) -> None:
+    """Show what this kernel, or with `--day` all kernels in a day, may spend, or change it."""
     words = line.split()
     name = "budget_day" if "--day" in words else "budget"
     rest = [word for word in words if word != "--day"]
     if rest:
-        limit = 0.0 if rest == ["off"] else _dollars(line, rest)
-        setattr(magics, name, limit)
-    session = magics.session
-    kept = session.chat.client.budgets
-    whole, day = kept.limits()
-    of_day: float | None = None
+        cells.settings.set_trait(name, 0.0 if rest == ["off"] else _dollars(line, rest))
+    whole, day = cells.settings.budgets()
+    spent_today: float | None = None
     if day:
         try:
-            of_day = session.recorder.spent(session.now)
+            spent_today = cells.session.recorder.spent(cells.now)
         except OverBudget as error:
             print_lines(error.message)
-    print_lines(*budgets(kept.state, whole, day, of_day))
+    print_lines(*budgets(cells.chat.client.budgets.state, whole, day, spent_today))
 
 
 def _dollars(line: str, words: list[str]) -> float:
@@ -63,21 +56,21 @@ def _dollars(line: str, words: list[str]) -> float:
     except ValueError:
         limit = 0.0
     if not 0 < limit < math.inf:
-        fail(f"%chat budget {line}: a budget is a number of dollars, as in 2.00; off ends it")
+        fail(f"%chat budget {line}: a budget is a number of dollars, such as 2.00; off removes it")
     return limit
 
 
-def watch(magics: ChatMagics, what: str) -> None:
-    """What goes along of the cells that run, or what from now on."""
+def watch(cells: CellChat, what: str) -> None:
+    """Show what of recently run cells is included with a question, or change it."""
     if what and what not in defaults.WATCH:
-        fail(f"%chat watch {what}: one can watch {', '.join(defaults.WATCH)}")
-    magics.watch = what or magics.watch
-    print_lines(f"watch: {magics.watch}")
+        fail(f"%chat watch {what}: choose {', '.join(defaults.WATCH)}")
+    cells.settings.watch = what or cells.settings.watch
+    print_lines(f"watch: {cells.settings.watch}")
 
 
-def ttl(magics: ChatMagics, lifetime: str) -> None:
-    """How long the cache is to live, or another lifetime from now on."""
+def ttl(cells: CellChat, lifetime: str) -> None:
+    """Show how long the provider is to keep the cache, or change it."""
     if lifetime and lifetime not in defaults.TTLS:
         fail(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
-    magics.ttl = lifetime or magics.ttl
-    print_lines(f"lifetime: {magics.ttl}")
+    cells.settings.ttl = lifetime or cells.settings.ttl
+    print_lines(f"lifetime: {cells.settings.ttl}")

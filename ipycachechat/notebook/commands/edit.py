@@ -1,141 +1,137 @@
-"""Change the conversation. Every change makes a version, and none is forgotten."""
+"""Change the conversation. Every change makes a version, and none is lost."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.errors import Interrupted
+from ipycachechat.notebook import notebook_file
+from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import (
     fail,
     print_lines,
-    short,
     show_report,
     turn_number,
     turns,
     unquoted,
 )
-from ipycachechat.rendering import reports
-from ipycachechat.rendering.format import clock
+from ipycachechat.rendering import panels, reports
+from ipycachechat.rendering.format import clock, short
 from ipycachechat.text.format import money, share
 
-if TYPE_CHECKING:
-    from ipycachechat.conversation.turns import Conversation
-    from ipycachechat.engine.session import ChatSession
-    from ipycachechat.notebook.magics import ChatMagics
 
-
-def undo(magics: ChatMagics, _: str) -> None:
-    """Back to before the last change."""
-    dialogue = magics.session.chat
-    if not dialogue.undo():
+def undo(cells: CellChat, _: str) -> None:
+    """Go back to before the last change."""
+    before = cells.chat.history.current.turns
+    if not cells.chat.undo():
         fail("There is nothing to undo")
-    print_lines(f"undone: {turns(len(dialogue.history.current.turns))} (%chat redo)")
+    now = cells.chat.history.current.turns
+    gone = [turn for turn in before if turn not in now]
+    undone = f"Undid “{short(gone[-1].prompt_text, 40)}”" if len(gone) == 1 else "Undone"
+    remain = f"{turns(len(now))} remain" + "s" * (len(now) == 1)
+    print_lines(f"{undone}. {remain}; %chat redo restores it.")
 
 
-def redo(magics: ChatMagics, _: str) -> None:
-    """Forward to what was undone last."""
-    dialogue = magics.session.chat
-    if not dialogue.redo():
+def redo(cells: CellChat, _: str) -> None:
+    """Restore what was undone last."""
+    if not cells.chat.redo():
         fail("There is nothing to redo")
-    print_lines(f"done again: {turns(len(dialogue.history.current.turns))}")
+    print_lines(f"Redone; the conversation has {turns(len(cells.chat.history.current.turns))}")
 
 
-def reset(magics: ChatMagics, _: str) -> None:
-    """Begin anew."""
-    magics.session.chat.reset()
-    print_lines("begun anew (%chat undo brings the turns back)")
+def reset(cells: CellChat, _: str) -> None:
+    """Start a new conversation."""
+    cells.chat.reset()
+    print_lines("Started a new conversation (%chat undo restores the old one)")
 
 
-def fork(magics: ChatMagics, name: str) -> None:
-    """Go on from here on a branch."""
-    dialogue = magics.session.chat
+def fork(cells: CellChat, name: str) -> None:
+    """Continue from here on a new branch."""
     if not name:
-        fail("%chat fork: under which name?", "%chat fork NAME")
-    before = dialogue.history.current_branch
-    dialogue.change(lambda history: history.fork(unquoted(name)))
-    said = f"{turns(len(dialogue.history.current.turns))} so far; %chat switch {before} goes back"
-    print_lines(f"on the branch {dialogue.history.current_branch}: {said}")
+        fail("%chat fork: what is the branch called?", "%chat fork NAME")
+    before = cells.chat.history.current_branch
+    cells.chat.change(lambda history: history.fork(unquoted(name)))
+    print_lines(f"{_branch(cells)} so far; %chat switch {before} goes back")
 
 
-def switch(magics: ChatMagics, name: str) -> None:
-    """Go on with another branch; with no name: the branches."""
-    dialogue = magics.session.chat
+def switch(cells: CellChat, name: str) -> None:
+    """Continue with another branch; with no name, show the branches."""
     if name:
-        dialogue.change(lambda history: history.switch(unquoted(name)))
-        return print_lines(
-            f"on the branch {dialogue.history.current_branch}: {turns(len(dialogue.history.current.turns))}"
-        )
-    from ipycachechat.rendering import panels
-
-    text = "\n".join(reports.branches(dialogue.history))
-    show_report(magics, text, panels.branches(dialogue.history))
+        cells.chat.change(lambda history: history.switch(unquoted(name)))
+        return print_lines(_branch(cells))
+    history = cells.chat.history
+    show_report(cells, "\n".join(reports.branches(history)), panels.branches(history))
 
 
-def pin(magics: ChatMagics, which: str) -> None:
-    """Keep a checkpoint after a turn."""
-    dialogue = magics.session.chat
-    there = dialogue.history.current.turns
-    if not there:
+def _branch(cells: CellChat) -> str:
+    history = cells.chat.history
+    return f"on the branch {history.current_branch}: {turns(len(history.current.turns))}"
+
+
+def pin(cells: CellChat, which: str) -> None:
+    """Keep a cache checkpoint after a turn."""
+    count = len(cells.chat.history.current.turns)
+    if not count:
         fail("%chat pin: there are no turns yet")
     if which == "off":
-        dialogue.pin(None)
+        cells.chat.pin(None)
         return print_lines("no turn is pinned")
-    number = turn_number(magics, "pin", which) if which else len(there)
-    dialogue.pin(number)
-    print_lines(f"a checkpoint stays after turn {number}, from the next request on")
+    number = turn_number(cells, "pin", which) if which else count
+    cells.chat.pin(number)
+    print_lines(f"Pinned: a cache checkpoint will stay after turn {number}")
 
 
-def sync(magics: ChatMagics, _: str) -> None:
-    """Put the turns in the order of the saved notebook's cells, without those whose cell is gone."""
-    session = magics.session
-    dialogue, saved = session.chat, session.saved()
-    before, history = dialogue.history.current, dialogue.history.reordered(saved.cells, saved.at, session.now)
+def sync(cells: CellChat, _: str) -> None:
+    """Match the saved notebook's order and drop the turns of deleted cells."""
+    saved, chat = notebook_file.read(cells.session.notebook), cells.chat
+    before = chat.history.current
+    history = chat.history.reordered(saved.cells, saved.saved_at, cells.now)
     after = history.current
-    print_lines(f"as the notebook was saved at {clock(saved.at)}:")
+    print_lines(f"as the notebook was saved at {clock(saved.saved_at)}:")
     if after == before:
-        return print_lines("the conversation has its order already")
+        return print_lines("the conversation has this order already")
     print_lines(*reports.changes(before, after))
-    newer = [t for t in after.turns if t.cell and t.cell.id not in saved.cells and t.asked_at >= saved.at]
+    newer = [
+        turn
+        for turn in after.turns
+        if turn.cell and turn.cell.id not in saved.cells and turn.asked_at >= saved.saved_at
+    ]
     if newer:
-        print_lines(
-            f"{turns(len(newer))} of cells that are newer than that stay where they are: save, and sync again"
-        )
-    dialogue.history = history
+        print_lines(f"{turns(len(newer))} of newer cells stay where they are: save, and sync again")
+    chat.history = history
     print_lines("done (%chat undo takes it back)")
 
 
-def replay(magics: ChatMagics, _: str) -> None:
-    """Ask the stale turns again, in order, into their own cells' outputs where the front end knows them."""
-    session = magics.session
-    dialogue, last, asked = session.chat, 0, 0
-    while later := [number for number in dialogue.history.current.stale if number > last]:
+def replay(cells: CellChat, _: str) -> None:
+    """Ask the stale turns again, in order, in their own cells' outputs where the front end knows them."""
+    session, chat, last, count = cells.session, cells.chat, 0, 0
+    while later := [number for number in chat.history.current.stale if number > last]:
         last = min(later)
-        turn = dialogue.history.current.turns[last - 1]
-        ask = replace(
-            magics.next_request(turn.prompt, turn.cell_runs),
-            model=turn.model or magics.model_in_use(),
+        turn = chat.history.current.turns[last - 1]
+        request = replace(
+            cells.next_request(turn.prompt, turn.cell_runs),
+            model=turn.model or cells.model_in_use(),
             system=turn.system,
             placement=Placement(turn.cell, replaces=turn),
-            approve_tool_call=magics.allow(),
+            approve_tool_call=cells.approve(),
         )
-        known = session.can_redraw(turn)
-        if not known:
+        redraws = session.runner.can_redraw(turn)
+        if not redraws:
             print_lines(f"turn {last}: {short(turn.prompt_text)}")
-        before = dialogue.history.current
+        before = chat.history.current
         try:
-            done = session.ask(ask, turn)
-        except Interrupted as error:  # half an answer would stand where a whole one was
-            _back(dialogue, before)
-            raise Interrupted(error.message, f"Turn {last} is as it was. %chat replay goes on.") from None
-        asked += 1
-        if known:
-            answer = short(done.turn.answer_text if done.turn else "", 40)
-            paid = f"{share(done.turn.usage.share_read)} read, {money(done.cost.paid)}" if done.turn else ""
+            result = session.ask(request, turn)
+        except Interrupted as error:  # a partial answer would replace a whole one
+            chat.change(lambda history, before=before: history.change(before))  # type: ignore[misc]
+            raise Interrupted(error.message, f"Turn {last} is unchanged. %chat replay goes on.") from None
+        count += 1
+        if redraws:
+            answer = short(result.turn.answer_text if result.turn else "", 40)
+            paid = (
+                f"{share(result.turn.usage.share_read)} read, {money(result.cost.paid)}"
+                if result.turn
+                else ""
+            )
             print_lines(f"turn {last}: {short(turn.prompt_text, 40)} → {answer} ({paid})")
-    print_lines(f"{turns(asked)} asked again" if asked else "no turn is stale")
-
-
-def _back(dialogue: ChatSession, to: Conversation) -> None:
-    dialogue.change(lambda history: history.change(to))
+    print_lines(f"{turns(count)} asked again" if count else "no turn is stale")

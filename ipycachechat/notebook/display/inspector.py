@@ -6,7 +6,6 @@ Of several inspectors the newest is redrawn; an earlier one stays as it is.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.rendering import inspector, reports
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 class Inspector:
     """The newest inspector of this kernel."""
 
-    def __init__(self, session: Callable[[], ChatSession]) -> None:
-        """`session`: returns the conversation, which may be another one after a reload."""
+    def __init__(self, session: ChatSession) -> None:
         self._session = session
         self._display_id = ""
         """Id of the display to redraw; "" if there is none."""
@@ -30,21 +28,21 @@ class Inspector:
         """Display it below the running cell; `live`: redraw it after later cells."""
         from IPython.display import display
 
-        self._shown = usage_snapshot(self._session())
+        self._shown = usage_snapshot(self._session)
         self._display_id = uuid.uuid4().hex if live else ""
         names = {"display_id": self._display_id} if live else {}
         display(self._bundle(self._shown), raw=True, **names)
 
     def redraw(self, *_: object) -> None:
         """Redraw it if anything has changed since it was shown."""
-        if self._display_id and (now := usage_snapshot(self._session())) != self._shown:
+        if self._display_id and (now := usage_snapshot(self._session)) != self._shown:
             from IPython.display import update_display
 
             self._shown = now
             update_display(self._bundle(now), raw=True, display_id=self._display_id)
 
     def _bundle(self, snapshot: UsageSnapshot) -> dict[str, Any]:
-        html = inspector.to_html(snapshot, self._session().client.clock())
+        html = inspector.to_html(snapshot, self._session.client.clock())
         return {"text/html": html, "text/plain": snapshot.text}
 
 

@@ -1,0 +1,158 @@
+"""Turn requests for chat cells, made of the kernel's settings, tools and names."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ipycachechat import defaults
+from ipycachechat.conversation.cell_runs import CellRun
+from ipycachechat.conversation.messages import Content, ToolCall
+from ipycachechat.conversation.placement import END, Placement, Rerun, split_at
+from ipycachechat.conversation.turns import Turn
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import TurnRequest
+from ipycachechat.errors import BadInput
+from ipycachechat.notebook import frontend, notebook_file
+from ipycachechat.notebook.session import NotebookSession
+from ipycachechat.notebook.settings import ChatSettings
+from ipycachechat.notebook.tool_registry import ToolRegistry
+from ipycachechat.prompts.builder import Prompt, build_prompt, prompt_from_values
+from ipycachechat.prompts.cell_context import new_cell_runs
+
+
+class CellChat:
+    """The kernel's chat, as chat cells, the subcommands of `%chat` and `get_chat()` use it."""
+
+    def __init__(self, session: NotebookSession) -> None:
+        self.session = session
+        self.settings: ChatSettings = session.settings
+        self.shell = session.shell
+        self._value_hashes: dict[str, dict[str, int]] = {}
+        """Hashes of the values in each cell's last prompt, by cell id and expression."""
+
+    @property
+    def chat(self) -> ChatSession:
+        """The conversation of the chat cells."""
+        return self.session.chat
+
+    @property
+    def tools(self) -> ToolRegistry:
+        """The functions that the model may call."""
+        return self.session.tools
+
+    @property
+    def now(self) -> float:
+        """Seconds of the clock that the cache's lifetimes are measured by."""
+        return self.chat.client.clock()
+
+    def model_in_use(self) -> str:
+        """Return the model of the next request."""
+        return self.session.model_in_use()
+
+    def next_request(self, prompt: Content, cell_runs: tuple[CellRun, ...] = ()) -> TurnRequest:
+        """Return the request that a new chat cell with this prompt would send."""
+        settings = self.settings
+        return TurnRequest(
+            prompt,
+            self.model_in_use(),
+            cell_runs=cell_runs,
+            max_tokens=settings.max_tokens,
+            ttl=defaults.TTLS[settings.ttl],
+            options=thinking_options(settings.think),
+            tools=self.tools.resolve(),
+            max_steps=settings.max_steps,
+            limits=settings.limits,
+            redactor=settings.redactor(),
+            ask_user=self.ask_user(),
+            confirm_over=settings.confirm_over,
+        )
+
+    def request_for_cell(self, prompt: Prompt, placement: Placement) -> TurnRequest:
+        """Return the request that the running cell sends with this prompt."""
+        changed = self._changed_values(prompt.values)
+        notes = [f"changed since this cell last ran: {', '.join(changed)}"] if changed else []
+        return replace(
+            self.next_request(prompt.content, prompt.cell_runs),
+            placement=placement,
+            approve_tool_call=self.approve(),
+            redacted=prompt.redacted,
+            notes=(*prompt.notes, *prompt.cell_context_note, *notes),
+        )
+
+    def prompt(
+        self,
+        text: str,
+        placement: Placement = END,
+        *,
+        raw: bool = False,
+        names: Mapping[str, Any] | None = None,
+    ) -> Prompt:
+        """Return a text as a prompt: watched cells in front, and, unless `raw`, its `{{ … }}` replaced by values.
+
+        `names` are looked up before the kernel's own. Raises PromptError.
+        """
+        new, replaced = self._new_cell_runs(placement)
+        namespace = ChainMap(dict(names or {}), self.shell.user_ns, self.session.lookups.names)
+        redactor, limit = self.settings.redactor(), self.settings.context_tokens
+        return build_prompt(text, namespace, redactor, most=limit, raw=raw, ran=new).merged_with(replaced)
+
+    def prompt_from_values(self, value: Any) -> Prompt:
+        """Return a value, or a list of values, that Python code in the running cell asks. Raises BadInput."""
+        new, replaced = self._new_cell_runs(self.placement())
+        redactor, limit = self.settings.redactor(), self.settings.context_tokens
+        return prompt_from_values(value, redactor, most=limit, ran=new).merged_with(replaced)
+
+    def placement(self, *, append: bool = False, here: bool = False) -> Placement:
+        """Return where the running cell's turn goes.
+
+        `append`: to the end, even if the cell has a turn already. `here`: where the cell stands in the saved
+        notebook. Raises BadInput.
+        """
+        cell = frontend.cell(self.shell)
+        if not here:
+            rerun: Rerun = "append" if append else self.settings.rerun  # type: ignore[assignment] # one of its values
+            return Placement(cell, rerun)
+        if cell is None:
+            raise BadInput(
+                "--here: this front end does not report which cell is running", "Leave out --here."
+            )
+        order = notebook_file.read(self.session.notebook).cells
+        if cell.id not in order:
+            raise BadInput(
+                "The saved notebook does not contain this cell yet", "Save it and run the cell again."
+            )
+        return Placement(cell, order=order)
+
+    def approve(self) -> Callable[[ToolCall], bool] | None:
+        """Return the function that asks the user before each tool call; None: calls need no approval."""
+        return self.tools.approval(frontend.stdin_available(self.shell))
+
+    def ask_user(self) -> Callable[[str], bool] | None:
+        """Return the function that asks the user a yes-or-no question; None where there is no input."""
+        return frontend.confirm if frontend.stdin_available(self.shell) else None
+
+    def _new_cell_runs(self, placement: Placement) -> tuple[list[CellRun], list[Turn]]:
+        """Return the watched cell runs that no remaining turn includes, and the turns that the prompt replaces."""
+        if self.settings.watch == "off":
+            return [], []
+        remaining, replaced = split_at(self.chat.history.current, placement)
+        return new_cell_runs(self.session.watcher.cells, remaining), replaced
+
+    def _changed_values(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the expressions whose value differs from the one in the running cell's last prompt."""
+        cell = frontend.cell(self.shell)
+        if cell is None:
+            return []
+        before = self._value_hashes.pop(cell.id, {})
+        now = {expression: hash(value) for expression, value in values.items()}
+        if now:
+            self._value_hashes[cell.id] = now
+        return [expression for expression, value in now.items() if before.get(expression, value) != value]
+
+
+def thinking_options(effort: str) -> dict[str, Any]:
+    """Return litellm's option for a reasoning effort; none for "" and "off"."""
+    return {defaults.THINK: effort} if effort in defaults.EFFORTS else {}
