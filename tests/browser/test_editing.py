@@ -212,7 +212,7 @@ def test_a_cell_inserted_between_two_asks_there_once_the_notebook_is_saved(
     lab.press(1, "b")
     lab.type_cell(2, "%%chat --here\nBetween")
     run(lab, 2)
-    assert "The saved notebook does not hold this cell yet" in lab.outputs(2).inner_text()
+    assert "The saved notebook does not contain this cell yet" in lab.outputs(2).inner_text()
     lab.press(2, "Control+s")
     asked(wire)
 

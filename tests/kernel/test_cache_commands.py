@@ -86,7 +86,7 @@ def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer
     assert "kept warm until" in kernel.run("%chat").printed
     assert kernel.run("%chat warm off").error == ""
     assert "not kept warm: stopped" in kernel.run("%chat").printed
-    assert "this is no time" in kernel.run("%chat warm soon").error
+    assert "this is not a time" in kernel.run("%chat warm soon").error
     assert len(kernel.run("%chat warm soon").error.splitlines()) == 2
 
 
@@ -112,7 +112,7 @@ def test_and_still_asks_for_help_where_it_is_meant_to(kernel: Kernel, line: str)
 
 def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: Kernel) -> None:
     error = kernel.run("%chat doctor", somebody=False).error
-    assert "nobody is there" in error
+    assert "this run cannot ask you" in error
     assert not wire.requests
 
 

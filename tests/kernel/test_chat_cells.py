@@ -256,7 +256,7 @@ def test_subcommands_models_and_options_complete(kernel: Kernel) -> None:
     assert "gemini/gemini-3.8-flash" in complete("%%chat -m gemini/gemini-3.8")
     for name in ("%%chat?", "%chat?"):
         payload = kernel.run(name).reply["content"]["payload"]
-        assert "Ask a model the cell's text" in payload[0]["data"]["text/plain"]
+        assert "Send the cell's text to a model" in payload[0]["data"]["text/plain"]
         assert "--max-tokens" in payload[0]["data"]["text/plain"]
 
 

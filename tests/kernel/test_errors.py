@@ -183,7 +183,7 @@ def test_the_stop_button_keeps_what_has_arrived_and_closes_the_connection(
     kernel.interrupt()
     ran = kernel.finish(request)
     assert time.monotonic() - pressed < 20
-    assert ran.error == "Stopped. What arrived is kept, marked. Run the cell again to ask again."
+    assert ran.error == "Stopped. The partial answer is kept; rerun the cell to retry."
     assert "Traceback" not in ran.error
     assert server.requests[-1].wait(10).closed == "client"
     assert kernel.value("[turns()[-1].answer_text.strip(), turns()[-1].status.value]") == [
@@ -203,7 +203,7 @@ def test_the_stop_button_before_the_first_token_changes_nothing(
     kernel.finish(request, until="1 s")
     kernel.interrupt()
     ran = kernel.finish(request)
-    assert ran.error == "Stopped. The conversation is as it was. Run the cell again to ask again."
+    assert ran.error == "Stopped. The conversation is unchanged. Rerun the cell to retry."
     assert kernel.value("len(turns())") == before
     assert all(not data.get("text/html") for data in ran.outputs)
     assert kernel.run("%%chat\ngo on").answer
@@ -236,7 +236,7 @@ def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel
         ("%%chat\n{{ 1 / 0 }}", "ZeroDivisionError"),
         ("%%chat\n{{ 1 + }}", "cannot be read"),
         ("%%chat -m local:/no/such.gguf\nhello", "no file"),
-        ("%chat undo now", "takes nothing after it"),
+        ("%chat undo now", "takes no argument"),
         ("%chat everything", "no such command"),
     ],
 )

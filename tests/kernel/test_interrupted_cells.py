@@ -33,7 +33,7 @@ def test_stopped_while_litellm_is_imported_a_cell_leaves_no_half_of_it(wire: Wir
             ran = kernel.finish(request)
             stopped += bool(ran.error)
             if ran.error:  # a fast machine may have been done by then
-                assert ran.error == "Stopped. The conversation is as it was. Run the cell again to ask again."
+                assert ran.error == "Stopped. The conversation is unchanged. Rerun the cell to retry."
         assert stopped
         for model in ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"):
             ran = kernel.run(f"%%chat -m {model}\nhello", cell="a")

@@ -48,7 +48,7 @@ def html(ran: Ran) -> str:
 def test_the_model_calls_the_kernels_functions_and_the_calls_are_folded_up(
     wire: WireServer, kernel: Kernel
 ) -> None:
-    assert kernel.run("%chat tools").printed == "no tools\n"
+    assert kernel.run("%chat tools").printed == "Tools are off\n"
     assert kernel.run("%chat tools look, fetch").printed == "tools: look, fetch\n"
     wire.script(call("look", "Let me see.", q="x"), call("fetch", n=3), Reply("It is **done**."))
     ran = kernel.run("%%chat --out reply\nWhat is x?")
@@ -74,7 +74,7 @@ def test_a_corrected_function_counts_and_one_that_is_gone_is_told(wire: WireServ
     assert "→ corrected]" in kernel.run("%%chat\nhi").answer
     kernel.run("del look")
     assert "there is no function look" in kernel.run("%%chat\nhi").error
-    assert kernel.run("%chat tools off").printed == "no tools\n"
+    assert kernel.run("%chat tools off").printed == "Tools are off\n"
     assert kernel.run("%%chat\nhi").answer
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_tool_is_told_and_nothing_changes(kernel: Kernel, line: str, 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("y", "found x"), ("", "did not allow")])
 def test_each_call_can_be_asked_about(wire: WireServer, kernel: Kernel, answer: str, outcome: str) -> None:
-    assert kernel.run("%chat tools look --ask").printed == "tools: look (each call is asked about)\n"
+    assert kernel.run("%chat tools look --ask").printed == "tools: look (you approve each call)\n"
     long = "x" * 300 + "\x1b[2K and the end"
     wire.script(call("look", q=long), Reply("done"))
     request = kernel.start("%%chat\nhi")
@@ -111,7 +111,7 @@ def test_each_call_can_be_asked_about(wire: WireServer, kernel: Kernel, answer: 
 def test_where_nobody_can_answer_asking_refuses_and_sends_nothing(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat tools look --ask")
     ran = kernel.run("%%chat\nhi", somebody=False)
-    assert "nobody is there to be asked" in ran.error and not wire.requests
+    assert "this run cannot ask you" in ran.error and not wire.requests
     kernel.run("%chat tools --no-ask")
     assert kernel.run("%%chat\nhi", somebody=False).answer
 
@@ -127,7 +127,7 @@ def test_an_async_tool_that_blocks_is_said_to_hold_up_the_end(wire: WireServer, 
     time.sleep(0.5)
     kernel.interrupt()
     ran = kernel.finish(request)
-    told = "It has not ended yet (an async tool that blocks?): what arrived is kept once it does."
+    told = "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
     assert ran.error == f"Stopped. {told}"
     assert kernel.run("%%chat\nand now?").answer  # which waits for it
     roles = kernel.value("[m['role'] for m in get_chat().hist]")
@@ -141,7 +141,7 @@ def test_the_stop_button_stops_a_tool(wire: WireServer, kernel: Kernel) -> None:
     ran = kernel.finish(request, until="slow(n=1)")
     kernel.interrupt()
     ran = kernel.finish(request)
-    assert ran.error == "Stopped. What arrived is kept, marked. Run the cell again to ask again."
+    assert ran.error == "Stopped. The partial answer is kept; rerun the cell to retry."
     assert not kernel.run("%%chat\ngo on").error
     roles = [message["role"] for message in wire.requests[-1].messages]
     assert roles[:3] == ["user", "assistant", "user"]

@@ -199,7 +199,7 @@ def test_a_value_is_taken_anew_when_the_cell_is_run_again(asked: Kernel, wire: W
     again = asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a")
     assert text(wire) == "What of 2 and same?"
     assert len(wire.requests[-1].messages) == 1  # in the place of the first
-    assert "changed since this cell asked before: v" in again.badge.split(" · ")
+    assert "changed since this cell last ran: v" in again.badge.split(" · ")
     assert "changed since" not in asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a").badge
 
 

@@ -178,7 +178,7 @@ def test_a_question_in_the_middle_of_an_answer_stands_below_what_was_said(wire: 
     with terminal(wire, "xterm-256color") as shell:
         shell.sendline(SHOUT)
         shell.sendline("%chat tools shout --ask")
-        shell.expect("each call is asked about")
+        shell.expect("you approve each call")
         shell.sendline(CHAT)
         shell.expect(r"shout\(\)[^\r\n]*\[y")
         told = shell.before

@@ -27,7 +27,8 @@ def undo(cells: CellChat, _: str) -> None:
     if not cells.chat.undo():
         fail("There is nothing to undo")
     now = cells.chat.history.current.turns
-    gone = [turn for turn in before if turn not in now]
+    kept = {id(turn) for turn in now}
+    gone = [turn for turn in before if id(turn) not in kept]
     undone = f"Undid “{short(gone[-1].prompt_text, 40)}”" if len(gone) == 1 else "Undone"
     remain = f"{turns(len(now))} remain" + "s" * (len(now) == 1)
     print_lines(f"{undone}. {remain}; %chat redo restores it.")
