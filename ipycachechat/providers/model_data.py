@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -109,3 +111,14 @@ def register(models: Mapping[str, Mapping[str, Any]] | str) -> None:
             f"litellm does not take these models: {' '.join(str(error).split())}",
             'Write them as {"PROVIDER/MODEL": {"litellm_provider": …, "input_cost_per_token": …, …}}.',
         ) from None
+
+
+def missing_keys(wire: str, api_key: str) -> list[str]:
+    """Return the environment variables that could hold the model's key, if none of them is set."""
+    import litellm
+
+    with contextlib.suppress(Exception):
+        result = litellm.validate_environment(wire, api_key=api_key or None)
+        if not result["keys_in_environment"]:
+            return [name for name in result["missing_keys"] if not os.environ.get(name)]
+    return []

@@ -1,4 +1,4 @@
-"""What litellm tells of the tokens that a provider billed, as ours."""
+"""litellm's usage to Usage, also of a stream that broke off."""
 
 from __future__ import annotations
 
@@ -8,34 +8,42 @@ from ipycachechat.caching.rules import CacheRules
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
 
 
-def usage(raw: Any, by: CacheRules, hour: float, *, finished: bool = True) -> Usage:
-    """Litellm's usage as ours. What is not there is unknown, unless the provider's protocol leaves out zeros.
+def parse_usage(raw: Any, rules: CacheRules, one_hour_share: float, *, finished: bool = True) -> Usage:
+    """Return litellm's usage as Usage. A missing count is None, or 0 if the provider's protocol omits zeros.
 
-    `hour`: the part (0 to 1) of what was written that was asked to live for an hour, if the bill does not tell.
+    `one_hour_share`: the requested share (0 to 1) of one-hour writes, used if the provider does not report it.
     """
-    sent, answered = getattr(raw, "prompt_tokens", None), getattr(raw, "completion_tokens", None)
+    sent = getattr(raw, "prompt_tokens", None)
     if not sent:
         return NOTHING_REPORTED
     details = getattr(raw, "prompt_tokens_details", None)
-    nothing = 0 if by.missing_means_zero else None
-    read = _count(details, "cached_tokens", nothing)
-    written = _count(details, "cache_creation_tokens", nothing) if by.bills_writes else 0
+    missing = 0 if rules.missing_means_zero else None
+    read = _count(details, "cached_tokens", missing)
+    written = _count(details, "cache_creation_tokens", missing) if rules.bills_writes else 0
     split = getattr(details, "cache_creation_token_details", None)
-    written_1h = _count(split, "ephemeral_1h_input_tokens", round((written or 0) * hour))
+    written_1h = _count(split, "ephemeral_1h_input_tokens", round((written or 0) * one_hour_share))
     if read is not None and written is not None and read + written > sent:
-        read = written = written_1h = None  # counts that contradict each other tell nothing
+        read = written = written_1h = None  # contradictory counts are worth nothing
     return Usage(
-        sent,
-        read,
-        written,
-        written_1h or 0,
-        answered,
-        _count(getattr(raw, "completion_tokens_details", None), "reasoning_tokens", None),
-        by.bills_writes,
+        input=sent,
+        read=read,
+        written=written,
+        written_1h=written_1h or 0,
+        output=getattr(raw, "completion_tokens", None),
+        thinking=_count(getattr(raw, "completion_tokens_details", None), "reasoning_tokens", None),
+        bills_writes=rules.bills_writes,
         at_least=not finished,
     )
 
 
-def _count(holder: Any, name: str, otherwise: int | None) -> int | None:
+def reported_usages(stream: Any) -> list[Any]:
+    """Return the usages in the chunks that the provider sent, in order.
+
+    litellm estimates one at the end of a stream without any, and of a connection that ends early: that is none.
+    """
+    return [usage for chunk in stream.chunks if (usage := getattr(chunk, "usage", None))]
+
+
+def _count(holder: Any, name: str, default: int | None) -> int | None:
     value = getattr(holder, name, None)
-    return otherwise if value is None else int(value)
+    return default if value is None else int(value)

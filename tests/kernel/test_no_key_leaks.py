@@ -177,11 +177,11 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
         "try:\n    chat('x')\nexcept ChatError as e:\n    told = traceback.TracebackException.from_exception"
         "(e, capture_locals=True)\n    print(repr(e), *told.format(), repr(e.__cause__), repr(e.__context__))"
     )
-    assert "the key was not accepted" in run(everything, "locals", refused).printed
+    assert "the key was rejected" in run(everything, "locals", refused).printed
 
     run("import os; os.environ['OPENAI_API_KEY'] = open('later.txt').read()")
     refused = Reply(fault=HttpError(401, f"Incorrect key {LATER}"))
-    assert "the key was not accepted" in run("%%chat -m openai/gpt-5.5\nhello", "later", refused).error
+    assert "the key was rejected" in run("%%chat -m openai/gpt-5.5\nhello", "later", refused).error
     run("%config ChatMagics")
     search.messages("afterwards", kernel.also(0.5))
     run("%unload_ext ipycachechat")  # which has all that is kept written
