@@ -15,8 +15,8 @@ from ipycachechat.api.validation import dollars, system_text, validate_options
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Content
-from ipycachechat.engine.session import PLACEHOLDER, ChatSession
-from ipycachechat.engine.turn_request import TurnRequest
+from ipycachechat.engine.session import ChatSession
+from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.builder import Prompt
 from ipycachechat.prompts.inputs import is_missing, to_content, to_messages
@@ -115,12 +115,12 @@ class BaseChat:
     @property
     def budget(self) -> float | None:
         """Dollars that the chat and its forks may cost, from its beginning on; None: any number."""
-        return self.session.client.budgets.limits()[0] or None
+        return self.session.client.budgets.limits[0] or None
 
     @budget.setter
     def budget(self, limit: float | None) -> None:
         limits = dollars(limit), 0.0
-        self.session.client.budgets.limits = lambda: limits
+        self.session.client.budgets.set_limits(lambda: limits)
 
     @property
     def system(self) -> str:
@@ -129,7 +129,7 @@ class BaseChat:
 
     @system.setter
     def system(self, text: str) -> None:
-        self.session.set_system(system_text(text))
+        self.session.versions.set_system(system_text(text))
 
     @property
     def hist(self) -> list[dict[str, Any]]:
@@ -183,11 +183,11 @@ class BaseChat:
 
     def undo(self) -> bool:
         """Back to before the last change of the conversation; False where there is nothing to undo."""
-        return self.session.undo()
+        return self.session.versions.undo()
 
     def reset(self) -> None:
         """No turns, the same system prompt; can be undone."""
-        self.session.reset()
+        self.session.versions.reset()
 
     def __repr__(self) -> str:
         turns = len(self.session.history.current.turns)

@@ -78,7 +78,7 @@ async def _one(
     except Exception as error:  # whatever it is, the others go on
         return error
     finally:
-        dialogue.totals = dialogue.totals.merge(fork.totals)
+        dialogue.add_totals(fork.totals)
 
 
 @contextmanager

@@ -1,66 +1,48 @@
-"""What is written down while a conversation goes on: every change of it, and what has come of an unfinished answer."""
+"""Save an unfinished turn while it streams."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from types import TracebackType
+from typing import Self
 
 from ipycachechat.conversation.events import Event, StreamChunk, ToolCallFinished
-from ipycachechat.conversation.history import History
-from ipycachechat.conversation.placement import Placement
-from ipycachechat.conversation.turns import Turn
-from ipycachechat.engine.turn_runner import TurnRunner
+from ipycachechat.engine.turn_draft import TurnDraft
+from ipycachechat.engine.versions import ConversationObserver
 
-SOON = 0.4
-"""Seconds after which what has arrived is written down: with the writing itself less than one."""
-
-
-class ConversationObserver(Protocol):
-    """Writes down; raises nothing, since no conversation is to end for want of a disk."""
-
-    def changed(self, history: History) -> None:
-        """The conversation is another one."""
-
-    def save_draft(self, turn: Turn, place: Placement) -> None:
-        """So much has come of an answer that is under way; the next change has all of it."""
-
-    def dropped(self) -> None:
-        """Nothing is to stay of it."""
+DELAY = 0.4
+"""Seconds between the arrival of text and its saving; with the writing itself less than a second."""
 
 
 class AutoSaver:
-    """Hears what is told of an answer, and has it written down as far as it has come."""
+    """Passes a turn's events on and saves the draft soon after something has arrived, while it is entered."""
 
     def __init__(
-        self, keeper: ConversationObserver | None, place: Placement, tell: Callable[[Event], None]
+        self, observer: ConversationObserver | None, draft: TurnDraft, emit: Callable[[Event], None]
     ) -> None:
-        self._keeper, self._place, self._tell = keeper, place, tell
-        self._rounds: TurnRunner | None = None
+        self._observer, self._draft, self._emit = observer, draft, emit
         self._timer: asyncio.TimerHandle | None = None
 
-    def of(self, rounds: TurnRunner) -> None:
-        """Where the answer is."""
-        self._rounds = rounds
+    def __enter__(self) -> Self:
+        return self
 
-    def on_event(self, event: Event) -> None:
-        """Pass on what is told; what has arrived is written down soon, also if nothing follows."""
-        self._tell(event)
-        if (
-            self._keeper is not None
-            and self._timer is None
-            and isinstance(event, StreamChunk | ToolCallFinished)
-        ):
-            self._timer = asyncio.get_running_loop().call_later(SOON, self._write)
-
-    def _write(self) -> None:
-        self._timer = None
-        turn = self._rounds.partial if self._rounds is not None else None
-        if turn is not None and self._keeper is not None:
-            self._keeper.save_draft(turn, self._place)
-
-    def end(self) -> None:
-        """The answer is over."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._keeper = None
+        self._observer = None
+
+    def on_event(self, event: Event) -> None:
+        """Pass an event on; save the draft soon, even if no other event follows."""
+        self._emit(event)
+        arrived = isinstance(event, StreamChunk | ToolCallFinished)
+        if arrived and self._observer is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(DELAY, self._save)
+
+    def _save(self) -> None:
+        self._timer = None
+        turn = self._draft.partial
+        if turn is not None and self._observer is not None:
+            self._observer.save_draft(turn, self._draft.request.placement)

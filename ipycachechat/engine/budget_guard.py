@@ -1,6 +1,6 @@
-"""The budgets: of every request the most that it can cost is held back while it is open, and its bill when it is over.
+"""BudgetGuard: reserve the cost bound of a request before it is sent, settle it after.
 
-All requests go through here, since `Engine` makes none without: what would be too much together is not sent.
+`ModelClient` sends every request through it, so that parallel requests cannot overspend together.
 """
 
 from __future__ import annotations
@@ -9,103 +9,113 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ipycachechat.billing.budget import BudgetState
 from ipycachechat.billing.cost_bound import BudgetCharge, CostBound, budget_charge
 from ipycachechat.errors import OverBudget
+from ipycachechat.providers.exchange import Exchange
 from ipycachechat.text.format import count, money
-
-if TYPE_CHECKING:
-    from ipycachechat.providers.exchange import Exchange
 
 
 class DayBudget(Protocol):
-    """What all kernels together spend in a day."""
+    """The spending of all kernels together in a day."""
 
     def reserve(self, dollars: float, limit: float, now: float) -> tuple[int | None, float]:
-        """Hold so much back: its number, or None if it is more than is left, and what is left. Raises ChatError."""
+        """Reserve dollars; return the reservation (None: more than is left) and what is left. Raises ChatError."""
 
     def settle(self, held: int | None, paid: BudgetCharge, now: float) -> None:
-        """That request, if it was held back, or another one, is over."""
+        """Replace a reservation (None: there was none) by what was charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A request that is open."""
+    """A request in flight, and what is reserved for it."""
 
     number: int
     bound: CostBound
-    at: float
+    reserved_at: float
     day: int | None
+    """The reservation in the day's budget."""
 
 
 class BudgetGuard:
     """What one kernel may spend, and what it has spent."""
 
     def __init__(self) -> None:
-        self.limits: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
-        """Dollars for this kernel, and for a day of all; 0: no budget."""
         self.state = BudgetState()
-        self.day: DayBudget | None = None
-        self._held: dict[Exchange, Reservation] = {}
-        self._number = 0
+        self._limits: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
+        self._day: DayBudget | None = None
+        self._reservations: dict[Exchange, Reservation] = {}
+        self._last_number = 0
         self._waiting: list[asyncio.Event] = []
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """US dollars for this kernel, and for all kernels in a day; 0: no budget."""
+        return self._limits()
+
+    def set_limits(self, limits: Callable[[], tuple[float, float]]) -> None:
+        """Take the limits from this function whenever they are needed: settings change at any time."""
+        self._limits = limits
+
+    def connect(self, day: DayBudget) -> None:
+        """Keep the day's budget there, once a store is there to share it between kernels."""
+        self._day = day
+
     def reserve(self, exchange: Exchange, bound: CostBound, now: float, *, allowed: bool = False) -> None:
-        """Hold back what the request can cost, which is about to be sent. Raises OverBudget, unless it is `allowed`."""
-        whole, day = self.limits()
+        """Reserve what a request can cost. Raises OverBudget, unless the user `allowed` it."""
+        limit, day_limit = self.limits
         model, dollars = exchange.endpoint.model, bound.dollars
-        if not allowed and (whole or day) and dollars is None:
+        if not allowed and (limit or day_limit) and dollars is None:
             raise OverBudget(
                 f"What this request to {model} can cost is unknown ({bound.unknown}), and there is a budget",
                 "It was not sent. %%chat --confirm asks you instead; %chat budget off ends the budget.",
             )
-        left = self.state.left(whole)
-        if not allowed and whole and dollars is not None and dollars > left:
-            raise over(bound, left, f"the budget of {money(whole)}")
-        held = self._of_day(bound, day, now, allowed=allowed) if day else None
-        self._number += 1
-        self._held[exchange] = Reservation(self._number, bound, now, held)
-        self.state = self.state.hold(self._number, dollars or 0.0)
+        left = self.state.left(limit)
+        if not allowed and limit and dollars is not None and dollars > left:
+            raise over_budget(bound, left, f"the budget of {money(limit)}")
+        day = self._reserve_day(bound, day_limit, now, allowed=allowed) if day_limit else None
+        self._last_number += 1
+        self._reservations[exchange] = Reservation(self._last_number, bound, now, day)
+        self.state = self.state.hold(self._last_number, dollars or 0.0)
 
-    def _of_day(self, bound: CostBound, limit: float, now: float, *, allowed: bool) -> int | None:
-        """Hold it back of the day's budget, too: the number there."""
-        if self.day is None:
+    def _reserve_day(self, bound: CostBound, limit: float, now: float, *, allowed: bool) -> int | None:
+        if self._day is None:
             raise OverBudget(
                 "The day's budget cannot be told: this chat keeps nothing",
                 "It was not sent. Set budget_day to 0.",
             )
         try:
-            held, left = self.day.reserve(bound.dollars or 0.0, math.inf if allowed else limit, now)
+            number, left = self._day.reserve(bound.dollars or 0.0, math.inf if allowed else limit, now)
         except OverBudget:
             if allowed:
                 return None
             raise
-        if held is None:
-            raise over(bound, left, f"the day's budget of {money(limit)}")
-        return held
+        if number is None:
+            raise over_budget(bound, left, f"the day's budget of {money(limit)}")
+        return number
 
     def settle(self, exchange: Exchange) -> None:
-        """The request is over: it counts as its bill, or, as far as that is not known, as the most that it can be."""
-        held = self._held.pop(exchange, None)
-        if held is None:
+        """Replace a reservation by the request's bill, or by the most it can be where it is unknown."""
+        reservation = self._reservations.pop(exchange, None)
+        if reservation is None:
             return
         paid = BudgetCharge()
         if exchange.billable:
             terms = exchange.endpoint.terms
-            paid = budget_charge(exchange.usage, held.bound, terms, whole=exchange.complete)
-        self.state = self.state.settle(held.number, paid)
-        if self.day is not None and (held.day is not None or not paid.exact):
-            self.day.settle(held.day, paid, held.at)
+            paid = budget_charge(exchange.usage, reservation.bound, terms, whole=exchange.complete)
+        self.state = self.state.settle(reservation.number, paid)
+        if self._day is not None and (reservation.day is not None or not paid.exact):
+            self._day.settle(reservation.day, paid, reservation.reserved_at)
         for waiting in self._waiting:
             waiting.set()
 
     async def wait_for_room(self, bound: CostBound) -> None:
-        """Wait while the request would be too much only together with others that are open: most cost far less."""
-        while self._held and bound.dollars is not None:
-            whole, _ = self.limits()
-            if not whole or not whole - self.state.spent >= bound.dollars > self.state.left(whole):
+        """Wait while a request is over budget only because of others in flight: most cost far less than reserved."""
+        while self._reservations and bound.dollars is not None:
+            limit, _ = self.limits
+            if not limit or not limit - self.state.spent >= bound.dollars > self.state.left(limit):
                 return
             changed = asyncio.Event()
             self._waiting.append(changed)
@@ -115,10 +125,10 @@ class BudgetGuard:
                 self._waiting.remove(changed)
 
 
-def over(bound: CostBound, left: float, whose: str) -> OverBudget:
-    """The error for a request that could cost more than is left."""
+def over_budget(bound: CostBound, left: float, budget: str) -> OverBudget:
+    """Return the error for a request that could cost more than is left of a budget."""
     return OverBudget(
-        f"This request can cost {money(bound.dollars)}, and of {whose} {money(left)} is left",
+        f"This request can cost {money(bound.dollars)}, and of {budget} {money(left)} is left",
         f"It was not sent. At most: {count(bound.tokens)} tokens sent, none of them read from the cache, and "
         f"{count(bound.output)} answered (max_tokens). Allow a shorter answer, ask with %%chat --confirm, or see "
         "%chat budget.",

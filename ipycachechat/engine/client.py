@@ -1,314 +1,261 @@
-"""One request after the other: planned, sent, billed, and the bill held against the plan.
+"""ModelClient: the gate that every request passes: budget, ledger, records.
 
-Chat cells, what keeps the cache warm, and the check of the rules are all made of this.
+Chat cells, keepalives and the check of the cache rules all send through it.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from ipycachechat.billing.cost_bound import CostBound, cost_bound
-from ipycachechat.billing.forecast import Forecast, prompt_cost
 from ipycachechat.billing.pricing import cost
 from ipycachechat.billing.records import Ledger, RequestRecord
 from ipycachechat.caching import request
-from ipycachechat.caching.breakdown import RequestPreview, block_rows, block_texts
 from ipycachechat.caching.miss_diagnosis import EarlierRequest
 from ipycachechat.caching.miss_reasons import MissCause, MissReason
 from ipycachechat.caching.planner import SCRIPT, PauseStats, PlannedRequest, sent_marks
 from ipycachechat.caching.prefix import PrefixChain, PromptMessage, RequestOptions, TokenCounter
-from ipycachechat.caching.state import CacheState, ExpectedUsage
+from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.to_wire import Json
 from ipycachechat.conversation.usage import NOTHING_REPORTED
-from ipycachechat.engine.budget_guard import BudgetGuard
+from ipycachechat.engine.budget_guard import BudgetGuard, DayBudget
+from ipycachechat.engine.cache_trackers import CacheTrackers
 from ipycachechat.errors import BadInput
-from ipycachechat.providers import token_counter
-from ipycachechat.providers.endpoint import PROCESS, ModelEndpoint
+from ipycachechat.providers.endpoint import PROCESS, CallerIdentity, ModelEndpoint
 from ipycachechat.providers.exchange import Exchange
 from ipycachechat.providers.timeouts import ONCE, RequestLimits
 from ipycachechat.storage.cassette import Cassette
 
-TEXTS = 1 << 13
-"""Texts whose tokens are remembered."""
-LATEST = 300
-"""Requests, and answers, of which all is remembered: of thousands that would take more than the conversation itself."""
+MAX_RECORDS = 300
+"""Number of requests, and of answers, that are kept in full: thousands take more memory than the conversation."""
+OnRecord = Callable[[RequestRecord, ModelEndpoint, CacheTracker], None]
+"""Called with each billed request, its endpoint and the endpoint's tracker after it."""
 
 
 class ModelClient:
-    """What this kernel has sent to each model at each address under each key, and what all of it cost."""
+    """Sends requests within the budgets, and remembers what each endpoint was sent and what everything cost."""
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.time,
         count: TokenCounter | None = None,
-        pace: PauseStats = SCRIPT,
+        pauses: PauseStats = SCRIPT,
     ) -> None:
-        """`count`: the provider's own tokenizer, if it is at hand; else tokens are estimated and learned.
+        """`count`: the provider's own tokenizer, if there is one; else tokens are estimated and learned from bills.
 
-        `pace`: what is believed of the pauses before any has been seen.
+        `pauses`: what is assumed of the pauses between requests before any was seen.
         """
+        self.clock = clock
         self.ledger = Ledger()
         self.budgets = BudgetGuard()
-        """What may be spent, and was."""
-        self.records: deque[RequestRecord] = deque(maxlen=LATEST)
+        self.trackers = CacheTrackers(pauses, count)
+        self.records: deque[RequestRecord] = deque(maxlen=MAX_RECORDS)
         """The latest requests that were answered, in order."""
         self.prediction_totals: tuple[int, int] | None = None
-        """Tokens that were expected to be read and were, where something was promised and told; None: nowhere."""
-        self.clock = clock
-        self._exact = count is not None
-        # The same texts are counted again whenever something before them has changed.
-        self._count = lru_cache(TEXTS)(count or token_counter.count)
-        self._pace = pace
-        self._memories: dict[tuple[str, ...], CacheTracker] = {}
-        self._recalled: dict[tuple[str, ...], CacheTracker] = {}
-        self._resumed: set[tuple[str, ...]] = set()
-        self._latest: ModelEndpoint | None = None
+        """Tokens predicted to be read and tokens read, where both are known; None: nowhere yet."""
         self.user_requests = 0
-        """Requests that a person made, keepalives not among them."""
+        """Number of the user's requests; keepalives are not counted."""
         self.identity = PROCESS
         self.cassette: Cassette | None = None
-        """Replies that are at hand, if some are."""
-        self.on_record: Callable[[RequestRecord, ModelEndpoint, CacheTracker], None] | None = None
-        """Hears of every request that was billed, and of what is remembered of it."""
+        self._on_record: OnRecord | None = None
+        self._last_endpoint: ModelEndpoint | None = None
         self._open: set[Exchange] = set()
 
-    def tracker(self, to: ModelEndpoint) -> CacheTracker:
-        """What has been sent to this model."""
-        if recalled := self._recalled.pop(to.cache_scope, None):
-            self._memories[to.cache_scope] = replace(recalled, rules=to.rules, count=self._count)
-            self._resumed.add(to.cache_scope)
-        state = CacheState(exact=self._exact)
-        fresh = CacheTracker(to.rules, state, pauses=self._pace, count=self._count)
-        return self._memories.get(to.cache_scope, fresh)
+    def connect(self, *, identity: CallerIdentity, on_record: OnRecord, day_budget: DayBudget) -> None:
+        """Send under this identity and report every billed request, once a store is there to keep it."""
+        self.identity, self._on_record = identity, on_record
+        self.budgets.connect(day_budget)
 
-    def prepare(
-        self,
-        to: ModelEndpoint,
-        said: Sequence[PromptMessage],
-        settings: RequestOptions = RequestOptions(),
-        ttl: int | None = None,
-        *,
-        keep: bool = False,
-        cache: bool = True,
-    ) -> PlannedRequest:
-        """Plan a request that would be sent now.
+    def resume(
+        self, identity: CallerIdentity, trackers: Iterable[tuple[tuple[str, ...], CacheTracker]]
+    ) -> None:
+        """Continue as an earlier kernel did: under its identity, knowing what its endpoints have cached."""
+        self.identity = identity
+        self.trackers.restore(trackers)
 
-        `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
-        """
-        memory = self.tracker(to)
-        if (
-            to.cache_scope in self._resumed
-        ):  # the last request of the earlier kernel is as much of this one as it knows
-            self._resumed.discard(to.cache_scope)
-            memory = self._memories[to.cache_scope] = memory.resumed(said, settings)
-        return memory.prepare(said, settings, to.minimum, self.clock(), ttl, keep=keep, cache=cache)
-
-    def response_started(self, to: ModelEndpoint, prepared: PlannedRequest) -> None:
-        """The answer has begun: from now on what the request wrote can be read."""
-        self._memories[to.cache_scope] = self.tracker(to).response_started(prepared)
-
-    def exchange(
-        self,
-        to: ModelEndpoint,
-        prepared: PlannedRequest,
-        max_tokens: int | None,
-        limits: RequestLimits = ONCE,
-        *,
-        allowed: bool = False,
-    ) -> Exchange:
-        """The request itself, with the plan's checkpoints if the model is told of them. Raises BadInput, OverBudget.
-
-        It has to be booked, whatever becomes of it. `allowed`: no budget holds, since the person said so.
-        """
-        self.check_open()
-        messages, options = self.wire(to, prepared)
-        expected = prepared.plan.expected
-        hour = expected.written_1h / expected.written if expected.written else 0.0
-        exchange = Exchange(to, messages, max_tokens, hour, options, limits)
-        return self._opened(exchange, prepared.chain, max_tokens, allowed=allowed)
-
-    def probe(self, to: ModelEndpoint, messages: list[Json], chain: PrefixChain, max_tokens: int) -> Exchange:
-        """A request with checkpoints of its own, which nothing is learned from: it has to be `probed`."""
-        return self._opened(Exchange(to, messages, max_tokens, 0.0), chain, max_tokens)
-
-    def probed(self, exchange: Exchange) -> None:
-        """Add up the bill of such a request, as far as it was told."""
-        used, to = exchange.usage, exchange.endpoint
-        try:
-            if exchange.started or exchange.billable or used != NOTHING_REPORTED:
-                nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(used, to.price)
-                self.add_to_ledger(
-                    RequestRecord(to.model, self.clock(), nothing, used, bill, is_keepalive=True), to
-                )
-        finally:
-            self.close(exchange)
-
-    def _opened(
-        self, exchange: Exchange, chain: PrefixChain, max_tokens: int | None, *, allowed: bool = False
-    ) -> Exchange:
-        """Every request there is comes by here."""
-        most = self.bound(exchange.endpoint, chain, max_tokens)
-        self.budgets.reserve(exchange, most, self.clock(), allowed=allowed)
-        self._open.add(exchange)
-        return exchange
-
-    def bound(self, to: ModelEndpoint, chain: PrefixChain, max_tokens: int | None) -> CostBound:
-        """The most that a request can cost."""
-        return cost_bound(chain, self.tracker(to).state, to.terms, max_tokens)
-
-    def close(self, exchange: Exchange) -> None:
-        """The request is over, or is not sent after all."""
-        self._open.discard(exchange)
-        self.budgets.settle(exchange)
-
-    def wire(self, to: ModelEndpoint, prepared: PlannedRequest) -> tuple[list[Json], Json]:
-        """Messages with their checkpoints, and what else is sent, in the form that litellm takes."""
-        messages = request.wire_messages(prepared.chain.messages)
-        messages = request.place_checkpoints(
-            messages, prepared.chain, sent_marks(prepared, to.rules), to.rules
-        )
-        options = request.wire_options(prepared.chain.options)
-        if prepared.no_implicit_checkpoint:
-            options["prompt_cache_options"] = {"mode": "explicit"}
-        return messages, options
-
-    def preview(
-        self,
-        to: ModelEndpoint,
-        said: Sequence[PromptMessage],
-        settings: RequestOptions = RequestOptions(),
-        ttl: int | None = None,
-    ) -> RequestPreview:
-        """What a request sent now would contain."""
-        prepared = self.prepare(to, said, settings, ttl)
-        messages, options = self.wire(to, prepared)
-        blocks = zip(block_rows(prepared, self.tracker(to).state), block_texts(prepared.chain), strict=True)
-        return RequestPreview(to.model, tuple(blocks), {"model": to.wire, "messages": messages, **options})
+    def use_cassette(self, cassette: Cassette | None) -> None:
+        """Replay replies from a cassette and record new ones there; None: send every request."""
+        self.cassette = cassette
 
     def check_open(self) -> None:
-        """Raises BadInput where nobody is to be asked."""
+        """Raise BadInput if a strict cassette forbids sending requests."""
         if self.cassette is not None and self.cassette.strict:
             raise BadInput(
                 f"Nobody is to be asked: only what {self.cassette.path.name} holds is replayed (--strict)",
                 "%chat replies off ends that.",
             )
 
-    def predict_miss(self, to: ModelEndpoint, prepared: PlannedRequest) -> MissReason | None:
-        """Why less will be read than could be, if the plan comes true."""
-        return self.tracker(to).predict_miss(prepared, self._other(to), to.model)
+    @property
+    def busy(self) -> bool:
+        """True while a request is in flight."""
+        return bool(self._open)
 
-    def record(self, prepared: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> RequestRecord:
-        """Add up the bill and learn from it. `keep`: the request was sent for the cache alone."""
+    @property
+    def last_scope(self) -> tuple[str, ...]:
+        """Cache scope of the last endpoint that the user asked; empty before the first request."""
+        return self._last_endpoint.cache_scope if self._last_endpoint else ()
+
+    def prepare(
+        self,
+        endpoint: ModelEndpoint,
+        messages: Sequence[PromptMessage],
+        options: RequestOptions = RequestOptions(),
+        ttl: int | None = None,
+        *,
+        keep: bool = False,
+        cache: bool = True,
+    ) -> PlannedRequest:
+        """Plan a request as it would be sent now.
+
+        `keep`: do not cache the last message. `cache`: False places no checkpoints.
+        """
+        tracker, now = self.trackers.get_for(endpoint, messages, options), self.clock()
+        return tracker.prepare(messages, options, endpoint.minimum, now, ttl, keep=keep, cache=cache)
+
+    def predict_miss(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> MissReason | None:
+        """Return why less will be read from the cache than could be, if the plan is right."""
+        tracker = self.trackers.get(endpoint)
+        return tracker.predict_miss(planned, self._other_request(endpoint), endpoint.model)
+
+    def wire(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> tuple[list[Json], Json]:
+        """Return the messages with their checkpoints, and the options, in the form that litellm takes."""
+        messages = request.place_checkpoints(
+            request.wire_messages(planned.chain.messages),
+            planned.chain,
+            sent_marks(planned, endpoint.rules),
+            endpoint.rules,
+        )
+        options = request.wire_options(planned.chain.options)
+        if planned.no_implicit_checkpoint:
+            options["prompt_cache_options"] = {"mode": "explicit"}
+        return messages, options
+
+    def bound(self, endpoint: ModelEndpoint, chain: PrefixChain, max_tokens: int | None) -> CostBound:
+        """Return the most that a request can cost."""
+        return cost_bound(chain, self.trackers.get(endpoint).state, endpoint.terms, max_tokens)
+
+    def exchange(
+        self,
+        endpoint: ModelEndpoint,
+        planned: PlannedRequest,
+        max_tokens: int | None,
+        limits: RequestLimits = ONCE,
+        *,
+        allowed: bool = False,
+    ) -> Exchange:
+        """Open a request with the plan's checkpoints. Raises BadInput, OverBudget.
+
+        It has to be passed to `record` or `close` in any case. `allowed`: the user allowed it in spite of the budgets.
+        """
+        self.check_open()
+        messages, options = self.wire(endpoint, planned)
+        expected = planned.plan.expected
+        one_hour_share = expected.written_1h / expected.written if expected.written else 0.0
+        exchange = Exchange(endpoint, messages, max_tokens, one_hour_share, options, limits)
+        return self._reserve(exchange, planned.chain, max_tokens, allowed=allowed)
+
+    def probe(
+        self, endpoint: ModelEndpoint, messages: list[Json], chain: PrefixChain, max_tokens: int
+    ) -> Exchange:
+        """Open a request that places its own checkpoints; it has to be passed to `record_probe`."""
+        return self._reserve(Exchange(endpoint, messages, max_tokens, 0.0), chain, max_tokens)
+
+    def _reserve(
+        self, exchange: Exchange, chain: PrefixChain, max_tokens: int | None, *, allowed: bool = False
+    ) -> Exchange:
+        bound = self.bound(exchange.endpoint, chain, max_tokens)
+        self.budgets.reserve(exchange, bound, self.clock(), allowed=allowed)
+        self._open.add(exchange)
+        return exchange
+
+    def close(self, exchange: Exchange) -> None:
+        """Settle a request that is over, or was not sent after all."""
+        self._open.discard(exchange)
+        self.budgets.settle(exchange)
+
+    def response_started(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> None:
+        """Note that the response has started: from now on what the request wrote can be read."""
+        self.trackers.put(endpoint, self.trackers.get(endpoint).response_started(planned))
+
+    def record(self, planned: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> RequestRecord:
+        """Close a request, add up its bill and learn from it. `keep`: it was sent for the cache alone."""
         try:
-            return self._record(prepared, exchange, keep)
-        finally:  # after the bill was written down, so that no other kernel sees less than was spent
+            return self._record(planned, exchange, keep)
+        finally:  # after the bill is saved, so that no other kernel sees less than was spent
             self.close(exchange)
 
-    def _record(self, prepared: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
-        used, to = exchange.usage, exchange.endpoint
-        bill = cost(used, to.price)
-        booked = RequestRecord(
-            *(to.model, prepared.at, prepared.plan.expected, used, bill),
+    def record_probe(self, exchange: Exchange) -> None:
+        """Close a probe and add up its bill as far as it was reported; nothing is learned from it."""
+        usage, endpoint = exchange.usage, exchange.endpoint
+        try:
+            if exchange.started or exchange.billable or usage != NOTHING_REPORTED:
+                nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(usage, endpoint.price)
+                self._add(
+                    RequestRecord(endpoint.model, self.clock(), nothing, usage, bill, is_keepalive=True),
+                    endpoint,
+                )
+        finally:
+            self.close(exchange)
+
+    def _record(self, planned: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
+        usage, endpoint = exchange.usage, exchange.endpoint
+        record = RequestRecord(
+            endpoint.model,
+            planned.at,
+            planned.plan.expected,
+            usage,
+            cost(usage, endpoint.price),
             is_keepalive=keep,
             timing=exchange.timing,
             request_id=exchange.request_id,
         )
-        if not exchange.started and used == NOTHING_REPORTED:
+        if not exchange.started and usage == NOTHING_REPORTED:
             if exchange.billable:
-                self.add_to_ledger(booked, to)
-            return booked
-        reason = None
-        if keep:
-            memory = self.tracker(to).refreshed(prepared, used)
-        else:
-            memory, reason = self.tracker(to).record_usage(prepared, used, self._other(to), to.model)
-            if (
-                reason
-                and reason.cause is MissCause.SILENT
-                and not exchange.finish
-                and to.rules.reports_cached_tokens
-            ):
-                reason = None  # it would have been told at the end of the answer
-            self._latest = to
-            self.user_requests += 1
-        self._memories[to.cache_scope] = memory
-        until, promised = memory.warm_until(prepared), bool(to.rules.lifetimes)
-        booked = replace(booked, reason=reason, warm_until=until, cache_is_promised=promised)
-        self.records.append(booked)
-        if booked.cache_is_promised and used.read is not None:
+                self._add(record, endpoint)
+            return record
+        tracker, reason = self._learn(planned, exchange, keep)
+        self.trackers.put(endpoint, tracker)
+        record = replace(
+            record,
+            reason=reason,
+            warm_until=tracker.warm_until(planned),
+            cache_is_promised=bool(endpoint.rules.lifetimes),
+        )
+        self.records.append(record)
+        if record.cache_is_promised and usage.read is not None:
             expected, read = self.prediction_totals or (0, 0)
-            self.prediction_totals = expected + booked.expected.read, read + used.read
-        self.add_to_ledger(booked, to)
-        return booked
+            self.prediction_totals = expected + record.expected.read, read + usage.read
+        self._add(record, endpoint)
+        return record
 
-    def add_to_ledger(self, booked: RequestRecord, to: ModelEndpoint) -> None:
-        """Add a request to what all of them cost."""
-        self.ledger = self.ledger.add(booked.usage, booked.cost)
-        if self.on_record is not None:
-            self.on_record(booked, to, self.tracker(to))
+    def _learn(
+        self, planned: PlannedRequest, exchange: Exchange, keep: bool
+    ) -> tuple[CacheTracker, MissReason | None]:
+        """Return the tracker after a bill, and why less was read than could be."""
+        usage, endpoint = exchange.usage, exchange.endpoint
+        tracker = self.trackers.get(endpoint)
+        if keep:
+            return tracker.refreshed(planned, usage), None
+        tracker, reason = tracker.record_usage(planned, usage, self._other_request(endpoint), endpoint.model)
+        silent = reason is not None and reason.cause is MissCause.SILENT
+        if silent and not exchange.finish and endpoint.rules.reports_cached_tokens:
+            reason = None  # the count would have come with the end of the stream
+        self._last_endpoint = endpoint
+        self.user_requests += 1
+        return tracker, reason
 
-    def restore_tracker(self, scope: tuple[str, ...], memory: CacheTracker) -> None:
-        """Take over what an earlier kernel remembered of one model."""
-        mine = self._memories.get(scope)
-        if mine is None:
-            self._recalled[scope] = memory
-        else:  # what this kernel knows is newer
-            entries = {**memory.state.entries, **mine.state.entries}
-            known = {**memory.state.known, **mine.state.known}
-            self._memories[scope] = replace(mine, state=replace(mine.state, entries=entries, known=known))
+    def _add(self, record: RequestRecord, endpoint: ModelEndpoint) -> None:
+        self.ledger = self.ledger.add(record.usage, record.cost)
+        if self._on_record is not None:
+            self._on_record(record, endpoint, self.trackers.get(endpoint))
 
-    def forecast(
-        self,
-        to: ModelEndpoint,
-        said: Sequence[PromptMessage],
-        settings: RequestOptions = RequestOptions(),
-        ttl: int | None = None,
-        *,
-        cache: bool = True,
-    ) -> Forecast:
-        """What a request sent now would read, write and cost."""
-        prepared = self.prepare(to, said, settings, ttl, cache=cache)
-        other = [
-            (seconds, self.prepare(to, said, settings, seconds).plan.expected)
-            for seconds in to.rules.lifetimes
-            if to.rules.choice and cache
-        ]
-        return Forecast(
-            to.model,
-            prepared.plan.expected,
-            prompt_cost(prepared.plan.expected, to.price),
-            prompt_cost(prepared.plan.expected, to.price, cached=False),
-            tuple((seconds, prompt_cost(expected, to.price)) for seconds, expected in other),
-            block_rows(prepared, self.tracker(to).state),
-            self.predict_miss(to, prepared) if self._latest else None,
-        )
-
-    @property
-    def remembers(self) -> bool:
-        """Whether anything is known of what a provider holds."""
-        return bool(self._memories or self._recalled)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is on its way, which refreshes what it reads."""
-        return bool(self._open)
-
-    @property
-    def latest(self) -> tuple[str, ...]:
-        """The scope that was asked last; empty before the first question."""
-        return self._latest.cache_scope if self._latest else ()
-
-    def _other(self, to: ModelEndpoint) -> EarlierRequest | None:
-        """The last request, if it was to another model."""
-        if self._latest is None or self.latest == to.cache_scope:
+    def _other_request(self, endpoint: ModelEndpoint) -> EarlierRequest | None:
+        """Return the user's last request if it went to another endpoint."""
+        if self._last_endpoint is None or self.last_scope == endpoint.cache_scope:
             return None
-        memory = self.tracker(self._latest)
-        return EarlierRequest(
-            memory.chain, memory.last_checkpoint, memory.state, memory.rules, self._latest.model
-        )
+        return self.trackers.last_request(self._last_endpoint)

@@ -15,54 +15,55 @@ from ipycachechat.errors import ChatError
 
 @dataclass(frozen=True, slots=True)
 class RequestStarted(Event):
-    """The request is on its way: what a placeholder tells."""
+    """A request is being sent; a placeholder shows what is expected of it."""
 
     model: str
     tokens: int
-    """An estimate."""
+    """Estimated size of the prompt."""
     turns: int
+    """Number of turns in front of the prompt."""
     expected: ExpectedUsage | None = None
     """None before the model has been looked up."""
     warning: str = ""
-    """What will be paid again, if that is much."""
+    """What will be charged again, if that is much."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnResult(Event):
-    """The end: a turn if there is one to show, what it cost, and what went wrong."""
+    """The end of a prompt: the turn, if it was kept, what it cost, and what went wrong."""
 
-    turn: Turn | None
+    turn: Turn | None = None
     cost: Cost = Cost()
     error: ChatError | None = None
     number: int = 0
-    """The turn's place in the conversation, from 1."""
+    """Place of the turn in the conversation, from 1."""
     expected: ExpectedUsage | None = None
-    """What the bill should have been."""
+    """Usage that was predicted."""
     reason: MissReason | None = None
     """Why less was read from the cache than could have been."""
     cache_is_promised: bool = True
-    """Whether the provider promises anything of its cache, so that something can be said to be missed."""
+    """False if the provider does not guarantee caching, so that nothing counts as a miss."""
     warm_until: float | None = None
-    """In seconds of the clock; None: unknown."""
+    """Expiry of the cached prefix, in seconds of the client's clock; None: unknown."""
     replaced: bool = False
-    """Whether it took the place of another."""
+    """True if the turn took the place of another."""
     stale: tuple[int, ...] = ()
-    """Later turns, by number, that answered an older version."""
+    """Numbers of later turns that answered an older version."""
     uncached_tokens: int = 0
-    """Tokens that were warm behind the turn and will have to be sent anew."""
+    """Tokens after the turn that were cached and will be charged again."""
     detached_turns: tuple[Turn, ...] = ()
-    """Turns that have been detached since the last answer."""
+    """Turns detached since the last answer, since their cells were deleted."""
     requests: int = 1
-    """How many there were on the way to the answer."""
+    """Number of requests that the answer took."""
     rows: tuple[BlockRow, ...] = ()
-    """The prefix of the last of them, and what of it is warm now, in a few lines."""
+    """The prefix of the last request and when its blocks expire, in a few rows."""
     timing: Timing | None = None
     request_id: str = ""
-    """The provider's name for the last of them."""
+    """The provider's id of the last request."""
     notes: tuple[str, ...] = ()
-    """What else is to be said of the prompt."""
+    """Sentences on the prompt to show under the answer."""
     response: object = None
-    """The last answer as litellm has it."""
+    """The last response as a litellm object."""
 
 
 Waiting = Progress | RequestStarted | RetryScheduled

@@ -10,9 +10,8 @@ from ipycachechat.storage.recorder import Recorder
 
 def connect(chat: ChatSession, recorder: Recorder) -> None:
     """Have every change and bill of a session saved, and its requests sent under the recorder's identity."""
-    chat.client.identity = recorder.identity()
-    chat.observer, chat.client.on_record = recorder, recorder.billed
-    chat.client.budgets.day = recorder
+    chat.versions.connect(recorder)
+    chat.client.connect(identity=recorder.identity(), on_record=recorder.billed, day_budget=recorder)
 
 
 def resume(chat: ChatSession, recorder: Recorder, notebook: str = "") -> StoredConversation:
@@ -26,9 +25,7 @@ def resume(chat: ChatSession, recorder: Recorder, notebook: str = "") -> StoredC
         loaded.append(recorder.resume(notebook))
         return history.merge(loaded[0].history)
 
-    chat.change(merge)  # in one step, so that no other change is saved between loading and merging
+    chat.versions.change(merge)  # in one step, so that no other change is saved between loading and merging
     (stored,) = loaded
-    chat.client.identity = recorder.identity()
-    for scope, tracker in stored.trackers:
-        chat.client.restore_tracker(scope, tracker)
+    chat.client.resume(recorder.identity(), stored.trackers)
     return stored

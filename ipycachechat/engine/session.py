@@ -1,386 +1,222 @@
-"""A conversation with a model as it goes on: one send, from prompt to finished turn."""
+"""ChatSession: one conversation with a model, which sends one prompt at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 
 from ipycachechat.billing.forecast import Forecast
 from ipycachechat.billing.records import Ledger, RequestRecord
-from ipycachechat.caching import request
 from ipycachechat.caching.breakdown import RequestPreview
 from ipycachechat.caching.planner import SCRIPT, PauseStats
-from ipycachechat.caching.prefix import PromptMessage, TokenCounter
-from ipycachechat.conversation.events import Event, Progress
+from ipycachechat.caching.prefix import TokenCounter
+from ipycachechat.conversation.events import Event
 from ipycachechat.conversation.history import History
-from ipycachechat.conversation.model_view import ModelView
-from ipycachechat.conversation.placement import Placement, past_for, place_turn, replaced
-from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus
-from ipycachechat.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS
-from ipycachechat.engine import doctor, keepalive
-from ipycachechat.engine.autosave import AutoSaver, ConversationObserver
-from ipycachechat.engine.client import LATEST, ModelClient
+from ipycachechat.conversation.turns import Conversation
+from ipycachechat.defaults import MOST_TOKENS
+from ipycachechat.engine import doctor, keepalive, preview
+from ipycachechat.engine.autosave import AutoSaver
+from ipycachechat.engine.client import MAX_RECORDS, ModelClient
 from ipycachechat.engine.events import RequestStarted, TurnResult
 from ipycachechat.engine.keepalive import CacheKeepalive
-from ipycachechat.engine.turn_request import TurnRequest, endpoint_for, request_options, validate_request
+from ipycachechat.engine.turn_draft import TurnDraft
+from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest, past_of, placed, validate_request
+from ipycachechat.engine.turn_result import finish_turn
 from ipycachechat.engine.turn_runner import TurnRunner
-from ipycachechat.errors import BadInput, ChatError, ConnectionLost
-from ipycachechat.providers.endpoint import ModelEndpoint, endpoint, local_endpoint
-from ipycachechat.providers.local.servers import Address, LocalServers
+from ipycachechat.engine.versions import Versions
+from ipycachechat.errors import BadInput, ChatError
+from ipycachechat.providers.endpoint import ModelEndpoint, endpoint
+from ipycachechat.providers.resolver import EndpointResolver
 from ipycachechat.providers.timeouts import Sleep
-from ipycachechat.runtime.interrupts import deferred_interrupts
 
 _ACTIVE_SESSIONS: ContextVar[tuple[ChatSession, ...]] = ContextVar("ipycachechat-inside", default=())
-"""The dialogues whose answer is being waited for where this is looked up: in a tool, those that have called it."""
-OFFLINE_ADDRESS = Address("", "", "", 2 * LOCAL_TOKENS)
-PLACEHOLDER = "."
-"""The smallest prompt: a request has to end with one."""
+"""Sessions whose answer the running code is part of: in a tool, those that called it."""
 
 
 class ChatSession:
-    """Every `send` adds a turn to the conversation, or leaves it as it was; one after the other."""
+    """Each `send` adds a turn to the conversation or leaves it unchanged; prompts wait for each other."""
 
     def __init__(
         self,
         conversation: Conversation = Conversation(),
         *,
-        engine: ModelClient | None = None,
-        servers: LocalServers | None = None,
+        client: ModelClient | None = None,
+        resolver: EndpointResolver | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
         count: TokenCounter | None = None,
-        pace: PauseStats = SCRIPT,
+        pauses: PauseStats = SCRIPT,
     ) -> None:
-        self.observer: ConversationObserver | None = None
-        """Who writes down every change, if somebody does."""
-        self._changing = threading.RLock()
-        self._history = History.of(conversation)
-        self.client = engine or ModelClient(clock=clock, count=count, pace=pace)
-        self.results: deque[TurnResult] = deque(maxlen=LATEST)
-        """The latest answers, with what was expected of its requests and what they were billed, in order."""
+        """`clock`, `count` and `pauses` are for a new client (see ModelClient), if none is given."""
+        self.client = client or ModelClient(clock=clock, count=count, pauses=pauses)
+        self.versions = Versions(conversation)
+        self.results: deque[TurnResult] = deque(maxlen=MAX_RECORDS)
+        """Results of the latest turns, oldest first."""
         self.failed: ChatError | None = None
-        """What went wrong with the last prompt, if anything did."""
+        """The error of the last prompt, if it failed."""
         self.totals = Ledger()
-        """This conversation's requests added up, those that failed or were undone included."""
+        """The sum of this conversation's requests, those that failed or were undone included."""
         self.keepalive: CacheKeepalive | None = None
-        """What keeps the cache warm, or last did."""
-        self._servers = servers or LocalServers()
+        """What keeps the cache warm, or did last."""
+        self._resolver = resolver or EndpointResolver()
         self._sleep = sleep
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
     def history(self) -> History:
         """All versions of the conversation."""
-        return self._history
+        return self.versions.history
 
     @history.setter
     def history(self, history: History) -> None:
-        self.change(lambda _: history)
-
-    def change(self, make: Callable[[History], History]) -> bool:
-        """Make another history of the one that there is, and have it written down; False if it is the same.
-
-        Cells, tools and answers come by several threads: none may change what another has not seen.
-        """
-        with deferred_interrupts(), self._changing:
-            new = make(self._history)
-            moved = new is not self._history
-            self._history = new
-            if moved and self.observer is not None:
-                self.observer.changed(new)
-        return moved
+        self.versions.change(lambda _: history)
 
     @property
     def ledger(self) -> Ledger:
-        """All requests of this kernel added up."""
+        """The sum of all requests of this client, other sessions' included."""
         return self.client.ledger
 
     def fork(self) -> ChatSession:
-        """Another dialogue that goes on from here by itself; what the cache holds is known to both."""
-        return ChatSession(self.history.current, engine=self.client, servers=self._servers, sleep=self._sleep)
+        """Return a session that continues from here on its own; both know what the cache holds."""
+        return ChatSession(
+            self.versions.current, client=self.client, resolver=self._resolver, sleep=self._sleep
+        )
 
-    def sending(self, ask: TurnRequest) -> RequestStarted:
-        """What a prompt would send, before the model has been looked up."""
-        return RequestStarted(ask.model, request.estimate_prompt(self._said(ask)), self._turns(ask))
+    async def send(self, request: TurnRequest, emit: Callable[[Event], None]) -> TurnResult:
+        """Ask the model, keep the answer, and emit what happens; the last event is the TurnResult returned.
 
-    async def send(self, ask: TurnRequest, tell: Callable[[Event], None]) -> TurnResult:
-        """Ask and keep the answer; what happens meanwhile is told, the last event being the `Done` returned.
-
-        Cancelling keeps what has arrived as an interrupted turn; so does a connection that drops.
+        Cancelling keeps what has arrived as an interrupted turn, and so does a lost connection.
+        Raises BadInput if a tool asks the session that called it.
         """
         if self in _ACTIVE_SESSIONS.get():
             raise BadInput(
                 "A tool cannot ask the chat that has called it", "Ask a fork of it: chat.fork()(…)"
             )
-        inside = _ACTIVE_SESSIONS.set((*_ACTIVE_SESSIONS.get(), self))
+        active = _ACTIVE_SESSIONS.set((*_ACTIVE_SESSIONS.get(), self))
         try:
             async with self._one_at_a_time():
-                return await self._send(self._placed(ask), tell)
+                return await self._send(placed(request, self.versions.current), emit)
         finally:
-            _ACTIVE_SESSIONS.reset(inside)
+            _ACTIVE_SESSIONS.reset(active)
 
-    async def _send(self, ask: TurnRequest, tell: Callable[[Event], None]) -> TurnResult:
-        if ask.placement.cell is not None:  # which runs, so that it is there
-            self.attach({ask.placement.cell.id})
-        rounds: TurnRunner | None = None
+    async def _send(self, request: TurnRequest, emit: Callable[[Event], None]) -> TurnResult:
+        if request.placement.cell is not None:  # it runs, so it exists
+            self.versions.attach({request.placement.cell.id})
+        runner: TurnRunner | None = None
         error: ChatError | None = None
         fault: BaseException | None = None
-        partial = AutoSaver(self.observer, ask.placement, tell)
         try:
-            to = await self._target(ask, tell)
-            validate_request(ask, to)
-            rounds = TurnRunner(self.client, to, self._past(ask), ask, partial.on_event, self._sleep)
-            partial.of(rounds)
-            await rounds.run()
+            model = await self._endpoint(request, emit)
+            validate_request(request, model)
+            draft = TurnDraft(request, past_of(request, self.versions.current), self.client.clock())
+            with AutoSaver(self.versions.observer, draft, emit) as saver:
+                runner = TurnRunner(self.client, model, draft, saver.on_event, self._sleep)
+                await runner.run()
         except ChatError as failure:
             error = failure
         except BaseException as failure:
-            # Cancelled, or a mistake of ours: what was paid and came is kept all the same.
+            # Cancelled, or a bug of ours: what arrived and was paid for is kept all the same.
             fault = failure
-        partial.end()
-        done = self._finish(ask, rounds, error, fault)
-        self.failed = rounds.stopped if rounds and isinstance(fault, asyncio.CancelledError) else error
-        if done.turn:
-            # Litellm's object is ten times as large as all else: that of the last answer is kept.
-            if self.results:
-                self.results[-1] = replace(self.results[-1], response=None)
-            self.results.append(done)
-        tell(done)
+        result = self._finish(runner, error, fault)
+        emit(result)
         if fault is not None:
             raise fault
-        return done
+        return result
+
+    def _finish(
+        self, runner: TurnRunner | None, error: ChatError | None, fault: BaseException | None
+    ) -> TurnResult:
+        if runner is None:
+            result = TurnResult(error=error)
+        else:
+            records = runner.draft.records
+            for record in (*records.records, *records.unreported):
+                if not record.replayed:
+                    self.totals = self.totals.add(record.usage, record.cost)
+            result = finish_turn(self.client, self.versions, runner, error, cancelled=fault is not None)
+        cancelled = isinstance(fault, asyncio.CancelledError)
+        self.failed = runner.draft.stopped if runner and cancelled else error
+        if result.turn:
+            # Litellm's object is ten times as large as everything else: only the last one is kept.
+            if self.results:
+                self.results[-1] = replace(self.results[-1], response=None)
+            self.results.append(result)
+        return result
 
     def _one_at_a_time(self) -> asyncio.Lock:
-        """Two prompts at once would both follow the same past. A lock belongs to one event loop."""
+        """Return the running loop's lock: two prompts at once would both follow the same past."""
         loop = asyncio.get_running_loop()
         if self._lock is None or self._lock[0] is not loop:
             self._lock = loop, asyncio.Lock()
         return self._lock[1]
 
+    def add_totals(self, totals: Ledger) -> None:
+        """Count the requests of a fork as this conversation's own, too."""
+        self.totals = self.totals.merge(totals)
+
     def answer(self, number: int = 0) -> TurnResult | None:
-        """What was told of a turn's answer (from 1; 0: of the last one given)."""
+        """Return the result of a turn (from 1; 0: of the last answer), or None if it is not known."""
         if not number:
             return self.results[-1] if self.results else None
-        turn = self.history.current.turns[number - 1]
-        known = (done for done in reversed(self.results) if done.turn and done.turn.replies is turn.replies)
-        return next(known, None)
+        replies = self.versions.current.turns[number - 1].replies
+        results = (result for result in reversed(self.results) if result.turn)
+        return next((result for result in results if result.turn and result.turn.replies is replies), None)
 
-    def _past(self, ask: TurnRequest) -> Conversation:
-        """What the prompt follows."""
-        return past_for(self.history.current, self._placed(ask).placement)
+    def sending(self, request: TurnRequest) -> RequestStarted:
+        """Return a rough estimate of a prompt's request, before its model is looked up."""
+        return preview.sending(request, self.versions.current)
 
-    def _placed(self, ask: TurnRequest) -> TurnRequest:
-        """The prompt with the place of its turn: a question that waits for its answer stands there already."""
-        if not ask.answers_pending_prompt:
-            return ask
-        return replace(
-            ask, answers_pending_prompt=False, placement=Placement(replaces=self.history.current.turns[-1])
+    async def plan(self, request: TurnRequest, emit: Callable[[Event], None]) -> Forecast:
+        """Return what the request would read, write and cost; an empty prompt stands for any next one."""
+        model = await self._endpoint(request, emit)
+        return preview.plan(self.client, request, self.versions.current, model)
+
+    async def contents(self, request: TurnRequest, emit: Callable[[Event], None]) -> RequestPreview:
+        """Return what the request would contain; with an empty prompt, everything in front of the next one."""
+        model = await self._endpoint(request, emit)
+        return preview.contents(self.client, request, self.versions.current, model)
+
+    async def warm(self, request: TurnRequest, emit: Callable[[Event], None]) -> RequestRecord:
+        """Write the conversation so far to the cache now. Raises ChatError."""
+        record = await keepalive.write_cache(
+            self.client, self._without_prompt(request, await self._endpoint(request, emit)), request.ttl
         )
+        self.totals = self.totals.add(record.usage, record.cost)
+        return record
 
-    def _said(self, ask: TurnRequest, shown: ModelView = ModelView()) -> list[PromptMessage]:
-        past = self._past(ask)
-        return request.prompt_messages(
-            past, Turn(ask.prompt, (), cell=ask.placement.cell, cell_runs=ask.cell_runs), shown, ask.system
-        )
-
-    def _turns(self, ask: TurnRequest) -> int:
-        return len(self._past(ask).turns)
-
-    async def plan(self, ask: TurnRequest, tell: Callable[[Event], None]) -> Forecast:
-        """What the prompt would read, write and cost; an empty one stands for the next, whatever it is."""
-        to = await self._target(ask, tell)
-        past = self._past(ask)
-        to = endpoint_for(to, ask, past)
-        along = request_options(ask, past, to)
-        return self.client.forecast(to, self._said(ask, to.view), along, ask.ttl, cache=ask.cache)
-
-    async def contents(self, ask: TurnRequest, tell: Callable[[Event], None]) -> RequestPreview:
-        """What the prompt's request would contain; of an empty one, all that goes before the next."""
-        to = await self._target(ask, tell)
-        past = self._past(ask)
-        to = endpoint_for(to, ask, past)
-        said = self._said(ask, to.view)
-        said = said if ask.prompt or ask.cell_runs else said[:-1]
-        return self.client.preview(to, said, request_options(ask, past, to), ask.ttl)
-
-    async def warm(self, ask: TurnRequest, tell: Callable[[Event], None]) -> RequestRecord:
-        """Write the conversation so far to the cache, now. Raises ChatError."""
-        to = endpoint_for(await self._target(ask, tell), ask, self.history.current)
-        booked = await keepalive.write_cache(
-            self.client, to, self._resting(ask, to), request_options(ask, self.history.current, to), ask.ttl
-        )
-        self.totals = self.totals.add(booked.usage, booked.cost)
-        return booked
-
-    def keep_warm(self, ask: TurnRequest, seconds: float) -> CacheKeepalive:
-        """What refreshes what is warm shortly before it expires, for so long or as long as it is worth it, once run."""
-        to = endpoint(ask.model, MOST_TOKENS, ask.api_base, ask.api_key, self.client.identity)
+    def keep_warm(self, request: TurnRequest, seconds: float) -> CacheKeepalive:
+        """Return what refreshes the cache shortly before it expires, for up to `seconds`, once it is run."""
+        model = endpoint(request.model, MOST_TOKENS, request.api_base, request.api_key, self.client.identity)
         self.keepalive = CacheKeepalive(
-            self.client,
-            to,
-            lambda: (self._resting(ask, to), request_options(ask, self.history.current, to)),
-            seconds,
-            self._sleep,
+            self.client, lambda: self._without_prompt(request, model), seconds, self._sleep
         )
         return self.keepalive
 
-    async def examination(self, model: str, tell: Callable[[Event], None]) -> tuple[int, int, float | None]:
-        """Requests, tokens and dollars (None: unknown) that `examine` would take, at most."""
-        return doctor.price(await self._target(TurnRequest("", model), tell))
+    async def examination(self, model: str, emit: Callable[[Event], None]) -> tuple[int, int, float | None]:
+        """Return how many requests, tokens and dollars (None: unknown) `examine` takes at most."""
+        return doctor.price(await self._endpoint(TurnRequest("", model), emit))
 
-    async def examine(self, model: str, tell: Callable[[Event], None]) -> list[doctor.Check]:
-        """Hold the rules for a model against what it bills; all of it counts in the ledger."""
+    async def examine(self, model: str, emit: Callable[[Event], None]) -> list[doctor.Check]:
+        """Check the cache rules of a model against what it bills; the requests count in the ledger."""
         self.client.check_open()
-        to = await self._target(TurnRequest("", model), tell)
-        found: list[doctor.Check] = []
-        rules = doctor.probes(to.rules, to.minimum)
-        tell(Progress(f"checking: {rules[0].rule}"))
-        async for result in doctor.examine(self.client, to, self._sleep):
-            found.append(result)
-            if len(found) < len(rules):
-                tell(Progress(f"{len(found)} of {len(rules)} checked: {rules[len(found)].rule}"))
-        return found
-
-    def pin(self, number: int | None) -> None:
-        """Keep a checkpoint after a turn (from 1), or, with None, after none; can be undone."""
-
-        def pinned(history: History) -> History:
-            now = history.current
-            chosen = now.turns[number - 1] if number and number <= len(now.turns) else None
-            pins = [number is not None and (turn.pinned or turn is chosen) for turn in now.all_turns]
-            pairs = zip(now.all_turns, pins, strict=True)
-            placed = tuple(turn if turn.pinned == pin else replace(turn, pinned=pin) for turn, pin in pairs)
-            return history.change(replace(now, all_turns=placed))
-
-        self.change(pinned)
-
-    def _resting(self, ask: TurnRequest, to: ModelEndpoint) -> list[PromptMessage]:
-        """The conversation with a last message that only stands for the next one."""
-        return self._said(replace(ask, prompt=PLACEHOLDER), to.view)
+        return await doctor.examine(
+            self.client, await self._endpoint(TurnRequest("", model), emit), self._sleep, emit
+        )
 
     async def stop(self) -> None:
-        """End the local models."""
-        await self._servers.stop()
+        """Stop the local models."""
+        await self._resolver.stop()
 
-    async def _target(self, ask: TurnRequest, tell: Callable[[Event], None]) -> ModelEndpoint:
-        model = ask.model
-        if model == LOCAL or model.startswith(f"{LOCAL}:"):
-            replies = self.client.cassette
-            nobody = replies is not None and replies.strict  # who is not asked need not be there
-            address = OFFLINE_ADDRESS if nobody else await self._servers.address(model, tell)
-            return local_endpoint(model, address, LOCAL_TOKENS)
-        return endpoint(model, MOST_TOKENS, ask.api_base, ask.api_key, self.client.identity)
+    def _without_prompt(self, request: TurnRequest, model: ModelEndpoint) -> preview.NextRequest:
+        return preview.next_request(replace(request, prompt=PLACEHOLDER), self.versions.current, model)
 
-    def _finish(
-        self,
-        ask: TurnRequest,
-        rounds: TurnRunner | None,
-        error: ChatError | None,
-        fault: BaseException | None,
-    ) -> TurnResult:
-        """Add the turn, unless nothing came of it that could be kept."""
-        if rounds is None:
-            return TurnResult(None, error=error)
-        bills = rounds.records
-        for one in (booked for booked in (*bills.records, *bills.unreported) if not booked.replayed):
-            self.totals = self.totals.add(one.usage, one.cost)
-        if fault is not None or isinstance(error, ConnectionLost):
-            rounds.interrupted()
-        if not rounds.replies:
-            if self.observer is not None:
-                self.observer.dropped()
-            return TurnResult(None, bills.cost, error)
-        if error is not None and not isinstance(error, ConnectionLost):  # what the tools did, they did
-            error = type(error)(
-                error.message, f"{error.hint} The calls before it are kept, marked as interrupted."
-            )
-        turn = rounds.finished(TurnStatus.INTERRUPTED if error or fault else rounds.ending)
-        with self._changing:
-            number, old = self._turns(ask) + 1, self.history.current
-            self.change(lambda history: history.change(self._with(ask, rounds, turn)))
-            last, now = bills.records[-1], self.history.current
-        stale = tuple(sorted(later for later in now.stale if later > number))
-        return TurnResult(
-            turn,
-            bills.cost,
-            error,
-            number,
-            bills.expected,
-            bills.reason,
-            last.cache_is_promised,
-            last.warm_until,
-            replaced(old, ask.placement) > 0,
-            stale,
-            self._lost(ask, rounds.endpoint, old) if len(now.turns) > number else 0,
-            self._left(old),
-            len(bills.records),
-            rounds.prefix,
-            bills.timing,
-            last.request_id,
-            notes=(*ask.notes, *redaction_note(rounds.masked)),
-            response=rounds.response,
+    async def _endpoint(self, request: TurnRequest, emit: Callable[[Event], None]) -> ModelEndpoint:
+        client = self.client
+        offline = client.cassette is not None and client.cassette.strict
+        return await self._resolver.resolve(
+            request.model, request.api_base, request.api_key, client.identity, emit, offline=offline
         )
-
-    def _lost(self, ask: TurnRequest, to: ModelEndpoint, old: Conversation) -> int:
-        """Tokens that the next prompt would have read behind the `old` conversation, and will not behind this."""
-
-        def read(conversation: Conversation) -> int:
-            said = request.prompt_messages(conversation, Turn(PLACEHOLDER, ()), to.view)
-            along = request_options(ask, conversation, to)
-            return self.client.prepare(to, said, along, ask.ttl).plan.expected.read
-
-        return max(0, read(old) - read(self.history.current))
-
-    def _left(self, old: Conversation) -> tuple[Turn, ...]:
-        """Turns that have been detached since the last answer before this one."""
-        since = max((turn.asked_at for turn in old.all_turns), default=0.0)
-        return tuple(
-            t for t in self.history.current.all_turns if t.detached is not None and t.detached > since
-        )
-
-    def _with(self, ask: TurnRequest, rounds: TurnRunner, turn: Turn) -> Conversation:
-        """The conversation with a turn added; results of tools in its past may have been shortened on the way."""
-        now = self.history.current
-        placed = now.all_turns
-        pairs = zip(rounds.original_past.turns, rounds.past.turns, strict=True)
-        if shorter := {id(long): short for long, short in pairs if long is not short}:
-            placed = tuple(shorter.get(id(one), one) for one in placed)
-        return place_turn(replace(now, all_turns=placed, tools=rounds.definitions), turn, ask.placement)
-
-    def undo(self) -> bool:
-        """Back to the version before the last change; False where there is none."""
-        return self.change(History.undo)
-
-    def redo(self) -> bool:
-        """Forward to the version that was undone last; False where there is none."""
-        return self.change(History.redo)
-
-    def detach(self, cells: Collection[str], now: float) -> None:
-        """Leave the turns of these cells out of every request, on all branches; they keep their places."""
-        self.change(lambda history: history.mark_deleted(cells, now))
-
-    def attach(self, cells: Collection[str]) -> None:
-        """Have the turns of these cells back."""
-        self.change(lambda history: history.mark_restored(cells))
-
-    def reset(self) -> None:
-        """No turns, the same system prompt; can be undone."""
-        self.change(lambda history: history.change(replace(history.current, all_turns=())))
-
-    def set_system(self, text: str) -> None:
-        """Another system prompt from now on; can be undone."""
-        self.change(lambda history: history.change(replace(history.current, system=text)))
-
-
-def redaction_note(masked: Sequence[str]) -> tuple[str, ...]:
-    """What is to be said of secrets that were not sent."""
-    if not masked:
-        return ()
-    from ipycachechat.text.redaction import describe_redactions  # whose patterns take a moment to make
-
-    return (describe_redactions(masked),)

@@ -1,16 +1,16 @@
-"""A prompt with all that holds for it, and what of that a request says beside the messages."""
+"""TurnRequest: a prompt and every option that holds for its turn."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ipycachechat.caching import request
+from ipycachechat.caching import request as request_form
 from ipycachechat.caching.prefix import RequestOptions
 from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.messages import Content, ToolCall, files_of
-from ipycachechat.conversation.placement import END, Placement
+from ipycachechat.conversation.placement import END, Placement, past_for
 from ipycachechat.conversation.turns import Conversation
 from ipycachechat.defaults import MOST_STEPS, THINK
 from ipycachechat.errors import BadInput
@@ -23,98 +23,122 @@ if TYPE_CHECKING:
     from ipycachechat.conversation.cell_runs import CellRun
     from ipycachechat.text.redaction import Redactor
 
+PLACEHOLDER = "."
+"""The shortest prompt. It stands for the next one, since a request has to end with a prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """A prompt and what holds for it."""
+    """A prompt, the model that is asked, and the options of the turn."""
 
     prompt: Content
     model: str
     placement: Placement = END
+    _: KW_ONLY
     system: str | None = None
-    """For this turn alone, in place of the conversation's."""
+    """System prompt of this turn alone; None: the conversation's."""
     max_tokens: int = 0
-    """0: the model's own limit."""
+    """Length limit of each answer; 0: the model's own limit."""
     ttl: int | None = None
-    """Seconds that the cache is to live; None: whichever is cheaper."""
+    """Lifetime of new cache entries in seconds; None: the cheaper one."""
     cache: bool = True
+    """False places no checkpoints."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What else is sent, by litellm's names."""
+    """Further options by litellm's names."""
     tools: Tools = Tools()
     max_steps: int = MOST_STEPS
-    """Rounds of calls, before the model is told to answer."""
+    """Rounds of tool calls before the model has to answer."""
     run_async_tool: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
-    """Runs an async tool on the event loop of whoever asked, as `tools.awaited` does on this one."""
+    """Runs an async tool on the caller's event loop, as `tools.calls.awaited` does on the current one."""
     approve_tool_call: Callable[[ToolCall], bool] | None = None
-    """Asked before each call, on the thread of whoever asked."""
+    """Asked before each tool call, on the caller's thread."""
     ask_user: Callable[[str], bool] | None = None
-    """Says yes or no to a question, on the thread of whoever asked; None: nobody is there."""
+    """Asks the user a yes/no question, on the caller's thread; None: no user can be asked."""
     confirm: bool = False
-    """Whether that one is asked about what is over a budget."""
+    """True if the user is asked before a request over budget; else it is an error."""
     confirm_over: float = 0.0
-    """Dollars that the prompt can cost over which that one is asked; 0: never."""
+    """US dollars above which the user is asked before the turn's first request; 0: never."""
     cell_runs: tuple[CellRun, ...] = ()
-    """Cells that ran, of which is told in front of the prompt."""
+    """Cells that ran, sent in front of the prompt."""
     redactor: Redactor | None = None
-    """Takes what is secret out of what tools return."""
+    """Removes secrets from tool results."""
     redacted: tuple[str, ...] = ()
-    """Labels of what was taken out of the prompt."""
+    """Labels of the secrets that were removed from the prompt."""
     notes: tuple[str, ...] = ()
-    """What is to be said of the prompt under the answer."""
+    """Sentences on the prompt to show under the answer."""
     answers_pending_prompt: bool = False
-    """Whether the prompt stands in the conversation already, at its end, and waits for an answer."""
+    """True if the prompt is the conversation's last turn already, and has no answer."""
     limits: RequestLimits = LIMITS
     retry_broken_stream: bool = True
-    """Whether an answer that broke off is asked for again: not where each piece is handed on for good."""
+    """True if a reply that breaks off is requested again; False where its chunks cannot be taken back."""
     shares_prefix: bool = False
-    """Whether the prompt is one of several that follow the same past: only that is cached."""
+    """True if the prompt is one of several with the same past: only that past is cached."""
     api_base: str = ""
     api_key: str = field(default="", repr=False)
 
 
-def request_options(ask: TurnRequest, past: Conversation, to: ModelEndpoint) -> RequestOptions:
-    """What is sent beside the messages."""
-    return request.request_options(
-        to.rules, [to_wire.loads(one) for one in tool_definitions(ask, past)], ask.options
+def placed(request: TurnRequest, conversation: Conversation) -> TurnRequest:
+    """Return the request with its turn's place; a prompt that waits for its answer replaces itself."""
+    if not request.answers_pending_prompt:
+        return request
+    return replace(
+        request, answers_pending_prompt=False, placement=Placement(replaces=conversation.turns[-1])
     )
 
 
-def tool_definitions(ask: TurnRequest, past: Conversation) -> tuple[str, ...]:
-    """The tools to send: today's, and those of a past with calls, without which it could be neither sent nor read."""
+def past_of(request: TurnRequest, conversation: Conversation) -> Conversation:
+    """Return the part of the conversation that the prompt follows."""
+    return past_for(conversation, placed(request, conversation).placement)
+
+
+def request_options(request: TurnRequest, past: Conversation, endpoint: ModelEndpoint) -> RequestOptions:
+    """Return the tools and options of a request."""
+    definitions = [to_wire.loads(definition) for definition in tool_definitions(request, past)]
+    return request_form.request_options(endpoint.rules, definitions, request.options)
+
+
+def tool_definitions(request: TurnRequest, past: Conversation) -> tuple[str, ...]:
+    """Return the tools to send as JSON: the request's, and those of earlier calls.
+
+    Without the earlier ones, a past with calls could be neither sent nor read from the cache.
+    """
     calls = [call for turn in past.turns for message in turn.replies for call in message.tool_calls]
     if not calls:
-        return ask.tools.definitions
-    now = dict(zip(ask.tools.names, ask.tools.definitions, strict=True))
-    before = {schema.name_of(one): one for one in past.tools}
-    sent = {name: now.get(name, one) for name, one in before.items()} | now
+        return request.tools.definitions
+    current = dict(zip(request.tools.names, request.tools.definitions, strict=True))
+    earlier = {schema.name_of(definition): definition for definition in past.tools}
+    sent = {name: current.get(name, definition) for name, definition in earlier.items()} | current
     return tuple(sent.values()) or schema.placeholder_definitions(calls)
 
 
-def endpoint_for(to: ModelEndpoint, ask: TurnRequest, past: Conversation) -> ModelEndpoint:
-    """The target as this prompt reaches it.
+def endpoint_for(endpoint: ModelEndpoint, request: TurnRequest, past: Conversation) -> ModelEndpoint:
+    """Return the endpoint for this request.
 
-    Litellm asks OpenAI's newer models at another address if there are tools and they are to think of them: another
-    cache, and the only place that takes their thoughts back.
+    OpenAI serves tools with reasoning from the Responses API, which has a cache of its own and is the only one that
+    takes earlier reasoning back.
     """
-    if to.rules.thinking_format != "openai":
-        return to
-    if ask.options.get(THINK) and tool_definitions(ask, past):
-        return replace(to, cache_scope=(*to.cache_scope, "responses"))
-    return replace(to, view=replace(to.view, thinking_format=""))
+    if endpoint.rules.thinking_format != "openai":
+        return endpoint
+    if request.options.get(THINK) and tool_definitions(request, past):
+        return replace(endpoint, cache_scope=(*endpoint.cache_scope, "responses"))
+    return replace(endpoint, view=replace(endpoint.view, thinking_format=""))
 
 
-def validate_request(ask: TurnRequest, to: ModelEndpoint) -> None:
-    """Raises BadInput for what the model is known not to take."""
-    for file in files_of(ask.prompt):
-        if to.view.rejects(file):
-            takes = ", ".join(sorted(to.view.accepted_files or ())) or "text alone"
+def validate_request(request: TurnRequest, endpoint: ModelEndpoint) -> None:
+    """Raise BadInput if the model is known not to support what the request needs."""
+    for file in files_of(request.prompt):
+        if endpoint.view.rejects(file):
+            accepted = ", ".join(sorted(endpoint.view.accepted_files or ())) or "text alone"
+            name = f" ({file.name})" if file.name else ""
             raise BadInput(
-                f"{ask.model} takes no {file.kind}{f' ({file.name})' if file.name else ''}; it takes {takes}",
+                f"{request.model} takes no {file.kind}{name}; it takes {accepted}",
                 "Choose a model that does, or give it the text of it.",
             )
-    if ask.options.get(THINK) and to.supports_thinking is False:
+    if request.options.get(THINK) and endpoint.supports_thinking is False:
         raise BadInput(
-            f"{ask.model} cannot be told to think", "Leave think out, or choose a model that reasons."
+            f"{request.model} cannot be told to think", "Leave think out, or choose a model that reasons."
         )
-    if ask.tools.definitions and to.tools is False:
-        raise BadInput(f"{ask.model} cannot call tools", "Leave the tools out, or choose a model that can.")
+    if request.tools.definitions and endpoint.tools is False:
+        raise BadInput(
+            f"{request.model} cannot call tools", "Leave the tools out, or choose a model that can."
+        )

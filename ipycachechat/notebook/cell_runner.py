@@ -114,7 +114,7 @@ class _EventQueue:
         end = time.monotonic() + CLOSING
         while not self._ended.is_set() and time.monotonic() < end:
             if inspect.getcoroutinestate(work) == inspect.CORO_CLOSED:
-                return self._result or TurnResult(None)
+                return self._result or TurnResult()
             with suppress(KeyboardInterrupt):  # stop was pressed where it cannot be held back
                 self._ended.wait(POLL)
         return self._result
@@ -147,16 +147,16 @@ def run(
             result = _follow(events, coroutine, future, screen, guard)
         except KeyboardInterrupt:
             guard.press()
-            result = events.result(coroutine) if future is not None else TurnResult(None)
+            result = events.result(coroutine) if future is not None else TurnResult()
         except BaseException:
             if future is not None:  # a mistake in drawing must not lose an answer that was paid for
                 future.cancel()
                 with suppress(Exception):
-                    screen.done(events.result(coroutine) or TurnResult(None))
+                    screen.done(events.result(coroutine) or TurnResult())
             screen.close()
             raise
         try:
-            _draw_result(screen, result or TurnResult(None))
+            _draw_result(screen, result or TurnResult())
         finally:
             screen.close()
     if guard.pressed or result is None:
@@ -194,7 +194,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
             with guard.interruptible():
                 prepare()
             future = submit(work(events.emit))
-            future.add_done_callback(lambda _: events.emit(TurnResult(None)))  # which wakes the loop below
+            future.add_done_callback(lambda _: events.emit(TurnResult()))  # which wakes the loop below
             guard.on_interrupt(future.cancel)
             while not future.done():
                 with suppress(queue.Empty):
@@ -206,7 +206,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
         finally:
             if future is not None:
                 future.cancel()  # which does nothing once it is done
-            screen.done(TurnResult(None))
+            screen.done(TurnResult())
             screen.close()
     if future is None or future.cancelled():
         raise Interrupted("Stopped.", "The conversation is unchanged.")

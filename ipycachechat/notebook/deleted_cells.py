@@ -31,7 +31,7 @@ class DeletedCellTracker:
         if deleted := frontend.deleted(self._shell):
             pasted = self._pasted(deleted, since)
             self._doubtful |= pasted
-            self._chat.detach(deleted - pasted, time.time())
+            self._chat.versions.detach(deleted - pasted, time.time())
         self._check_saved_notebook()
 
     def _pasted(self, deleted: frozenset[str], since: float) -> frozenset[str]:
@@ -65,9 +65,11 @@ class DeletedCellTracker:
             return
         self._last_read = modified
         present = {*saved.cells}
-        self._chat.detach(self._doubtful - present, time.time())
+        self._chat.versions.detach(self._doubtful - present, time.time())
         self._doubtful &= present
-        self._chat.attach({cell for cell, since in detached.items() if cell in present and modified > since})
+        self._chat.versions.attach(
+            {cell for cell, since in detached.items() if cell in present and modified > since}
+        )
 
     def _read(self) -> NotebookFile | None:
         """Return the saved notebook, or None if it cannot be read."""

@@ -64,10 +64,10 @@ class NotebookSession:
         shell.input_transformers_cleanup.append(keep_question_marks)
         atexit.register(self._at_exit)
         settings.observe(self._on_watch_change, "watch")
-        settings.observe(lambda change: self.chat.set_system(change["new"]), "system")
+        settings.observe(lambda change: self.chat.versions.set_system(change["new"]), "system")
         if SESSION_KEY not in shell.meta:
             if settings.system:
-                self.chat.set_system(settings.system)
+                self.chat.versions.set_system(settings.system)
         else:
             assert self.chat is not None  # taken over at once, so that deleted cells are noticed
 
@@ -87,13 +87,13 @@ class NotebookSession:
             from ipycachechat.storage.recorder import Recorder
 
             chat, self._recorder = self.shell.meta.pop(SESSION_KEY, None) or (
-                ChatSession(pace=NOTEBOOK),
+                ChatSession(pauses=NOTEBOOK),
                 Recorder(self.name),
             )
             self._recorder.start(self.settings.store_file, self._saved_settings)
-            if chat.observer is None:
+            if chat.versions.observer is None:
                 persistence.connect(chat, self._recorder)
-            chat.client.budgets.limits = self.settings.budgets
+            chat.client.budgets.set_limits(self.settings.budgets)
             self._register("pre_run_cell", DeletedCellTracker(self.shell, chat).on_cell_start)
             self._chat = chat
         return self._chat
@@ -221,7 +221,7 @@ class NotebookSession:
         if self._chat is not None:
             self.recorder.stop()
             budgets = self.settings.budgets()  # they still hold for its forks
-            self._chat.client.budgets.limits = lambda: budgets
+            self._chat.client.budgets.set_limits(lambda: budgets)
             self.shell.meta[SESSION_KEY] = self._chat, self._recorder
 
     def _register(self, event: str, *callbacks: Callable[..., None]) -> None:

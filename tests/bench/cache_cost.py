@@ -177,7 +177,7 @@ def run(job: tuple[str, int]) -> dict[str, float]:
         pass
     with WireServer(clock=Clock(START)) as wire:
         os.environ.update(wire.env())
-        engine, to = ModelClient(clock=lambda: wire.clock.now, pace=NOTEBOOK), endpoint(MODEL, 16)
+        engine, to = ModelClient(clock=lambda: wire.clock.now, pauses=NOTEBOOK), endpoint(MODEL, 16)
         wire.always = Reply("ok")
         for at, said, upto in requests(events):
             wire.clock.now = START + at

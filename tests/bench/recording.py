@@ -116,8 +116,8 @@ def recording(path: Path, runs: int) -> Times:
             dialogue.history = dialogue.history.change(place_turn(dialogue.history.current, other, END))
 
         found["record: a turn, with the version made"].append(timed(add))
-        dialogue.undo()
-        dialogue.undo()  # 1,000 turns again
+        dialogue.versions.undo()
+        dialogue.versions.undo()  # 1,000 turns again
     assert not recorder.problem
     return found
 
@@ -134,8 +134,8 @@ def going(path: Path, runs: int) -> Times:
         def switch() -> None:
             dialogue.history = dialogue.history.switch("main")
 
-        found["go: undo"].append(timed(dialogue.undo))
-        found["go: redo"].append(timed(dialogue.redo))
+        found["go: undo"].append(timed(dialogue.versions.undo))
+        found["go: redo"].append(timed(dialogue.versions.redo))
         found["go: fork"].append(timed(fork))
         found["go: switch"].append(timed(switch))
     assert not recorder.problem and len(dialogue.history.branches) == runs + 1

@@ -171,7 +171,7 @@ def test_what_keeps_the_cache_warm_counts_and_ends_at_the_budget(talk: Talk) -> 
     talk.ttl = 300
     talk.ask(words(3000))
     budgets = talk.chat.client.budgets
-    budgets.limits = lambda: (budgets_left, 0.0)
+    budgets.set_limits(lambda: (budgets_left, 0.0))
     budgets_left = budgets.state.spent + 4200 * 4e-6 + 3 * 3000 * 0.2e-6
     talk.loop.run_until_complete(talk.chat.keep_warm(talk.next(), 3000).run())
     assert talk.chat.keepalive and 0 < talk.chat.keepalive.refreshed < 6

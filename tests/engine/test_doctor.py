@@ -19,7 +19,7 @@ def examine(talk: Talk, to: ModelEndpoint) -> list[doctor.Check]:
         async def sleep(seconds: float) -> None:
             talk.wait(seconds)
 
-        return [check async for check in doctor.examine(talk.chat.client, to, sleep)]
+        return await doctor.examine(talk.chat.client, to, sleep, lambda _: None)
 
     talk.server.always = Reply("OK")
     return talk.loop.run_until_complete(all_of_it())

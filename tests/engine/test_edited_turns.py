@@ -27,7 +27,7 @@ def test_the_tokens_that_an_edit_costs_are_those_that_the_next_prompt_does_not_r
     four_turns(talk)
     talk.ask("and?", "e")
     would_read = talk.bill.read
-    talk.chat.undo()
+    talk.chat.versions.undo()
     done = talk.ask("edited, and short", edited)
     assert done.replaced and done.number == "abcd".index(edited) + 1
     assert done.stale == tuple(range(done.number + 1, 5))

@@ -11,13 +11,11 @@ from support.talks import OPUS, Talk, agree, nothing
 from wire import HttpError, Reply, Stall, count, words
 
 from ipycachechat.caching.miss_reasons import MissCause
-from ipycachechat.caching.prefix import RequestOptions
-from ipycachechat.caching.request import prompt_messages
 from ipycachechat.conversation.events import StreamChunk
-from ipycachechat.conversation.turns import Turn
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.keepalive import CacheKeepalive
-from ipycachechat.engine.turn_request import TurnRequest
+from ipycachechat.engine.preview import next_request
+from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import endpoint
 
@@ -42,7 +40,7 @@ def test_the_prefix_is_written_now_and_read_by_the_next_prompt(talk: Talk) -> No
 
 
 def test_a_system_prompt_is_written_before_the_first_question(talk: Talk) -> None:
-    talk.chat.set_system(words(2000, "rule"))
+    talk.chat.versions.set_system(words(2000, "rule"))
     talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
     agree(talk.ask("hello"), talk.bill)
     assert talk.bill.read == 2000
@@ -82,7 +80,7 @@ def test_what_an_hours_entry_costs_to_write_again_is_what_counts_for_it(talk: Ta
 
 def test_an_expiry_after_warming_is_no_first_request(talk: Talk) -> None:
     talk.ttl = 300
-    talk.chat.set_system(words(2000, "rule"))
+    talk.chat.versions.set_system(words(2000, "rule"))
     talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
     talk.wait(400)
     done = talk.ask("hello")
@@ -110,8 +108,9 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
     chat = talk.chat
     keeping = CacheKeepalive(
         chat.client,
-        endpoint(talk.model, 16),
-        lambda: (prompt_messages(chat.history.current, Turn(".", ())), RequestOptions()),
+        lambda: next_request(
+            TurnRequest(PLACEHOLDER, talk.model), chat.history.current, endpoint(talk.model, 16)
+        ),
         seconds,
         sleep,
     )

@@ -60,7 +60,7 @@ class World:
     def __post_init__(self) -> None:
         self.server.clear()
         self.server.forget()
-        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
+        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pauses=NOTEBOOK)
 
     def text(self, size: int) -> str:
         return f"n{next(self.number)} {words(size)}"

@@ -16,6 +16,7 @@ from wire import Reply, Stall, WireServer, words
 from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.engine.events import RequestStarted
+from ipycachechat.engine.preview import next_request
 from ipycachechat.providers.endpoint import endpoint
 from ipycachechat.rendering import reports
 
@@ -39,7 +40,7 @@ def guessing(talk: Talk, server: WireServer, loop: asyncio.AbstractEventLoop) ->
 
 
 def test_a_system_prompt_whose_size_was_guessed_wrongly_was_not_dropped(guessing: Talk) -> None:
-    guessing.chat.set_system(PROSE)
+    guessing.chat.versions.set_system(PROSE)
     for n in range(3):
         assert cause(guessing.ask(f"question {n}: {NUMBERS}", f"c{n}")) in (None, MissCause.FIRST)
     edited = guessing.ask(f"changed: {NUMBERS}", "c0")
@@ -50,7 +51,7 @@ def test_a_system_prompt_whose_size_was_guessed_wrongly_was_not_dropped(guessing
 
 
 def test_no_more_is_paid_again_than_was_sent(guessing: Talk) -> None:
-    guessing.chat.set_system(DENSE)
+    guessing.chat.versions.set_system(DENSE)
     guessing.ask(words(200, "wordwordword"), "c0")
     guessing.ask(words(6000, "wordwordword"), "c1")
     guessing.ask("x", "c2")
@@ -63,7 +64,7 @@ def test_no_more_is_paid_again_than_was_sent(guessing: Talk) -> None:
 @pytest.mark.parametrize("ask", [True, False])
 def test_foretold_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
     guessing.ttl = 300
-    guessing.chat.set_system(PROSE)
+    guessing.chat.versions.set_system(PROSE)
     guessing.ask("hello", "c0")
     guessing.ask(DENSE, "c1")
     guessing.ask(DENSE, "c0")
@@ -79,7 +80,7 @@ def test_foretold_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
 
 
 def test_a_prefix_near_the_minimum_is_not_said_to_be_dropped(guessing: Talk) -> None:
-    guessing.chat.set_system(words(700))
+    guessing.chat.versions.set_system(words(700))
     guessing.ask(DENSE, "c0")
     done = guessing.ask("changed", "c0")
     assert cause(done) is MissCause.SHORT
@@ -100,7 +101,7 @@ def test_with_guesses_nothing_that_was_kept_is_said_to_be_lost(
 ) -> None:
     talk = Talk(server, loop, tokenizer=None, model=model)
     number = counter()
-    talk.chat.set_system(system)
+    talk.chat.versions.set_system(system)
     for text, cell in steps:
         done = talk.ask(f"{next(number)} {text}", f"c{cell}", f"answer {next(number)}")
         assert cause(done) not in (MissCause.DROPPED, MissCause.EXPIRED), done.reason
@@ -120,7 +121,7 @@ def test_what_is_too_short_to_cache_is_called_too_short_and_nothing_else(talk: T
     talk.ask(words(200, "other"), "c0")
     done = talk.ask("and?", "c2")
     assert cause(done) is MissCause.SHORT and done.reason and "prompt is below" in done.reason.sentence
-    talk.chat.set_system(words(100, "rule"))
+    talk.chat.versions.set_system(words(100, "rule"))
     assert cause(talk.ask("and?", "c3")) is MissCause.SHORT
     talk.model = OPUS if model == SONNET else SONNET
     assert cause(talk.ask("you?", "c4")) is MissCause.SHORT
@@ -136,7 +137,7 @@ def test_the_first_prompt_above_the_minimum_is_not_called_below_it(talk: Talk) -
 def test_a_reset_below_the_minimum_removed_nothing(talk: Talk) -> None:
     for text in (words(3000), "hello", "why"):
         talk.ask(text)
-    talk.chat.reset()
+    talk.chat.versions.reset()
     for text in ("hello", "why", "and?"):
         assert cause(talk.ask(text)) is MissCause.SHORT
 
@@ -179,7 +180,7 @@ def test_what_an_edit_high_up_will_cost_is_told_while_it_is_sent(talk: Talk) -> 
 def test_after_a_reset_nothing_was_edited(talk: Talk) -> None:
     for n in range(3):
         talk.ask(words(2000, f"w{n}"))
-    talk.chat.reset()
+    talk.chat.versions.reset()
     talk.ask(words(2000, "new"))
     assert talk.ask("second").reason is None
 
@@ -292,8 +293,13 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
     talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
     talk.server.always = Reply("yes")
     to = endpoint("openrouter/anthropic/claude-haiku-4.5", 16)
-    guess = talk.chat.client.tracker(to)
-    prepared = guess.prepare(talk.chat._said(talk.next(words(2000))), guess.chain.options, 1024, 0.0)
+    guess = talk.chat.client.trackers.get(to)
+    prepared = guess.prepare(
+        next_request(talk.next(words(2000)), talk.chat.versions.current, to).messages,
+        guess.chain.options,
+        1024,
+        0.0,
+    )
     assert prepared.plan.expected.written == 2000
     from ipycachechat.conversation.usage import Usage
 
@@ -395,9 +401,9 @@ def test_warming_tells_until_when_what_it_wrote_is_warm(talk: Talk) -> None:
     talk.wait(400)
     assert warmed() == 300
     talk.ttl = 3600
-    talk.chat.set_system(words(3000, "rule"))
+    talk.chat.versions.set_system(words(3000, "rule"))
     talk.ask("hi")
-    talk.chat.set_system(words(4000, "other"))
+    talk.chat.versions.set_system(words(4000, "other"))
     talk.ttl = 300
     assert warmed() == 300
     talk.model = OPUS

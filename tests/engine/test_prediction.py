@@ -51,15 +51,15 @@ def test_the_prediction_is_the_bill(
         elif what == "same" and (turns := talk.chat.history.current.turns) and (cell := turns[-1].cell):
             agree(talk.ask(turns[-1].prompt, cell.id), talk.bill)
         elif what == "pin":
-            talk.chat.pin(min(number, len(talk.chat.history.current.turns)))
+            talk.chat.versions.pin(min(number, len(talk.chat.history.current.turns)))
         elif what == "wait":
             talk.wait(number)
         elif what == "system":
-            talk.chat.set_system(words(number, "rule"))
+            talk.chat.versions.set_system(words(number, "rule"))
         elif what == "model":
             talk.model = OPUS if talk.model == SONNET else SONNET
         else:
-            talk.chat.undo()
+            talk.chat.versions.undo()
     for request in server.requests:
         assert str(request.body).count("cache_control") <= 4
 
@@ -107,20 +107,20 @@ def test_the_place_to_which_a_conversation_goes_back_is_marked(talk: Talk) -> No
     talk.ask(words(20_000))
     for n in range(3):
         talk.ask(f"question {n}")
-        talk.chat.undo()
+        talk.chat.versions.undo()
     talk.wait(400)  # all of it is gone, and is written again
     talk.ask("question 4")
     assert talk.bill.read == 0
-    talk.chat.undo()
+    talk.chat.versions.undo()
     agree(talk.ask("question 5"), talk.bill)
     assert talk.bill.read >= 20_000
 
 
 def test_pins_are_kept_and_never_make_more_than_four_checkpoints(talk: Talk) -> None:
-    talk.chat.set_system(words(1500, "rule"))
+    talk.chat.versions.set_system(words(1500, "rule"))
     for n in range(8):
         talk.ask(words(100))
-        talk.chat.pin(n + 1)
+        talk.chat.versions.pin(n + 1)
     agree(talk.ask("and?"), talk.bill)
     call = talk.server.requests[-1].call
     assert call and sum(block.ttl is not None for block in call.blocks) == 4
@@ -184,9 +184,9 @@ def test_turn_edited(
 
 
 def test_system_prompt_changed(talk: Talk) -> None:
-    talk.chat.set_system(words(1500, "rule"))
+    talk.chat.versions.set_system(words(1500, "rule"))
     talk.ask(words(500))
-    talk.chat.set_system(words(1500, "other"))
+    talk.chat.versions.set_system(words(1500, "other"))
     done = talk.ask("and?")
     assert cause(done) is MissCause.SYSTEM
 
@@ -228,10 +228,10 @@ def test_another_key_is_another_cache(talk: Talk, monkeypatch: pytest.MonkeyPatc
 def test_a_large_rewrite_is_told_before_it_is_sent_and_a_small_one_is_not(
     talk: Talk, size: int, told: bool
 ) -> None:
-    talk.chat.set_system(words(100, "rule"))
+    talk.chat.versions.set_system(words(100, "rule"))
     talk.ask(words(size))
     talk.ask("and?")
-    talk.chat.set_system(words(100, "other"))
+    talk.chat.versions.set_system(words(100, "other"))
     events: list[object] = []
     talk.server.script(Reply("yes"))
     talk.loop.run_until_complete(talk.chat.send(TurnRequest("again", SONNET), events.append))

@@ -65,7 +65,7 @@ def test_claude_is_marked_and_reads_through_routers_and_proxies(
     monkeypatch.setenv("LITELLM_PROXY_API_BASE", f"{server.url}/proxy")
     monkeypatch.setenv("LITELLM_PROXY_API_KEY", "test-key")
     talk.model = model
-    talk.chat.set_system(words(1500, "rule"))
+    talk.chat.versions.set_system(words(1500, "rule"))
     talk.ask(words(1500))
     call = server.requests[-1].call
     assert call and [block.tier for block in call.blocks if block.ttl] == ["system", "messages"]
@@ -129,14 +129,14 @@ def test_a_loop_that_goes_back_to_a_document_reads_it_again(talk: Talk) -> None:
         talk.ask(words(50, f"q{n}"))
         if n > 1:  # by then it is known that the conversation comes back to this place
             assert talk.bill.read >= 3000
-        talk.chat.undo()
+        talk.chat.versions.undo()
 
 
 def test_a_system_prompt_is_read_by_a_conversation_begun_anew(talk: Talk) -> None:
     talk.model = GPT
-    talk.chat.set_system(words(3000, "rule"))
+    talk.chat.versions.set_system(words(3000, "rule"))
     talk.ask(words(50))
-    talk.chat.reset()
+    talk.chat.versions.reset()
     done = talk.ask(words(50, "other"))
     assert done.expected and done.expected.read == talk.bill.read == 3000
 
@@ -158,9 +158,9 @@ def test_the_prediction_is_the_bill_for_gpt_too(
         if what == "wait":
             talk.wait(300.0 * n)
         elif what == "undo":
-            talk.chat.undo()
+            talk.chat.versions.undo()
         elif what == "pin":
-            talk.chat.pin(min(n, len(talk.chat.history.current.turns)))
+            talk.chat.versions.pin(min(n, len(talk.chat.history.current.turns)))
         else:
             done = talk.ask(words(100 * n + 5), f"cell-{n if what == 'again' else number + 10}")
             assert done.expected and done.turn
@@ -199,7 +199,7 @@ def test_the_same_key_goes_where_the_provider_looks_for_it(post: Post, model: st
 def test_a_provider_that_caches_by_itself_is_said_to_have_forgotten_only_if_it_promised(talk: Talk) -> None:
     for model, forgotten in (("gemini/gemini-2.5-flash", None), ("openai/gpt-5.5", MissCause.DROPPED)):
         talk.model = model
-        talk.chat.reset()
+        talk.chat.versions.reset()
         talk.ask(words(4000))
         talk.ask("and?")
         talk.server.forget()

@@ -20,7 +20,7 @@ from ipycachechat.text import format
 def done(
     usage: Usage, bill: Cost = Cost(), state: TurnStatus = TurnStatus.COMPLETE, model: str = "a/b"
 ) -> TurnResult:
-    return TurnResult(Turn("?", (Message("assistant", "!"),), model, usage, state), bill, number=1)
+    return TurnResult(turn=Turn("?", (Message("assistant", "!"),), model, usage, state), cost=bill, number=1)
 
 
 KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))

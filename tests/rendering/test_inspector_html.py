@@ -40,7 +40,9 @@ def told(one: Turn, number: int) -> TurnResult:
     )
     usage = one.usage
     expected = ExpectedUsage(usage.read or 0, usage.written or 0, 0, 0)
-    return TurnResult(one, one.cost, None, number, expected, warm_until=NOW + 3000, rows=rows)
+    return TurnResult(
+        turn=one, cost=one.cost, number=number, expected=expected, warm_until=NOW + 3000, rows=rows
+    )
 
 
 def standing(*turns: Turn) -> inspector.UsageSnapshot:

@@ -158,7 +158,7 @@ class Shown:
 
 async def answer(tell: Callable[[Event], None]) -> TurnResult:
     """One that comes at once, whole or as far as it came."""
-    done = TurnResult(Turn("?", (Message("assistant", "!"),)))
+    done = TurnResult(turn=Turn("?", (Message("assistant", "!"),)))
     try:
         tell(StreamChunk("!"))
         await asyncio.sleep(0.001)

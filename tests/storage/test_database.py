@@ -389,7 +389,7 @@ def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> No
     assert new.history == of(turn(1), turn(2))
     assert new.client.identity == old.client.identity
     old.history = of(turn(1), turn(3))  # its kernel is still there
-    assert new.undo()
+    assert new.versions.undo()
     assert not first.problem and not second.problem
     assert kept(path) == of(turn(1), turn(2)).undo()
 
@@ -441,8 +441,10 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
     )
     two, again = chat(path)
     assert persistence.resume(again, two).warm_until == NOW + 300
-    assert again.client.tracker(to).state.entries == state.entries
-    assert not again.client.tracker(replace(to, cache_scope=of_it)).state.entries  # that server has ended
+    assert again.client.trackers.get(to).state.entries == state.entries
+    assert not again.client.trackers.get(
+        replace(to, cache_scope=of_it)
+    ).state.entries  # that server has ended
 
 
 def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> None:
@@ -452,7 +454,7 @@ def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> N
         one, dialogue = chat(path, f"/notebooks/{n}")
         persistence.resume(dialogue, one, name)
         assert dialogue.history == of(turn(n))
-        dialogue.set_system("else")
+        dialogue.versions.set_system("else")
         assert kept(path, f"/notebooks/{n}") == dialogue.history
         assert not one.problem
     assert kept(path, "/b/data.ipynb") == of(turn(1))
@@ -477,7 +479,7 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
         persistence.resume(dialogue, other, HERE)
         there = dialogue.history
         assert there.current.turns == tuple(map(turn, range(len(there.versions) - 1)))
-        dialogue.set_system("be brief")
+        dialogue.versions.set_system("be brief")
         assert not other.problem
         assert kept(path, f"/notebooks/{n}") == dialogue.history
     over.set()
@@ -559,7 +561,9 @@ def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
     def write(number: int) -> None:
         for n in range(40):
             place = turn(100 * number + n)
-            dialogue.change(lambda history, new=place: history.change(place_turn(history.current, new, END)))  # type: ignore[misc]
+            dialogue.versions.change(
+                lambda history, new=place: history.change(place_turn(history.current, new, END))
+            )  # type: ignore[misc]
 
     threads = [threading.Thread(target=write, args=[number]) for number in range(4)]
     for thread in threads:
@@ -574,7 +578,7 @@ def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
     one.save_draft(turn(2), END)
-    dialogue.attach({"nothing"})
+    dialogue.versions.attach({"nothing"})
     assert kept(path).current.turns == (turn(1), turn(2))
     one.dropped()
     assert kept(path).current.turns == (turn(1),)
@@ -589,9 +593,9 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     )
     two, again = chat(path)
     mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
-    again.client._memories[to.cache_scope] = CacheTracker(to.rules, CacheState(mine))
+    again.client.trackers.put(to, CacheTracker(to.rules, CacheState(mine)))
     persistence.resume(again, two)
-    assert {*again.client.tracker(to).state.entries} == {b"e" * 16, b"m" * 16}
+    assert {*again.client.trackers.get(to).state.entries} == {b"e" * 16, b"m" * 16}
 
 
 def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:

@@ -97,7 +97,7 @@ class Notebook(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A kernel: nothing is known to it but what is in the store."""
-        self.dialogue = ChatSession(clock=lambda: self.server.clock.now, count=count, pace=NOTEBOOK)
+        self.dialogue = ChatSession(clock=lambda: self.server.clock.now, count=count, pauses=NOTEBOOK)
         self.recorder = Recorder("book.ipynb")
         self.recorder.start(lambda: Path(self.folder.name) / "chats.db", dict)
         persistence.connect(self.dialogue, self.recorder)
@@ -163,7 +163,7 @@ class Notebook(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 5))
     def pin(self, number: int) -> None:
-        self.dialogue.pin(min(number, len(self.dialogue.history.current.turns)))
+        self.dialogue.versions.pin(min(number, len(self.dialogue.history.current.turns)))
         pins = tuple(turn.pinned for turn in self.dialogue.history.current.all_turns)
         self.plain.change([replace(line, pinned=pin) for line, pin in zip(self.plain.now, pins, strict=True)])
 
@@ -179,12 +179,12 @@ class Notebook(RuleBasedStateMachine):
 
     @rule(cells=st.sets(st.sampled_from(CELLS), min_size=1, max_size=2))
     def delete_cells(self, cells: set[str]) -> None:
-        self.dialogue.detach(cells, self.server.clock.now)
+        self.dialogue.versions.detach(cells, self.server.clock.now)
         self.plain.gone |= cells
 
     @rule(cells=st.sets(st.sampled_from(CELLS), min_size=1, max_size=2))
     def find_cells_in_the_saved_notebook(self, cells: set[str]) -> None:
-        self.dialogue.attach(cells)
+        self.dialogue.versions.attach(cells)
         self.there(cells)
 
     def there(self, cells: set[str]) -> None:
@@ -213,17 +213,17 @@ class Notebook(RuleBasedStateMachine):
 
     @rule()
     def undo(self) -> None:
-        self.dialogue.undo()
+        self.dialogue.versions.undo()
         self.plain.move(-1)
 
     @rule()
     def redo(self) -> None:
-        self.dialogue.redo()
+        self.dialogue.versions.redo()
         self.plain.move(1)
 
     @rule()
     def reset(self) -> None:
-        self.dialogue.reset()
+        self.dialogue.versions.reset()
         self.plain.change([])
 
     @rule(name=st.sampled_from(["idea", "other", "third"]))

@@ -64,7 +64,7 @@ class World:
             self.server.clock.advance(seconds)
 
         self.chat = ChatSession(clock=lambda: self.server.clock.now, sleep=sleep)
-        self.chat.client.budgets.limits = lambda: (self.budget, 0.0)
+        self.chat.client.budgets.set_limits(lambda: (self.budget, 0.0))
 
     @property
     def billed(self) -> float:
@@ -165,9 +165,9 @@ def happen(world: World, r: random.Random) -> None:
     elif kind == "usageless":
         replies = [Reply(long_answer, report_usage=False, report_cache=False)]
     if kind == "undo":
-        world.chat.undo()
+        world.chat.versions.undo()
     elif kind == "system":
-        world.chat.set_system(world.text(r.choice([10, 1500])))
+        world.chat.versions.set_system(world.text(r.choice([10, 1500])))
     elif kind == "pause":
         server.clock.advance(r.choice([10, 200, 400, 4000]))
     elif kind == "warm":

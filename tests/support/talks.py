@@ -43,7 +43,7 @@ class Talk:
             self.wait(seconds)
 
         self.chat = ChatSession(
-            clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer, pace=NOTEBOOK
+            clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer, pauses=NOTEBOOK
         )
 
     def next(self, prompt: str = "", cell: str = "") -> TurnRequest:

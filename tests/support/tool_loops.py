@@ -55,7 +55,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.server.clear()
         self.server.forget()
-        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pace=NOTEBOOK)
+        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pauses=NOTEBOOK)
 
     def send(self) -> tuple[ExpectedUsage, Bill, MissReason | None]:
         to = endpoint(SONNET, 16_000)

@@ -21,7 +21,7 @@ def model(cells: CellChat, name: str) -> None:
 def system(cells: CellChat, text: str) -> None:
     """Show the system prompt, or change it."""
     if text:
-        cells.chat.set_system(unquoted(text))
+        cells.chat.versions.set_system(unquoted(text))
     now = cells.chat.history.current.system
     print_lines(f"system: {short(now, 100) if text else now}" if now else "no system prompt")
 

@@ -24,7 +24,7 @@ from ipycachechat.text.format import money, share
 def undo(cells: CellChat, _: str) -> None:
     """Go back to before the last change."""
     before = cells.chat.history.current.turns
-    if not cells.chat.undo():
+    if not cells.chat.versions.undo():
         fail("There is nothing to undo")
     now = cells.chat.history.current.turns
     kept = {id(turn) for turn in now}
@@ -36,14 +36,14 @@ def undo(cells: CellChat, _: str) -> None:
 
 def redo(cells: CellChat, _: str) -> None:
     """Restore what was undone last."""
-    if not cells.chat.redo():
+    if not cells.chat.versions.redo():
         fail("There is nothing to redo")
     print_lines(f"Redone; the conversation has {turns(len(cells.chat.history.current.turns))}")
 
 
 def reset(cells: CellChat, _: str) -> None:
     """Start a new conversation."""
-    cells.chat.reset()
+    cells.chat.versions.reset()
     print_lines("Started a new conversation (%chat undo restores the old one)")
 
 
@@ -52,14 +52,14 @@ def fork(cells: CellChat, name: str) -> None:
     if not name:
         fail("%chat fork: what is the branch called?", "%chat fork NAME")
     before = cells.chat.history.current_branch
-    cells.chat.change(lambda history: history.fork(unquoted(name)))
+    cells.chat.versions.change(lambda history: history.fork(unquoted(name)))
     print_lines(f"{_branch(cells)} so far; %chat switch {before} goes back")
 
 
 def switch(cells: CellChat, name: str) -> None:
     """Continue with another branch; with no name, show the branches."""
     if name:
-        cells.chat.change(lambda history: history.switch(unquoted(name)))
+        cells.chat.versions.change(lambda history: history.switch(unquoted(name)))
         return print_lines(_branch(cells))
     history = cells.chat.history
     show_report(cells, "\n".join(reports.branches(history)), panels.branches(history))
@@ -76,10 +76,10 @@ def pin(cells: CellChat, which: str) -> None:
     if not count:
         fail("%chat pin: there are no turns yet")
     if which == "off":
-        cells.chat.pin(None)
+        cells.chat.versions.pin(None)
         return print_lines("no turn is pinned")
     number = turn_number(cells, "pin", which) if which else count
-    cells.chat.pin(number)
+    cells.chat.versions.pin(number)
     print_lines(f"Pinned: a cache checkpoint will stay after turn {number}")
 
 
@@ -124,7 +124,7 @@ def replay(cells: CellChat, _: str) -> None:
         try:
             result = session.ask(request, turn)
         except Interrupted as error:  # a partial answer would replace a whole one
-            chat.change(lambda history, before=before: history.change(before))  # type: ignore[misc]
+            chat.versions.change(lambda history, before=before: history.change(before))  # type: ignore[misc]
             raise Interrupted(error.message, f"Turn {last} is unchanged. %chat replay goes on.") from None
         count += 1
         if redraws:

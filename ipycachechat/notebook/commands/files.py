@@ -39,7 +39,7 @@ def load(cells: CellChat, name: str) -> None:
     except (ValueError, RecursionError) as error:
         raise serialization.corrupt_file_error(error) from None
     loaded = serialization.load_conversation(data)
-    cells.chat.change(lambda history: history.change(loaded))
+    cells.chat.versions.change(lambda history: history.change(loaded))
     print_lines(f"loaded: {turns(len(loaded.turns))} (%chat undo goes back)")
 
 
@@ -74,10 +74,10 @@ def replies(cells: CellChat, line: str) -> None:
     strict = "--strict" in words
     name = unquoted(" ".join(word for word in words if word != "--strict"))
     if name == "off":
-        client.cassette = None
+        client.use_cassette(None)
         return print_lines("Replies are neither recorded nor replayed")
     if name:
-        client.cassette = Cassette(file("replies", name), cells.model_in_use(), strict=strict)
+        client.use_cassette(Cassette(file("replies", name), cells.model_in_use(), strict=strict))
     elif strict:
         fail("%chat replies --strict: which file?", "%chat replies FILE --strict")
     cassette = client.cassette

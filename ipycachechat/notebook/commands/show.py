@@ -40,7 +40,7 @@ def history(cells: CellChat, _: str) -> None:
     if not chat.history.current.all_turns:
         return print_lines("no turns yet")
     warm: dict[int, float] = {}
-    if chat.client.remembers:
+    if chat.client.trackers:
         try:
             forecast = cells.session.runner.wait(lambda emit: chat.plan(cells.next_request(""), emit))
             warm = history_table.warm(forecast.rows)
@@ -48,7 +48,7 @@ def history(cells: CellChat, _: str) -> None:
             raise
         except ChatError:  # no key for the model, say: the turns are there all the same
             pass
-    rows = history_table.history_rows(chat.history.current, warm, known=chat.client.remembers)
+    rows = history_table.history_rows(chat.history.current, warm, known=bool(chat.client.trackers))
     from IPython.display import display
 
     display({"text/html": history_table.to_html(rows), "text/plain": history_table.to_text(rows)}, raw=True)
