@@ -218,7 +218,7 @@ class BaseChat:
             options[defaults.THINK] = own["think"]
         turns = self.session.history.current.turns
         waits = bool(turns) and not turns[-1].replies
-        made = Prompt(self._waiting()) if prompt is None else self._prompt(prompt)
+        made = Prompt(content=self._waiting()) if prompt is None else self._prompt(prompt)
         return TurnRequest(
             made.content,
             str(own["model"] or "").strip() or self._model_in_use(),
@@ -240,7 +240,7 @@ class BaseChat:
 
     def _prompt(self, prompt: Any) -> Prompt:
         """What is asked. Raises BadInput."""
-        return Prompt(to_content(prompt))
+        return Prompt(content=to_content(prompt))
 
     def _toolbox(self, given: Any, ns: Any) -> Tools:
         """The tools made of what was given, which takes a while, so once."""

@@ -1,4 +1,4 @@
-"""What a person asks, as a prompt: with values put in, with the cells that ran, and no secret of the kernel's."""
+"""Build the prompt: fill in values, redact secrets, fit to `context_tokens`, and add cell runs."""
 
 from __future__ import annotations
 
@@ -10,184 +10,188 @@ from ipycachechat.caching.prefix import CHARS_PER_TOKEN
 from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
 from ipycachechat.prompts.cell_context import merge_cell_runs
+from ipycachechat.prompts.content import is_written
+from ipycachechat.prompts.describe import describe, describe_value, type_name
+from ipycachechat.prompts.inputs import to_content
+from ipycachechat.prompts.template import render_template
 from ipycachechat.text.truncate import fair_shares, truncate_middle
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import Turn
     from ipycachechat.text.redaction import Redactor
 
-NAMED = 3
-"""Values that were cut, by name."""
-SOURCE, OUTPUT, PICTURES = 6_000, 1_000, 8
-"""Of a cell that ran: letters of its source, and of each output; pictures of them all, the last."""
+MAX_NAMED = 3
+"""Values that the note about shortened values lists by name."""
+MAX_SOURCE, MAX_OUTPUT, MAX_IMAGES = 6_000, 1_000, 8
+"""Cell runs: characters of a source and of each output; images of all runs together, the latest."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What is sent, the labels of what was masked in its values, and what is to be said of it under the answer."""
+    """A prompt as it is sent, with the notes that are shown under its answer."""
 
     content: Content
     redacted: tuple[str, ...] = ()
+    """Labels of the secrets that were masked in its values."""
     notes: tuple[str, ...] = ()
     values: Mapping[str, Part] = field(default_factory=dict)
-    """What is told of each value, by its expression."""
+    """Description of each value, by its expression."""
     cell_runs: tuple[CellRun, ...] = ()
-    """What is told of cells that ran."""
 
     def merged_with(self, turns: Sequence[Turn]) -> Prompt:
-        """In the place of these turns, of whose cells it tells, too."""
+        """Return the prompt that replaces these turns, with their cell runs."""
         return replace(self, cell_runs=merge_cell_runs(turns, self.cell_runs))
 
     @property
     def cell_context_note(self) -> tuple[str, ...]:
-        """That cells go along, and about how much that is; nothing if none do."""
+        """Note that cells are included and about how many tokens they take; empty if there are none."""
         if not self.cell_runs:
             return ()
-        cells = f"{len(self.cell_runs)} cell{'s' * (len(self.cell_runs) != 1)}"
-        letters = sum(len(one.text) for one in self.cell_runs)
-        pictures = sum(len(one.images) for one in self.cell_runs)
-        more = f" and {pictures} picture{'s' * (pictures != 1)}" if pictures else ""
-        return (f"{cells} that ran went along (≈{letters // CHARS_PER_TOKEN:,} tokens{more})",)
+        cells = f"{len(self.cell_runs)} recently run cell{'s' * (len(self.cell_runs) != 1)}"
+        characters = sum(len(run.text) for run in self.cell_runs)
+        images = sum(len(run.images) for run in self.cell_runs)
+        more = f" and {images} image{'s' * (images != 1)}" if images else ""
+        return (f"included {cells} (≈{characters // CHARS_PER_TOKEN:,} tokens{more})",)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing would be asked."""
+        """True if there is nothing to ask."""
         return isinstance(self.content, str) and not self.content.strip()
 
 
 def build_prompt(
     text: str,
     names: Mapping[str, Any],
-    mask: Redactor | None,
+    redactor: Redactor | None,
     *,
     most: int = 0,
     raw: bool = False,
     ran: Sequence[CellRun] = (),
 ) -> Prompt:
-    """Fill in a text, if it is not to be sent `raw`. What the person typed is sent as it is, and warned about.
+    """Return the prompt for a cell's text, with the values of its `{{ expressions }}` unless it is `raw`.
 
-    `most`: tokens, about, that all values together, and the cells that `ran`, may take; 0: as many as they do.
-    Raises PromptError.
+    The text itself is sent as the user typed it; a note warns about secrets in it.
+    `most`: about how many tokens all values and cell runs together may take; 0: no limit.
+    `ran`: the cell runs to include. Raises PromptError.
     """
-    making = PromptBuilder(mask, most, ran)
+    builder = PromptBuilder(redactor, most, ran)
     content: Content = text
     if not raw and "{{" in text:
-        from ipycachechat.prompts.describe import describe
-        from ipycachechat.prompts.template import render_template
-
-        content = render_template(text, names, lambda value: describe(value, making.masked), making.fitted)
-    return making.prompt(content, _typed(text, mask))
+        content = render_template(text, names, lambda value: describe(value, builder.redact), builder.fit)
+    return builder.build(content, text)
 
 
 def prompt_from_values(
-    value: Any, mask: Redactor | None, *, most: int = 0, ran: Sequence[CellRun] = ()
+    value: Any, redactor: Redactor | None, *, most: int = 0, ran: Sequence[CellRun] = ()
 ) -> Prompt:
-    """The same of what was given in Python: a value, or a list of them; texts count as typed. Raises BadInput."""
-    from ipycachechat.prompts.inputs import to_content
-
-    making = PromptBuilder(mask, most, ran)
-    content = to_content(value, making.told)
-    return making.prompt(content, _typed(making.typed, mask))
-
-
-def _typed(text: str, mask: Redactor | None) -> tuple[str, ...]:
-    """The warning about secrets in what the person typed."""
-    if mask is None or not (typed := mask(text).found):
-        return ()
-    from ipycachechat.text.redaction import describe_redactions  # whose patterns take a moment to make
-
-    told = describe_redactions(typed).removeprefix("masked: ")
-    return (f"the prompt as you typed it holds what looks secret, and was sent so: {told}",)
+    """Return the prompt for a Python value or a list of them; texts count as typed. Raises BadInput."""
+    builder = PromptBuilder(redactor, most, ran)
+    content = to_content(value, builder.parts)
+    return builder.build(content, builder.typed)
 
 
 class PromptBuilder:
-    """What becomes of values and cells on their way into a prompt: nothing secret, and no more than may be."""
+    """Redact the values and cell runs of one prompt and shorten them to the limit."""
 
-    def __init__(self, mask: Redactor | None, most: int, ran: Sequence[CellRun]) -> None:
-        self._mask, self._most = mask, most * CHARS_PER_TOKEN
-        self._found: list[str] = []
-        self._cut: tuple[str, ...] = ()
-        self._fits = False
+    def __init__(self, redactor: Redactor | None, max_tokens: int, ran: Sequence[CellRun]) -> None:
+        self._redactor, self._max_characters = redactor, max_tokens * CHARS_PER_TOKEN
+        self._redacted: list[str] = []
+        self._cut_note: tuple[str, ...] = ()
+        self._fitted = False
         self.typed = ""
-        """What among values from Python is a text of the person's."""
+        """Texts among the values from Python, which the user wrote."""
         self._values: dict[str, Part] = {}
-        self._ran = [self._told(one) for one in _pictured(ran)]
+        self._cell_runs = [self._shortened(run) for run in _with_latest_images(ran)]
 
-    def masked(self, told: str) -> str:
-        """A text without what is secret in it."""
-        made = self._mask(told) if self._mask is not None else None
-        self._found.extend(made.found if made else ())
-        return made.text if made else told
+    def redact(self, text: str) -> str:
+        """Return the text without its secrets, and remember their labels."""
+        if self._redactor is None:
+            return text
+        result = self._redactor(text)
+        self._redacted.extend(result.found)
+        return result.text
 
-    def told(self, values: Sequence[Any]) -> list[Part]:
-        """What is told of values that were given in Python."""
-        from ipycachechat.prompts.content import is_written
-        from ipycachechat.prompts.describe import describe_value
+    def parts(self, values: Sequence[Any]) -> list[Part]:
+        """Return a message part for each value from Python, fitted to the limit."""
+        parts: dict[str, Part] = {}
+        typed = set()
+        for number, value in enumerate(values, 1):
+            name = f"value {number} ({type_name(value)})"
+            parts[name] = describe_value(value, self.redact)
+            if isinstance(value, str) or is_written(value):
+                typed.add(name)
+        self.typed = "\n\n".join(
+            part for name in parts if name in typed and isinstance(part := parts[name], str)
+        )
+        return [
+            *(parts | self.fit({name: part for name, part in parts.items() if name not in typed})).values()
+        ]
 
-        made = {_named(one, n): describe_value(one, self.masked) for n, one in enumerate(values, 1)}
-        pairs = zip(made.items(), values, strict=True)
-        typed = {name: part for (name, part), one in pairs if isinstance(one, str) or is_written(one)}
-        self.typed = "\n\n".join(part for part in typed.values() if isinstance(part, str))
-        made |= self.fitted({name: part for name, part in made.items() if name not in typed})
-        return [*made.values()]
-
-    def fitted(self, told: Mapping[str, Part]) -> dict[str, Part]:
-        """What is told of values, by their expressions, made shorter if need be; and the cells with it."""
-        self._values.update(told)
-        self._fits = True
-        sizes = {source: len(part) for source, part in told.items() if isinstance(part, str)}
-        sizes |= {one.name: len(one.text) for one in self._ran}
-        if not self._most or sum(sizes.values()) <= self._most:
-            return dict(told)
-        allowed = fair_shares(sizes, self._most)
-        over = {one for one in sizes if allowed[one] < sizes[one]}
-        self._ran = [one.truncated(allowed[one.name]) if one.name in over else one for one in self._ran]
-        made = {
-            source: truncate_middle(part, allowed[source])
-            if source in over and isinstance(part, str)
-            else part
-            for source, part in told.items()
+    def fit(self, parts: Mapping[str, Part]) -> dict[str, Part]:
+        """Return the descriptions of values, by expression, shortened together with the cell runs if need be."""
+        self._values.update(parts)
+        self._fitted = True
+        sizes = self._sizes(parts)
+        if not self._max_characters or sum(sizes.values()) <= self._max_characters:
+            return dict(parts)
+        allowed = fair_shares(sizes, self._max_characters)
+        over = {name for name in sizes if allowed[name] < sizes[name]}
+        self._cell_runs = [
+            run.truncated(allowed[run.name]) if run.name in over else run for run in self._cell_runs
+        ]
+        fitted = {
+            name: truncate_middle(part, allowed[name]) if name in over and isinstance(part, str) else part
+            for name, part in parts.items()
         }
-        # What is a little too long is left whole.
-        now = {source: len(part) for source, part in made.items() if isinstance(part, str)}
-        now |= {one.name: len(one.text) for one in self._ran}
-        cut = sorted((one for one in over if now[one] < sizes[one]), key=lambda one: (-sizes[one], one))
-        self._cut = (_cut(cut, sizes, now, self._most // CHARS_PER_TOKEN),) if cut else ()
-        return made
+        new_sizes = self._sizes(fitted)  # a text that is only a little too long stays whole
+        cut = sorted((name for name in over if new_sizes[name] < sizes[name]), key=lambda n: (-sizes[n], n))
+        if cut:
+            changes = ", ".join(
+                f"{name} (≈{sizes[name] // CHARS_PER_TOKEN:,} tokens to ≈{new_sizes[name] // CHARS_PER_TOKEN:,})"
+                for name in cut[:MAX_NAMED]
+            )
+            more = f" and {len(cut) - MAX_NAMED} more" if len(cut) > MAX_NAMED else ""
+            limit = self._max_characters // CHARS_PER_TOKEN
+            self._cut_note = (f"cut to the {limit:,} tokens of context_tokens: {changes}{more}",)
+        return fitted
 
-    def _told(self, one: CellRun) -> CellRun:
-        """A cell that ran without what is secret in it, its outputs shortened."""
-        outputs = [truncate_middle(self.masked(output), OUTPUT) for output in one.outputs]
-        return replace(one, source=truncate_middle(self.masked(one.source), SOURCE), outputs=tuple(outputs))
+    def _sizes(self, parts: Mapping[str, Part]) -> dict[str, int]:
+        sizes = {name: len(part) for name, part in parts.items() if isinstance(part, str)}
+        return sizes | {run.name: len(run.text) for run in self._cell_runs}
 
-    def prompt(self, content: Content, notes: tuple[str, ...]) -> Prompt:
-        """The whole of it."""
-        if not self._fits:  # where there are no values, cells have to all the same
-            self.fitted({})
-        return Prompt(content, tuple(self._found), (*notes, *self._cut), self._values, tuple(self._ran))
+    def _shortened(self, run: CellRun) -> CellRun:
+        """Return a cell run without secrets, its source and outputs shortened."""
+        outputs = tuple(truncate_middle(self.redact(output), MAX_OUTPUT) for output in run.outputs)
+        return replace(run, source=truncate_middle(self.redact(run.source), MAX_SOURCE), outputs=outputs)
 
-
-def _pictured(ran: Sequence[CellRun]) -> list[CellRun]:
-    """With the last pictures alone."""
-    left, found = PICTURES, []
-    for one in reversed(ran):
-        kept = one.images[max(0, len(one.images) - left) :]
-        left -= len(kept)
-        found.append(replace(one, images=kept))
-    return found[::-1]
-
-
-def _named(value: Any, number: int) -> str:
-    from ipycachechat.prompts.describe import type_name
-
-    return f"value {number} ({type_name(value)})"
+    def build(self, content: Content, typed: str) -> Prompt:
+        """Return the prompt; `typed`: what of it the user wrote, which is not redacted but warned about."""
+        if not self._fitted:  # cell runs have to fit even if there are no values
+            self.fit({})
+        return Prompt(
+            content=content,
+            redacted=tuple(self._redacted),
+            notes=(*_typed_secrets_note(typed, self._redactor), *self._cut_note),
+            values=self._values,
+            cell_runs=tuple(self._cell_runs),
+        )
 
 
-def _cut(cut: Sequence[str], sizes: Mapping[str, int], now: Mapping[str, int], most: int) -> str:
-    """What was cut, and to what."""
-    told = [
-        f"{source} (≈{sizes[source] // CHARS_PER_TOKEN:,} tokens to ≈{now[source] // CHARS_PER_TOKEN:,})"
-        for source in cut[:NAMED]
-    ]
-    more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""
-    return f"cut to the {most:,} tokens of context_tokens: {', '.join(told)}{more}"
+def _typed_secrets_note(text: str, redactor: Redactor | None) -> tuple[str, ...]:
+    """Return the warning about secrets in what the user typed."""
+    if redactor is None or not (labels := redactor(text).found):
+        return ()
+    from ipycachechat.text.redaction import describe_redactions  # imported late: it compiles its patterns
+
+    secrets = describe_redactions(labels).removeprefix("masked: ")
+    return (f"the prompt as you typed it holds what looks secret, and was sent so: {secrets}",)
+
+
+def _with_latest_images(ran: Sequence[CellRun]) -> list[CellRun]:
+    """Return the runs with no more than the latest MAX_IMAGES images."""
+    left, runs = MAX_IMAGES, []
+    for run in reversed(ran):
+        images = run.images[max(0, len(run.images) - left) :]
+        left -= len(images)
+        runs.append(replace(run, images=images))
+    return runs[::-1]

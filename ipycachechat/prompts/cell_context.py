@@ -1,4 +1,4 @@
-"""Cell runs that are new to the conversation, and those of replaced turns merged with them."""
+"""Select the cell runs that are new to a conversation, and merge those of turns that are replaced."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def new_cell_runs(ran: Iterable[CellRun], turns: Iterable[Turn]) -> list[CellRun]:
-    """The runs that these turns do not tell of: a cell that gave the same as when they last told of it is none."""
-    last = {one.cell: one.digest for turn in turns for one in turn.cell_runs}
-    return [one for one in ran if last.get(one.cell) != one.digest]
+    """Return the runs that these turns do not contain; a cell whose code and output are as last sent is not new."""
+    last = {run.cell: run.digest for turn in turns for run in turn.cell_runs}
+    return [run for run in ran if last.get(run.cell) != run.digest]
 
 
 def merge_cell_runs(before: Iterable[Turn], new: Iterable[CellRun]) -> tuple[CellRun, ...]:
-    """What the turn tells that stands in for others: what they told, and each cell as it ran last."""
-    found: dict[str, CellRun] = {}
-    for one in (*(one for turn in before for one in turn.cell_runs), *new):
-        old = found.get(one.cell)
-        if old is not None and old.digest == one.digest:
-            continue  # it keeps its place and its number, so that the cache knows all of it
-        found.pop(one.cell, None)
-        found[one.cell] = one
-    return tuple(found.values())
+    """Return the runs for a turn that replaces others: theirs and the new ones, each cell as it ran last."""
+    latest: dict[str, CellRun] = {}
+    for run in (*(run for turn in before for run in turn.cell_runs), *new):
+        earlier = latest.get(run.cell)
+        if earlier is not None and earlier.digest == run.digest:
+            continue  # it keeps its position and its number, so that the cached prefix stays the same
+        latest.pop(run.cell, None)
+        latest[run.cell] = run
+    return tuple(latest.values())

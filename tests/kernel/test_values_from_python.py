@@ -98,7 +98,7 @@ def test_what_is_watched_goes_along(kernel: Kernel, wire: WireServer) -> None:
     ran = kernel.run("chat('So?')", "q")
     assert (
         "```python\ny = 2\n```" in sent(wire)
-        and "2 cells that ran went along" in ran.outputs[-1]["text/plain"]
+        and "included 2 recently run cells" in ran.outputs[-1]["text/plain"]
     )
     assert kernel.value("chat.hist[0]['content'][1]['text']") == "So?"
     kernel.run("chat.hist = chat.hist")

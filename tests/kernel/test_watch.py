@@ -59,7 +59,7 @@ def test_forty_cells_are_one_block_and_the_next_request_reads_all_before_it(
     context, question = texts(wire)  # one block, and the prompt
     assert question == "What of these?" and told(wire) == ran
     assert "Output:\n```\ntotal 499500\n```" in context
-    assert "40 cells that ran went along (≈" in second.badge
+    assert "included 40 recently run cells (≈" in second.badge
 
     before = wire.requests[-1].bill
     assert before.prompt > before.read > 1400
