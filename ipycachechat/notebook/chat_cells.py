@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipycachechat import defaults
 from ipycachechat.conversation.cell_runs import CellRun
@@ -16,11 +16,13 @@ from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend, notebook_file
-from ipycachechat.notebook.session import NotebookSession
-from ipycachechat.notebook.settings import ChatSettings
-from ipycachechat.notebook.tool_registry import ToolRegistry
 from ipycachechat.prompts.builder import Prompt, build_prompt, prompt_from_values
 from ipycachechat.prompts.cell_context import new_cell_runs
+
+if TYPE_CHECKING:  # these import IPython
+    from ipycachechat.notebook.session import NotebookSession
+    from ipycachechat.notebook.settings import ChatSettings
+    from ipycachechat.notebook.tool_registry import ToolRegistry
 
 
 class CellChat:

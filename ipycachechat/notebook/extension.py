@@ -7,8 +7,8 @@ from typing import Any
 from traitlets import TraitError
 
 from ipycachechat.errors import BadInput
+from ipycachechat.notebook import EXTENSION_KEY
 from ipycachechat.notebook.magics import ChatMagics
-from ipycachechat.notebook.session import EXTENSION_KEY
 
 
 def load_ipython_extension(shell: Any) -> None:

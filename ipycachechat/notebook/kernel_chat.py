@@ -11,8 +11,8 @@ from ipycachechat.conversation.placement import END
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
+from ipycachechat.notebook import EXTENSION_KEY
 from ipycachechat.notebook.chat_cells import CellChat
-from ipycachechat.notebook.session import EXTENSION_KEY
 from ipycachechat.prompts.builder import Prompt
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.tools.schema import Tools

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat import defaults
-from ipycachechat.notebook import frontend
+from ipycachechat.notebook import SESSION_KEY, frontend
 from ipycachechat.notebook.cell_watcher import CellWatcher
 from ipycachechat.notebook.idle_tasks import IdleWork, import_steps, warm_up
 from ipycachechat.notebook.lookups import CellLookups
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from ipycachechat.notebook.tool_registry import ToolRegistry
     from ipycachechat.runtime.event_loop import BackgroundLoop
     from ipycachechat.storage.recorder import Recorder
-
-EXTENSION_KEY = "ipycachechat-loaded"
-"""Key in `shell.meta` of the loaded magics and of the magics that they replaced."""
-SESSION_KEY = "ipycachechat"
-"""Key in `shell.meta` of the conversation while the extension is reloaded."""
 
 
 class NotebookSession:

@@ -10,7 +10,7 @@ from support.kernels import Kernel
 from wire import Clock, WireServer
 from wire.replies import default_reply
 
-from ipycachechat.notebook.session import SESSION_KEY
+from ipycachechat.notebook import SESSION_KEY
 
 # Taken once, when the kernel has started: what `FORGET` puts back.
 REMEMBER = """

@@ -258,7 +258,7 @@ class Stops:
                 half = [w for w in words(text) if w not in WORDS]
                 if half and "##" not in text:
                     yield f"cut inside of a word: {text[-30:]!r}"
-            ended = "kept, marked" in ran.error or "come to its end" in ran.error
+            ended = "is kept" in ran.error
             if ran.error and ended != bool(ran.badge):
                 yield f"told {ran.error.splitlines()[-1]!r}, and the badge is {ran.badge!r}"
 
