@@ -1,4 +1,4 @@
-"""What holds where nobody has said otherwise."""
+"""Default models, limits, and the values that options may take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `Chat` and `AsyncChat` have in common: the settings, and what can be looked at."""
+"""Settings, history and usage: what `Chat` and `AsyncChat` share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is handed back to Python: answers that are safe to show, and texts that are shown as such."""
+"""Responses and plans as they are returned to Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed answers: the schema goes into the prompt, the answer is checked, and what is wrong is sent back once.
+"""Typed answers: the schema goes into the prompt, the answer is validated, and errors are sent back once.
 
 Providers have ways of their own for this (a response format, a forced tool). They change what comes before the first
 message, so that the whole conversation would be paid again, and not every model has one.

@@ -1,4 +1,4 @@
-"""The most that a request can cost, told before it is sent; what it counts as afterwards; and what is left of a budget.
+"""The most that a request can cost, before it is sent, and what it counts as afterwards.
 
 What a bill has told of the prompt counts exactly. The rest is estimated, with a margin, since a tokenizer that is not
 the provider's own may count too few; images and files are as large as the provider takes them. All input costs what is

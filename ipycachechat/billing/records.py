@@ -1,4 +1,4 @@
-"""Requests that are over, and what those of one turn make together."""
+"""RequestRecord, TurnRecords and Ledger: expected against billed, and totals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request would do to the cache and to the bill, told before it is sent."""
+"""The blocks of a request: tokens, checkpoint, expiry, text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which prefix is worth keeping warm, and until when it lives."""
+"""Decide whether refreshing a cached prefix is cheaper than writing it again."""
 
 from __future__ import annotations
 

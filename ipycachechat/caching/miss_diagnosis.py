@@ -1,4 +1,4 @@
-"""Why less was read than could have been: the cause that the evidence shows, and the tokens that it cost."""
+"""Compare two requests and find why less was read from the cache than possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why less was read than could have been, in words."""
+"""MissReason: the causes of a cache miss and their wording."""
 
 from __future__ import annotations
 

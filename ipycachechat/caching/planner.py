@@ -1,4 +1,4 @@
-"""Where the checkpoints go, and for how long: the lowest bill that can be expected, without knowing the future.
+"""Where checkpoints go and with which TTL, for the lowest expected cost.
 
 Four markers are enough:
 - the last block, so that the next request can read all of this one;

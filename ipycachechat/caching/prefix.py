@@ -1,4 +1,4 @@
-"""A request as the provider's cache sees it: blocks in an order, and the prefix that ends at each.
+"""A request as a chain of hashed prefix blocks.
 
 A prefix is known by the hash of its exact wire form, chained from block to block, so that a turn more costs one
 hash more, and not all of them again.

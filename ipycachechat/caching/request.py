@@ -1,4 +1,4 @@
-"""A conversation as the messages of one request, with their checkpoints, in the form that litellm takes."""
+"""Messages and options of one request, with checkpoints placed."""
 
 from __future__ import annotations
 

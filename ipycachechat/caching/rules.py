@@ -1,4 +1,4 @@
-"""Who caches, and by which rules: a table, one row a provider and model family. A new provider is a new row.
+"""CacheRules: the fields that describe how one model family caches.
 
 What a row does not say is unknown, and is treated so. `verified` names what was seen; everything else is the
 provider's word, which `source` points to. Nothing here has been checked against a live provider yet.

@@ -1,4 +1,4 @@
-"""What is known of a provider's cache, as JSON and back."""
+"""A CacheTracker as JSON and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the provider should still hold of what this kernel has sent, and what it would bill for the next request.
+"""CacheState: what the provider should hold now, and the bill that follows from it.
 
 All times are seconds of one clock, given as arguments. A lifetime runs from the start of the request that wrote or
 read the entry.

@@ -1,4 +1,4 @@
-"""What one kernel remembers of what it has sent to one model: plan a request with it, then hold the bill against it."""
+"""CacheTracker: plan a request, then learn from its usage; one per endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells that ran in the notebook, as a prompt tells of them: in one block in front of it, and no run of one twice."""
+"""CellRun: a notebook cell that ran, as it is sent in front of a prompt."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What is told while a prompt is on its way: progress, then for each request sending, perhaps
-pauses, pieces and calls, then done."""
+"""Stream events: Progress, StreamChunk, tool calls, retries."""
 
 from __future__ import annotations
 

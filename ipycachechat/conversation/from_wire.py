@@ -1,4 +1,4 @@
-"""Conversations in the form that litellm and everybody else takes: a list of messages, each a dict of JSON values."""
+"""OpenAI-style dicts and litellm objects to messages and turns, and back to a list of messages."""
 
 from __future__ import annotations
 

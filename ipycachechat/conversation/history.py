@@ -1,4 +1,4 @@
-"""The versions of a conversation: every change makes one, and none is forgotten. Branches go on from one of them."""
+"""All versions of a conversation: undo, redo and branches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a conversation one model is shown: the thoughts that it sealed itself, and the files that it takes."""
+"""What of a conversation one model can be sent: its own thinking, and the files that it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in the conversation a prompt goes, by the cell that asks it; and what the notebook tells of its cells.
+"""Where a new turn goes in the conversation, by the cell that asks it.
 
 Nothing is thrown away by what a notebook reports: a turn whose cell is said to be gone keeps its place, detached.
 """

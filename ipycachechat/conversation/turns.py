@@ -1,4 +1,4 @@
-"""What was said: turns in an order, each with the cell it belongs to. Every change is a new conversation."""
+"""Turn and Conversation: immutable; every change is a new value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens and money. What nobody reported is None, never 0."""
+"""Usage, Cost and Timing: what a request or a turn was billed. Unknown is None, never 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cell showed, as IPython keeps it: what was printed, results and displays, in words or as a picture."""
+"""IPython's outputs of a cell as text and images."""
 
 from __future__ import annotations
 

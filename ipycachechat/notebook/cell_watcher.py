@@ -1,4 +1,4 @@
-"""The cells that ran and what they showed, for prompts that tell of them: what `watch` looks at."""
+"""Record the cells that ran and their outputs, for `%chat watch`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shell tells of the front end that is running this cell."""
+"""What the front end reports: the cell id, deleted cells, and whether the user can be asked."""
 
 from __future__ import annotations
 

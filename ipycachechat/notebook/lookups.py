@@ -1,4 +1,4 @@
-"""What the notebook's earlier cells are to an expression: `cell(3)`, `out(3)`, and `err`, the last error."""
+"""`cell(3)`, `out(3)` and `err` for expressions: the source, the output and the last error of earlier cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a person or a tool hands over, as what a message can hold."""
+"""Any Python value as message content, by kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dataframes, series and arrays in numbers: shape, types, what is missing, ranges; of large ones by a sample.
+"""Dataframes, series and arrays in numbers: shape, types, missing values, ranges; large ones by a sample.
 
 Nothing is imported and nothing copied: a sample is a view, or a few thousand rows.
 """

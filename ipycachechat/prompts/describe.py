@@ -1,4 +1,4 @@
-"""Values of the kernel as a prompt tells of them: what they are, in a budget of time and letters, and never a copy."""
+"""Any Python value as text for a prompt, within a limit of time and size, without copying it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of thing a value is, by its class alone: no library is imported to find out."""
+"""Recognise the types of other libraries without importing them."""
 
 from __future__ import annotations
 

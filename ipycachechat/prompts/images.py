@@ -1,4 +1,4 @@
-"""Images and figures as PNG, no larger than providers take."""
+"""PIL images and figures as PNG, no larger than providers accept."""
 
 from __future__ import annotations
 

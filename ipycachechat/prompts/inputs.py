@@ -1,4 +1,4 @@
-"""What is handed over from Python, checked, and made into the values of a conversation."""
+"""Python arguments (`prompt=`, `hist=`) as content and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand in `{{ … }}`: names, their attributes and items, arithmetic, and calls that only look.
+"""Evaluate `{{ … }}` expressions without side effects: names, attributes, items, arithmetic, read-only calls.
 
 A text that is pasted into a prompt can hold braces, too. So nothing of the person's own is called, no attribute
 that begins with an underscore is read, and of modules only what they define. Nor is anything used up, or made so

@@ -1,4 +1,4 @@
-"""Dataframes and series as text: shape, types and first rows, whichever library they are of."""
+"""Dataframes and series as text: shape, types and first rows, for every dataframe library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`{{ expression }}` in a cell's text: the value is put there, or below the text; single braces are left alone.
+"""Find `{{ expressions }}` in a cell's text and put their values in; single braces stay as they are.
 
 Values are inserted, and not read again: braces in them are no expressions.
 """

@@ -1,4 +1,4 @@
-"""A model, and all that is known of it before it is asked: its rules, prices and limits, and what shares its cache."""
+"""ModelEndpoint: a model, its rules, price, limits, address and cache scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When and how litellm is imported: on the main thread only, in portions, leaving the process as it was.
+"""Import litellm late, on the main thread and in portions, leaving the process as it was.
 
 In a thread, a cell that imports part of litellm meanwhile would make both imports fail, and a process forked
 meanwhile would hang.

@@ -1,4 +1,4 @@
-"""What a model costs and may answer, out of litellm's price data, without asking any server."""
+"""Prices, limits, capabilities and names of models from litellm's model map, without a request."""
 
 from __future__ import annotations
 

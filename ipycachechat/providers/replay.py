@@ -1,4 +1,4 @@
-"""A reply that was kept, in the place of an exchange with the provider: nothing is sent, and nothing is billed."""
+"""ReplayedExchange: a recorded reply in place of a request; nothing is sent or billed."""
 
 from __future__ import annotations
 

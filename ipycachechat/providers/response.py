@@ -1,4 +1,4 @@
-"""Litellm's ModelResponse, which notebooks show as the markdown that it is. Importing this imports litellm."""
+"""litellm's ModelResponse with `.text` and a safe display. Importing this module imports litellm."""
 
 from __future__ import annotations
 

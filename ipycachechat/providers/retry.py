@@ -1,4 +1,4 @@
-"""The one policy by which a request is tried again: litellm's and the providers' own are switched off."""
+"""The retry policy; litellm's own retries and those of the providers' clients are switched off."""
 
 from __future__ import annotations
 

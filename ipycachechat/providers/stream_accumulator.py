@@ -1,4 +1,4 @@
-"""The chunks of one answer, joined to a response by litellm."""
+"""Collect the chunks of one answer and join them to a response."""
 
 from __future__ import annotations
 

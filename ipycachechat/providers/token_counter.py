@@ -1,4 +1,4 @@
-"""Tokens of a text before anybody has billed it: counted by the tokenizer that comes with litellm.
+"""Token estimates before anything is billed, by litellm's tokenizer.
 
 It is not the provider's own, but it tells numbers and code from prose; how far it is off, the first bill tells.
 """

@@ -1,4 +1,4 @@
-"""What is shown of a turn: the answer's text, and folded up, what was thought and which tools were called."""
+"""An answer's segments (text, thinking, tool calls) as HTML, markdown and text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line under an answer: what came from the cache, what it cost, what was saved.
+"""The badge under an answer: tokens, cost and savings, and the details that it unfolds to.
 
 Made of tags and attributes that an untrusted notebook keeps: class, title, inline style, details, meter.
 """

@@ -1,4 +1,4 @@
-"""Two small charts of divs: the tokens of each turn, and what they cost and saved so far. The rows below say it all."""
+"""Bar charts of tokens and cost by turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversation as a document to be read: markdown, or a page of HTML that needs nothing else."""
+"""A conversation as a markdown or HTML document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times and texts in a few words, and how they are printed."""
+"""Clock times, short titles, totals in words, aligned text tables."""
 
 from __future__ import annotations
 

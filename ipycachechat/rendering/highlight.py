@@ -1,4 +1,4 @@
-"""Code as HTML with Pygments' classes, which JupyterLab and nbconvert already have colours for."""
+"""Code as HTML with Pygments' classes, which JupyterLab and nbconvert have colours for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `%chat history` shows: a row for each turn, which a click unfolds."""
+"""The table of `%chat history`: one row per turn, which unfolds on a click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and bars as static HTML, of tags and attributes that an untrusted notebook keeps; all text is escaped.
+"""HTML building blocks (panel, table, bar) from tags and attributes that an untrusted notebook keeps.
 
 No colour is set for text, so that it reads in light and dark, and no bar tells anything that is not also in words.
 """

@@ -1,4 +1,4 @@
-"""The inspector, `%chat usage`, as static HTML: tokens and money of each turn, what is warm, and each turn's prefix.
+"""The usage inspector as static HTML: each turn's tokens, cost and prefix, and what is cached until when.
 
 Nothing in it needs a script or a kernel: a turn's prefix unfolds by a click or the keyboard.
 """

@@ -1,4 +1,4 @@
-"""Which addresses become links, and images as links."""
+"""Which addresses become links; images become links."""
 
 from __future__ import annotations
 

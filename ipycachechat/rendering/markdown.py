@@ -1,4 +1,4 @@
-"""A model's answer, made into something that a notebook may show.
+"""Model markdown to safe HTML.
 
 No text that a model writes (or quotes) may run script, load anything from the network, or leave its cell's
 box, in any front end, trusted or not. So we make the HTML ourselves, out of a short list of tags and

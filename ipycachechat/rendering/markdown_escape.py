@@ -1,4 +1,4 @@
-"""An answer's markdown, for converters that read `text/markdown`: raw HTML escaped, images as links.
+"""Safe markdown for converters such as nbconvert: raw HTML escaped, images as links.
 
 markdown-it's inline tokens have no positions, so each place in question is marked with a character of its own
 before the text is parsed; where the mark comes out again tells whether it stood in code, in maths or in text.

@@ -1,4 +1,4 @@
-"""What models write beyond CommonMark, as markdown-it rules: bare addresses, task boxes, bold in Chinese."""
+"""markdown-it rules beyond CommonMark: bare addresses, task lists, bold in Chinese text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a growing answer can be cut in two: what stands before the cut is finished and need not be drawn again."""
+"""Where a growing markdown text can be cut, so that the finished part need not be drawn again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where maths is in an answer, and which of it a front end may typeset.
+"""Find maths delimiters in markdown.
 
 Two syntax rules for markdown-it, for all the ways in which models write maths: `$…$`, `$$…$$`, `\\(…\\)`,
-`\\[…\\]` and a bare `\\begin{align}…\\end{align}`. Their tokens are `maths_inline` and `maths_block`; the
+`\\[…\\]` and a bare `\begin{align}…\\end{align}`. Their tokens are `maths_inline` and `maths_block`; the
 content holds the delimiters.
 """
 

@@ -1,4 +1,4 @@
-"""What `%chat plan`, `%chat why` and `%chat switch` show in a notebook; static, so that it stays without a kernel."""
+"""The reports of %chat plan, why and switch as static HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `%chat plan`, `%chat why` and `%chat doctor` print."""
+"""Text of %chat plan, why, show, doctor and switch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was paid over time, as a table, and as a dataframe where pandas is there."""
+"""Spending by day, notebook and model, as a table and as a dataframe."""
 
 from __future__ import annotations
 

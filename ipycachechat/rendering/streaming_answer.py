@@ -1,4 +1,4 @@
-"""An answer while it grows: what has been told of it, and what of that is finished and need not be drawn again."""
+"""An answer while it grows: the finished part and the rest."""
 
 from __future__ import annotations
 

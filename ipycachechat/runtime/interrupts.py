@@ -1,4 +1,4 @@
-"""The stop button while a chat waits: no press is lost, and none of them ends the clean-up half-way.
+"""SIGINT handling while a chat waits: no interrupt is lost, and none breaks the clean-up.
 
 Who asks from Python needs it, too: the standard library is all that this imports.
 """

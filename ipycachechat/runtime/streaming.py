@@ -1,4 +1,4 @@
-"""Work on the background loop, and what it tells on the way, for whoever waits: a thread, or a loop of their own."""
+"""Consume the events of background work, from a thread or from another event loop."""
 
 from __future__ import annotations
 

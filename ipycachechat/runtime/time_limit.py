@@ -1,4 +1,4 @@
-"""A limit on the time that somebody else's code may take."""
+"""Stop code of others after so many seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers in words: tokens, money, shares. What is unknown reads so."""
+"""Numbers as people read them (tokens, dollars, percent; unknown reads so), and code fences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is secret in a text, replaced by words for it: `[masked: OPENAI_API_KEY]`, `[masked: GitHub token]`.
+"""Replace secrets in text by `[masked: NAME]`: known values, and values that look secret.
 
 Two ways lead to a secret: its value is known, as the environment's are and the keys in use, or it has the
 form of one. Mask before a text is cut: half a key has no form.

@@ -1,4 +1,4 @@
-"""The forms that keys, tokens and passwords have: a row each."""
+"""The table of secret formats, one row each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts made shorter: where the conversation is too long (and what in it is longest), or an answer broke off."""
+"""Cut long text in the middle or at the end; share a size limit fairly among several texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions as tools: their definitions, and the calls that a model asks for."""
+"""Functions and dicts as tool definitions."""
 
 from __future__ import annotations
 

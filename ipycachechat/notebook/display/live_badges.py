@@ -1,4 +1,4 @@
-"""Badges that are alive for a while as widgets, then stay as static HTML.
+"""Badges as live widgets, replaced by static HTML after a while.
 
 A saved widget shows "model not found" without its kernel, so each is replaced after some seconds, when the
 next cell runs, or when the kernel ends, whichever comes first.

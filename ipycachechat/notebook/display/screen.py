@@ -1,4 +1,4 @@
-"""Where an answer appears; here in a notebook's output, in terminal.py as text."""
+"""Draw a streaming answer in a notebook's output; terminal.py draws it as text."""
 
 from __future__ import annotations
 

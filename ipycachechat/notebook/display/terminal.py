@@ -1,4 +1,4 @@
-"""An answer in a terminal: rich's markdown if rich is there and the terminal shows it, else plain text as it comes."""
+"""Draw a streaming answer in a terminal: with rich's markdown if it is installed, else as plain text."""
 
 from __future__ import annotations
 

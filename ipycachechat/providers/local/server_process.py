@@ -1,4 +1,4 @@
-"""The child process: llama.cpp's HTTP server for one GGUF, alive as long as its parent.
+"""The child process that runs llama.cpp's HTTP server for one GGUF file; it ends with its parent.
 
     python -P server_process.py PATH
 

@@ -1,4 +1,4 @@
-"""The model that needs no key: llama.cpp on this machine, in a child process that ends with the kernel.
+"""Start, find and stop local llama.cpp servers.
 
 `LocalServers` starts one server for each GGUF at its first use and tells where it listens; from there on it is
 a provider like any other that speaks OpenAI's protocol.

