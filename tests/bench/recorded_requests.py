@@ -36,7 +36,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from kernels import Kernel  # noqa: E402
+from support.kernels import Kernel  # noqa: E402
 from wire import Clock, Drop, HttpError, Reply, Stall, StreamError, ToolCall, WireServer, words  # noqa: E402
 from wire.replies import default_reply  # noqa: E402
 
