@@ -25,7 +25,7 @@ SECONDS = {"5m": 300, "1h": 3600}
 TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}
 """How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
 WATCH = ("off", "code", "code+output", "code+output+images")
-"""What goes along of the cells that have run since the last chat."""
+"""Which parts of recently run cells are included with a prompt."""
 REWRITE = 10_000
 """Warm tokens; a request that will write more of them again says so before."""
 

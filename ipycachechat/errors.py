@@ -1,9 +1,9 @@
 """The errors that users see, each in two lines: what happened, and what to do.
 
 ChatError
-├── BadInput           the person typed something that cannot be done
+├── BadInput           the user typed something that cannot be done
 │   └── PromptError    a `{{ expression }}` in the prompt has no value
-├── OverBudget         it could cost more than may be spent, or nobody knows how much
+├── OverBudget         it could cost more than may be spent, or an unknown amount
 ├── ModelError         the model's side said no, or nothing
 │   ├── KeyMissing     no key in the environment
 │   ├── KeyRejected    401, 403
@@ -18,7 +18,7 @@ ChatError
 │   ├── EmptyAnswer    the model finished and had said nothing
 │   └── BadAnswer      the answer is not of the form that was asked for
 ├── LocalModelError    the model on this machine could not be had, or started
-└── Interrupted        the person pressed stop
+└── Interrupted        the user pressed stop
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PromptError(BadInput):
 
 
 class OverBudget(ChatError):
-    """A request that could cost more than may be spent, or that the person did not want; it was not sent."""
+    """A request that could cost more than may be spent, or that the user did not want; it was not sent."""
 
 
 class ModelError(ChatError):
@@ -75,7 +75,7 @@ class ModelError(ChatError):
     retry_after: float | None = None
     """Seconds until the provider accepts a retry; None if it does not say."""
     provider_message: str = ""
-    """What the provider said, without keys."""
+    """The provider's message, without keys."""
     tries: int = 1
     """Number of attempts."""
 
@@ -148,7 +148,7 @@ class LocalModelError(ChatError):
 
 
 class Interrupted(ChatError):
-    """The person pressed stop, which is told in one line: it is no surprise."""
+    """The user pressed stop; told in one line, since it is no surprise."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.message, self.hint, self.billed)))

@@ -33,7 +33,7 @@ Think = Literal["low", "medium", "high"]
 
 
 class BaseChat:
-    """What `Chat` and `AsyncChat` have in common: the settings, and what can be looked at."""
+    """Settings, history and usage, which `Chat` and `AsyncChat` share."""
 
     def __init__(
         self,
@@ -166,12 +166,12 @@ class BaseChat:
 
     @property
     def last(self) -> Response | None:
-        """What the model said last: litellm's ModelResponse, with the usage of that one request."""
+        """The model's last answer: litellm's ModelResponse, with the usage of that one request."""
         done = self.session.answer()
         return shown(done) if done is not None and done.response is not None else None
 
     def why(self, turn: int = 0) -> str:
-        """What a turn (from 1; 0: the last) was expected to read from the cache, what it did, and why less if less."""
+        """Return what a turn (from 1; 0: the last) was expected to read from the cache, what it read, and why less."""
         from ipycachechat.rendering import reports
 
         turns = len(self.session.history.current.turns)
@@ -239,7 +239,7 @@ class BaseChat:
         )
 
     def _prompt(self, prompt: Any) -> Prompt:
-        """What is asked. Raises BadInput."""
+        """Return the prompt. Raises BadInput."""
         return Prompt(content=to_content(prompt))
 
     def _toolbox(self, given: Any, ns: Any) -> Tools:

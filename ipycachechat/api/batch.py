@@ -20,7 +20,7 @@ Found = TurnResult | Exception
 async def run_batch(
     dialogue: ChatSession, asks: Sequence[TurnRequest | BadInput], n: int, tell: Callable[[Event], None]
 ) -> list[Found]:
-    """What became of each, in order; at most `n` at a time. Raises BadInput.
+    """Return the result of each prompt, in order, running at most `n` at a time. Raises BadInput.
 
     One is alone until its answer begins: not before can what it writes be read by another.
     """
@@ -62,7 +62,7 @@ async def run_batch(
 async def _one(
     dialogue: ChatSession, ask: TurnRequest, tell: Callable[[Event], None], begun: asyncio.Event
 ) -> Found:
-    """What became of one prompt, on a fork of the conversation."""
+    """Return the result of one prompt, asked on a fork of the conversation."""
     fork = dialogue.fork()
 
     def heard(event: Event) -> None:

@@ -70,7 +70,7 @@ class AsyncChat(BaseChat):
                     yield answered(event.value)
 
     async def _wait(self, work: Work[T], told: Callable[[Event], None] | None = None) -> T:
-        """What the work gives, while what it tells is heard, and plain tools run, on this thread."""
+        """Return the result of the work; its events are handled, and sync tools run, on this thread."""
         import_litellm()
         async with aclosing(aiter_events(self._loop, work)) as events:
             async for event in events:
@@ -185,7 +185,7 @@ class Chat(BaseChat):
                     yield answered(event.value)
 
     def _wait(self, work: Work[T], told: Callable[[Event], None] | None = None) -> T:
-        """What the work gives, while what it tells is heard, and plain tools run, on this thread."""
+        """Return the result of the work; its events are handled, and sync tools run, on this thread."""
         import_litellm()
         with closing(iter_events(self._loop, work)) as events:
             for event in events:
@@ -197,7 +197,7 @@ class Chat(BaseChat):
         raise RuntimeError("the event loop of the network has ended")
 
     def plan(self, prompt: Any = None, **per_call: Any) -> Plan:
-        """What a prompt would read, write and cost, and why; nothing is sent. None: the next one, whatever it is.
+        """Predict what a prompt would read, write and cost, and why; nothing is sent. None: any next prompt.
 
         Tokens are the provider's as far as they are known from its bills, else estimates; dollars are for the prompt
         alone, None where the price is unknown.

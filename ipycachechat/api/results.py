@@ -21,7 +21,7 @@ class DisplayText(str):
 
 
 class Plan(Forecast):
-    """What a prompt would read, write and cost; shown as `%chat plan` shows it."""
+    """The predicted tokens and cost of a prompt, displayed as by `%chat plan`."""
 
     def __repr__(self) -> str:
         from ipycachechat.rendering import reports
@@ -30,7 +30,7 @@ class Plan(Forecast):
 
 
 def answered(done: TurnResult) -> Response:
-    """What was said, ready to be shown. Raises what went wrong."""
+    """Return the answer, ready for display. Raises the error of the turn, if it failed."""
     if done.error is not None:
         raise done.error from None
     return shown(done)

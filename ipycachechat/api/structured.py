@@ -25,7 +25,7 @@ class SchemaMismatch(Exception):
 
 
 class AnswerSchema(Generic[T]):
-    """What an answer has to look like."""
+    """The form that an answer must have."""
 
     def __init__(self, schema: Callable[..., T]) -> None:
         """`schema`: a pydantic model, a dataclass, or a function with typed parameters. Raises BadInput."""
@@ -67,7 +67,7 @@ class AnswerSchema(Generic[T]):
 
 
 def rounds(schema: Callable[..., T], ask: TurnRequest) -> Generator[TurnRequest, str, T]:
-    """What is to be asked, given the text of each answer; in the end, the value. Raises BadInput, or BadAnswer."""
+    """Yield each request to send, given the text of each answer; return the value. Raises BadInput, or BadAnswer."""
     form: AnswerSchema[T] = AnswerSchema(schema)
     ask = replace(ask, prompt=form.asked(ask.prompt))
     try:
@@ -81,7 +81,7 @@ def rounds(schema: Callable[..., T], ask: TurnRequest) -> Generator[TurnRequest,
 
 
 def _adapter(schema: Any) -> Any:
-    """What knows the schema and checks answers. Raises BadInput."""
+    """Return the schema that validates answers. Raises BadInput."""
     from pydantic import TypeAdapter
 
     why = "it says nothing of what is wanted"
@@ -126,7 +126,7 @@ def _values(said: str) -> Iterator[Any]:
 
 
 def _told(error: Any) -> str:
-    """What is wrong, a line each, with no addresses of pydantic's pages."""
+    """Return the validation errors, one line each, without links to pydantic's pages."""
     lines = [
         f"- {'.'.join(map(str, one['loc'])) or 'the value'}: {one['msg']}"
         for one in error.errors(include_url=False)

@@ -10,7 +10,7 @@ from ipycachechat.billing.cost_bound import BudgetCharge
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """What was spent, and what is held back for requests that are open. Every change is a new one."""
+    """Dollars spent, and reserved for open requests. Every change is a new value."""
 
     billed: float = 0.0
     unbilled_max: float = 0.0
@@ -18,7 +18,7 @@ class BudgetState:
     unbilled_requests: int = 0
     """How many those are."""
     unknown: int = 0
-    """Requests that cost, or may have cost, what nobody knows, and that does not count."""
+    """Requests that cost, or may have cost, an unknown amount, which is not counted."""
     held: Mapping[int, float] = field(default_factory=dict)
     """By the number of the request."""
 

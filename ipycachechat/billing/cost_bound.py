@@ -55,7 +55,7 @@ class CostBound:
     paid_out: float | None
     unknown: str = ""
     more: bool = False
-    """Whether it may be billed for what is no token of it."""
+    """True if it may be billed for what is no token of it."""
 
     @property
     def dollars(self) -> float | None:
@@ -66,7 +66,7 @@ class CostBound:
 
 @dataclass(frozen=True, slots=True)
 class BillingTerms:
-    """What a provider takes for a request: prices, what writing costs as a multiple of input, and its model's sizes."""
+    """How a provider bills a request: prices, cache-write multiples of the input price, and the model's limits."""
 
     model: str
     """As its provider names it."""
@@ -164,7 +164,7 @@ def pages(pdf: bytes) -> int | None:
 
 
 def _billed_besides(settings: RequestOptions) -> list[str]:
-    """What may be billed for something else than tokens, or at another price, by its names."""
+    """Return the names of options that may be billed other than by tokens, or at another price."""
     found = [name for name, _ in settings.options if name not in PLAIN]
     kinds = {str(json.loads(tool).get("type", "function")) for tool in settings.tools}
     return [*found, *sorted(kinds - {"function", "custom"})]
@@ -172,17 +172,17 @@ def _billed_besides(settings: RequestOptions) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class BudgetCharge:
-    """What a request counts as, in dollars."""
+    """What a request counts against the budget, in dollars."""
 
     dollars: float = 0.0
     exact: bool = True
-    """Whether that is its bill; else it is as much as the bill can be."""
+    """True if that is its bill; else it is as much as the bill can be."""
     unknown: bool = False
-    """Whether it may have cost more, nobody knows how much."""
+    """True if it may have cost more, by an unknown amount."""
 
 
 def budget_charge(usage: Usage, bound: CostBound, terms: BillingTerms, *, whole: bool) -> BudgetCharge:
-    """What a request counts as: its bill, and the bound for whatever that does not tell.
+    """Return what a request counts against the budget: its bill, and the bound for what the bill leaves open.
 
     `whole`: whether the answer came to its end. The usage of one that broke off says less than was billed.
     """

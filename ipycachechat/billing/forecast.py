@@ -20,7 +20,7 @@ class Forecast:
     paid: float | None
     cost_without_cache: float | None
     lifetimes: tuple[tuple[int, float | None], ...]
-    """What it would cost with either lifetime, where there is a choice."""
+    """The cost with each TTL, where there is a choice."""
     rows: tuple[BlockRow, ...]
     reason: MissReason | None = None
 

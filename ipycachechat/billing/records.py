@@ -24,11 +24,11 @@ class RequestRecord:
     reason: MissReason | None = None
     warm_until: float | None = None
     cache_is_promised: bool = True
-    """Whether the rules say what should have been read."""
+    """True if the rules say what should have been read."""
     is_keepalive: bool = False
-    """Whether it was sent for the cache alone."""
+    """True if it was sent for the cache alone."""
     replayed: bool = False
-    """Whether it was not sent at all, since its reply was at hand."""
+    """True if it was not sent at all, since its reply was at hand."""
     timing: Timing | None = None
     request_id: str = ""
     """The provider's name for it."""
@@ -68,7 +68,7 @@ class TurnRecords:
 
     @property
     def expected(self) -> ExpectedUsage | None:
-        """What they should have been billed."""
+        """The expected usage of these requests."""
         return reduce(add, (one.expected for one in self.records)) if self.records else None
 
     @property
@@ -85,7 +85,7 @@ class TurnRecords:
 
     @property
     def replayed(self) -> bool:
-        """Whether none was sent, since all replies were at hand."""
+        """True if none was sent, since all replies were at hand."""
         return all(one.replayed for one in self.records)
 
 

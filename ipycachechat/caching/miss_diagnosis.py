@@ -29,7 +29,7 @@ class EarlierRequest:
         return chain.shared_length(self.chain) - 1
 
     def may_hold(self, chain: PrefixChain) -> bool:
-        """Whether some of a chain may have been warm there, though nobody promised it."""
+        """Return True if some of a chain may have been warm there, though that is not promised."""
         return self.by is not None and not self.by.lifetimes and self.shared(chain) >= 0
 
     def held(self, chain: PrefixChain, now: float) -> int:
@@ -181,7 +181,7 @@ def _last_use(chain: PrefixChain, before: EarlierRequest, now: float) -> float:
 
 
 def _first_difference(chain: PrefixChain, before: PrefixChain, common: int, lost: int) -> MissReason:
-    """What differs at the first block that is not shared."""
+    """Return the reason: the difference at the first block that is not shared."""
     if chain.options.tools != before.options.tools:
         return MissReason(MissCause.TOOLS, lost)
     new = chain.prefixes[common] if common < len(chain.prefixes) else None
@@ -221,7 +221,7 @@ def _name(said: PromptMessage, cells: bool) -> str | Message:
 
 
 def _what(said: PromptMessage) -> str:
-    """What of its turn a message is."""
+    """Return which part of its turn a message is."""
     return "answer" if said.message.role == "assistant" else ""
 
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class MissCause(Enum):
-    """What kept a prefix from being read."""
+    """The cause of a cache miss."""
 
     FIRST = "first request"
     SHORT = "below the minimum"
@@ -68,7 +68,7 @@ class MissReason:
     """How long the prefix had not been used."""
     minimum: int = 0
     now_above_minimum: bool = False
-    """Whether the prompt has the minimum by now, and only what was sent before had not."""
+    """True if the prompt has the minimum by now, and only what was sent before had not."""
     model: str = ""
     """The model before."""
     what: str = ""

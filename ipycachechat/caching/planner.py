@@ -4,7 +4,7 @@ Four markers are enough:
 - the last block, so that the next request can read all of this one;
 - the longest live prefix, so that it is reached however many blocks have been added since, and refreshed;
 - the longest one that lives for an hour, so that it stays alive behind the short-lived end;
-- what the person pinned, the place to which the conversation has gone back before, or the system prompt.
+- what the user pinned, the place to which the conversation has gone back before, or the system prompt.
 
 An hour's entry costs twice the input where it is written, five minutes' 1.25 times. But what is already read is not
 charged again: an entry for an hour after a *small* addition keeps the whole prefix warm for the price of that addition.
@@ -96,9 +96,9 @@ class PlannedRequest:
     minimum: int
     at: float
     state: CacheState = CacheState()
-    """What was believed when it was planned; other requests may have changed that since."""
+    """The state when it was planned; other requests may have changed it since."""
     no_implicit_checkpoint: bool = False
-    """Whether a provider that sets a checkpoint at the end by itself is told not to."""
+    """True if a provider that sets a checkpoint at the end by itself is told not to."""
 
 
 def sent_marks(prepared: PlannedRequest, by: CacheRules) -> tuple[Checkpoint, ...]:
@@ -149,7 +149,7 @@ def _marks(
     hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
     ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
     found = {tail: ending}
-    # In order of worth: what is read, what outlives a pause, what the person pinned, where the conversation has
+    # In order of worth: what is read, what outlives a pause, what the user pinned, where the conversation has
     # forked before, what every fork begins with.
     wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
     wanted += [(at, ttl or long) for at in reversed(_pinned(chain))]
@@ -193,7 +193,7 @@ def _bearer(chain: PrefixChain, at: int, by: CacheRules) -> int:
 
 
 def _keeping(by: CacheRules, pace: PauseStats, fork: RewindPoint) -> int:
-    """What has come back so often is likely to come back as often again: the pauses it would meet, and their price."""
+    """A rewind point used so often is likely to be used as often again: the pauses it would meet, and their price."""
     lost = fork.times * pace.expiry_probability * (by.writes[0] - by.reads)
     return by.lifetimes[-1] if lost > by.writes[-1] - by.writes[0] else by.lifetimes[0]
 
@@ -211,7 +211,7 @@ def _pinned(chain: PrefixChain) -> list[int]:
 def _lifetime(
     chain: PrefixChain, by: CacheRules, state: CacheState, pace: PauseStats, hit: int, hour: int
 ) -> int:
-    """Whether what a pause would lose is worth what an hour costs more."""
+    """Return True if what a pause would lose is worth what an hour costs more."""
     total = state.tokens(chain, len(chain.prefixes) - 1)[0]
     new = total - state.tokens(chain, hit)[0]
     exposed = total - state.tokens(chain, hour)[0]

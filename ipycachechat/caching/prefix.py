@@ -36,7 +36,7 @@ class PromptMessage(NamedTuple):
     turn: int = -1
     cell: str = ""
     pinned: bool = False
-    """Whether a checkpoint is to stay after the turn."""
+    """True if a checkpoint is to stay after the turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What else is sent with the messages and part of the prefix; nothing where it is the provider's default."""
+    """Options that are sent with the messages and belong to the prefix; defaults of the provider are left out."""
 
     tools: tuple[str, ...] = ()
     """Definitions of tools, in JSON."""
@@ -68,7 +68,7 @@ class RequestOptions:
     messages: tuple[tuple[str, str], ...] = ()
     """Those that change it from the first message on."""
     pictures: bool = False
-    """Whether an image anywhere, or none, changes it from the first message on."""
+    """True if an image anywhere, or none, changes it from the first message on."""
 
     @property
     def changed(self) -> tuple[tuple[str, str], ...]:
@@ -98,7 +98,7 @@ class PrefixChain:
         )
 
     def has(self, at: int, digest: bytes) -> bool:
-        """Whether this is the digest of a prefix of that index."""
+        """Return True if this is the digest of a prefix of that index."""
         return at < len(self.prefixes) and self.prefixes[at].digest == digest
 
     @property

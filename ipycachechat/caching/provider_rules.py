@@ -124,7 +124,7 @@ ROWS = (
         )
         for model in ("gpt-*", "chatgpt-*", "o[0-9]*", "ft:*", "codex*", "computer-use*")
     ),
-    # Whoever else speaks the protocol: nobody knows how they cache, and they may refuse what they do not know.
+    # Other servers that speak the protocol: how they cache is unknown, and they may refuse what they do not know.
     CacheRules("openai", "*", "unknown", "nobody's word", reports_cached_tokens=None),
     # Whether its chat completions take checkpoints its page does not say.
     _gpt("azure", "gpt-5.[6-9]*"),

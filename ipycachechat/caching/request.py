@@ -43,7 +43,7 @@ def prompt_messages(
 def request_options(
     by: CacheRules, tools: Sequence[Json] = (), options: Mapping[str, Any] | None = None
 ) -> RequestOptions:
-    """What is sent beside the messages; `options` as litellm names them."""
+    """Return the options that are sent with the messages; `options` by litellm's names."""
     told = {name: _json(value) for name, value in sorted((options or {}).items()) if value is not None}
     changed = [one for one in told.items() if one not in DEFAULTS]
 
@@ -100,7 +100,7 @@ def place_checkpoints(
 
 
 def _marker(by: CacheRules, ttl: int) -> Json:
-    """What the marker's field says."""
+    """Return the value of the marker's field."""
     if by.marker == "prompt_cache_breakpoint":
         return {"mode": "explicit"}
     name = next(name for name, seconds in SECONDS.items() if seconds == ttl)

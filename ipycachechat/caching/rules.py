@@ -32,11 +32,11 @@ class CacheRules:
     mode: Asked
     source: str
     bills_writes: bool = False
-    """Whether the bill tells written tokens apart from fresh ones."""
+    """True if the bill tells written tokens apart from fresh ones."""
     missing_means_zero: bool = False
-    """Whether a count that is left out means none, as in protocols that leave out zeros; else it is unknown."""
+    """True if a count that is left out means none, as in protocols that leave out zeros; else it is unknown."""
     reports_cached_tokens: bool | None = True
-    """Whether the provider says how much it read; None: some servers do."""
+    """True if the provider says how much it read; None: some servers do."""
     minimum: int | None = None
     """Tokens below which nothing is cached; litellm's figure for the model goes first."""
     minimums: tuple[tuple[str, int], ...] = ()
@@ -48,19 +48,19 @@ class CacheRules:
     checkpoints: int = 0
     """Markers in a request, at most."""
     can_mark_assistant: bool = True
-    """Whether what the assistant said can bear one."""
+    """True if what the assistant said can bear one."""
     lookback: int | None = None
     """Positions that are searched back from a checkpoint, its own counted; None: all."""
     breakpoints: int | None = None
-    """The latest checkpoints, whoever set them, among which an entry is looked for; None: all."""
+    """The latest checkpoints, including implicit ones, among which an entry is looked for; None: all."""
     lifetimes: tuple[int, ...] = ()
     """Seconds that an entry lives from its last use; the shortest promised. Empty: unknown."""
     one_hour_if_priced: bool = False
-    """Whether only those models have the longer lifetime that litellm has a price of it for."""
+    """True if only those models have the longer lifetime that litellm has a price of it for."""
     writes: tuple[float, ...] = ()
-    """What writing costs, as a multiple of fresh input, for each lifetime."""
+    """The cost of writing, as a multiple of fresh input, for each TTL."""
     reads: float = 0.1
-    """What reading costs, as a multiple of fresh input."""
+    """The cost of reading, as a multiple of fresh input."""
     cache_key: str = ""
     """Where a stable key goes that leads requests of one conversation to the same machine: a parameter of litellm's,
     or a field of one, as in `parameter.field`."""
@@ -73,7 +73,7 @@ class CacheRules:
     keepalive_max_tokens: int | None = None
     """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
     sends_pings: bool = False
-    """Whether something comes over the connection all the time, also while the model thinks."""
+    """True if something comes over the connection all the time, also while the model thinks."""
     verified: str = ""
 
     def min_cacheable_tokens(self, model: str) -> int | None:
@@ -82,11 +82,11 @@ class CacheRules:
         return next((n for pattern, n in self.minimums if fnmatchcase(name, pattern)), self.minimum)
 
     def forgetful(self, model: str) -> bool:
-        """Whether the model is not shown what it thought in earlier turns."""
+        """Return True if the model is not shown what it thought in earlier turns."""
         name = model.lower().replace(".", "-")
         return any(fnmatchcase(name, pattern) for pattern in self.forgets)
 
     @property
     def choice(self) -> bool:
-        """Whether there is more than one lifetime to ask for."""
+        """True if there is more than one lifetime to ask for."""
         return len(self.lifetimes) > 1

@@ -13,7 +13,7 @@ from ipycachechat.caching.tracker import CacheTracker
 
 
 def dump_tracker(memory: CacheTracker) -> dict[str, Any]:
-    """What is kept of a memory: the entries, alike ones together, what is known of sizes, and the pauses."""
+    """Return a tracker as JSON: its entries, grouped by equal values, known sizes, and pauses."""
     alike: dict[CacheEntry, list[str]] = {}
     for digest, entry in memory.state.entries.items():
         alike.setdefault(entry, []).append(digest.hex())
@@ -27,7 +27,7 @@ def dump_tracker(memory: CacheTracker) -> dict[str, Any]:
 
 
 def load_tracker(scope: Sequence[str], told: dict[str, Any]) -> CacheTracker:
-    """The memory again; its rules are looked up anew by who asks next."""
+    """The memory again; its rules are looked up again at the next request."""
     entries: dict[bytes, CacheEntry] = {}
     for ttl, used, expires, at, digests in told["entries"]:
         one, all_of_them = CacheEntry(ttl, used, expires, at), bytes.fromhex(digests)

@@ -21,7 +21,7 @@ MOST = 500
 """Entries, and sizes, of other conversations that are remembered: of older ones hardly any is gone back to, and all of
 them are looked through, and written down, at every request."""
 TOLERANCE = 0.1
-"""What is read may differ from what is expected by a count that was only guessed."""
+"""Tokens by which a read may differ from its expectation where sizes are estimates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class CacheState:
     ratio: float = 1.0
     """Tokens billed for each token guessed."""
     exact: bool = False
-    """Whether sizes are counted by the provider's own tokenizer."""
+    """True if sizes are counted by the provider's own tokenizer."""
 
     def live(self, digest: bytes, now: float) -> CacheEntry | None:
         """The entry of a prefix that has not expired."""
@@ -120,7 +120,7 @@ class CacheState:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedUsage:
-    """What a request is expected to be billed. `written` includes `written_1h`."""
+    """The usage that a request is expected to be billed. `written` includes `written_1h`."""
 
     read: int
     written: int
@@ -254,7 +254,7 @@ def after_request(
 
 
 def _latest(known: dict[bytes, T], chain: PrefixChain) -> dict[bytes, T]:
-    """What is known, in the order of use: of a chain last, and of others the latest, once they are too many."""
+    """Return the known sizes in order of use, those of this chain last; when there are too many, only the latest."""
     here = {prefix.digest for prefix in chain.prefixes}
     others = [digest for digest in known if digest not in here]
     if len(others) >= 2 * MOST:

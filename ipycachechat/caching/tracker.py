@@ -97,7 +97,7 @@ class CacheTracker:
         return replace(prepared, plan=Plan(marks, bill))
 
     def refreshed(self, prepared: PlannedRequest, usage: Usage) -> CacheTracker:
-        """The memory after a request that only kept the cache warm: no pause of the person's, and nothing said."""
+        """The memory after a request that only kept the cache warm: no pause of the user's, and nothing said."""
         after, _ = self._learn(prepared, usage)
         if self.chain.prefixes:
             return after

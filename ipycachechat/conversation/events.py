@@ -16,7 +16,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """What is being waited for; `done` and `total` in bytes, or prompts; None where nobody knows."""
+    """Progress of what is being waited for; `done` and `total` in bytes or prompts, None if unknown."""
 
     what: str
     done: int | None = None
@@ -43,14 +43,14 @@ class StreamBroken(Event):
 
 @dataclass(frozen=True, slots=True)
 class StreamChunk(Event):
-    """What has arrived: of the answer, of what is thought before it, or neither."""
+    """A piece of a streamed answer: text, thinking, or neither."""
 
     text: str = ""
     thought: str = ""
     chunk: object = None
     """As litellm gave it."""
     last: bool = False
-    """Whether the provider has said that this is the end; the bill may still take a while."""
+    """True if the provider has said that this is the end; the bill may still take a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ToolCallFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunOnCallerThread(Event):
-    """Work for the thread of whoever asked, a plain function that is used as a tool, say. It raises nothing but
+    """Ask the caller's thread to run a function (a sync tool, a question to the user). It raises nothing but
     KeyboardInterrupt and the like."""
 
     work: Callable[[], None]

@@ -11,7 +11,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 ThinkingFormat = Literal["", "claude", "gemini", "openai"]
-"""Whose form a thought has; "" is nobody's, who wants none back."""
+"""The provider whose form a thinking block has; "": one that takes none back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,18 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """What the model thought before it answered, sealed by whoever wants it back."""
+    """The model's thinking before its answer, signed by the provider that takes it back."""
 
     provider: ThinkingFormat
     text: str
     signature: str = ""
     encrypted: str = ""
-    """What the provider has encrypted, in place of the text; OpenAI's item in JSON."""
+    """The provider's encrypted thinking, in place of the text; for OpenAI, its item as JSON."""
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """What is sent that is no text: its media type, and its bytes in base64, or the address where they are."""
+    """A file in a message: its media type, and its bytes in base64 or the address where they are."""
 
     media_type: str
     data: str = field(repr=False)
@@ -63,7 +63,7 @@ class Attachment:
 
     @property
     def is_address(self) -> bool:
-        """Whether `data` says where the bytes are."""
+        """True if `data` says where the bytes are."""
         return "://" in self.data[:16]
 
 
@@ -98,7 +98,7 @@ class Message:
     tool_call_id: str = ""
     thinking: tuple[Thinking, ...] = ()
     has_cell_context: bool = field(default=False, compare=False)
-    """Whether its first part is about cells that ran."""
+    """True if its first part is about cells that ran."""
 
     @property
     def text(self) -> str:
@@ -117,11 +117,11 @@ class Message:
 
     @property
     def has_image(self) -> bool:
-        """Whether there is an image in it."""
+        """True if there is an image in it."""
         return any(file.media_type.startswith("image/") for file in self.files)
 
     @property
     def is_portable(self) -> bool:
-        """Whether every model can be shown all of it."""
+        """True if every model can be shown all of it."""
         signed = self.thinking or any(call.signature for call in self.tool_calls)
         return isinstance(self.content, str) and not signed

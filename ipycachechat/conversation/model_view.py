@@ -1,4 +1,4 @@
-"""What of a conversation one model can be sent: its own thinking, and the files that it accepts."""
+"""The part of a conversation that one model can be sent: its own thinking, and the files that it accepts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ipycachechat.conversation.turns import Turn
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """What a model can be shown; by default everything but other models' thoughts."""
+    """What a model can be sent; by default everything but other models' thinking."""
 
     thinking_format: ThinkingFormat = ""
-    """Whose thoughts it wants back."""
+    """The form of thinking that it takes back."""
     drops_earlier_thinking: bool = False
-    """Whether it is not shown the thoughts of earlier turns."""
+    """True if it is not shown the thoughts of earlier turns."""
     accepted_files: frozenset[str] | None = None
     """Kinds of files; None: unknown, so that the provider is left to say."""
 
     def rejects(self, file: Attachment) -> bool:
-        """Whether the model is known not to take such a file."""
+        """Return True if the model is known not to take such a file."""
         return self.accepted_files is not None and file.kind in KINDS and file.kind not in self.accepted_files
 
 

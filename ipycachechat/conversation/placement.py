@@ -12,7 +12,7 @@ from typing import Literal
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 
 Rerun = Literal["replace", "rewind", "append"]
-"""What a cell that is run again does with its turn: replaces it, goes back to before it, or lets it be."""
+"""Effect of rerunning a cell on its turn: replace it, rewind to before it, or leave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +159,5 @@ def _same_cell(turn: Turn, cell: CellRef | None) -> bool:
 
 
 def _other_run(turn: Turn, cell: CellRef | None) -> bool:
-    """Whether an earlier run of the cell left this turn."""
+    """Return True if an earlier run of the cell left this turn."""
     return _same_cell(turn, cell) and turn.cell != cell

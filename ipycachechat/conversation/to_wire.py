@@ -36,7 +36,7 @@ def to_wire(message: Message) -> Json:
 
 
 def _thinking_fields(thoughts: Sequence[Thinking]) -> Json:
-    """Thoughts in the fields of whoever sealed them."""
+    """Thoughts in the fields of the provider that signed them."""
     sent: Json = {}
     if blocks := [_thinking(thought) for thought in thoughts if thought.provider == "claude"]:
         sent["thinking_blocks"] = blocks

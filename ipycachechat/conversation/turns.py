@@ -40,7 +40,7 @@ class Turn:
 
     prompt: Content
     replies: tuple[Message, ...]
-    """Answers, calls and the results of tools; none while nobody has answered."""
+    """Answers, calls and the results of tools; none before the answer."""
     model: str = ""
     usage: Usage = NOTHING_REPORTED
     status: TurnStatus = TurnStatus.COMPLETE
@@ -48,23 +48,23 @@ class Turn:
     system: str | None = None
     """The system prompt of this turn alone, None where the conversation's was sent."""
     pinned: bool = False
-    """Whether a checkpoint is to stay after this turn."""
+    """True if a checkpoint is to stay after this turn."""
     cost: Cost = Cost()
     asked_at: float = 0.0
     """When it was asked, in seconds of the clock; 0: unknown."""
     past_digest: bytes = b""
-    """What was said in the turns that it followed, as `pasts` has it; empty: unknown."""
+    """Digest of the turns that it followed, as by `past_digests`; empty: unknown."""
     detached: float | None = None
     """When its cell was reported as deleted: since then it is in no request."""
     replayed: bool = False
-    """Whether the replies come from a file, so that nothing was sent for them."""
+    """True if the replies come from a file, so that nothing was sent for them."""
     cell_runs: tuple[CellRun, ...] = ()
     """Cells that ran before it, of which the model is told in front of the prompt."""
     messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
     """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
 
     is_portable: bool = field(init=False, compare=False, repr=False)
-    """Whether every model can be shown all of it."""
+    """True if every model can be shown all of it."""
 
     _digest: bytes = field(init=False, compare=False, repr=False, default=b"")
 
@@ -106,7 +106,7 @@ class Turn:
         return self._digest
 
     def same_as(self, other: Turn) -> bool:
-        """Whether they are one turn, which may have been pinned or detached since."""
+        """Return True if they are one turn, which may have been pinned or detached since."""
         return self is other or (self.asked_at, self.cell, self.digest) == (
             other.asked_at,
             other.cell,

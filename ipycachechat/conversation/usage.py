@@ -23,9 +23,9 @@ class Usage:
     thinking: int | None = None
     """The part of `output` that was thought; None where it is not told apart."""
     bills_writes: bool = True
-    """Whether writing is told and billed at all; where not, what was written counts as fresh."""
+    """True if writing is told and billed at all; where not, what was written counts as fresh."""
     at_least: bool = False
-    """Whether an answer broke off, so that `output` is what had been told of it by then, a lower bound."""
+    """True if an answer broke off, so that `output` is what had been told of it by then, a lower bound."""
 
     def __post_init__(self) -> None:
         if self.fresh is not None and self.fresh < 0:
@@ -73,7 +73,7 @@ class Timing:
     writing: float
     """From the first token to the last."""
     tokens: int | None
-    """That arrived meanwhile; thoughts which are not shown are none of them."""
+    """Tokens that arrived meanwhile; hidden thinking is not counted."""
 
     def __add__(self, other: Timing) -> Timing:
         """Of two requests one after the other: the first token is that of the first."""
@@ -93,9 +93,9 @@ class Cost:
 
     paid: float | None = None
     saved: float | None = None
-    """What the same tokens would have cost with no cache, minus what they did cost."""
+    """Cost of the same tokens without a cache, minus their actual cost."""
     at_least: bool = False
-    """Whether more may have been paid: an answer broke off before its tokens were told."""
+    """True if more may have been paid: an answer broke off before its tokens were told."""
 
     def __add__(self, other: Cost) -> Cost:
         """Of two requests together; unknown if one of them is."""

@@ -40,7 +40,7 @@ class Reservation:
 
 
 class BudgetGuard:
-    """What one kernel may spend, and what it has spent."""
+    """The budgets of one kernel, and what it has spent."""
 
     def __init__(self) -> None:
         self.state = BudgetState()

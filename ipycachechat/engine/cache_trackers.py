@@ -19,7 +19,7 @@ COUNTED_TEXTS = 1 << 13
 
 
 class CacheTrackers:
-    """What was sent to each endpoint, by its cache scope; endpoints of an earlier kernel included."""
+    """One CacheTracker per endpoint, by cache scope; those of an earlier kernel included."""
 
     def __init__(self, pauses: PauseStats, count: TokenCounter | None = None) -> None:
         """`pauses`: assumed before any pause was seen. `count`: the provider's own tokenizer; None: estimate."""

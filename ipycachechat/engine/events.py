@@ -25,7 +25,7 @@ class RequestStarted(Event):
     expected: ExpectedUsage | None = None
     """None before the model has been looked up."""
     warning: str = ""
-    """What will be charged again, if that is much."""
+    """Tokens that will be charged again, if they are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class ChatSession:
         self.totals = Ledger()
         """The sum of this conversation's requests, those that failed or were undone included."""
         self.keepalive: CacheKeepalive | None = None
-        """What keeps the cache warm, or did last."""
+        """The running or the last keepalive."""
         self._resolver = resolver or EndpointResolver()
         self._sleep = sleep
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None

@@ -25,7 +25,7 @@ def outputs(shell: Any, number: int) -> list[Any]:
 
 
 def is_ours(bundle: Bundle) -> bool:
-    """Whether it is what a chat shows."""
+    """Return True if it is what a chat shows."""
     return _OURS in str(bundle.get("text/html", ""))
 
 
@@ -44,7 +44,7 @@ def renamed(text: str) -> str:
 
 
 def text(bundle: Bundle, most: int = LETTERS) -> str:
-    """What it shows, in words: what was printed, or what a display says of itself."""
+    """Return an output as text: the printed text, or a display's own text form."""
     from ipycachechat.text.truncate import truncate_middle
 
     printed = bundle.get("stream") or bundle.get("text/markdown") or bundle.get("text/plain") or ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipycachechat.conversation.cell_runs import CellRun
 
 CELLS = 1_000
-"""That are remembered."""
+"""Number of cells that are remembered."""
 DISPLAYS = 20
 """Of a cell, the last."""
 _OWN = re.compile(r"\s*(%chat|%config\s+ChatMagics|%(re|un)?load_ext\s+ipycachechat)\b")
@@ -35,7 +35,7 @@ class _CellRecord:
     error: str
     at: float
     told: dict[str, CellRun] = field(default_factory=dict)
-    """What is told of it, by what is watched; made once, since it may have shown much."""
+    """Return the cell as a CellRun, by what is watched; built once, since its outputs may be large."""
 
 
 class CellWatcher:
@@ -113,7 +113,7 @@ class CellWatcher:
 
 
 class _OutputTracker:
-    """What stands below the running cell: what was cleared does not, and a display is what it was updated to."""
+    """The outputs below the running cell: without cleared ones, and displays as last updated."""
 
     def __init__(self) -> None:
         self._displays: dict[str, Bundle] = {}
@@ -136,7 +136,7 @@ class _OutputTracker:
             self._displays[name] = kept
 
     def cleared(self, outputs: Sequence[Bundle], *, wait: bool) -> None:
-        """What there is goes away, now, or with what comes next."""
+        """Clear the outputs, now or when the next one comes."""
         self._going = _extent(outputs)
         if not wait:
             self._clear()
@@ -161,7 +161,7 @@ def _extent(outputs: Sequence[Bundle]) -> tuple[int, int]:
 
 
 def _is_chat(source: str) -> bool:
-    """Whether the cell is about the chat, which knows of it already, or empty."""
+    """Return True if the cell is about the chat, which knows of it already, or empty."""
     lines = [line for line in source.splitlines() if line.strip()]
     return not lines or lines[0].split()[0].rstrip("?") == "%%chat" or all(map(_OWN.match, lines))
 

@@ -1,4 +1,4 @@
-"""What the front end reports: the cell id, deleted cells, and whether the user can be asked."""
+"""Facts that the front end reports: the cell id, deleted cells, and whether the user can be asked."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def deleted(shell: Any) -> frozenset[str]:
 
 
 def notebook(shell: Any) -> Path | None:
-    """Where the notebook of this kernel is saved; None if nobody says so."""
+    """Where the notebook of this kernel is saved; None if unknown."""
     name = os.environ.get("JPY_SESSION_NAME") or shell.user_ns.get("__vsc_ipynb_file__") or ""
     return Path(str(name)).absolute() if str(name).endswith(".ipynb") else None
 
 
 def stdin_available(shell: Any) -> bool:
-    """Whether a person could answer a question: nbclient and its like cannot."""
+    """Return True if the user could answer a question: nbclient and its like cannot."""
     if getattr(shell, "kernel", None) is None:
         return sys.stdin is not None and sys.stdin.isatty()
     return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
 
 
 def confirm(question: str) -> bool:
-    """Whether the person who is asked says yes."""
+    """Return True if the user who is asked says yes."""
     return input(question).strip().lower() in ("y", "yes")
 
 
 def is_only_output(shell: Any) -> bool:
-    """Whether nothing else can have been shown in the running cell: it is a chat, in which no expression is filled in,
+    """Return True if the running cell shows nothing else: it is a chat in which no expression is filled in,
     and nobody else has anything called before a cell runs, autoreload say.
     """
     called = [one for name in ("pre_execute", "pre_run_cell") for one in shell.events.callbacks[name]]
@@ -60,12 +60,12 @@ def is_only_output(shell: Any) -> bool:
 
 
 def is_chat(shell: Any) -> bool:
-    """Whether the running cell of a kernel is a chat and nothing else."""
+    """Return True if the running cell of a kernel is a chat and nothing else."""
     return re.match(r"\s*%%chat\b", _code(shell)) is not None
 
 
 def can_update_displays(shell: Any) -> bool:
-    """Whether outputs can be redrawn: not in a terminal, nor in a console that prints one after the other."""
+    """Return True if outputs can be redrawn: not in a terminal, nor in a console that prints one after the other."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return False

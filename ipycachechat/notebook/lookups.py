@@ -94,7 +94,7 @@ class CellLookups:
 
 
 def format_traceback(error: BaseException) -> str:
-    """The traceback from the person's own code on."""
+    """The traceback from the user's own code on."""
     told = traceback.TracebackException.from_exception(error, capture_locals=False)
     seen: set[int] = set()
     one: traceback.TracebackException | None = told
@@ -113,7 +113,7 @@ def _is_ours(filename: str) -> bool:
 
 
 def _locals(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
-    """The innermost frame of the person's own, or else of all, and what its names stood for."""
+    """The innermost frame of the user's own, or else of all, and what its names stood for."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:
         return "", []

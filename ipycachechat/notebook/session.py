@@ -1,4 +1,4 @@
-"""What lives from `%load_ext` to `%unload_ext`: one kernel's conversation, its recorder, event hooks and loop."""
+"""NotebookSession: one kernel's conversation, recorder, event hooks and loop, from `%load_ext` to `%unload_ext`."""
 
 from __future__ import annotations
 

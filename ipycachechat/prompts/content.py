@@ -56,7 +56,7 @@ DISPLAYED = {
 
 
 def values(value: Any) -> list[Any]:
-    """What a prompt is made of, one by one."""
+    """Return the values that a prompt is made of."""
     several = value if isinstance(value, list | tuple) else () if value is None else (value,)
     return [each for one in several for each in _flatten(one, paths=True)]
 
@@ -70,7 +70,7 @@ def joined(parts: Iterable[Part]) -> Content:
 
 
 def tool_result_content(value: Any) -> Content:
-    """What a tool returned; what cannot be sent is told about in its place, and nothing is raised."""
+    """Return a tool's result as content; a value that cannot be sent is described instead, and nothing is raised."""
     try:
         made = _joined([_told(one) for one in _flatten(value)])
     except Exception as error:  # a list of the tool's own kind, say
@@ -110,14 +110,14 @@ def by_kind(value: Any) -> Part | None:
 
 
 def _flatten(value: Any, depth: int = DEPTH, *, paths: bool = False) -> list[Any]:
-    """What is sent one by one: the values of a list that holds more than data, or else the value itself."""
+    """Return the values to send one by one: the items of a list that holds more than data, else the value itself."""
     if isinstance(value, list | tuple) and _is_more(value, depth, paths):
         return [each for one in value for each in _flatten(one, depth - 1, paths=paths)]
     return [value]
 
 
 def _is_more(value: Any, depth: int, paths: bool) -> bool:
-    """Whether it is no text or data, nor a list of them; `paths`: whether a path counts, since it will be read."""
+    """Return True if it is neither text or data nor a list of them; `paths`: count a path, since it will be read."""
     if isinstance(value, str | int | float | None):
         return False
     if isinstance(value, list | tuple):
@@ -162,7 +162,7 @@ def _bytes(value: Any) -> Part:
 
 
 def _path(value: Any) -> Part:
-    """What is in a file: a text under the file's name, in a fence that nothing in it ends."""
+    """Return the text of a file under its name, in a code fence that nothing in it ends."""
     path = Path(os.fsdecode(value)).expanduser()
     data, suffix = _read(path), path.suffix.lower()
     if data and (media := _media(data) or SUFFIXES.get(suffix, "")):
@@ -204,7 +204,7 @@ def _displayed(value: Any) -> Part | None:
 
 
 def _call(value: Any, method: str, **options: Any) -> Any:
-    """What a method gives, without the metadata; None if the class has none."""
+    """Return a method's result without the metadata; None if the class has no such method."""
     found = getattr(value, method)(**options) if has_attributes(value, method) else None
     return found[0] if isinstance(found, tuple) else found
 
@@ -229,7 +229,7 @@ def as_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no form for, in one that it has; a field that its class does not show stays hidden."""
+    """Return a value that JSON has no form for as one that it has; fields hidden from the repr stay hidden."""
     if has_attributes(value, "model_dump"):
         return value.model_dump(mode="json")
     if has_attributes(value, "__dataclass_fields__"):
@@ -265,7 +265,7 @@ def is_table(value: Any) -> bool:
 
 
 def is_drawn(value: Any) -> bool:
-    """Whether it is a figure, which takes a while to draw."""
+    """Return True if it is a figure, which takes a while to draw."""
     return AXES(value) or PLOTLY(value)
 
 

@@ -49,7 +49,7 @@ def summarize_frame(value: Any) -> str:
 
 
 def _told(values: Sequence[Any], *, sampled: bool, column: Any, kind: Any, rows: int) -> tuple[str, str]:
-    """What is missing in a column, and what else there is."""
+    """Return the number of missing values of a column, and its other values."""
     there = [one for one in values if not is_missing(one)]
     missing = f"{len(values) - len(there):,}"
     exact = _exact(column, kind, rows) if sampled else None  # in a small one all is looked at anyhow
@@ -87,7 +87,7 @@ def _number(value: Any) -> str:
 
 
 def _exact(column: Any, kind: Any, rows: int) -> tuple[int, tuple[Any, Any, Any] | None] | None:
-    """What is missing in a large column of numbers, its least, largest and mean value, by its own library."""
+    """Return missing count, minimum, maximum and mean of a large numeric column, computed by its own library."""
     if column is None or not _is_numeric(kind):
         return None
     missing = int(column.null_count() if has_attributes(column, "null_count") else column.isna().sum())
@@ -178,7 +178,7 @@ def _known(value: Any) -> tuple[Any, Any, Any] | None:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for nothing: None, not a number, no time, pandas' NA."""
+    """Return True if it stands for nothing: None, not a number, no time, pandas' NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value

@@ -23,9 +23,9 @@ from ipycachechat.runtime.time_limit import run_with_time_limit
 from ipycachechat.text.truncate import strip_addresses, truncate_middle
 
 SECONDS, DRAWING = 1.0, 30.0
-"""What one value may take; a figure that is drawn, or a file that is read."""
+"""Seconds that one value may take; those of a figure that is drawn, or a file that is read."""
 CHARACTERS = 6_000
-"""What is told of one value; a text, and what is in a file, is told whole."""
+"""Characters of one value's text; strings and files are included whole."""
 WHOLE = 4_000_000
 """Of a text: no model takes more."""
 LOOKED_AT = 100_000
@@ -53,7 +53,7 @@ def describe(value: Any, masked: Callable[[str], str] = str) -> Part:
         raise
     except RecursionError:
         return f"({_named(value)}: it holds itself too deep to be shown)"
-    except (Exception, SystemExit) as error:  # the person's own objects may raise anything
+    except (Exception, SystemExit) as error:  # the user's own objects may raise anything
         return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
     if isinstance(told, Attachment):
         return replace(told, name=masked(told.name)) if told.name else told
@@ -123,7 +123,7 @@ def _data(value: Any) -> str:
 
 
 def _is_small(value: Any) -> bool:
-    """Whether it holds few things, all of them plain."""
+    """Return True if it holds few things, all of them plain."""
     left, stack = NODES, [value]
     while stack:
         one, left = stack.pop(), left - 1
@@ -174,7 +174,7 @@ def _signature(value: Any) -> str:
 
 
 def _module(value: ModuleType) -> str:
-    """What a module has to offer: names and signatures."""
+    """Return the names and signatures of a module."""
     public = getattr(value, "__all__", None) or [name for name in vars(value) if not name.startswith("_")]
     found = []
     for name in public:

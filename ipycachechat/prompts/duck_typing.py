@@ -7,7 +7,7 @@ from typing import Any
 
 
 def has_attributes(value: Any, *names: str) -> bool:
-    """Whether its class has them all: some objects make up every attribute that they are asked for."""
+    """Return True if its class has them all: some objects make up every attribute that they are asked for."""
     return all(hasattr(type(value), name) for name in names)
 
 

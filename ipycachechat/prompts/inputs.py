@@ -15,7 +15,7 @@ from ipycachechat.prompts.duck_typing import has_attributes
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for nothing, as in a column with gaps."""
+    """Return True if it stands for nothing, as in a column with gaps."""
     return (
         value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))
     )

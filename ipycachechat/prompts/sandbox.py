@@ -1,6 +1,6 @@
 """Evaluate `{{ … }}` expressions without side effects: names, attributes, items, arithmetic, read-only calls.
 
-A text that is pasted into a prompt can hold braces, too. So nothing of the person's own is called, no attribute
+A text that is pasted into a prompt can hold braces, too. So nothing of the user's own is called, no attribute
 that begins with an underscore is read, and of modules only what they define. Nor is anything used up, or made so
 large that the kernel dies of it.
 """
@@ -57,7 +57,7 @@ METHODS = frozenset(
 REFUSED = ("inplace", "out", "bins")
 """Options with which some of them write all the same, or make as much as they are told to."""
 LONGEST = 1_000_000
-"""What may become of a product, or of a power, in letters, items or bits; or of a list that is joined, in items."""
+"""Largest result of a product or power, in letters, items or bits; or of a joined list, in items."""
 SEPARATOR = 100
 """Letters."""
 DIGITS = 100
@@ -196,7 +196,7 @@ def _check(name: str, given: dict[str, Any]) -> None:
 
 
 def _has_missing_hook(value: Any, key: Any) -> bool:
-    """Whether the value would make an item of the key, by a function of the person's own, and keep it."""
+    """Return True if the value would make an item of the key, by a function of the user's own, and keep it."""
     if not isinstance(value, dict) or not hasattr(type(value), "__missing__") or type(value) is Counter:
         return False
     try:
@@ -214,13 +214,13 @@ def _given(called: Any, args: tuple[Any, ...], options: dict[str, Any]) -> dict[
 
 
 def _is_read_only_method(obj: Any) -> bool:
-    """Whether it is a method of a known library's value, and one of those that do no more than look."""
+    """Return True if it is a method of a known library's value, and one of those that do no more than look."""
     if type(obj) not in (BuiltinFunctionType, MethodType) or obj.__name__ not in METHODS:
         return False
     owner = obj.__self__
     if isinstance(owner, ModuleType | type) or not _is_known(owner):
         return False
-    # A plan of polars' runs the person's functions when it is described.
+    # A plan of polars' runs the user's functions when it is described.
     return type(owner).__name__ != "LazyFrame" and (
         type(obj) is BuiltinFunctionType or _library(obj.__func__) in LIBRARIES
     )
@@ -231,7 +231,7 @@ def _library(value: Any) -> str:
 
 
 def _is_known(value: Any) -> bool:
-    """Whether its class is a known library's own, and none that somebody made of one, or made without a module."""
+    """Return True if its class is a known library's own, not a subclass of one, and not made without a module."""
     kind = type(value)
     if _library(kind) == "builtins":
         return getattr(builtins, kind.__name__, None) is kind or not kind.__flags__ & HEAP
@@ -239,7 +239,7 @@ def _is_known(value: Any) -> bool:
 
 
 def _is_data(value: Any, *, known: bool) -> bool:
-    """Whether nothing in it can be called. `known`: whether the tables and arrays of known libraries count, too."""
+    """Return True if nothing in it can be called. `known`: count the tables and arrays of known libraries, too."""
     if not _is_known(value):
         return False
     if isinstance(value, PLAIN):
@@ -264,7 +264,7 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 def _size(operator: str, left: Any, right: Any) -> float:
-    """What would become of it, about; 0 for what does not grow."""
+    """Return the estimated size of the result; 0 if it does not grow."""
     if operator not in ("*", "**"):
         return 0
     if isinstance(left, int | Fraction) and isinstance(right, int | Fraction):
@@ -303,7 +303,7 @@ def _index(value: Any) -> int:
 
 
 def _holds_objects(value: Any) -> bool:
-    """Whether it is a table or an array of texts or objects, each of which can grow."""
+    """Return True if it is a table or an array of texts or objects, each of which can grow."""
     kinds = (
         getattr(value, "dtypes", None) if hasattr(type(value), "columns") else [getattr(value, "dtype", None)]
     )

@@ -26,7 +26,7 @@ RAW = 'Nothing was sent. Correct it; %%chat --raw sends braces as they are, as d
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What stands between double braces, and where: `alone` on its line, or in the middle of a text."""
+    """An expression between double braces, and its position: `alone` on its line, or within text."""
 
     source: str
     line: int
@@ -104,7 +104,7 @@ def parse_template(text: str) -> list[str | Expression]:
 
 
 def _is_blank(text: str, at: int, step: int) -> bool:
-    """Whether from there to the end, or the beginning, of its line there are blanks alone."""
+    """Return True if from there to the end, or the beginning, of its line there are blanks alone."""
     at -= step < 0
     while 0 <= at < len(text) and text[at] != "\n":
         if not text[at].isspace():
@@ -183,7 +183,7 @@ def _value(one: Expression, names: Mapping[str, Any]) -> Any:
         what = f"{{{{ {one.source} }}}} in line {one.line} of the prompt has no value: {error.message}"
     except SecurityError as error:
         what = f"{{{{ {one.source} }}}} in line {one.line} of the prompt may not be used: {error}"
-    except Exception as error:  # the person's own objects may raise anything
+    except Exception as error:  # the user's own objects may raise anything
         what = (
             f"{{{{ {one.source} }}}} in line {one.line} of the prompt failed: {type(error).__name__}: {error}"
         )
@@ -198,7 +198,7 @@ def _described(one: Expression, value: Any, describe: Callable[[Any], Part]) -> 
 
 
 def _fits(told: str, one: Expression) -> bool:
-    """Whether it can stand in the text: a line, or as much as it likes in a place of its own."""
+    """Return True if it can stand in the text: a line, or as much as it likes in a place of its own."""
     return one.alone or (len(told) <= INLINE and "\n" not in told)
 
 

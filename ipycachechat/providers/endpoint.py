@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """Who asks. A conversation that is taken up again asks as before, or nothing of it would be found warm."""
+    """The identity under which requests are sent. A resumed conversation keeps it, so that it is still cached."""
 
     name: str = field(default_factory=lambda: f"ipycachechat-{secrets.token_hex(8)}")
     """Under which OpenAI sends all requests to one machine."""
@@ -42,7 +42,7 @@ class ModelEndpoint:
     """A model and all that is known of it before it is asked."""
 
     model: str
-    """As the person named it."""
+    """As the user named it."""
     wire: str
     """As litellm takes it."""
     rules: CacheRules
@@ -56,9 +56,9 @@ class ModelEndpoint:
     """Where and with which key, if not the provider's own."""
     view: ModelView = ModelView()
     supports_thinking: bool | None = None
-    """Whether it can be told how much to think; None: unknown."""
+    """True if it can be told how much to think; None: unknown."""
     tools: bool | None = None
-    """Whether it can call tools; None: unknown."""
+    """True if it can call tools; None: unknown."""
     context: int | None = None
     """Tokens that it reads at most; None: unknown."""
 
@@ -133,7 +133,7 @@ PASSING = re.compile("AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
 
 
 def scope(provider: str, name: str, *given: str, secret: bytes = PROCESS.secret) -> tuple[str, ...]:
-    """What shares a cache: the provider's address and key are what was given, and its environment variables say."""
+    """Return the cache scope: the provider's address and key as given, and as its environment variables say."""
     family = provider.partition("_")[0]
     begins = CLOUDS.get(family, (family.upper(),))
     own = sorted((n, v) for n, v in os.environ.items() if n.startswith(begins) and re.search(PLACES, n))

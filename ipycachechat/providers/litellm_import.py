@@ -36,7 +36,7 @@ DURING_IMPORT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUC
 
 
 def is_imported() -> bool:
-    """Whether litellm is here and whole."""
+    """Return True if litellm is here and whole."""
     module = sys.modules.get("litellm")
     return module is not None and hasattr(module, "acompletion")
 

@@ -53,13 +53,13 @@ def price(record: Mapping[str, Any]) -> Price:
 
 
 def most_tokens(record: Mapping[str, Any], limit: int) -> int | None:
-    """The longest answer that the model can give, at most `limit`; None where nobody knows."""
+    """The longest answer that the model can give, at most `limit`; None if unknown."""
     longest = record.get("max_output_tokens") or record.get("max_tokens")
     return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
 
 
 def context(record: Mapping[str, Any]) -> int | None:
-    """Tokens that the model reads at most; None where nobody knows."""
+    """Tokens that the model reads at most; None if unknown."""
     most = record.get("max_input_tokens")
     return int(most) if isinstance(most, int | float) and most > 0 else None
 
@@ -73,17 +73,17 @@ TAKES = {
 
 
 def takes(record: Mapping[str, Any]) -> frozenset[str] | None:
-    """The kinds of files that the model takes; None where nobody knows."""
+    """The kinds of files that the model takes; None if unknown."""
     return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if _is_whole(record) else None
 
 
 def can(record: Mapping[str, Any], flag: str) -> bool | None:
-    """Whether the model can do what the flag says; None where nobody knows."""
+    """Return True if the model can do what the flag says; None if unknown."""
     return bool(record.get(flag)) if _is_whole(record) else None
 
 
 def _is_whole(record: Mapping[str, Any]) -> bool:
-    """Whether the record tells what the model can, so that what is not there is not: one of a price alone does not."""
+    """Return True if the record lists capabilities, so that a missing one is absent; prices alone do not."""
     return any(name.startswith("supports_") for name in record)
 
 

@@ -19,7 +19,7 @@ NOTHING_SENT = Usage(0, 0, 0, 0, 0)
 
 
 class ReplayedExchange:
-    """What `Exchange` is for a request that is sent."""
+    """A recorded reply, with the interface of `Exchange`."""
 
     begun = True
     usage = NOTHING_SENT

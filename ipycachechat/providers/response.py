@@ -12,7 +12,7 @@ from ipycachechat.conversation.usage import Usage
 
 
 class Response(ModelResponse):  # type: ignore[misc] # litellm's has no types for its fields
-    """What a model answered: litellm's object, with its text at hand."""
+    """A model's answer: litellm's ModelResponse with `.text`."""
 
     @classmethod
     def of(cls, built: ModelResponse, usage: Usage) -> Response:

@@ -18,7 +18,7 @@ from ipycachechat.errors import ModelError
 from ipycachechat.providers.timeouts import RequestLimits
 
 FIRST, LONGEST = 0.5, 30.0
-"""Seconds of the first pause, and of the longest that nobody has asked for."""
+"""Seconds of the first pause, and of the longest that no provider has asked for."""
 JITTER = 0.5
 """Seconds more, at most, so that not all who were refused come back at once."""
 _BACKOFF = wait_exponential(FIRST, LONGEST)
@@ -34,7 +34,7 @@ def retrying(
     `pausing` hears of each pause: the error before it, its seconds, and how many tries there were.
     """
 
-    chance = random.Random()  # of its own: the person's random numbers stay as they were
+    chance = random.Random()  # of its own: the user's random numbers stay as they were
 
     async def slept(seconds: float) -> None:
         await sleep(seconds)

@@ -31,7 +31,7 @@ class TextSegment:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSegment:
-    """What was thought before it."""
+    """The thinking before it."""
 
     text: str
 
@@ -46,7 +46,7 @@ class CallSegment:
 
 @dataclass(frozen=True, slots=True)
 class DiscardedText:
-    """What had come of an answer that broke off, and was asked for again: no part of the conversation."""
+    """The discarded text of an answer that broke off and was retried; not part of the conversation."""
 
     text: str
 

@@ -37,7 +37,7 @@ NAMED, LONGEST_NOTE = 2, 200
 
 
 def facts(turn: Turn, done: TurnResult) -> list[tuple[str, str]]:
-    """What the badge tells, in order: name and value."""
+    """Return the badge's facts in order: name and value."""
     usage, bill = turn.usage, done.cost
     if turn.replayed:
         return [("model", turn.model), ("replayed", "nothing sent"), ("cost", "free")]
@@ -58,7 +58,7 @@ def facts(turn: Turn, done: TurnResult) -> list[tuple[str, str]]:
 
 
 def notes(done: TurnResult) -> list[str]:
-    """What else is to be said of the turn."""
+    """Return the notes about the turn."""
     told: list[str] = []
     if done.turn is None:
         return told

@@ -37,7 +37,7 @@ def output_text(usage: Usage) -> str:
 
 
 def cost_text(bill: Cost) -> str:
-    """What was paid, or a lower bound."""
+    """Return the cost as text, with "≥" if it is a lower bound."""
     return "≥" * (bill.at_least and bill.paid is not None) + money(bill.paid)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Longer code is not coloured: some lexers take a second for 100 kB, and it would be drawn at every frame.
 LONGEST = 50_000
-# A lexer tries its patterns anew at every character of a long line.
+# A lexer tries its patterns again at every character of a long line.
 LONGEST_LINE = 2_000
 
 # Over a long gap, a single pattern of some (MATLAB's) takes seconds.

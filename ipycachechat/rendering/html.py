@@ -44,7 +44,7 @@ def line(text: str, style: str = "") -> str:
 
 
 def title(text: str) -> str:
-    """What stands above a part of a display."""
+    """Return a heading as HTML."""
     return line(text, f"{_BOLD};margin-top:0.6em")
 
 
@@ -55,7 +55,7 @@ def preformatted(lines: Sequence[str]) -> str:
 
 
 def details(name: str, inside: str) -> str:
-    """What a click on its name unfolds."""
+    """Return a section that unfolds on a click."""
     return f'<details><summary style="cursor:pointer">{clean(name)}</summary>{inside}</details>'
 
 
@@ -81,7 +81,7 @@ def table(
 
 
 def _number(cell: str) -> bool:
-    """Whether a cell is one, or stands where one would."""
+    """Return True if a cell is one, or stands where one would."""
     return cell in ("", "–", "unknown", "not billed") or cell.lstrip("≈≥-$")[:1].isdecimal()
 
 

@@ -22,7 +22,7 @@ from ipycachechat.text.format import count, money
 ROWS = 100
 """Turns, the last ones, that have a column and a row of their own; those before are one row."""
 UNFOLDED = 30
-"""Turns, the last ones, that unfold: all of it is sent anew after each chat, and saved."""
+"""Turns, the last ones, that unfold: all of it is sent again after each chat, and saved."""
 HEADS = (
     *("turn", "question", "read", "written", "fresh", "input", "answered"),
     *("cost", "saved", "cost so far", "saved so far", "notes"),
@@ -39,11 +39,11 @@ DIFFER = (
 
 @dataclass(frozen=True, slots=True)
 class UsageSnapshot:
-    """What there is to look at."""
+    """The data that the inspector shows."""
 
     turns: tuple[Turn, ...]
     told: tuple[TurnResult | None, ...]
-    """What was told of each turn's answer; None: it was given in an earlier kernel."""
+    """The result of each turn; None: it was answered in an earlier kernel."""
     stale: frozenset[int]
     """By number."""
     ledger: Ledger
@@ -52,11 +52,11 @@ class UsageSnapshot:
     foretold: tuple[int, int] | None
     """Tokens that were expected to be read, and were."""
     kept: str
-    """How keeping warm goes; empty: nobody does."""
+    """How keeping warm goes; empty: off."""
 
     @property
     def text(self) -> str:
-        """What this kernel was billed, in two lines."""
+        """This kernel's bill in two lines."""
         return "\n".join(totals(self.ledger))
 
 
@@ -128,7 +128,7 @@ def _inside(standing: UsageSnapshot, number: int) -> str:
 
 
 def _warmth(standing: UsageSnapshot, now: float) -> str:
-    """What is warm, and until when, by the last answer."""
+    """Return which prefix is cached until when, by the last answer."""
     last, title = standing.last, html.title("Cache")
     kept = [html.line(standing.kept)] if standing.kept else []
     if last is None:
@@ -208,8 +208,8 @@ def _sent(turns: Sequence[Turn]) -> Ledger:
 
 
 def _differ(standing: UsageSnapshot) -> bool:
-    """Whether not all of the kernel's bill is in its turns, or more. A turn may have had many requests."""
-    if standing.ledger.unknown_tokens or standing.ledger.unknown_cost:  # nobody can tell
+    """Return True if not all of the kernel's bill is in its turns, or more. A turn may have had many requests."""
+    if standing.ledger.unknown_tokens or standing.ledger.unknown_cost:  # unknown
         return False
     bills = (standing.ledger, _sent(standing.turns))
     known = [(bill.tokens.input, bill.tokens.output, round(bill.paid, 9)) for bill in bills]

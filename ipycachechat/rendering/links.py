@@ -23,9 +23,9 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
 def _acceptable(address: str) -> bool:
-    """Whether an address may become a link.
+    """Return True if an address may become a link.
 
-    Not a relative one: JupyterLab makes it an address of its own server, with the person's token in it. It
+    Not a relative one: JupyterLab makes it an address of its own server, with the user's token in it. It
     takes "#" alone for relative, too, and what the browser cannot read: "http://[h/", "http://h:99999/".
     """
     link = _LINK.match(address)
@@ -35,7 +35,7 @@ def _acceptable(address: str) -> bool:
 
 
 def _is_host(name: str) -> bool:
-    """Whether browsers can read it: to them, what ends in a number is an IP address or nothing."""
+    """Return True if browsers can read it: to them, what ends in a number is an IP address or nothing."""
     numeric = name.startswith("[") or name.rstrip(".").rpartition(".")[2][:1].isdigit()
     try:
         ip_address(name.strip("[]")) if numeric else name.encode().decode("idna")

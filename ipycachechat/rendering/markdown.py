@@ -87,7 +87,7 @@ def body(source: str) -> str:
 
 
 def _nested(tokens: Sequence[Token]) -> bool:
-    """Whether every tag is closed where it has to be, which a footnote that defines another can undo."""
+    """Return True if every tag is closed where it has to be, which a footnote that defines another can undo."""
     within: list[str] = []
     for token in tokens:
         if token.nesting == 1:

@@ -52,7 +52,7 @@ def to_markdown(source: str) -> str:
 
 
 def tangled(source: str) -> bool:
-    """Whether no person would write this, and no parser should have to read it."""
+    """Return True if nobody would write this, and no parser should have to read it."""
     depth = 0
     for match in _BRACKET_OR_GAP.finditer(source):
         depth = depth + 1 if match[0] == "[" else max(depth - 1, 0) if match[0] == "]" else 0
@@ -88,7 +88,7 @@ def _replaced(source: str, places: list[int]) -> str:
 
 
 def _inert(source: str, place: int, maths: bool) -> str:
-    """What to put for the `<` or `!` at this place."""
+    """Return the replacement of the `<` or `!` at this place."""
     start = place
     while start and source[start - 1] == "\\":
         start -= 1

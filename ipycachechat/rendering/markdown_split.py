@@ -22,7 +22,7 @@ _MATHS = ("$$", "\\[", "\\begin{")
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A place in a text; a fence that is cut is closed before it and opened anew behind it, a table gets its head."""
+    """A place in a text; a fence that is cut is closed before it and reopened behind it, a table gets its head."""
 
     at: int
     close: str = ""
@@ -155,7 +155,7 @@ def _blocks(source: str) -> tuple[list[Token], list[Token], list[int]]:
 
 
 def _line(block: Token) -> int:
-    """That with which it begins."""
+    """Return what it begins with."""
     assert block.map is not None
     return block.map[0]
 

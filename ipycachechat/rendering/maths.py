@@ -166,7 +166,7 @@ def _block(state: StateBlock, first: int, stop: int, silent: bool) -> bool:
 
 
 def undelimited(maths: str) -> tuple[str, bool]:
-    """What is between the delimiters (a bare environment has none), and whether it is display maths."""
+    """Return the text between the delimiters (a bare environment has none), and whether it is display maths."""
     if maths.startswith(("$$", "\\[")):
         return maths[2:-2], True
     if maths.startswith("\\("):

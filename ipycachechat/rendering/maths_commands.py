@@ -9,7 +9,7 @@ from ipycachechat.rendering.maths import DEEPEST, LONGEST
 
 
 def typesettable(maths: str) -> bool:
-    """Whether nothing but typesetting can come of it, in any front end's MathJax.
+    """Return True if nothing but typesetting can come of it, in any front end's MathJax.
 
     An allow rule, since MathJax and its extensions hold many commands that reach further: links and
     ids (`\\href`, `\\cssId`, `\\ref`), style (`\\style`, `\\class`, `\\bbox`), code from the network

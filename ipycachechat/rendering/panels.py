@@ -10,7 +10,7 @@ from ipycachechat.rendering import html, reports
 
 
 def plan(forecast: Forecast) -> str:
-    """What the next request will do, and the prefix behind it."""
+    """Return the plan of the next request, and the prefix behind it."""
     told = [html.line(sentence) for sentence in reports.sentences(forecast)]
     rows = reports.prefix(summarize_rows(forecast.rows))
     prefix = [html.table(reports.PREFIX, rows, name="Prefix")] if rows else []
@@ -19,7 +19,7 @@ def plan(forecast: Forecast) -> str:
 
 
 def contents(found: RequestPreview) -> str:
-    """What a request contains, block by block, each folded up."""
+    """Return the blocks of a request, each folded up."""
     told = [html.line(reports.contained(found))]
     for row, text in found.blocks:
         told.append(html.details(reports.block(row), html.preformatted(text.split("\n"))))
@@ -32,7 +32,7 @@ def as_json(text: str) -> str:
 
 
 def why(done: TurnResult | None) -> str:
-    """What a request was expected to be billed, what it was billed, and the reason of the difference."""
+    """Return the expected usage of a request, its bill, and the reason for the difference."""
     if done is None or done.turn is None:
         return html.panel("why", html.line(reports.NOTHING_ASKED))
     return html.panel(

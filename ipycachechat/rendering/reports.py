@@ -21,9 +21,9 @@ NOBODY_KNOWS = (
     "nobody can tell whether more could have been read: this provider promises nothing of its cache"
 )
 PREFIX = ("block", "cell", "tokens", "checkpoint", "warm until")
-"""What is told of each block."""
+"""Columns of the table of blocks."""
 COUNTS = ("", "read", "written", "fresh", "input")
-"""What is told of an expectation and of a bill."""
+"""Columns of the table of expected and billed tokens."""
 NOTHING_ASKED = "nothing has been asked yet"
 BRANCHES = ("branch", "turns", "forked from", "after turn", "")
 ABOUT = 60
@@ -31,7 +31,7 @@ ABOUT = 60
 
 
 def plan(forecast: Forecast) -> str:
-    """What the next request will do, and the prefix behind it."""
+    """Return the plan of the next request, and the prefix behind it."""
     lines = sentences(forecast)
     if forecast.rows:
         lines += ["", *columns(PREFIX, prefix(summarize_rows(forecast.rows)))]
@@ -39,7 +39,7 @@ def plan(forecast: Forecast) -> str:
 
 
 def sentences(forecast: Forecast) -> list[str]:
-    """What the next request will read, write and cost, and why less is read than could be."""
+    """Return what the next request will read, write and cost, and why less is read than possible."""
     expected = forecast.expected
     sure = "" if expected.exact else "≈"
     lines = [
@@ -58,7 +58,7 @@ def sentences(forecast: Forecast) -> list[str]:
 
 
 def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
-    """What a request that only wrote and refreshed was billed."""
+    """Return the bill of a request that only wrote or refreshed the cache."""
     lasts = f", warm until {clock(until)}" if until is not None else ""
     tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
     return f"{tokens}, {money(bill.paid)}{lasts}"
@@ -81,7 +81,7 @@ def keepalive_status(refreshed: int, until: float, ended: str) -> str:
 
 
 def contents(found: RequestPreview) -> str:
-    """What a request contains, block by block."""
+    """Return the blocks of a request."""
     lines = [contained(found)]
     for row, text in found.blocks:
         lines += ["", f"--- {block(row)}", sanitize.clean(text)]
@@ -95,7 +95,7 @@ def contained(found: RequestPreview) -> str:
 
 
 def block(row: BlockRow) -> str:
-    """What is known of one block."""
+    """Return a line about one block."""
     _, cell, tokens, checkpoint, until = _row(row)
     told = [row.label, f"cell {cell}" if cell else "", f"{tokens} tokens"]
     told += [f"checkpoint for {checkpoint}" if checkpoint else "", f"warm until {until}" if until else ""]
@@ -103,7 +103,7 @@ def block(row: BlockRow) -> str:
 
 
 def why(done: TurnResult | None) -> str:
-    """What the last request was expected to be billed, what it was billed, and the reason of the difference."""
+    """Return the expected usage of the last request, its bill, and the reason for the difference."""
     if done is None or done.turn is None:
         return NOTHING_ASKED
     lines = [f"turn {done.number}, {done.turn.model}", *columns(COUNTS, counts(done.turn, done.expected))]
@@ -111,7 +111,7 @@ def why(done: TurnResult | None) -> str:
 
 
 def failure(error: ChatError) -> str:
-    """What went wrong with the last prompt, at more length than in its cell."""
+    """Return the error of the last prompt, in more detail than in its cell."""
     if isinstance(error, Interrupted):
         lines = ["the last prompt was stopped:"]
     else:
@@ -124,7 +124,7 @@ def failure(error: ChatError) -> str:
 
 
 def counts(turn: Turn, expected: ExpectedUsage | None) -> list[tuple[str, ...]]:
-    """What was expected of a turn, if that is known, and what was billed."""
+    """Return rows of a turn's expected usage, if known, and of its bill."""
     billed = _counts("billed", turn.usage)
     return [billed] if expected is None else [_counts("expected", expected), billed]
 
@@ -138,7 +138,7 @@ def verdict(done: TurnResult) -> str:
 
 
 def advice(reason: MissReason | None) -> list[str]:
-    """What can be done about it."""
+    """Return what the user can do about a miss."""
     return [ADVICE[reason.cause]] if reason else []
 
 
@@ -257,7 +257,7 @@ def forks(history: History) -> list[tuple[str, ...]]:
 
 
 def changes(before: Conversation, after: Conversation) -> list[str]:
-    """What becomes of each turn that does not stay as it is."""
+    """Return a line for each turn that changes."""
     was = {_id(turn): n for n, turn in enumerate(before.turns, 1)}
     now = {_id(turn): n for n, turn in enumerate(after.turns, 1)}
     lines = []

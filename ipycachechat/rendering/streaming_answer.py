@@ -16,7 +16,7 @@ More = StreamChunk | ToolCallStarted | ToolCallFinished | StreamBroken
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One in the segments; a block that is cut there is closed before it and opened anew behind it."""
+    """One in the segments; a block that is cut there is closed before it and reopened behind it."""
 
     segment: int = 0
     at: int = 0
@@ -57,12 +57,12 @@ class StreamingAnswer:
 
     @property
     def broken(self) -> list[answer.DiscardedText]:
-        """What had come of answers that broke off, and were asked for again."""
+        """The text of answers that broke off and were retried."""
         return [one for one in self.segments if isinstance(one, answer.DiscardedText)]
 
     @property
     def rest(self) -> list[Segment]:
-        """What is not finished."""
+        """Return the part that is not finished."""
         return self._between(self.begin, None)
 
     @property
@@ -72,7 +72,7 @@ class StreamingAnswer:
         return sum(len(one.text) for one in rest if not isinstance(one, CallSegment)) - self.begin.at
 
     def finished(self, since: Position) -> list[Segment]:
-        """What was finished since then."""
+        """Return the parts that were finished since then."""
         return self._between(since, self.begin)
 
     def take_finished(self) -> list[Segment]:

@@ -55,7 +55,7 @@ class _Place:
         self._running: _Running | None = None
 
     def hold(self) -> _Running:
-        """The loop, started if nobody held it."""
+        """The loop, started if it was not in use."""
         with self._lock:
             if self._running is None or not self._running.thread.is_alive():  # a fork has no threads
                 self._running = _Running()
@@ -91,7 +91,7 @@ class BackgroundLoop:
 
     @property
     def running(self) -> bool:
-        """Whether the loop is held and its thread is there."""
+        """True if the loop is held and its thread is there."""
         return self._running is not None and self._running.thread.is_alive()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:

@@ -16,14 +16,14 @@ from ipycachechat.runtime.interrupts import InterruptGuard
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
 CLOSING = 5.0
-"""Seconds that work may take to end once nobody waits for it any more."""
+"""Seconds that work may take to end once it is no longer waited for."""
 LOOK = 1.0
 """Seconds between looks at whether the loop is still there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result(Generic[T]):
-    """What the work gave; the last that is told of it."""
+    """The result of the work; the last event."""
 
     value: T
 

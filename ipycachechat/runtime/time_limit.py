@@ -42,7 +42,7 @@ def run_with_time_limit(seconds: float, work: Callable[[], T]) -> T:
 
 
 def _is_called_from_here(frame: FrameType) -> bool:
-    """Whether the work is still going on."""
+    """Return True if the work is still going on."""
     one: FrameType | None = frame
     while one is not None and one.f_code is not run_with_time_limit.__code__:
         one = one.f_back

@@ -171,7 +171,7 @@ _INSIDE = re.compile(
 
 
 def _secrets(name: str, value: str) -> list[str]:
-    """What is secret in a variable of the environment."""
+    """Return the secret values in an environment variable."""
     least = 6 if re.search("PASS|PWD", name.upper()) else 8
     parts = {way for found in _INSIDE.findall(value) for part in found for way in (part, unquote(part))}
     inside = sorted(part for part in parts if _long_enough(part, 6))
@@ -183,7 +183,7 @@ def _secrets(name: str, value: str) -> list[str]:
 
 
 def _long_enough(value: str, least: int) -> bool:
-    """Whether it could be a secret: `true`, `postgres`, `not-needed` and paths are none."""
+    """Return True if it could be a secret: `true`, `postgres`, `not-needed` and paths are none."""
     plain = len(value) < 20 and _WORDS.fullmatch(value)
     return len(value) >= least and not plain and not _PATH.match(value) and "\0" not in value
 

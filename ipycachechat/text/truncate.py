@@ -39,7 +39,7 @@ def strip_addresses(text: str) -> str:
 
 
 def fair_shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
-    """What each may have: the largest are cut first, down to the size of the next, until all of it fits."""
+    """Return the share of each text: the largest are cut first, down to the size of the next, until everything fits."""
     left, found = most, {}
     waiting = sorted(sizes.items(), key=lambda one: one[1])
     for number, (name, size) in enumerate(waiting):

@@ -43,7 +43,7 @@ def bind_call(call: ToolCall, tools: Tools) -> Callable[[], Any] | ToolError:
 
 
 def _called(function: Function, given: Json) -> Any:
-    """What the function returns for these arguments; of a generator, all that it yields."""
+    """Call the function and return its result; of a generator, the list of its values."""
     from fastcore.funccall import call_func
 
     rich = rich_types(function)
@@ -57,7 +57,7 @@ def _called(function: Function, given: Json) -> Any:
 
 
 def validation_error(given: Json, schema: Json) -> str:
-    """What of the arguments does not fit the schema; "" if all do."""
+    """Return why the arguments do not fit the schema; "" if they do."""
     unknown = [name for name in given if name not in schema.get("properties", {})]
     if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
         return f"there is no parameter {', '.join(map(repr, unknown))}"
@@ -68,12 +68,12 @@ def validation_error(given: Json, schema: Json) -> str:
 
 
 def tool_result(value: Any) -> Content:
-    """What a tool returned, or why it failed, as the model is told."""
+    """Return a tool's result, or its error, as content for the model."""
     return f"Error: {value.why}" if isinstance(value, ToolError) else content.tool_result_content(value)
 
 
 def failed(error: BaseException) -> ToolError:
-    """What the model is told of an exception."""
+    """Return an exception as the error that the model gets."""
     try:
         text = str(error)
     except Exception:  # its own text may fail as well
@@ -82,13 +82,13 @@ def failed(error: BaseException) -> ToolError:
 
 
 def is_async(function: Function | None) -> bool:
-    """Whether a call returns something to be awaited."""
+    """Return True if a call returns something to be awaited."""
     inner = getattr(function, "__call__", None)  # noqa: B004 # of an object that can be called
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
 
 
 async def awaited(work: Callable[[], Any]) -> Any:
-    """What the work gives, awaited if need be; whatever it raises as a `Failed`, but for our own cancelling.
+    """Return the result of the work, awaited if necessary; exceptions as a `ToolError`, except our own cancelling.
 
     Even SystemExit, which would end the event loop and with it every chat.
     """

@@ -102,7 +102,7 @@ def _given(one: Mapping[str, Any]) -> tuple[str, Json]:
 
 
 def _schema(function: Function, name: str) -> Json:
-    """What fastcore makes of the signature, the comments at the parameters and the docstring. Raises BadInput.
+    """Return fastcore's schema of the signature, the parameters' comments and the docstring. Raises BadInput.
 
     Types that it does not know (choices, enums, dates, classes in classes) are pydantic's to describe.
     """
@@ -170,7 +170,7 @@ def _bare(function: Function) -> Any:
 
 
 def _routine(bare: Any) -> Any:
-    """What has the signature: of an object that can be called, its method."""
+    """Return the function that has the signature; of a callable object, its method."""
     return bare if inspect.isroutine(bare) or inspect.isclass(bare) else type(bare).__call__
 
 
@@ -207,7 +207,7 @@ def _is_plain(hint: Any) -> bool:
 
 
 def placeholder_definitions(calls: Sequence[ToolCall]) -> tuple[str, ...]:
-    """Definitions for the tools that a conversation has called, where nobody has defined any.
+    """Definitions for the tools that a conversation has called, if none are defined.
 
     A request with calls and no tools is refused, or given a made-up tool by litellm, which costs the cache.
     """

@@ -42,11 +42,11 @@ class Outputs:
 
 
 class Screen(Protocol):
-    """What the person sees of one prompt, in this order."""
+    """Draws what the user sees of one prompt, in this order."""
 
     @property
     def outputs(self) -> Outputs | None:
-        """Where it stands, if that can be drawn anew later on."""
+        """Where it stands, if that can be redrawn later on."""
 
     def show_status(self, on: Waiting, seconds: float) -> None:
         """Nothing has arrived yet, or nothing since the tools have returned."""

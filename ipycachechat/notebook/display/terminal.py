@@ -60,7 +60,7 @@ class PlainScreen:
         self._printed = 0
         """Characters of it."""
         self._any = self._visible = False
-        """Whether anything was printed, and anything but blanks came."""
+        """True if anything was printed, and anything but blanks came."""
 
     def show_status(self, on: Waiting, seconds: float) -> None:
         told = on.what if isinstance(on, Progress) else ""
@@ -117,7 +117,7 @@ class PlainScreen:
 
 
 class RichScreen:
-    """Finished blocks are printed once; below them the rest is drawn anew as it grows."""
+    """Finished blocks are printed once; below them the rest is redrawn as it grows."""
 
     def __init__(self, console: Console) -> None:
         self.outputs: Outputs | None = None
@@ -182,7 +182,7 @@ class RichScreen:
         self._live.update(_End(shown), refresh=True)
 
     def _print(self) -> None:
-        """What has come so far, for good."""
+        """Print what has arrived so far, for good."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -207,7 +207,7 @@ class _End:
 
 
 def _rendered(shown: list[Segment]) -> RenderableType:
-    """As rich's markdown, or as text what no person would write."""
+    """As rich's markdown, or as text what nobody would write."""
     from rich.console import Group
 
     told: list[Any] = []

@@ -142,7 +142,7 @@ def _unpack(folder: Path, target: Path) -> None:
 
 
 def _is_good(path: Path) -> bool:
-    """Whether the file is the published one. The hash takes 70 ms, once a kernel."""
+    """Return True if the file is the published one. The hash takes 70 ms, once a kernel."""
     import hashlib
 
     try:
