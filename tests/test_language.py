@@ -27,9 +27,9 @@ def docstrings() -> Iterator[tuple[str, str]]:
     """Yield place and text of every docstring, those of attributes included."""
     for name, _, tree in modules():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                if isinstance(text := node.value.value, str):
-                    yield f"{name}:{node.lineno}", text
+            value = node.value if isinstance(node, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield f"{name}:{value.lineno}", value.value
 
 
 def names() -> Iterator[tuple[str, str]]:
