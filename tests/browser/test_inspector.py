@@ -61,7 +61,8 @@ def test_the_inspector_unfolds_is_redrawn_and_lasts(wire: WireServer, tmp_path: 
             output.get_by_text(turn).focus()
             lab.page.keyboard.press("Enter")
         assert opened.all_inner_texts() == ["turn 2: And?", "turn 4: How?"]
-        prefix = Html(output.locator(INSPECTOR).inner_html()).table("block", "checkpoint")
+        unfolded = output.locator(f"{INSPECTOR} > details[open]").first.inner_html()
+        prefix = Html(unfolded).table("block", "checkpoint")
         assert {"turn 2: prompt", "cell-2"} <= {text for row in prefix for text in row.values()}
         for cell in (6, 7):
             lab.run_cell(cell)

@@ -321,7 +321,7 @@ def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire
     request = kernel.start("%chat replay", "r")
     kernel.finish(request, until="w20")
     kernel.interrupt()
-    assert "Turn 3 is as it was" in kernel.finish(request).error
+    assert "Turn 3 is unchanged" in kernel.finish(request).error
     history = kernel.run("%chat history").text
     assert "interrupted" not in history and history.count("stale") == 1
     assert "1 turn asked again" in kernel.run("%chat replay").printed

@@ -182,7 +182,7 @@ def test_pictures_go_along_only_if_they_are_asked_for(kernel: Kernel, wire: Wire
     kernel.run("from PIL import Image\nImage.new('RGB', (8, 8), 'red')", "b")
     badge = kernel.run("%%chat\nAnd so?", "r").badge
     assert [block["type"] for block in blocks(wire)] == ["text", "image", "image", "text"]
-    assert "and 2 pictures" in badge
+    assert "and 2 images" in badge
     kernel.run("%%chat -m openai/gpt-3.5-turbo\nAnd you?", "s")  # which sees none
     assert "not shown, this model takes no image" in str(wire.requests[-1].body["messages"])
 

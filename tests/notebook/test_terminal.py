@@ -44,7 +44,7 @@ def terminal(wire: WireServer, term: str, **env: str) -> Iterator[Any]:
         env=os.environ | wire.env() | {"TERM": term, "PYTHONPATH": os.getcwd(), "NO_COLOR": ""} | env,
         encoding="utf-8",
         codec_errors="replace",
-        timeout=30,
+        timeout=120,
         dimensions=(50, 200),
     )
     shell.expect("In ")

@@ -108,10 +108,19 @@ def test_a_badge_that_has_much_to_tell_stays_small() -> None:
         TurnStatus.INTERRUPTED,
     )
     much = TurnResult(
-        turn, Cost(0.12345, 1.2345), None, 123,
-        ExpectedUsage(1_234_567, 1_234_000, 500, 500, exact=False), None, True, 1e9, True,
-        (124, 125, 126), 12_345, (), 3, rows, Timing(1.234, 12.3, 12_345), "req_011CSHoEeqs5C35K2UUqR7Fy",
-    )  # fmt: skip
+        turn=turn,
+        cost=Cost(0.12345, 1.2345),
+        number=123,
+        expected=ExpectedUsage(1_234_567, 1_234_000, 500, 500, exact=False),
+        warm_until=1e9,
+        replaced=True,
+        stale=(124, 125, 126),
+        uncached_tokens=12_345,
+        requests=3,
+        rows=rows,
+        timing=Timing(1.234, 12.3, 12_345),
+        request_id="req_011CSHoEeqs5C35K2UUqR7Fy",
+    )
     html, text = badge.to_html(much), badge.to_text(much)
     assert "more: %chat plan" in html
     assert (
