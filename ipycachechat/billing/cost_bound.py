@@ -172,7 +172,7 @@ def _billed_besides(settings: RequestOptions) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class BudgetCharge:
-    """What a request counts against the budget, in dollars."""
+    """The amount that a request counts against the budget, in dollars."""
 
     dollars: float = 0.0
     exact: bool = True

@@ -48,7 +48,7 @@ class TurnRecords:
         return replace(self, records=(*self.records, one))
 
     def add_unreported(self, one: RequestRecord) -> TurnRecords:
-        """With one more of which nobody knows more than that it was sent."""
+        """Return the records with one more request, of which only is known that it was sent."""
         return replace(self, unreported=(*self.unreported, one))
 
     @property

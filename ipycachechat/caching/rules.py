@@ -23,7 +23,7 @@ class CacheRules:
     """How one family of models caches.
 
     `asked`: "explicit" caches what is marked; "implicit" puts a checkpoint at the end by itself, and takes others;
-    "automatic" caches token prefixes; "unknown" may do anything. Nobody but the first two is sent a marker: some
+    "automatic" caches token prefixes; "unknown" may do anything. Only the first two are sent a marker: some
     bill for it (Gemini stores the cache for money), some refuse it.
     """
 

@@ -10,7 +10,7 @@ from ipycachechat.conversation.turns import Turn
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """What a model can be sent; by default everything but other models' thinking."""
+    """The content that a model can be sent; by default everything but other models' thinking."""
 
     thinking_format: ThinkingFormat = ""
     """The form of thinking that it takes back."""
