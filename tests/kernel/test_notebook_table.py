@@ -1,4 +1,4 @@
-"""What is done to a notebook, what then goes over the wire, what the badge says: the table of docs/notebook.md."""
+"""The table of docs/notebook.md: what you do to a notebook, what is sent, and what the badge says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.kernels import PROJECT, Kernel, Ran
 from wire import WireServer
 
 MODEL = "openai/gpt-5.5"
-NOTHING = "nothing of it"
+NO_NOTE = "–"
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Notebook:
         self.save()
 
     @property
-    def said(self) -> str:
+    def prompts(self) -> str:
         """The prompts of the last request, in order."""
         messages = self.wire.requests[-1].messages
         return " ".join(message["content"] for message in messages if message["role"] == "user")
@@ -85,15 +85,16 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `said` are the prompts that the last request holds."""
+    """One row of the table: its three texts, and how to check them."""
 
-    what: str
-    over_the_wire: str
+    action: str
+    sent: str
     badge: str
     do: Callable[[Notebook], None]
-    said: str
-    told: str = ""
-    """A part of the last badge; "": nothing is said of a turn replaced, left out, or stale."""
+    prompts: str
+    """The prompts in the last request."""
+    note: str = ""
+    """A part of the last badge; "": it has no note on replaced, left out or stale turns."""
 
 
 def again(book: Notebook) -> None:
@@ -175,7 +176,7 @@ def deleted_and_undone(book: Notebook) -> None:
 def deleted_undone_and_run(book: Notebook) -> None:
     deleted_and_undone(book)
     book.run("b")
-    assert book.said == "a b"
+    assert book.prompts == "a b"
     book.chat("e", "e")
 
 
@@ -270,7 +271,7 @@ def twice(book: Notebook) -> None:
         copy = Notebook(second, book.wire, book.path, dict(book.cells))
         copy.load()
         copy.run("c")
-        assert copy.said == "c"
+        assert copy.prompts == "c"
     book.chat("d", "d")
 
 
@@ -288,35 +289,35 @@ def without_ids(book: Notebook) -> None:
 
 
 TABLE = [
-    Row("runs a cell again, unchanged", "the turns above it, and its prompt", "replaced turn 2; turn 3 answered an older version, if the answer is another", again, "a b", "replaced turn 2"),
-    Row("edits a cell and runs it", "the turns above it, and its prompt", "replaced turn 2; turn 3 answered an older version", edited, "a B", "replaced turn 2; turn 3 answered an older version"),
-    Row("then asks in the next cell", "all turns, the new one in the old one's place", NOTHING, edited_then_next, "a B c d"),
-    Row("runs a cell again with `--append`", "all turns, and its prompt; the earlier turn stays", NOTHING, appended, "a b c B"),
-    Row("has set `rerun` to `rewind`, edits a cell, runs it, and asks in the next", "the turns above the edited cell, its new turn, and the prompt", NOTHING, rewound, "a B d"),
-    Row("drags a cell", "as before, since nothing reports it", NOTHING, dragged, "a b c d"),
-    Row("drags a cell, saves, `%chat sync`", "the turns in the notebook's order", NOTHING, dragged_and_synced, "a c b d"),
-    Row("cuts a cell and pastes it elsewhere", "without its turn, since it is reported as deleted", "left out, and what brings it back", cut_and_pasted, "b c d", "left out, since its cell was deleted: “a”"),
-    Row("then saves", "with its turn, in its old place (`%chat sync` moves it)", NOTHING, cut_pasted_and_saved, "a b c d e"),
-    Row("cuts a cell, pastes it elsewhere, and saves before another runs", "with its turn, in its old place", NOTHING, cut_pasted_saved_and_next, "a b c d"),
-    Row("copies a cell and runs the copy", "all turns, and its prompt: a copy is a cell of its own", NOTHING, copied, "a b c a"),
-    Row("deletes a cell", "without its turn", "left out, and what brings it back", deleted, "a c d", "left out, since its cell was deleted: “b”"),
-    Row("then saves", "without its turn", NOTHING, deleted_and_saved, "a c d e"),
-    Row("deletes a cell and undoes that", "without its turn, since it is reported as deleted", "left out, and what brings it back", deleted_and_undone, "a c d", "left out, since its cell was deleted: “b”"),
-    Row("then saves", "with its turn, in its place", NOTHING, deleted_undone_and_saved, "a b c d e"),
-    Row("or runs the cell", "with its turn, in its place", NOTHING, deleted_undone_and_run, "a b c d e"),
-    Row("inserts a cell between two and runs it", "all turns, and its prompt: it was asked last", NOTHING, inserted, "a b c x"),
-    Row("inserts a cell, saves, and runs it with `--here`", "the turns above it, and its prompt", "placed as turn 2; turns 3 to 4 answered an older version", inserted_here, "a x", "placed as turn 2; turns 3 to 4 answered an older version"),
-    Row("Run All, twice in a row", "the same conversation, never two copies", NOTHING, all_again, "a b c d"),
-    Row("Restart Kernel and Run All", "the same conversation, asked anew", NOTHING, all_after_a_restart, "a b c d"),
-    Row("restarts the kernel, `%chat resume`, and asks in the next cell", "all turns, to the byte", NOTHING, next_after_resuming, "a b c d"),
-    Row("restarts the kernel, `%chat resume`, Run All", "the same conversation, each turn replaced", NOTHING, all_after_resuming, "a b c d"),
-    Row("Run All Above", "of each cell the turns above it; those below stay, stale", "replaced turn 2, and what is stale", above, "a b", "replaced turn 2"),
-    Row("chats in two notebooks on one kernel", "one conversation, in the order asked; `%chat sync` moves the turns of its own notebook, and the others stay behind those that they follow", NOTHING, another_notebook, "a c z b d"),
-    Row("opens the same notebook in two kernels", "two conversations", NOTHING, twice, "a b c d"),
-    Row("chats in a loop, or by `run_cell_magic`, and runs that cell again", "a turn for each time round; the second run's turns replace the first's", NOTHING, in_a_loop, "a n0 n1 d"),
-    Row("chats where cells have no ids (a terminal, nbclient)", "all turns, and the prompt, each time", NOTHING, without_ids, "a a"),
+    Row("run a cell again, unchanged", "the turns above it, and its prompt", "replaced turn 2; turn 3 answered an older version, if the answer is another", again, "a b", "replaced turn 2"),
+    Row("edit a cell and run it", "the turns above it, and its prompt", "replaced turn 2; turn 3 answered an older version", edited, "a B", "replaced turn 2; turn 3 answered an older version"),
+    Row("then ask in the next cell", "all turns, the new one in place of the old", NO_NOTE, edited_then_next, "a B c d"),
+    Row("run a cell again with `--append`", "all turns, and its prompt; the earlier turn stays", NO_NOTE, appended, "a b c B"),
+    Row("set `rerun` to `rewind`, edit a cell, run it, and ask in the next", "the turns above the edited cell, its new turn, and the prompt", NO_NOTE, rewound, "a B d"),
+    Row("drag a cell", "as before, since JupyterLab does not report it", NO_NOTE, dragged, "a b c d"),
+    Row("drag a cell, save, `%chat sync`", "the turns in the notebook's order", NO_NOTE, dragged_and_synced, "a c b d"),
+    Row("cut a cell and paste it elsewhere", "without its turn, since the cell is reported as deleted", "left out, and what brings it back", cut_and_pasted, "b c d", "left out, since its cell was deleted: “a”"),
+    Row("then save", "with its turn, in its old place (`%chat sync` moves it)", NO_NOTE, cut_pasted_and_saved, "a b c d e"),
+    Row("cut a cell, paste it elsewhere, and save before another cell runs", "with its turn, in its old place", NO_NOTE, cut_pasted_saved_and_next, "a b c d"),
+    Row("copy a cell and run the copy", "all turns, and its prompt: the copy is a new cell", NO_NOTE, copied, "a b c a"),
+    Row("delete a cell", "without its turn", "left out, and what brings it back", deleted, "a c d", "left out, since its cell was deleted: “b”"),
+    Row("then save", "without its turn", NO_NOTE, deleted_and_saved, "a c d e"),
+    Row("delete a cell and undo that", "without its turn, since the cell is reported as deleted", "left out, and what brings it back", deleted_and_undone, "a c d", "left out, since its cell was deleted: “b”"),
+    Row("then save", "with its turn, in its place", NO_NOTE, deleted_undone_and_saved, "a b c d e"),
+    Row("or run the cell", "with its turn, in its place", NO_NOTE, deleted_undone_and_run, "a b c d e"),
+    Row("insert a cell between two and run it", "all turns, and its prompt: it was asked last", NO_NOTE, inserted, "a b c x"),
+    Row("insert a cell, save, and run it with `--here`", "the turns above it, and its prompt", "placed as turn 2; turns 3 to 4 answered an older version", inserted_here, "a x", "placed as turn 2; turns 3 to 4 answered an older version"),
+    Row("Run All, twice in a row", "the same conversation, never two copies", NO_NOTE, all_again, "a b c d"),
+    Row("Restart Kernel and Run All", "the same conversation, asked again", NO_NOTE, all_after_a_restart, "a b c d"),
+    Row("restart the kernel, `%chat resume`, and ask in the next cell", "all turns, the same bytes", NO_NOTE, next_after_resuming, "a b c d"),
+    Row("restart the kernel, `%chat resume`, Run All", "the same conversation, each turn replaced", NO_NOTE, all_after_resuming, "a b c d"),
+    Row("Run All Above", "for each cell the turns above it; those below stay, out of date", "replaced turn 2, and what is out of date", above, "a b", "replaced turn 2"),
+    Row("chat in two notebooks on one kernel", "one conversation, in the order asked; `%chat sync` moves the turns of its own notebook, and the others stay after the turns that they follow", NO_NOTE, another_notebook, "a c z b d"),
+    Row("open the same notebook in two kernels", "two conversations", NO_NOTE, twice, "a b c d"),
+    Row("chat in a loop or with `run_cell_magic`, and run that cell again", "one turn for each call; those of the second run replace those of the first", NO_NOTE, in_a_loop, "a n0 n1 d"),
+    Row("chat where cells have no ids (a terminal, nbclient)", "all turns, and the prompt, each time", NO_NOTE, without_ids, "a a"),
 ]  # fmt: skip
-NAMES = [f"{n:02} {row.what}" for n, row in enumerate(TABLE)]
+NAMES = [f"{n:02} {row.action}" for n, row in enumerate(TABLE)]
 
 
 @pytest.fixture(scope="module")
@@ -340,12 +341,12 @@ def test_the_table(row: Row, kernel: Kernel, notebook_file: Path) -> None:
     book = Notebook(kernel, kernel.wire, notebook_file)  # type: ignore[attr-defined]
     book.load()
     row.do(book)
-    assert book.said == row.said
-    said_of_turns = re.search("replaced turn|placed as|left out|older version", book.ran.badge)
-    assert (row.told in book.ran.badge) if row.told else not said_of_turns, book.ran.badge
+    assert book.prompts == row.prompts
+    note_on_turns = re.search("replaced turn|placed as|left out|older version", book.ran.badge)
+    assert (row.note in book.ran.badge) if row.note else not note_on_turns, book.ran.badge
 
 
 def test_the_table_is_in_the_documents() -> None:
     lines = (PROJECT / "docs" / "notebook.md").read_text().splitlines()
-    found = [line for line in lines if line.startswith("| ") and not line.startswith("| The person")]
-    assert found == [f"| {row.what} | {row.over_the_wire} | {row.badge} |" for row in TABLE]
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| you ")]
+    assert rows == [f"| {row.action} | {row.sent} | {row.badge} |" for row in TABLE]
