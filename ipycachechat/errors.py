@@ -1,33 +1,37 @@
 """The errors that users see, each in two lines: what happened, and what to do.
 
 ChatError
-├── BadInput           the user typed something that cannot be done
-│   └── PromptError    a `{{ expression }}` in the prompt has no value
-├── OverBudget         it could cost more than may be spent, or an unknown amount
-├── ModelError         the model's side said no, or nothing
-│   ├── KeyMissing     no key in the environment
-│   ├── KeyRejected    401, 403
-│   ├── UnknownModel   404, or no such provider
-│   ├── ContextTooLong the conversation does not fit
-│   ├── RequestRefused any other 4xx
-│   ├── RateLimited    429
-│   ├── Overloaded     5xx
-│   ├── Unreachable    no connection
-│   ├── Dropped        the connection ended in the middle of the answer
-│   │   └── TooLate    the answer took longer than it may
-│   ├── EmptyAnswer    the model finished and had said nothing
-│   └── BadAnswer      the answer is not of the form that was asked for
-├── LocalModelError    the model on this machine could not be had, or started
-└── Interrupted        the user pressed stop
+├── BadInput                 the input is not valid
+│   └── PromptError          a `{{ expression }}` in the prompt has no value
+├── OverBudget               the request could cost more than is left, or an unknown amount
+├── ModelError               the provider refused, failed, or did not answer
+│   ├── KeyMissing           there is no key in the environment
+│   ├── KeyRejected          401, 403
+│   ├── UnknownModel         404, or an unknown provider
+│   ├── ContextTooLong       the conversation does not fit into the model's context
+│   ├── RequestRefused       any other 4xx
+│   ├── RateLimited          429
+│   ├── Overloaded           5xx
+│   ├── Unreachable          no connection
+│   ├── ConnectionLost       the connection ended in the middle of the answer
+│   │   └── ResponseTimeout  the answer took longer than `total_timeout`
+│   ├── EmptyAnswer          the answer has neither text nor tool calls
+│   └── BadAnswer            the answer does not match the requested type
+├── LocalModelError          the local model could not be downloaded or started
+└── Interrupted              the user stopped the request
 """
 
 from __future__ import annotations
 
-NOT_BILLED = "Nothing is billed for it."
+import copy
+from typing import Self
+
+NOT_BILLED = "You were not charged."
 NOTHING_SENT = "Nothing was sent."
-BILLING_UNKNOWN = "Nobody tells whether it is billed."
-ARRIVED = "What arrived is billed."
-AT_LEAST = "What was told of the bill by then is a lower bound."
+BILLING_UNKNOWN = "It is unknown whether this is billed."
+ARRIVED = "The part that arrived is billed."
+AT_LEAST = "The usage reported so far is a lower bound."
+BILLED = "The answer is billed."
 
 
 class ChatError(Exception):
@@ -36,26 +40,34 @@ class ChatError(Exception):
     billed = ""
     """Sentence on whether the request is billed; empty if none was sent."""
 
-    def __init__(self, what: str, todo: str = "") -> None:
-        super().__init__(what, todo)
-        self.message = what
-        self.hint = todo
+    def __init__(self, message: str, hint: str = "", *, billed: str | None = None) -> None:
+        """`message`: what happened. `hint`: what to do. `billed`: None for the sentence of the class."""
+        super().__init__(message, hint)
+        self.message, self.hint = message, hint
+        if billed is not None:
+            self.billed = billed
+
+    def with_billing(self, billed: str) -> Self:
+        """Return a copy with another sentence on billing."""
+        error = copy.copy(self)
+        error.billed = billed
+        return error
 
     def __str__(self) -> str:
         second = " ".join(filter(None, (self.hint, self.billed)))
         return f"{self.message}\n{second}" if second else self.message
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's protocol for an exception that decides its own traceback: a list of lines."""
+        """IPython's protocol for an exception that formats its own traceback: a list of lines."""
         return str(self).splitlines()
 
 
 class TimeLimitExceeded(BaseException):
-    """Foreign code took too long. Not an Exception, so that `except Exception` does not swallow it."""
+    """Code of the user or of a library took too long. `except Exception` does not catch it."""
 
 
 class BadInput(ChatError):
-    """The user's input is not valid."""
+    """The input is not valid."""
 
 
 class PromptError(BadInput):
@@ -63,25 +75,47 @@ class PromptError(BadInput):
 
 
 class OverBudget(ChatError):
-    """A request that could cost more than may be spent, or that the user did not want; it was not sent."""
+    """The request could cost more than is left of the budget, or the user cancelled it; it was not sent."""
 
 
 class ModelError(ChatError):
-    """The model's side said no, or nothing."""
+    """The provider refused, failed, or did not answer."""
 
     billed = NOT_BILLED
     retryable = False
     """True if the error may be temporary, so that the same request is worth a retry."""
-    retry_after: float | None = None
-    """Seconds until the provider accepts a retry; None if it does not say."""
-    provider_message: str = ""
-    """The provider's message, without keys."""
-    tries: int = 1
-    """Number of attempts."""
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        billed: str | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        provider_message: str = "",
+    ) -> None:
+        """`retryable`: None for the value of the class.
+
+        `retry_after`: seconds until the provider accepts a retry; None if it does not say.
+        `provider_message`: the provider's own message, without keys.
+        """
+        super().__init__(message, hint, billed=billed)
+        if retryable is not None:
+            self.retryable = retryable
+        self.retry_after, self.provider_message = retry_after, provider_message
+        self.tries = 1
+        """Number of times that the request was sent."""
+
+    def with_tries(self, tries: int) -> Self:
+        """Return a copy with the number of times that the request was sent."""
+        error = copy.copy(self)
+        error.tries = tries
+        return error
 
 
 class KeyMissing(ModelError):
-    """No key for this provider is in the environment; nothing was sent."""
+    """There is no key for the provider in the environment; nothing was sent."""
 
     billed = NOTHING_SENT
 
@@ -91,19 +125,19 @@ class KeyRejected(ModelError):
 
 
 class UnknownModel(ModelError):
-    """The provider has no such model (404), or no provider goes by that name."""
+    """The provider has no such model (404), or the provider is unknown."""
 
 
 class ContextTooLong(ModelError):
-    """The conversation and the prompt are more than the model takes."""
+    """The conversation and the prompt do not fit into the model's context."""
 
 
 class RequestRefused(ModelError):
-    """The provider found the request wrong (any other 4xx)."""
+    """The provider refused the request as invalid (any other 4xx)."""
 
 
 class RateLimited(ModelError):
-    """Too many requests or tokens for now (429)."""
+    """Too many requests or tokens per minute (429)."""
 
     retryable = True
 
@@ -115,7 +149,7 @@ class Overloaded(ModelError):
 
 
 class Unreachable(ModelError):
-    """No connection to the provider, or one on which nothing came."""
+    """There is no connection to the provider, or nothing arrived on it."""
 
     billed = BILLING_UNKNOWN
     retryable = True
@@ -128,27 +162,27 @@ class ConnectionLost(ModelError):
 
 
 class ResponseTimeout(ConnectionLost):
-    """The answer took longer than it may; what arrived is kept."""
+    """The answer took longer than `total_timeout`; the partial answer is kept."""
 
 
 class EmptyAnswer(ModelError):
-    """The model finished and had said nothing, which no later request could carry."""
+    """The answer has neither text nor tool calls, so that no later request could include it."""
 
-    billed = "It is billed all the same."
+    billed = BILLED
 
 
 class BadAnswer(ModelError):
-    """The answer is not of the form that was asked for."""
+    """The answer does not match the requested type."""
 
-    billed = "It is billed all the same."
+    billed = BILLED
 
 
 class LocalModelError(ChatError):
-    """The model on this machine could not be had, or could not be started."""
+    """The local model could not be downloaded or started."""
 
 
 class Interrupted(ChatError):
-    """The user pressed stop; told in one line, since it is no surprise."""
+    """The user stopped the request; shown in one line, since the user expects it."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.message, self.hint, self.billed)))

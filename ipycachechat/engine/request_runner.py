@@ -109,12 +109,12 @@ class RequestRunner:
             try:
                 return await self._send_with_retries(closing=closing)
             except ChatError as second:
-                failed = ConnectionLost(
-                    error.message, f"Asked again, which failed: {second.message}. {error.hint}"
-                )
                 messages = (error.provider_message, getattr(second, "provider_message", ""))
-                failed.provider_message = "; then: ".join(filter(None, messages))
-                raise failed from None
+                raise ConnectionLost(
+                    error.message,
+                    f"The retry failed too ({second.message}). {error.hint}",
+                    provider_message="; then: ".join(filter(None, messages)),
+                ) from None
             finally:
                 exchange = self._draft.exchange
                 if exchange is not None and not exchange.text.strip():
@@ -137,8 +137,7 @@ class RequestRunner:
             reply: Message = await retrying(limits, self._sleep, on_pause)(send)
             return reply
         except ModelError as error:
-            error.tries = tries
-            raise
+            raise error.with_tries(tries) from None
 
     async def _send(self, planned: PlannedRequest) -> Message:
         """Send the request once, record what it was billed, and return the reply."""

@@ -122,13 +122,14 @@ class TurnDraft:
     @property
     def stopped(self) -> Interrupted:
         """The error to report if the user stopped the turn."""
-        kept = "What arrived is kept, marked." if self.replies else "The conversation is as it was."
-        error = Interrupted("Stopped.", kept)
+        kept = "The partial answer is kept; rerun the cell to retry."
         if self.records.records:
-            error.billed = AT_LEAST if self.records.usage.at_least else ARRIVED
+            billed = AT_LEAST if self.records.usage.at_least else ARRIVED
         else:
-            error.billed = BILLING_UNKNOWN if self.records.unreported else NOTHING_SENT
-        return error
+            billed = BILLING_UNKNOWN if self.records.unreported else NOTHING_SENT
+        return Interrupted(
+            "Stopped.", kept if self.replies else "The conversation is unchanged.", billed=billed
+        )
 
     @property
     def response(self) -> Response | None:

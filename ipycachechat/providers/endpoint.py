@@ -79,7 +79,7 @@ def endpoint(
     try:
         name, provider, _, _ = litellm.get_llm_provider(model, **own)
     except Exception as error:
-        raise translate(error, model, [], False) from None
+        raise translate(error, model) from None
     if not name.strip():
         raise UnknownModel(f"{model!r} names a provider but no model", "Write it as PROVIDER/MODEL.")
     if provider in ("openai", "azure"):

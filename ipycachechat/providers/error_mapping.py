@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from ipycachechat.errors import (
     NOTHING_SENT,
-    ChatError,
     ConnectionLost,
     ContextTooLong,
     EmptyAnswer,
@@ -30,9 +32,9 @@ from ipycachechat.text.redaction import Redactor, strip_known_secrets
 MAX_LINE, MAX_TEXT = 200, 2_000
 """Maximum characters of a provider's message: in an error, and in `%chat why`."""
 MAX_INPUT = 10_000
-"""Characters of a message that are read."""
-MAX_CAUSES = 10
-_NOT_TRUSTED = re.compile(
+"""Maximum characters of a message that are read."""
+MAX_CAUSES = 20
+_UNTRUSTED_CERTIFICATE = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError", re.I
 )
 _NOT_CONNECTED = re.compile(
@@ -55,24 +57,24 @@ _TOO_LONG = re.compile(
 _NO_KEY = re.compile(
     r"missing credentials|missing .{0,20}api.?key|api.?key.{0,40}(must be set|not set)", re.I
 )
-# The form of keys, for those that a provider repeats in part.
+# Text that looks like a key or a part of one, as providers repeat it.
 _KEYS = re.compile(
     r"\b(sk|pk|rk|key|AIza|xai|gsk|r8|hf)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+|\S*\*{3}\S*", re.I
 )
 
 
-def masked(text: str, *keys: str) -> str:
+def masked(text: str, key: str = "") -> str:
     """Return the start of a text without keys: neither parts of known ones nor anything that looks like one."""
-    named = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
-    known = [value for name, value in os.environ.items() if named.search(name.upper())]
-    text = strip_known_secrets(text[:MAX_INPUT], os.environ, keys)
-    for key in sorted({*known, *keys}, key=len, reverse=True):  # also those that are plain words
-        if len(key) >= 6:
-            text = text.replace(key, "…")
+    secret_name = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
+    secrets = {value for name, value in os.environ.items() if secret_name.search(name.upper())}
+    text = strip_known_secrets(text[:MAX_INPUT], os.environ, [key])
+    for secret in sorted({*secrets, key}, key=len, reverse=True):  # also those that are plain words
+        if len(secret) >= 6:
+            text = text.replace(secret, "…")
     return Redactor()(_KEYS.sub("…", text)).text
 
 
-def provider_message(error: BaseException, *keys: str, max_chars: int = MAX_LINE) -> str:
+def provider_message(error: BaseException, key: str = "", max_chars: int = MAX_LINE) -> str:
     """Return the provider's message in one line, without litellm's wrapping and without keys."""
     text = str(getattr(error, "message", "") or error)
     for match in re.finditer(r"\{.*\}", text, re.S):
@@ -85,42 +87,26 @@ def provider_message(error: BaseException, *keys: str, max_chars: int = MAX_LINE
     text = re.sub(r"^(litellm\.)?(\w+(Error|Exception)\b[: -]*)+", "", text.strip())
     text = re.sub(r"litellm\.|\w+Exception - |\s*Received Model Group=.*", "", text, flags=re.S)
     text = re.sub(r"\bb'(.*?)'\.?|\s*Handle with `\w+`\.", r"\1", text.replace("\\n", " "), flags=re.S)
-    line = " ".join(masked(text, *keys).split())
+    line = " ".join(masked(text, key).split())
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
 
 
-def translate(
-    error: BaseException, model: str, missing_keys: list[str], answering: bool, *keys: str
-) -> ChatError:
-    """Return our error for litellm's. `answering`: part of the answer has arrived."""
-    result = connection_lost(model) if answering else _classify(error, model, missing_keys, *keys)
-    if isinstance(result, ModelError):
-        result.provider_message = provider_message(error, *keys, max_chars=MAX_TEXT)
-        result.retry_after = retry_after(error)
-    return result
-
-
-def connection_lost(model: str, *, kept: bool = True) -> ConnectionLost:
+def connection_lost(model: str, *, kept: bool = True, **details: Any) -> ConnectionLost:
     """Return the error for a connection that ended early; `kept`: a partial answer is kept."""
-    todo = (
-        "The partial answer is kept, marked as interrupted. Ask again."
-        if kept
-        else "The conversation is unchanged."
+    hint = (
+        "The partial answer is kept; rerun the cell to retry." if kept else "The conversation is unchanged."
     )
-    error = ConnectionLost(f"The connection to {model} ended in the middle of the answer", todo)
-    error.retryable = not kept
-    return error
+    message = f"The connection to {model} ended in the middle of the answer"
+    return ConnectionLost(message, hint, retryable=not kept, **details)
 
 
 def stalled(model: str, seconds: float, *, answering: bool) -> ModelError:
     """Return the error for a provider that has sent nothing for `seconds`."""
+    silence = f"no response for {seconds:g} s"
     if answering:
-        error = connection_lost(model)
-        error.provider_message = f"no response for {seconds:g} s"
-        return error
+        return connection_lost(model, provider_message=silence)
     return Unreachable(
-        f"{model}: no response for {seconds:g} s",
-        "Ask again: the provider may be overloaded, or the model needs very long to think.",
+        f"{model}: {silence}", "Try again: the provider may be overloaded, or the model is still thinking."
     )
 
 
@@ -128,7 +114,7 @@ def response_timeout(model: str, seconds: float) -> ResponseTimeout:
     """Return the error for an answer that took longer than `total_timeout`."""
     return ResponseTimeout(
         f"{model}: the answer took longer than {seconds:g} s",
-        "The partial answer is kept, marked as interrupted; %config ChatMagics.total_timeout sets the limit.",
+        "The partial answer is kept; %config ChatMagics.total_timeout sets the limit.",
     )
 
 
@@ -166,74 +152,101 @@ def _number(text: str) -> float | None:
     return number if 0 <= number < 1e9 else None
 
 
-def _classify(error: BaseException, model: str, missing_keys: list[str], *keys: str) -> ChatError:
-    """Return our error by status and text: litellm raises InternalServerError even for a missing key."""
+def translate(
+    error: BaseException,
+    model: str,
+    missing_keys: Sequence[str] = (),
+    key: str = "",
+    *,
+    answering: bool = False,
+) -> ModelError:
+    """Return our error for litellm's, by status and text: litellm raises InternalServerError even for a missing key.
+
+    `missing_keys`: environment variables that could hold the key, if none is set. `key`: the key given for this
+    request. `answering`: part of the answer has arrived.
+    """
+    details: dict[str, Any] = {
+        "provider_message": provider_message(error, key, MAX_TEXT),
+        "retry_after": retry_after(error),
+    }
+    if answering:
+        return connection_lost(model, **details)
     text = f"{type(error).__name__} {error}"
     status = getattr(error, "status_code", None)
-    message = provider_message(error, *keys)
+    message = provider_message(error, key)
     provider = model.partition("/")[0] if "/" in model else "the provider"
     if status in (401, 403) or "AuthenticationError" in text or _NO_KEY.search(text):
         if missing_keys:
             return KeyMissing(
                 f"There is no key for {model}: {' or '.join(missing_keys)} is not in the environment",
                 "Set it before Jupyter starts, or with %env, or choose another model: %chat model local",
+                **details,
             )
         return KeyRejected(
             f"{model}: the key was rejected ({message})",
-            f"Check the key for {provider} in the environment, then ask again.",
+            f"Check the key for {provider} in the environment, then try again.",
+            **details,
         )
     if "ContextWindowExceeded" in text or (status in (400, 413, 500, None) and _TOO_LONG.search(text)):
         return ContextTooLong(
             f"{model}: the conversation is too long for the model ({message})",
             "Remove turns (undo, reset), continue from an earlier one (fork), or choose a model with a larger context.",
+            **details,
         )
     if "LLM Provider NOT provided" in text:
         return UnknownModel(
             f"No provider is known for the model {model!r}",
             "Write it as PROVIDER/MODEL, for example anthropic/claude-sonnet-5, or: %chat model local",
+            **details,
         )
     if status == 404 or "NotFoundError" in text:
         return UnknownModel(
-            f"{model}: unknown model ({message})", "Check its name, or choose another: %chat model NAME"
+            f"{model}: unknown model ({message})",
+            "Check its name, or choose another: %chat model NAME",
+            **details,
         )
     if status == 429:
-        after = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
-        wait = f"Wait {masked(str(after), *keys)} s" if after else "Wait a moment"
-        return RateLimited(f"{model}: too many requests ({message})", f"{wait}, then ask again.")
-    causes = _causes(error)
-    if _NOT_TRUSTED.search(causes):
-        failure = Unreachable(
+        seconds = details["retry_after"]
+        wait = "Wait a moment" if seconds is None else f"Wait {math.ceil(seconds)} s"
+        return RateLimited(f"{model}: too many requests ({message})", f"{wait}, then try again.", **details)
+    causes = "\n".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
+    if _UNTRUSTED_CERTIFICATE.search(causes):
+        return Unreachable(
             f"{model}: the certificate of {provider} is not trusted by this machine",
             "Check the address and its certificate (SSL_CERT_FILE, a proxy of your network).",
+            billed=NOTHING_SENT,
+            retryable=False,
+            **details,
         )
-        failure.retryable, failure.billed = False, NOTHING_SENT
-        return failure
     if _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text:
-        failure = Unreachable(
+        return Unreachable(
             f"{model}: no connection to {provider}",
-            "Check the network (and proxy or base URL, if set), then ask again.",
+            "Check the network (and proxy or base URL, if set), then try again.",
+            billed=NOTHING_SENT if _NOT_CONNECTED.search(causes) else None,
+            **details,
         )
-        if _NOT_CONNECTED.search(causes):
-            failure.billed = NOTHING_SENT
-        return failure
     if isinstance(status, int) and 400 <= status < 500:
         return RequestRefused(
             f"{model}: the request was refused ({message})",
-            "The conversation is unchanged. Correct what the message names and ask again.",
+            "The conversation is unchanged. Correct what the message names, then try again.",
+            **details,
         )
-    overloaded = Overloaded(f"{model}: the provider failed ({message})", "Wait a moment, then ask again.")
-    overloaded.retryable = isinstance(status, int) and status >= 500
-    return overloaded
+    return Overloaded(
+        f"{model}: the provider failed ({message})",
+        "Wait a moment, then try again.",
+        retryable=isinstance(status, int) and status >= 500,
+        **details,
+    )
 
 
-def _causes(error: BaseException) -> str:
-    """Return the texts of an error and of the errors that caused it."""
-    texts: list[str] = []
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and the errors that caused it."""
     cause: BaseException | None = error
-    while cause is not None and len(texts) < MAX_CAUSES:
-        texts.append(f"{type(cause).__name__} {cause}")
+    for _ in range(MAX_CAUSES):
+        if cause is None:
+            return
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return "\n".join(texts)
 
 
 def was_not_billed(error: BaseException) -> bool:
@@ -244,13 +257,9 @@ def was_not_billed(error: BaseException) -> bool:
     """
     import httpx
 
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
+    for cause in _chain(error):
         if isinstance(cause, httpx.HTTPStatusError):
             return cause.response.status_code not in (408, 502, 504)
         if isinstance(cause, httpx.HTTPError):
             return isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
-        seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
     return False

@@ -15,7 +15,7 @@ from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Timing, Usage
-from ipycachechat.errors import BILLING_UNKNOWN, NOT_BILLED, ChatError, KeyMissing
+from ipycachechat.errors import BILLING_UNKNOWN, NOT_BILLED, KeyMissing, ModelError
 from ipycachechat.providers import error_mapping
 from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.model_data import missing_keys
@@ -136,10 +136,10 @@ class Exchange:
         self.text += text
         emit(StreamChunk(text, thinking, chunk, last=bool(choice.finish_reason)))
 
-    def _failure(self, error: Exception, *, timed_out: bool) -> ChatError:
+    def _failure(self, error: Exception, *, timed_out: bool) -> ModelError:
         """Return our error for litellm's, and note whether the request may be billed."""
         model, answering = self.endpoint.model, bool(self.text)
-        failure: ChatError
+        failure: ModelError
         if timed_out and self._clock.total_is_over:
             failure = error_mapping.response_timeout(model, self._clock.limits.total_timeout)
         elif timed_out:
@@ -148,11 +148,11 @@ class Exchange:
             )
         else:
             missing = missing_keys(self.endpoint.wire, self._key)
-            failure = error_mapping.translate(error, model, missing, answering, self._key)
+            failure = error_mapping.translate(error, model, missing, self._key, answering=answering)
         refused = error_mapping.was_not_billed(error) or isinstance(failure, KeyMissing)
         self.billable = self.started or not refused
         if self.billable and failure.billed == NOT_BILLED:
-            failure.billed = BILLING_UNKNOWN
+            return failure.with_billing(BILLING_UNKNOWN)
         return failure
 
     async def _close(self) -> None:

@@ -14,7 +14,7 @@ from ipycachechat.text.truncate import truncate_middle
 
 LONGEST = 2_000
 """Characters of arguments or of a result that are shown."""
-BROKE = "the connection broke off, asked again"
+FIRST_ATTEMPT = "First attempt (connection lost)"
 HEADING = 80
 """Characters of a call in its heading."""
 _FOLD = 'style="margin:0.3em 0;opacity:0.85"'
@@ -176,7 +176,7 @@ def _html(one: Segment) -> str:
         case ThinkingSegment(text):
             return _fold("thinking", sanitize.clean(text))
         case DiscardedText(text):
-            return _fold(f"{BROKE}: what had come", sanitize.clean(text))
+            return _fold(FIRST_ATTEMPT, sanitize.clean(text))
         case CallSegment():
             return _fold(sanitize.clean(heading(one)), sanitize.clean(_whole(one)))
 

@@ -55,12 +55,13 @@ def test_what_will_not_pass_is_asked_once(talk: Talk, model: str, status: int) -
     done, told = ask(talk)
     assert done.error is not None and done.turn is None and not pauses(told)
     assert len(talk.server.requests) == 1
-    assert done.error.billed in ("Nothing is billed for it.", "Nothing was sent.")
+    assert done.error.billed in ("You were not charged.", "Nothing was sent.")
 
 
 @every_provider
 @pytest.mark.parametrize(
-    ("status", "told"), [(429, "Nothing is"), (529, "Nothing is"), (502, "Nobody"), (504, "Nobody")]
+    ("status", "told"),
+    [(429, "You were not"), (529, "You were not"), (502, "It is unknown"), (504, "It is unknown")],
 )
 def test_that_nothing_is_billed_is_said_only_where_it_is_known(
     talk: Talk, model: str, status: int, told: str
@@ -169,7 +170,7 @@ def test_if_it_breaks_off_again_the_answer_stays_as_far_as_it_came(talk: Talk, m
 def test_if_nothing_comes_the_second_time_the_first_part_stays(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)), Reply(fault=HttpError(400, "No")))
     done, _ = ask(talk)
-    assert isinstance(done.error, ConnectionLost) and "Asked again, which failed" in str(done.error)
+    assert isinstance(done.error, ConnectionLost) and "The retry failed too" in str(done.error)
     assert done.turn and done.turn.answer_text == "One two "
 
 

@@ -312,7 +312,7 @@ def test_why_tells_of_a_stopped_prompt_what_is_known_of_its_bill(
         kernel.finish(request)
         said.append(kernel.run("%chat why").text.strip().splitlines())
     assert [lines[0] for lines in said] == ["the last prompt was stopped:"] * 2
-    assert said[0][1] == "What arrived is kept, marked."
+    assert said[0][1] == "The partial answer is kept; rerun the cell to retry."
     # Some tell of the bill on the way, some only at the end.
     assert ("lower bound" in said[0][2]) == (provider in ("anthropic", "gemini"))
-    assert said[1][1:] == ["The conversation is as it was.", "Nobody tells whether it is billed."]
+    assert said[1][1:] == ["The conversation is unchanged.", "It is unknown whether this is billed."]

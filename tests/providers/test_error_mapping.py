@@ -31,17 +31,17 @@ class Foreign(Exception):
     ],
 )
 def test_each_kind_is_told_apart(message: str, status: int, kind: type[Exception]) -> None:
-    error = translate(Foreign(message, status), "anthropic/x", [], False)
+    error = translate(Foreign(message, status), "anthropic/x")
     assert type(error) is kind
     assert len(str(error).splitlines()) == 2
 
 
 def test_after_some_of_the_answer_it_is_a_dropped_connection() -> None:
-    assert isinstance(translate(Foreign("x", 500), "a/b", [], True), errors.ConnectionLost)
+    assert isinstance(translate(Foreign("x", 500), "a/b", answering=True), errors.ConnectionLost)
 
 
 def test_a_missing_key_is_named() -> None:
-    error = translate(Foreign("Missing credentials", 500), "openai/x", ["OPENAI_API_KEY"], False)
+    error = translate(Foreign("Missing credentials", 500), "openai/x", ["OPENAI_API_KEY"])
     assert isinstance(error, errors.KeyMissing)
     assert "OPENAI_API_KEY" in error.message
 
@@ -59,7 +59,7 @@ def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> Non
     monkeypatch.setenv("SOME_PROVIDER_API_KEY", "plainsecret-of-my-company")
     body = '{"error": {"message": "Incorrect API key provided: ' + secret + '. See the page"}}'
     for status in (400, 401, 404, 429, 500):
-        error = str(translate(Foreign(f"OpenAIException - {body}", status), "openai/x", [], False))
+        error = str(translate(Foreign(f"OpenAIException - {body}", status), "openai/x"))
         assert secret not in error
         assert "Incorrect API key provided" in error
     assert secret not in masked(f"Bearer {secret}")
@@ -67,9 +67,9 @@ def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> Non
 
 def test_litellms_wrapping_is_taken_off() -> None:
     wrapped = "litellm.InternalServerError: AnthropicException - b'500 Trouble\\n\\nagain'. Handle with `X`."
-    assert "(500 Trouble again)" in translate(Foreign(wrapped, 500), "anthropic/x", [], False).message
+    assert "(500 Trouble again)" in translate(Foreign(wrapped, 500), "anthropic/x").message
 
 
 def test_what_a_provider_says_at_length_is_cut() -> None:
-    error = translate(Foreign("words " * 500, 422), "openai/x", [], False)
+    error = translate(Foreign("words " * 500, 422), "openai/x")
     assert len(error.message) < 300

@@ -213,7 +213,7 @@ def waiting_text(on: Waiting, seconds: float) -> str:
         return f"{on.what}…"
     if isinstance(on, RetryScheduled):
         left = max(0, math.ceil(on.seconds - seconds))
-        return f"{on.reason} · asked again in {left} s (try {on.tries + 1} of {on.max_tries})"
+        return f"{on.reason}. Retrying in {left} s ({on.tries + 1} of {on.max_tries})"
     turns = "the first turn" if not on.turns else f"after {on.turns} turn{'s' * (on.turns > 1)}"
     share = on.expected.read / on.expected.input if on.expected and on.expected.input else 0.0
     cached = f", ≈{share:.0%} of them from the cache" if share else ""

@@ -65,7 +65,7 @@ class PlainScreen:
     def show_status(self, on: Waiting, seconds: float) -> None:
         told = on.what if isinstance(on, Progress) else ""
         if isinstance(on, RetryScheduled):
-            told = f"{on.reason} · asked again in {on.seconds:.0f} s"
+            told = f"{on.reason}. Retrying in {on.seconds:.0f} s"
         if told and told != self._told:
             self._told = told
             write(f"[{told}…]\n")
@@ -78,7 +78,7 @@ class PlainScreen:
                     write("[thinking…]\n")
                 self._add(text)
             case StreamBroken():
-                self._add(f"\n\n[{answer.BROKE}]\n\n")
+                self._add("\n\n[Connection lost, retrying]\n\n")
             case ToolCallFinished(call, result):
                 gap = "\n\n" if self._visible else ""
                 self._add(f"{gap}{answer.line(CallSegment(call, result))}\n\n")
@@ -139,7 +139,7 @@ class RichScreen:
                 self.tick()
             case StreamBroken():
                 self._print()
-                self._console.print(_line(f"[{answer.BROKE}]"))
+                self._console.print(_line("[Connection lost, retrying]"))
             case ToolCallFinished(call, result):
                 self._console.print(_line(answer.line(CallSegment(call, result))))
 
