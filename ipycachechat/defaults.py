@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 # A provider's current middle model, in the order in which keys are looked for.
-MODELS = {
+DEFAULT_MODELS = {
     "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-5",
     "OPENAI_API_KEY": "openai/gpt-5.6-terra",
     "GEMINI_API_KEY": "gemini/gemini-3.8-flash",
 }
 LOCAL = "local"
-MOST_TOKENS = 16_000
+MAX_OUTPUT_TOKENS = 16_000
 """Tokens of an answer, where the model could give more."""
-LOCAL_TOKENS = 1_024
-MOST_STEPS = 20
+LOCAL_MAX_OUTPUT_TOKENS = 1_024
+MAX_TOOL_STEPS = 20
 """Rounds of calls of tools in one turn."""
-THINK = "reasoning_effort"
+EFFORT_OPTION = "reasoning_effort"
 """Litellm's option for it."""
 EFFORTS = ("low", "medium", "high")
 """How much a model may think before it answers."""
-SECONDS = {"5m": 300, "1h": 3600}
+TTL_SECONDS = {"5m": 300, "1h": 3600}
 """Lifetimes of a cache that one can ask for, by their names on the wire."""
-TTLS: Mapping[str, int | None] = {"auto": None, **SECONDS}
+TTLS: Mapping[str, int | None] = {"auto": None, **TTL_SECONDS}
 """How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
-WATCH = ("off", "code", "code+output", "code+output+images")
+WATCH_MODES = ("off", "code", "code+output", "code+output+images")
 """Which parts of recently run cells are included with a prompt."""
-REWRITE = 10_000
+REWRITE_WARNING_TOKENS = 10_000
 """Warm tokens; a request that will write more of them again says so before."""
 
 
-def model(environment: Mapping[str, str]) -> str:
+def default_model(environment: Mapping[str, str]) -> str:
     """The first provider's whose key is in the environment, else the model on this machine."""
-    for key, name in MODELS.items():
+    for key, name in DEFAULT_MODELS.items():
         if environment.get(key, "").strip():
             return name
     return LOCAL

@@ -20,7 +20,7 @@ from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.builder import Prompt
 from ipycachechat.prompts.inputs import is_missing, to_content, to_messages
-from ipycachechat.providers.timeouts import LIMITS
+from ipycachechat.providers.timeouts import DEFAULT_LIMITS
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.text.redaction import SecretStr
 from ipycachechat.tools.schema import Tools
@@ -49,8 +49,8 @@ class BaseChat:
         ns: Any = None,
         api_base: str | None = None,
         api_key: str | None = None,
-        max_steps: int = defaults.MOST_STEPS,
-        retries: int = LIMITS.retries,
+        max_steps: int = defaults.MAX_TOOL_STEPS,
+        retries: int = DEFAULT_LIMITS.retries,
         budget: float | None = None,
         **options: Any,
     ) -> None:
@@ -200,7 +200,7 @@ class BaseChat:
 
     def _model_in_use(self) -> str:
         """Where none is named."""
-        return defaults.model(os.environ)
+        return defaults.default_model(os.environ)
 
     def _ask(self, prompt: Any, **per_call: Any) -> TurnRequest:
         """The prompt with what holds for this call. Raises BadInput."""
@@ -215,7 +215,7 @@ class BaseChat:
         if own["temp"] is not None:
             options["temperature"] = float(own["temp"])
         if own["think"] is not None:
-            options[defaults.THINK] = own["think"]
+            options[defaults.EFFORT_OPTION] = own["think"]
         turns = self.session.history.current.turns
         waits = bool(turns) and not turns[-1].replies
         made = Prompt(content=self._waiting()) if prompt is None else self._prompt(prompt)
@@ -229,7 +229,7 @@ class BaseChat:
             options=options,
             tools=self._toolbox(own["tools"], own["ns"]),
             max_steps=int(own["max_steps"]),
-            limits=replace(LIMITS, retries=int(own["retries"])),
+            limits=replace(DEFAULT_LIMITS, retries=int(own["retries"])),
             cell_runs=turns[-1].cell_runs if waits and prompt is None else made.cell_runs,
             redacted=made.redacted,
             notes=(*made.notes, *made.cell_context_note),

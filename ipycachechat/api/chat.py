@@ -16,7 +16,7 @@ from ipycachechat.api.base_chat import BaseChat
 from ipycachechat.api.results import Plan, answered, or_error, planned, said
 from ipycachechat.conversation.events import Event, StreamChunk
 from ipycachechat.engine.turn_request import TurnRequest
-from ipycachechat.providers.litellm_import import portions
+from ipycachechat.providers.litellm_import import import_in_portions
 from ipycachechat.runtime.streaming import Result, Work, aiter_events, iter_events
 from ipycachechat.tools.calls import awaited
 
@@ -260,7 +260,7 @@ async def _awaited(value: Any) -> Any:
 
 
 def import_litellm() -> None:
-    for _ in portions():
+    for _ in import_in_portions():
         pass
 
 

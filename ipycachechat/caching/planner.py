@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ipycachechat.caching.prefix import PrefixChain
 from ipycachechat.caching.rules import CacheRules
 from ipycachechat.caching.state import CacheState, Checkpoint, ExpectedUsage, expected_usage
-from ipycachechat.defaults import SECONDS
+from ipycachechat.defaults import TTL_SECONDS
 
 # What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
 # longer than five minutes and shorter than an hour.
@@ -40,7 +40,7 @@ class PauseStats:
         if self.last is None:
             return PauseStats(0, 0, now, self.prior)
         gap = now - self.last
-        lapse = SECONDS["5m"] <= gap < SECONDS["1h"]
+        lapse = TTL_SECONDS["5m"] <= gap < TTL_SECONDS["1h"]
         return PauseStats(self.pauses + 1, self.lapses + lapse, now, self.prior)
 
     @property

@@ -19,7 +19,7 @@ from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.model_view import ModelView, visible_messages
 from ipycachechat.conversation.to_wire import Json, to_wire
 from ipycachechat.conversation.turns import Conversation, Turn
-from ipycachechat.defaults import SECONDS
+from ipycachechat.defaults import TTL_SECONDS
 
 # To say it is the same as not to say it. The first two are not said at all, since litellm makes a third thing of them.
 UNSAID = {("tool_choice", '"auto"'), ("parallel_tool_calls", "true")}
@@ -103,7 +103,7 @@ def _marker(by: CacheRules, ttl: int) -> Json:
     """Return the value of the marker's field."""
     if by.marker == "prompt_cache_breakpoint":
         return {"mode": "explicit"}
-    name = next(name for name, seconds in SECONDS.items() if seconds == ttl)
+    name = next(name for name, seconds in TTL_SECONDS.items() if seconds == ttl)
     return {"type": "ephemeral", "ttl": name}
 
 

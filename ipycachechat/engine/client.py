@@ -25,9 +25,9 @@ from ipycachechat.conversation.usage import NOTHING_REPORTED
 from ipycachechat.engine.budget_guard import BudgetGuard, DayBudget
 from ipycachechat.engine.cache_trackers import CacheTrackers
 from ipycachechat.errors import BadInput
-from ipycachechat.providers.endpoint import PROCESS, CallerIdentity, ModelEndpoint
+from ipycachechat.providers.endpoint import PROCESS_IDENTITY, CallerIdentity, ModelEndpoint
 from ipycachechat.providers.exchange import Exchange
-from ipycachechat.providers.timeouts import ONCE, RequestLimits
+from ipycachechat.providers.timeouts import NO_RETRIES, RequestLimits
 from ipycachechat.storage.cassette import Cassette
 
 MAX_RECORDS = 300
@@ -60,7 +60,7 @@ class ModelClient:
         """Tokens predicted to be read and tokens read, where both are known; None: nowhere yet."""
         self.user_requests = 0
         """Number of the user's requests; keepalives are not counted."""
-        self.identity = PROCESS
+        self.identity = PROCESS_IDENTITY
         self.cassette: Cassette | None = None
         self._on_record: OnRecord | None = None
         self._last_endpoint: ModelEndpoint | None = None
@@ -115,7 +115,9 @@ class ModelClient:
         `keep`: do not cache the last message. `cache`: False places no checkpoints.
         """
         tracker, now = self.trackers.get_for(endpoint, messages, options), self.clock()
-        return tracker.prepare(messages, options, endpoint.minimum, now, ttl, keep=keep, cache=cache)
+        return tracker.prepare(
+            messages, options, endpoint.min_cacheable_tokens, now, ttl, keep=keep, cache=cache
+        )
 
     def predict_miss(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> MissReason | None:
         """Return why less will be read from the cache than could be, if the plan is right."""
@@ -144,7 +146,7 @@ class ModelClient:
         endpoint: ModelEndpoint,
         planned: PlannedRequest,
         max_tokens: int | None,
-        limits: RequestLimits = ONCE,
+        limits: RequestLimits = NO_RETRIES,
         *,
         allowed: bool = False,
     ) -> Exchange:
@@ -243,7 +245,7 @@ class ModelClient:
             return tracker.refreshed(planned, usage), None
         tracker, reason = tracker.record_usage(planned, usage, self._other_request(endpoint), endpoint.model)
         silent = reason is not None and reason.cause is MissCause.SILENT
-        if silent and not exchange.finish and endpoint.rules.reports_cached_tokens:
+        if silent and not exchange.finish_reason and endpoint.rules.reports_cached_tokens:
             reason = None  # the count would have come with the end of the stream
         self._last_endpoint = endpoint
         self.user_requests += 1

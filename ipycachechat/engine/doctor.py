@@ -195,7 +195,7 @@ def _implicit(rules: CacheRules, size: int, long: str, other: str, short: str) -
 
 def price(endpoint: ModelEndpoint) -> tuple[int, int, float | None]:
     """Return how many requests, tokens (roughly, at most) and US dollars (None: unknown) an examination takes."""
-    requests = probes(endpoint.rules, endpoint.minimum)
+    requests = probes(endpoint.rules, endpoint.min_cacheable_tokens)
     tokens = sum(round(1.35 * sum(len(text.split()) + 8 for text in probe.texts)) for probe in requests)
     rates: Rates = endpoint.price.rates
     highest = max((rate for rate in (rates.input, rates.write, rates.write_1h) if rate), default=rates.input)
@@ -209,7 +209,7 @@ async def examine(
 ) -> list[Check]:
     """Send the requests one by one. Raises ChatError if one fails or is over budget."""
     rules, first = endpoint.rules, 0
-    requests, checks = probes(rules, endpoint.minimum), list[Check]()
+    requests, checks = probes(rules, endpoint.min_cacheable_tokens), list[Check]()
     for number, probe in enumerate(requests):
         emit(
             Progress(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from ipycachechat.billing.records import RequestRecord
 from ipycachechat.caching.keepalive import best_keepalive
 from ipycachechat.caching.planner import PlannedRequest
-from ipycachechat.defaults import THINK
+from ipycachechat.defaults import EFFORT_OPTION
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.preview import NextRequest
 from ipycachechat.errors import BadInput, ChatError, EmptyAnswer
@@ -31,8 +31,8 @@ async def write_cache(client: ModelClient, request: NextRequest, ttl: int | None
     planned = client.prepare(endpoint, request.messages, request.options, ttl, keep=True)
     if not planned.plan.expected.read and not planned.plan.expected.written:
         raise BadInput(
-            f"There are not the {endpoint.minimum:,} tokens yet that {endpoint.model} needs to cache anything",
-            "Ask something first, or give it a longer system prompt (%chat system).",
+            f"{endpoint.model} caches nothing below {endpoint.min_cacheable_tokens:,} tokens",
+            "Ask something first, or set a longer system prompt (%chat system).",
         )
     return await send(client, endpoint, planned)
 
@@ -50,7 +50,7 @@ async def send(client: ModelClient, endpoint: ModelEndpoint, planned: PlannedReq
 
 def check(request: NextRequest) -> None:
     """Raise BadInput if the provider has no request that only reads and writes the cache."""
-    if any(name == THINK for name, _ in request.options.options):
+    if any(name == EFFORT_OPTION for name, _ in request.options.options):
         raise BadInput(
             "A chat that thinks cannot be kept warm: no request may think and give no answer",
             "Leave think out; the lifetime can be an hour all the same (ttl).",

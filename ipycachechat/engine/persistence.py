@@ -11,7 +11,7 @@ from ipycachechat.storage.recorder import Recorder
 def connect(chat: ChatSession, recorder: Recorder) -> None:
     """Have every change and bill of a session saved, and its requests sent under the recorder's identity."""
     chat.versions.connect(recorder)
-    chat.client.connect(identity=recorder.identity(), on_record=recorder.billed, day_budget=recorder)
+    chat.client.connect(identity=recorder.identity(), on_record=recorder.save_bill, day_budget=recorder)
 
 
 def resume(chat: ChatSession, recorder: Recorder, notebook: str = "") -> StoredConversation:

@@ -78,7 +78,7 @@ def contents(
     return RequestPreview(
         endpoint.model,
         tuple(zip(rows, block_texts(planned.chain), strict=True)),
-        {"model": endpoint.wire, "messages": wire_messages, **wire_options},
+        {"model": endpoint.litellm_model, "messages": wire_messages, **wire_options},
     )
 
 

@@ -13,7 +13,7 @@ from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.events import Event, RetryScheduled, StreamBroken, StreamChunk
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost
-from ipycachechat.defaults import REWRITE
+from ipycachechat.defaults import REWRITE_WARNING_TOKENS
 from ipycachechat.engine.approval import RunOnCaller, open_request
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.events import RequestStarted
@@ -57,7 +57,7 @@ class RequestRunner:
                 return await self._replay(ReplayedExchange(endpoint, *recorded), planned)
             reply = await self._send_with_resume(closing=closing)
             if exchange := self._draft.last_exchange:
-                cassette.add(key, endpoint.model, planned.chain, exchange.message, exchange.finish)
+                cassette.add(key, endpoint.model, planned.chain, exchange.message, exchange.finish_reason)
             return reply
 
     @property
@@ -88,7 +88,7 @@ class RequestRunner:
         """Return the expected usage, with a warning if many tokens are expected to be charged again."""
         expected = planned.plan.expected
         reason = self._client.predict_miss(self._endpoint, planned)
-        large = reason is not None and (reason.tokens or 0) > REWRITE
+        large = reason is not None and (reason.tokens or 0) > REWRITE_WARNING_TOKENS
         warning = reason.sentence_with("are paid") if reason and large else ""
         turns = len(self._draft.past.turns)
         return RequestStarted(self._draft.request.model, max(1, expected.input), turns, expected, warning)

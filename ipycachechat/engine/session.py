@@ -17,7 +17,7 @@ from ipycachechat.caching.prefix import TokenCounter
 from ipycachechat.conversation.events import Event
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.turns import Conversation
-from ipycachechat.defaults import MOST_TOKENS
+from ipycachechat.defaults import MAX_OUTPUT_TOKENS
 from ipycachechat.engine import doctor, keepalive, preview
 from ipycachechat.engine.autosave import AutoSaver
 from ipycachechat.engine.client import MAX_RECORDS, ModelClient
@@ -29,7 +29,7 @@ from ipycachechat.engine.turn_result import finish_turn
 from ipycachechat.engine.turn_runner import TurnRunner
 from ipycachechat.engine.versions import Versions
 from ipycachechat.errors import BadInput, ChatError
-from ipycachechat.providers.endpoint import ModelEndpoint, endpoint
+from ipycachechat.providers.endpoint import ModelEndpoint, provider_endpoint
 from ipycachechat.providers.resolver import EndpointResolver
 from ipycachechat.providers.timeouts import Sleep
 
@@ -190,7 +190,9 @@ class ChatSession:
 
     def keep_warm(self, request: TurnRequest, seconds: float) -> CacheKeepalive:
         """Return what refreshes the cache shortly before it expires, for up to `seconds`, once it is run."""
-        model = endpoint(request.model, MOST_TOKENS, request.api_base, request.api_key, self.client.identity)
+        model = provider_endpoint(
+            request.model, MAX_OUTPUT_TOKENS, request.api_base, request.api_key, self.client.identity
+        )
         self.keepalive = CacheKeepalive(
             self.client, lambda: self._without_prompt(request, model), seconds, self._sleep
         )

@@ -99,7 +99,7 @@ class TurnDraft:
     def finished(self, *, interrupted: bool) -> Turn:
         """Return the turn that is kept."""
         records = self.records
-        cut_off = self.last_exchange is not None and self.last_exchange.finish == "length"
+        cut_off = self.last_exchange is not None and self.last_exchange.finish_reason == "length"
         status = TurnStatus.CUT_OFF if cut_off else TurnStatus.COMPLETE
         return replace(
             self._turn(),

@@ -12,10 +12,10 @@ from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.messages import Content, ToolCall, files_of
 from ipycachechat.conversation.placement import END, Placement, past_for
 from ipycachechat.conversation.turns import Conversation
-from ipycachechat.defaults import MOST_STEPS, THINK
+from ipycachechat.defaults import EFFORT_OPTION, MAX_TOOL_STEPS
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.endpoint import ModelEndpoint
-from ipycachechat.providers.timeouts import LIMITS, RequestLimits
+from ipycachechat.providers.timeouts import DEFAULT_LIMITS, RequestLimits
 from ipycachechat.tools import schema
 from ipycachechat.tools.schema import Tools
 
@@ -46,7 +46,7 @@ class TurnRequest:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Further options by litellm's names."""
     tools: Tools = Tools()
-    max_steps: int = MOST_STEPS
+    max_steps: int = MAX_TOOL_STEPS
     """Rounds of tool calls before the model has to answer."""
     run_async_tool: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
     """Runs an async tool on the caller's event loop, as `tools.calls.awaited` does on the current one."""
@@ -68,7 +68,7 @@ class TurnRequest:
     """Sentences on the prompt to show under the answer."""
     answers_pending_prompt: bool = False
     """True if the prompt is the conversation's last turn already, and has no answer."""
-    limits: RequestLimits = LIMITS
+    limits: RequestLimits = DEFAULT_LIMITS
     retry_broken_stream: bool = True
     """True if a reply that breaks off is requested again; False where its chunks cannot be taken back."""
     shares_prefix: bool = False
@@ -119,7 +119,7 @@ def endpoint_for(endpoint: ModelEndpoint, request: TurnRequest, past: Conversati
     """
     if endpoint.rules.thinking_format != "openai":
         return endpoint
-    if request.options.get(THINK) and tool_definitions(request, past):
+    if request.options.get(EFFORT_OPTION) and tool_definitions(request, past):
         return replace(endpoint, cache_scope=(*endpoint.cache_scope, "responses"))
     return replace(endpoint, view=replace(endpoint.view, thinking_format=""))
 
@@ -134,11 +134,11 @@ def validate_request(request: TurnRequest, endpoint: ModelEndpoint) -> None:
                 f"{request.model} takes no {file.kind}{name}; it takes {accepted}",
                 "Choose a model that does, or give it the text of it.",
             )
-    if request.options.get(THINK) and endpoint.supports_thinking is False:
+    if request.options.get(EFFORT_OPTION) and endpoint.supports_thinking is False:
         raise BadInput(
             f"{request.model} cannot be told to think", "Leave think out, or choose a model that reasons."
         )
-    if request.tools.definitions and endpoint.tools is False:
+    if request.tools.definitions and endpoint.supports_tools is False:
         raise BadInput(
             f"{request.model} cannot call tools", "Leave the tools out, or choose a model that can."
         )

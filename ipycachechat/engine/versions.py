@@ -16,13 +16,13 @@ from ipycachechat.runtime.interrupts import deferred_interrupts
 class ConversationObserver(Protocol):
     """Saves a conversation. Its methods must not raise: a full disk is no reason to end a conversation."""
 
-    def changed(self, history: History) -> None:
+    def save(self, history: History) -> None:
         """Save the new history."""
 
     def save_draft(self, turn: Turn, place: Placement) -> None:
         """Save an unfinished turn as far as it has arrived; the next change contains all of it."""
 
-    def dropped(self) -> None:
+    def delete_draft(self) -> None:
         """Forget the unfinished turn."""
 
 
@@ -51,13 +51,13 @@ class Versions:
             changed = new is not self.history
             self.history = new
             if changed and self.observer is not None:
-                self.observer.changed(new)
+                self.observer.save(new)
         return changed
 
     def drop_draft(self) -> None:
         """Report that nothing of the unfinished turn is kept."""
         if self.observer is not None:
-            self.observer.dropped()
+            self.observer.delete_draft()
 
     def undo(self) -> bool:
         """Go back to the version before the last change; return False if there is none."""

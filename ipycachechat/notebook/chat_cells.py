@@ -157,4 +157,4 @@ class CellChat:
 
 def thinking_options(effort: str) -> dict[str, Any]:
     """Return litellm's option for a reasoning effort; none for "" and "off"."""
-    return {defaults.THINK: effort} if effort in defaults.EFFORTS else {}
+    return {defaults.EFFORT_OPTION: effort} if effort in defaults.EFFORTS else {}

@@ -67,7 +67,7 @@ class IdleWork:
 
 def import_steps() -> Iterator[str]:
     """Import in steps what `%load_ext` has no time for."""
-    yield from litellm_import.portions()
+    yield from litellm_import.import_in_portions()
     from ipycachechat.rendering import markdown
 
     markdown.to_html("")

@@ -140,7 +140,7 @@ class NotebookSession:
     def model_in_use(self) -> str:
         """Return the model of the next request: as set, else by the keys in the environment, else the local one."""
         chosen = str(self.settings.model).strip()
-        name = chosen or defaults.model(os.environ)
+        name = chosen or defaults.default_model(os.environ)
         if name == defaults.LOCAL and not chosen and self._chat is not None:
             # With no key at hand, as in CI: the model whose recorded replies are replayed.
             cassette = self._chat.client.cassette

@@ -13,7 +13,7 @@ from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode
 
 from ipycachechat import defaults
-from ipycachechat.providers.timeouts import LIMITS, RequestLimits
+from ipycachechat.providers.timeouts import DEFAULT_LIMITS, RequestLimits
 
 if TYPE_CHECKING:
     from ipycachechat.text.redaction import Redactor
@@ -27,7 +27,7 @@ class ChatSettings(Magics):
     ).tag(config=True)
     system = Unicode("", help="The system prompt of a new conversation.").tag(config=True)
     max_tokens = Int(
-        0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MOST_TOKENS:,}."
+        0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MAX_OUTPUT_TOKENS:,}."
     ).tag(config=True)
     ttl = Enum(
         list(defaults.TTLS),
@@ -38,19 +38,19 @@ class ChatSettings(Magics):
         config=True
     )
     max_steps = Int(
-        defaults.MOST_STEPS,
+        defaults.MAX_TOOL_STEPS,
         min=0,
         help="Rounds of tool calls in one turn, after which the model must answer.",
     ).tag(config=True)
-    retries = Int(LIMITS.retries, min=0, help="How often a request is retried after a temporary error.").tag(
-        config=True
-    )
-    timeout = Float(
-        LIMITS.read_timeout, min=0.1, help="Stall timeout: seconds without new text before giving up."
+    retries = Int(
+        DEFAULT_LIMITS.retries, min=0, help="How often a request is retried after a temporary error."
     ).tag(config=True)
-    total_timeout = Float(LIMITS.total_timeout, min=0, help="Seconds for a whole answer; 0: no limit.").tag(
-        config=True
-    )
+    timeout = Float(
+        DEFAULT_LIMITS.read_timeout, min=0.1, help="Stall timeout: seconds without new text before giving up."
+    ).tag(config=True)
+    total_timeout = Float(
+        DEFAULT_LIMITS.total_timeout, min=0, help="Seconds for a whole answer; 0: no limit."
+    ).tag(config=True)
     rerun = Enum(
         ["replace", "rewind", "append"],
         "replace",
@@ -63,7 +63,7 @@ class ChatSettings(Magics):
         100_000, min=0, help="Approximate limit of tokens for all values in one prompt; 0: no limit."
     ).tag(config=True)
     watch = Enum(
-        list(defaults.WATCH),
+        list(defaults.WATCH_MODES),
         "off",
         help="Whether recently run cells are included with your question, and how much of them.",
     ).tag(config=True)
@@ -82,7 +82,7 @@ class ChatSettings(Magics):
     def limits(self) -> RequestLimits:
         """Timeouts and number of retries of a request."""
         return replace(
-            LIMITS, retries=self.retries, read_timeout=self.timeout, total_timeout=self.total_timeout
+            DEFAULT_LIMITS, retries=self.retries, read_timeout=self.timeout, total_timeout=self.total_timeout
         )
 
     def budgets(self) -> tuple[float, float]:

@@ -17,8 +17,8 @@ from ipycachechat.conversation.model_view import ModelView
 from ipycachechat.errors import UnknownModel
 from ipycachechat.providers import model_data
 from ipycachechat.providers.error_mapping import translate
-from ipycachechat.providers.litellm_import import gpt_tokenizer
-from ipycachechat.providers.local.servers import Address
+from ipycachechat.providers.litellm_import import load_gpt_tokenizer
+from ipycachechat.providers.local.servers import ServerAddress
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ class CallerIdentity:
     """By which fingerprints are made of keys, so that they tell nothing about them."""
 
 
-PROCESS = CallerIdentity()
+PROCESS_IDENTITY = CallerIdentity()
 """Of this process, which asks as one unless told otherwise."""
 
 
@@ -43,12 +43,12 @@ class ModelEndpoint:
 
     model: str
     """As the user named it."""
-    wire: str
+    litellm_model: str
     """As litellm takes it."""
     rules: CacheRules
     price: Price
     max_output_tokens: int | None
-    minimum: int
+    min_cacheable_tokens: int
     """Tokens below which nothing is cached."""
     cache_scope: tuple[str, ...] = field(repr=False)
     """Provider, model, address and key: what shares a cache. The key only as a fingerprint."""
@@ -57,19 +57,21 @@ class ModelEndpoint:
     view: ModelView = ModelView()
     supports_thinking: bool | None = None
     """True if it can be told how much to think; None: unknown."""
-    tools: bool | None = None
+    supports_tools: bool | None = None
     """True if it can call tools; None: unknown."""
-    context: int | None = None
+    max_input_tokens: int | None = None
     """Tokens that it reads at most; None: unknown."""
 
     @property
     def terms(self) -> BillingTerms:
         """By which a request to it is billed."""
-        return BillingTerms("/".join(self.cache_scope[:2]), self.price, self.rules.writes, self.context)
+        return BillingTerms(
+            "/".join(self.cache_scope[:2]), self.price, self.rules.writes, self.max_input_tokens
+        )
 
 
-def endpoint(
-    model: str, limit: int, api_base: str = "", api_key: str = "", who: CallerIdentity = PROCESS
+def provider_endpoint(
+    model: str, limit: int, api_base: str = "", api_key: str = "", who: CallerIdentity = PROCESS_IDENTITY
 ) -> ModelEndpoint:
     """Look a model up, at an address and with a key if given. Raises UnknownModel."""
     import litellm
@@ -83,9 +85,9 @@ def endpoint(
     if not name.strip():
         raise UnknownModel(f"{model!r} names a provider but no model", "Write it as PROVIDER/MODEL.")
     if provider in ("openai", "azure"):
-        gpt_tokenizer()
-    record = model_data.entry(litellm.model_cost, provider, name)
-    by, price = rules_for(provider, name), model_data.price(record)
+        load_gpt_tokenizer()
+    record = model_data.model_record(litellm.model_cost, provider, name)
+    by, price = rules_for(provider, name), model_data.price_of(record)
     if by.one_hour_if_priced and price.rates.write_1h is None:
         by = replace(by, lifetimes=by.lifetimes[:1], writes=by.writes[:1])
     by = _priced(by, price.rates)
@@ -98,14 +100,14 @@ def endpoint(
         model,
         by,
         price,
-        model_data.most_tokens(record, limit),
+        model_data.max_output_tokens(record, limit),
         int(record.get("prompt_cache_min_tokens") or by.min_cacheable_tokens(name) or 0),
-        scope(provider, name, *own.values(), secret=who.secret),
+        cache_scope_of(provider, name, *own.values(), secret=who.secret),
         _carrying(by.cache_key, who.name) | own,
-        ModelView(by.thinking_format, by.forgetful(name), model_data.takes(record)),
-        model_data.can(record, "supports_reasoning"),
-        model_data.can(record, "supports_function_calling"),
-        model_data.context(record),
+        ModelView(by.thinking_format, by.forgetful(name), model_data.accepted_files(record)),
+        model_data.supports(record, "supports_reasoning"),
+        model_data.supports(record, "supports_function_calling"),
+        model_data.max_input_tokens(record),
     )
 
 
@@ -132,7 +134,9 @@ PLACES = "KEY|TOKEN|BASE|URL|ENDPOINT|REGION|LOCATION|PROJECT|PROFILE|ROLE|ORGAN
 PASSING = re.compile("AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
 
 
-def scope(provider: str, name: str, *given: str, secret: bytes = PROCESS.secret) -> tuple[str, ...]:
+def cache_scope_of(
+    provider: str, name: str, *given: str, secret: bytes = PROCESS_IDENTITY.secret
+) -> tuple[str, ...]:
     """Return the cache scope: the provider's address and key as given, and as its environment variables say."""
     family = provider.partition("_")[0]
     begins = CLOUDS.get(family, (family.upper(),))
@@ -143,7 +147,7 @@ def scope(provider: str, name: str, *given: str, secret: bytes = PROCESS.secret)
     return provider, name, hmac.new(secret, settings.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
-def local_endpoint(model: str, address: Address, limit: int) -> ModelEndpoint:
+def local_endpoint(model: str, address: ServerAddress, limit: int) -> ModelEndpoint:
     """The model on this machine, which speaks OpenAI's protocol and costs nothing."""
     options = {"api_base": address.api_base, "api_key": address.api_key}
     wire = f"openai/{address.name}"

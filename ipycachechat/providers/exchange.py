@@ -20,7 +20,7 @@ from ipycachechat.providers import error_mapping
 from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.model_data import missing_keys
 from ipycachechat.providers.stream_accumulator import StreamAccumulator
-from ipycachechat.providers.timeouts import ONCE, RequestLimits, ResponseClock
+from ipycachechat.providers.timeouts import NO_RETRIES, RequestLimits, ResponseClock
 from ipycachechat.providers.usage_parser import parse_usage, reported_usages
 from ipycachechat.text.redaction import strip_known_secrets
 
@@ -42,7 +42,7 @@ class Exchange:
         max_tokens: int | None,
         one_hour_share: float,
         options: Json | None = None,
-        limits: RequestLimits = ONCE,
+        limits: RequestLimits = NO_RETRIES,
     ) -> None:
         """`max_tokens`: None for the model's own limit; 0 for no answer, where the provider accepts that.
 
@@ -58,7 +58,7 @@ class Exchange:
         """True once part of the answer has arrived, which means that the prompt is in the cache."""
         self.billable = False
         """True if it may be billed: it was sent, and not refused."""
-        self.finish = ""
+        self.finish_reason = ""
         """The provider's finish reason, such as "stop" or "length"; "" while there is none."""
         self._first_at = self._latest_at = 0.0  # time.monotonic() of the first and the latest token
         self._thinking_seen = False
@@ -98,7 +98,7 @@ class Exchange:
         if not self.finished:
             raise error_mapping.connection_lost(self.endpoint.model, kept=bool(self.text.strip()))
         if not self.text.strip() and not self.message.tool_calls:
-            raise error_mapping.empty_answer(self.endpoint.model, self.finish)
+            raise error_mapping.empty_answer(self.endpoint.model, self.finish_reason)
 
     async def _send(self) -> None:
         """Start the request; its answer is streamed, unless none is wanted."""
@@ -108,7 +108,7 @@ class Exchange:
         timeout = Timeout(self._clock.socket_timeout, connect=self._clock.limits.connect_timeout)
         streaming = {"stream": True, "stream_options": {"include_usage": True}}
         self._stream = await litellm.acompletion(
-            model=self.endpoint.wire,
+            model=self.endpoint.litellm_model,
             messages=self._messages,
             num_retries=0,
             max_retries=0,
@@ -125,7 +125,7 @@ class Exchange:
         if not chunk.choices:  # a chunk with the usage alone
             return
         choice = chunk.choices[0]
-        self.finish = choice.finish_reason or self.finish
+        self.finish_reason = choice.finish_reason or self.finish_reason
         text = choice.delta.content or ""
         thinking = getattr(choice.delta, "reasoning_content", None) or ""
         if text or thinking or choice.delta.tool_calls:
@@ -147,7 +147,7 @@ class Exchange:
                 model, self._clock.max_silence(self.started) or 0, answering=answering
             )
         else:
-            missing = missing_keys(self.endpoint.wire, self._key)
+            missing = missing_keys(self.endpoint.litellm_model, self._key)
             failure = error_mapping.translate(error, model, missing, self._key, answering=answering)
         refused = error_mapping.was_not_billed(error) or isinstance(failure, KeyMissing)
         self.billable = self.started or not refused
@@ -175,7 +175,7 @@ class Exchange:
         if self.endpoint.rules.provider != "gemini":
             return reason is not None
         # litellm does not record Gemini's, but keeps the rest of an event that was cut.
-        return bool(self.finish) and not getattr(self._source, "accumulated_json", "")
+        return bool(self.finish_reason) and not getattr(self._source, "accumulated_json", "")
 
     @cached_property
     def response(self) -> Response | None:
@@ -207,7 +207,7 @@ class Exchange:
         Signatures of thinking are kept only for the provider that made them: no other can check them.
         """
         fields = self.response.choices[0].message.model_dump() if self.response else {}
-        if self.finish == "length" or not self.finished:
+        if self.finish_reason == "length" or not self.finished:
             fields.pop("tool_calls", None)
         message = from_wire.message({**fields, "role": "assistant", "content": self.text})
         provider = self.endpoint.view.thinking_format

@@ -41,7 +41,7 @@ def is_imported() -> bool:
     return module is not None and hasattr(module, "acompletion")
 
 
-def portions() -> Iterator[str]:
+def import_in_portions() -> Iterator[str]:
     """Import litellm, one portion at each step. Raises KeyboardInterrupt, after which it can be begun again."""
     for name in PORTIONS:
         if name not in sys.modules:
@@ -147,7 +147,7 @@ def _handlers() -> dict[logging.Logger, list[logging.Handler]]:
     return {one: [*one.handlers] for one in _loggers()}
 
 
-def gpt_tokenizer() -> None:
+def load_gpt_tokenizer() -> None:
     """Load the tokenizer of GPT models out of litellm's own files.
 
     Litellm counts the empty beginning of each of their streams with it, and downloads it each time if it is not there.
@@ -175,7 +175,7 @@ async def warm_up() -> None:
 
     if litellm.callbacks or litellm.success_callback or litellm.failure_callback:
         return  # somebody would be told of requests that nobody made
-    gpt_tokenizer()
+    load_gpt_tokenizer()
     one = {"messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 1, "num_retries": 0}
     with contextlib.suppress(Exception):
         await litellm.acompletion(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipycachechat.billing.pricing import Price, Rates
-from ipycachechat.defaults import LOCAL, MODELS
+from ipycachechat.defaults import DEFAULT_MODELS, LOCAL
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.litellm_import import is_imported
 
@@ -24,7 +24,7 @@ FIELDS = {
 }
 
 
-def entry(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Mapping[str, Any]:
+def model_record(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Mapping[str, Any]:
     """Litellm's record of the model; empty where there is none. A route before the name (`converse/`) is none of it."""
     for known in (name, name.rpartition("/")[2]):
         if found := data.get(f"{provider}/{known}"):
@@ -35,7 +35,7 @@ def entry(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Ma
     return {}
 
 
-def price(record: Mapping[str, Any]) -> Price:
+def price_of(record: Mapping[str, Any]) -> Price:
     """The rates in the record. A model for nothing on somebody else's machine has an unknown price."""
     if not record.get("input_cost_per_token"):
         return Price()
@@ -52,13 +52,13 @@ def price(record: Mapping[str, Any]) -> Price:
     return Price(Rates(**first), tuple(above))
 
 
-def most_tokens(record: Mapping[str, Any], limit: int) -> int | None:
+def max_output_tokens(record: Mapping[str, Any], limit: int) -> int | None:
     """The longest answer that the model can give, at most `limit`; None if unknown."""
     longest = record.get("max_output_tokens") or record.get("max_tokens")
     return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
 
 
-def context(record: Mapping[str, Any]) -> int | None:
+def max_input_tokens(record: Mapping[str, Any]) -> int | None:
     """Tokens that the model reads at most; None if unknown."""
     most = record.get("max_input_tokens")
     return int(most) if isinstance(most, int | float) and most > 0 else None
@@ -72,12 +72,12 @@ TAKES = {
 }
 
 
-def takes(record: Mapping[str, Any]) -> frozenset[str] | None:
+def accepted_files(record: Mapping[str, Any]) -> frozenset[str] | None:
     """The kinds of files that the model takes; None if unknown."""
     return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if _is_whole(record) else None
 
 
-def can(record: Mapping[str, Any], flag: str) -> bool | None:
+def supports(record: Mapping[str, Any], flag: str) -> bool | None:
     """Return True if the model can do what the flag says; None if unknown."""
     return bool(record.get(flag)) if _is_whole(record) else None
 
@@ -89,7 +89,7 @@ def _is_whole(record: Mapping[str, Any]) -> bool:
 
 def chat_models() -> list[str]:
     """PROVIDER/MODEL of all that litellm knows, if it has been imported; else the defaults alone."""
-    known = {*MODELS.values(), LOCAL}
+    known = {*DEFAULT_MODELS.values(), LOCAL}
     if is_imported():
         import litellm
 

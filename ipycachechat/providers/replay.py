@@ -21,11 +21,11 @@ NOTHING_SENT = Usage(0, 0, 0, 0, 0)
 class ReplayedExchange:
     """A recorded reply, with the interface of `Exchange`."""
 
-    begun = True
+    started = True
     usage = NOTHING_SENT
 
     def __init__(self, target: ModelEndpoint, message: Message, finish: str) -> None:
-        self.target, self.message, self.finish = target, message, finish
+        self.endpoint, self.message, self.finish_reason = target, message, finish
         self.text = message.text
 
     async def run(self, arrived: Callable[[StreamChunk], None]) -> None:
@@ -34,7 +34,7 @@ class ReplayedExchange:
 
         thought = "\n\n".join(one.text for one in self.message.thinking if one.text)
         delta = Delta(role="assistant", content=self.text or None, reasoning_content=thought or None)
-        chunk = ModelResponseStream(model=self.target.model, choices=[StreamingChoices(delta=delta)])
+        chunk = ModelResponseStream(model=self.endpoint.model, choices=[StreamingChoices(delta=delta)])
         arrived(StreamChunk(self.text, thought, chunk))
 
     @cached_property
@@ -46,9 +46,9 @@ class ReplayedExchange:
 
         choice = {
             "index": 0,
-            "finish_reason": self.finish or "stop",
+            "finish_reason": self.finish_reason or "stop",
             "message": to_wire.to_wire(self.message),
         }
         usage = litellm.Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
-        built = litellm.ModelResponse(model=self.target.model, choices=[choice], usage=usage)
+        built = litellm.ModelResponse(model=self.endpoint.model, choices=[choice], usage=usage)
         return Response.of(built, self.usage)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipycachechat.conversation.events import Event
-from ipycachechat.defaults import LOCAL, LOCAL_TOKENS, MOST_TOKENS
-from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint, endpoint, local_endpoint
-from ipycachechat.providers.local.servers import Address, LocalServers
+from ipycachechat.defaults import LOCAL, LOCAL_MAX_OUTPUT_TOKENS, MAX_OUTPUT_TOKENS
+from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint, local_endpoint, provider_endpoint
+from ipycachechat.providers.local.servers import LocalServers, ServerAddress
 
-OFFLINE_ADDRESS = Address("", "", "", 2 * LOCAL_TOKENS)
+OFFLINE_ADDRESS = ServerAddress("", "", "", 2 * LOCAL_MAX_OUTPUT_TOKENS)
 """Stands for a local server that is not started, since only recorded replies are replayed."""
 
 
@@ -35,8 +35,8 @@ class EndpointResolver:
         """
         if model == LOCAL or model.startswith(f"{LOCAL}:"):
             address = OFFLINE_ADDRESS if offline else await self._servers.address(model, emit)
-            return local_endpoint(model, address, LOCAL_TOKENS)
-        return endpoint(model, MOST_TOKENS, api_base, api_key, identity)
+            return local_endpoint(model, address, LOCAL_MAX_OUTPUT_TOKENS)
+        return provider_endpoint(model, MAX_OUTPUT_TOKENS, api_base, api_key, identity)
 
     async def stop(self) -> None:
         """Stop the local servers."""

@@ -26,8 +26,8 @@ class RequestLimits:
     """Time for the whole answer; 0 for no limit."""
 
 
-LIMITS = RequestLimits()
-ONCE = RequestLimits(retries=0)
+DEFAULT_LIMITS = RequestLimits()
+NO_RETRIES = RequestLimits(retries=0)
 
 
 class ResponseClock:

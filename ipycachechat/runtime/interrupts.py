@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-QUIET = 0.5
+QUIET_SECONDS = 0.5
 """Seconds after the end of what was stopped, or of the cell's last work, in which a press means that and nothing else:
 where it comes while the kernel tells of the end, ipykernel loses its reply, and the cell never ends."""
 
@@ -116,7 +116,7 @@ class InterruptGuard:
 
     def _late(self, number: int, frame: FrameType | None) -> None:
         """Pressed after the end."""
-        if time.monotonic() - self._ended > QUIET:
+        if time.monotonic() - self._ended > QUIET_SECONDS:
             signal.signal(signal.SIGINT, self._before)
             self._before(number, frame)
 

@@ -81,7 +81,7 @@ class Recorder:
         self._identity_name = identity.name
         return identity
 
-    def changed(self, history: History) -> None:
+    def save(self, history: History) -> None:
         """Save the versions that are new, and the branches."""
         with self._use() as store:
             if store is not None and (self._conversation is not None or history.current.all_turns):
@@ -94,7 +94,7 @@ class Recorder:
         """Write for the last time what could not be written before, if anything. A forked process writes nothing."""
         if self._connection.failing:
             self._connection.retry_now(report=False)
-            self.changed(history)
+            self.save(history)
 
     def save_draft(self, turn: Turn, placement: Placement) -> None:
         """Save an unfinished turn as far as it has come."""
@@ -102,13 +102,13 @@ class Recorder:
             if store is not None:
                 store.conversations.save_draft(self._number(store), turn, placement, time.time())
 
-    def dropped(self) -> None:
+    def delete_draft(self) -> None:
         """Delete the unfinished turn."""
         with self._use() as store:
             if store is not None and self._conversation is not None:
                 store.conversations.delete_draft(self._conversation)
 
-    def billed(self, record: RequestRecord, endpoint: ModelEndpoint, tracker: CacheTracker) -> None:
+    def save_bill(self, record: RequestRecord, endpoint: ModelEndpoint, tracker: CacheTracker) -> None:
         """Save a bill, now or as soon as possible, and what the provider's cache holds after the request."""
         self._unsaved_bills.append(record)
         with self._use() as store:

@@ -18,12 +18,12 @@ sys.path[:0] = [str(TESTS)]
 from support.budget_world import MODELS, TINY, World, happen  # noqa: E402
 from wire import Clock, WireServer  # noqa: E402
 
-from ipycachechat.providers.litellm_import import portions  # noqa: E402
+from ipycachechat.providers.litellm_import import import_in_portions  # noqa: E402
 
 
 def main(conversations: int) -> int:
     """0 if no budget was exceeded."""
-    for _ in portions():
+    for _ in import_in_portions():
         pass
     loop, found, shares, above = asyncio.new_event_loop(), Counter[str](), [], 0
     with WireServer(clock=Clock(1_000_000.0)) as server:

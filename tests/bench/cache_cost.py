@@ -38,8 +38,8 @@ from ipycachechat.caching.prefix import PromptMessage  # noqa: E402
 from ipycachechat.caching.request import request_options  # noqa: E402
 from ipycachechat.conversation.messages import Message, ToolCall  # noqa: E402
 from ipycachechat.engine.client import ModelClient  # noqa: E402
-from ipycachechat.providers.endpoint import endpoint  # noqa: E402
-from ipycachechat.providers.litellm_import import portions  # noqa: E402
+from ipycachechat.providers.endpoint import provider_endpoint  # noqa: E402
+from ipycachechat.providers.litellm_import import import_in_portions  # noqa: E402
 
 MODEL, MINIMUM = "anthropic/claude-sonnet-5", 1024
 START = 1_000_000.0
@@ -173,11 +173,11 @@ def run(job: tuple[str, int]) -> dict[str, float]:
     others = {policy: (make(), BlockCache()) for policy, make in OTHERS.items()}
     seen: list[tuple[float, list[tuple[str, int]]]] = []
     loop = asyncio.new_event_loop()
-    for _ in portions():
+    for _ in import_in_portions():
         pass
     with WireServer(clock=Clock(START)) as wire:
         os.environ.update(wire.env())
-        engine, to = ModelClient(clock=lambda: wire.clock.now, pauses=NOTEBOOK), endpoint(MODEL, 16)
+        engine, to = ModelClient(clock=lambda: wire.clock.now, pauses=NOTEBOOK), provider_endpoint(MODEL, 16)
         wire.always = Reply("ok")
         for at, said, upto in requests(events):
             wire.clock.now = START + at

@@ -21,8 +21,8 @@ from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.placement import Placement, place_turn
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.conversation.usage import Usage
-from ipycachechat.providers.litellm_import import portions
-from ipycachechat.providers.token_counter import count
+from ipycachechat.providers.litellm_import import import_in_portions
+from ipycachechat.providers.token_counter import count_tokens
 
 SIZES = (125, 250, 500, 1000)
 TOKENS = 1000
@@ -44,7 +44,7 @@ def conversation(turns: int) -> Conversation:
 def timed(turns: int) -> Iterator[tuple[float, ...]]:
     """Milliseconds: of a turn more what is said, its plan, messages and bill; the plan of an edit of the first turn."""
     past = conversation(turns)
-    memory = CacheTracker(rules_for("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count))
+    memory = CacheTracker(rules_for("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count_tokens))
     for n in range(RUNS):
         now = 1000.0 + 20 * n
         begun = time.perf_counter()
@@ -74,7 +74,7 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
 
 
 def main() -> None:
-    for _ in portions():
+    for _ in import_in_portions():
         pass
     print("| turns | said | plan of one more | messages | bill | all hashes anew | an edit of turn 1 |")
     print("|---|---|---|---|---|---|---|")
@@ -82,7 +82,7 @@ def main() -> None:
         *spans, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
         sent = prompt_messages(conversation(turns), Turn("question", ()))
         start = time.perf_counter()
-        build_chain(sent, count=count)
+        build_chain(sent, count=count_tokens)
         anew = (time.perf_counter() - start) * 1000
         print(
             f"| {turns:,} | {' | '.join(f'{span:.2f} ms' for span in spans)} | {anew:.1f} ms | {edit:.1f} ms |"

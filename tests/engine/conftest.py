@@ -9,12 +9,12 @@ import pytest
 from support.talks import Talk
 from wire import Clock, WireServer
 
-from ipycachechat.providers.litellm_import import portions
+from ipycachechat.providers.litellm_import import import_in_portions
 
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    for _ in portions():
+    for _ in import_in_portions():
         pass
     loop = asyncio.new_event_loop()
     yield loop

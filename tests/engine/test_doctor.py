@@ -11,7 +11,7 @@ from support.talks import OPUS, SONNET, Talk
 from wire import Reply, Stall, WireServer
 
 from ipycachechat.engine import doctor
-from ipycachechat.providers.endpoint import ModelEndpoint, endpoint
+from ipycachechat.providers.endpoint import ModelEndpoint, provider_endpoint
 
 
 def examine(talk: Talk, to: ModelEndpoint) -> list[doctor.Check]:
@@ -26,8 +26,12 @@ def examine(talk: Talk, to: ModelEndpoint) -> list[doctor.Check]:
 
 
 def broken(talk: Talk, model: str = SONNET, **rules: Any) -> list[str]:
-    to = endpoint(model, 16_000)
-    to = replace(to, rules=replace(to.rules, **rules), minimum=rules.get("minimum", to.minimum))
+    to = provider_endpoint(model, 16_000)
+    to = replace(
+        to,
+        rules=replace(to.rules, **rules),
+        min_cacheable_tokens=rules.get("minimum", to.min_cacheable_tokens),
+    )
     return [check.rule for check in examine(talk, to) if check.agrees is False]
 
 
@@ -56,7 +60,7 @@ def test_nor_does_the_real_model_on_this_machine(loop: asyncio.AbstractEventLoop
 
 
 def test_it_costs_cents_and_no_more_than_was_said(talk: Talk) -> None:
-    to = endpoint(SONNET, 16_000)
+    to = provider_endpoint(SONNET, 16_000)
     requests, tokens, dollars = doctor.price(to)
     checks = examine(talk, to)
     assert len(checks) == len(talk.server.requests) == requests
@@ -89,7 +93,7 @@ def test_a_provider_that_forgets_shows(talk: Talk, monkeypatch: pytest.MonkeyPat
 
 def test_a_provider_that_reports_nothing_though_the_rules_say_so_shows(talk: Talk) -> None:
     talk.server.always = Reply("OK")
-    to = endpoint("openai/gpt-5.5", 16_000)
+    to = provider_endpoint("openai/gpt-5.5", 16_000)
     assert all(check.agrees is not None for check in examine(talk, to))
     silent = replace(to, rules=replace(to.rules, reports_cached_tokens=False))
     assert all(check.agrees is False for check in examine(talk, silent))

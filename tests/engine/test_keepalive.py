@@ -17,7 +17,7 @@ from ipycachechat.engine.keepalive import CacheKeepalive
 from ipycachechat.engine.preview import next_request
 from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest
 from ipycachechat.errors import BadInput
-from ipycachechat.providers.endpoint import endpoint
+from ipycachechat.providers.endpoint import provider_endpoint
 
 
 def keep(talk: Talk, seconds: float) -> None:
@@ -109,7 +109,7 @@ def meanwhile(talk: Talk, seconds: float, happening: Callable[[int], Awaitable[N
     keeping = CacheKeepalive(
         chat.client,
         lambda: next_request(
-            TurnRequest(PLACEHOLDER, talk.model), chat.history.current, endpoint(talk.model, 16)
+            TurnRequest(PLACEHOLDER, talk.model), chat.history.current, provider_endpoint(talk.model, 16)
         ),
         seconds,
         sleep,

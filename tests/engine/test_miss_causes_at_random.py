@@ -25,7 +25,7 @@ from ipycachechat.caching.prefix import PromptMessage
 from ipycachechat.caching.request import request_options as sent_along
 from ipycachechat.conversation.messages import Attachment, Message, ToolCall
 from ipycachechat.engine.client import ModelClient
-from ipycachechat.providers.endpoint import endpoint
+from ipycachechat.providers.endpoint import provider_endpoint
 
 Json = dict[str, Any]
 Block = tuple[str, str]
@@ -81,7 +81,7 @@ class World:
         said = [PromptMessage(Message("system", self.system))]
         for n, one in enumerate(self.turns):
             said += [PromptMessage(message, n, one.cell) for message in (one.prompt, *one.rest)]
-        to = endpoint(self.model, 16_000)
+        to = provider_endpoint(self.model, 16_000)
         self.server.script(Reply("ok"))
         prepared = self.engine.prepare(to, said, sent_along(to.rules, self.tools, self.options), self.ttl)
         exchange = self.engine.exchange(to, prepared, 16)

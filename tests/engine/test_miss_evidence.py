@@ -17,7 +17,7 @@ from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.engine.events import RequestStarted
 from ipycachechat.engine.preview import next_request
-from ipycachechat.providers.endpoint import endpoint
+from ipycachechat.providers.endpoint import provider_endpoint
 from ipycachechat.rendering import reports
 
 GPT, GEMINI, HAIKU = "openai/gpt-5.5", "gemini/gemini-2.5-flash", "openrouter/anthropic/claude-haiku-4.5"
@@ -259,10 +259,10 @@ def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPa
     for token in "one", "two":
         for name in "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY":
             monkeypatch.setenv(name, token)
-        scopes.add(endpoint(model, 16).cache_scope)
+        scopes.add(provider_endpoint(model, 16).cache_scope)
     assert len(scopes) == 1
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    assert endpoint(model, 16).cache_scope not in scopes
+    assert provider_endpoint(model, 16).cache_scope not in scopes
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_credentials_that_pass_are_the_same_account(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_minimum_is_the_models_wherever_it_runs(model: str, minimum: int) -> None:
-    assert endpoint(model, 16).minimum == minimum
+    assert provider_endpoint(model, 16).min_cacheable_tokens == minimum
 
 
 def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> None:
@@ -292,7 +292,7 @@ def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> 
 def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk) -> None:
     talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
     talk.server.always = Reply("yes")
-    to = endpoint("openrouter/anthropic/claude-haiku-4.5", 16)
+    to = provider_endpoint("openrouter/anthropic/claude-haiku-4.5", 16)
     guess = talk.chat.client.trackers.get(to)
     prepared = guess.prepare(
         next_request(talk.next(words(2000)), talk.chat.versions.current, to).messages,
@@ -308,7 +308,10 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
 
 
 def test_the_prices_are_the_models_own() -> None:
-    usual, cheap = endpoint("anthropic/claude-sonnet-5", 16), endpoint("anthropic/claude-sonnet-5-5", 16)
+    usual, cheap = (
+        provider_endpoint("anthropic/claude-sonnet-5", 16),
+        provider_endpoint("anthropic/claude-sonnet-5-5", 16),
+    )
     assert usual.rules.reads == pytest.approx(0.1)
     assert cheap.price.rates.read and cheap.price.rates.input
     assert cheap.rules.reads == pytest.approx(cheap.price.rates.read / cheap.price.rates.input)

@@ -19,7 +19,7 @@ from ipycachechat.caching.prefix import PromptMessage
 from ipycachechat.conversation.messages import Message
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.errors import ChatError
-from ipycachechat.providers.endpoint import endpoint
+from ipycachechat.providers.endpoint import provider_endpoint
 
 GPT = "openai/gpt-5.6-terra"
 SAID = [
@@ -39,7 +39,7 @@ class Post:
 
     def send(self, model: str, ttl: int | None = None, **options: Any) -> Request:
         self.server.clear()
-        to = endpoint(model, 16)
+        to = provider_endpoint(model, 16)
         to = replace(to, options={**to.options, **options})
         engine = ModelClient(clock=lambda: self.server.clock.now)
         exchange = engine.exchange(to, engine.prepare(to, SAID, ttl=ttl), 16)
@@ -96,12 +96,12 @@ def test_claude_on_bedrock_gets_cache_points_and_an_hour_where_it_has_one(
 
 
 def test_nothing_is_foretold_for_an_hour_where_there_is_none() -> None:
-    old = endpoint("bedrock/anthropic.claude-3-7-sonnet-20250219-v1:0", 16)
+    old = provider_endpoint("bedrock/anthropic.claude-3-7-sonnet-20250219-v1:0", 16)
     assert old.rules.lifetimes == (300,)
     engine = ModelClient()
     assert engine.prepare(old, SAID, ttl=3600).plan.expected.written_1h == 0
     assert {mark.ttl for mark in engine.prepare(old, SAID, ttl=3600).plan.checkpoints} == {300}
-    new = endpoint("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", 16)
+    new = provider_endpoint("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", 16)
     assert engine.prepare(new, SAID, ttl=3600).plan.expected.written_1h > 0
 
 

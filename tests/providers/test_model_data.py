@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from ipycachechat.billing.pricing import Price
-from ipycachechat.providers.litellm_import import portions
-from ipycachechat.providers.model_data import entry, most_tokens, price
+from ipycachechat.providers.litellm_import import import_in_portions
+from ipycachechat.providers.model_data import max_output_tokens, model_record, price_of
 
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, dict[str, Any]]:
-    assert list(portions())[-1] == "schemas"
+    assert list(import_in_portions())[-1] == "schemas"
     import litellm
 
     return dict(litellm.model_cost)
 
 
 def test_rates_as_the_providers_publish_them(data: dict[str, dict[str, Any]]) -> None:
-    rates = price(entry(data, "anthropic", "claude-sonnet-5")).rates
+    rates = price_of(model_record(data, "anthropic", "claude-sonnet-5")).rates
     assert rates.input == pytest.approx(2e-6)
     assert rates.output == pytest.approx(10e-6)
     assert rates.read == pytest.approx(0.2e-6)
@@ -29,14 +29,14 @@ def test_rates_as_the_providers_publish_them(data: dict[str, dict[str, Any]]) ->
 
 
 def test_every_default_model_has_a_price_and_a_limit(data: dict[str, dict[str, Any]]) -> None:
-    from ipycachechat.defaults import MODELS
+    from ipycachechat.defaults import DEFAULT_MODELS
 
-    for model in MODELS.values():
+    for model in DEFAULT_MODELS.values():
         provider, _, name = model.partition("/")
-        record = entry(data, provider, name)
-        rates = price(record).rates
+        record = model_record(data, provider, name)
+        rates = price_of(record).rates
         assert None not in (rates.input, rates.output, rates.read)
-        assert most_tokens(record, 16_000) == 16_000
+        assert max_output_tokens(record, 16_000) == 16_000
 
 
 def test_tiers_keep_what_they_do_not_change() -> None:
@@ -47,7 +47,7 @@ def test_tiers_keep_what_they_do_not_change() -> None:
         "input_cost_per_token_above_200k_tokens": 3.0,
         "output_cost_per_token_above_400k_tokens": 9.0,
     }
-    found = price(record)
+    found = price_of(record)
     assert (found.at(200_000).input, found.at(200_001).input, found.at(400_001).input) == (1.0, 3.0, 3.0)
     assert (found.at(200_001).output, found.at(400_001).output) == (2.0, 9.0)
     assert found.at(400_001).read == 0.1
@@ -55,15 +55,15 @@ def test_tiers_keep_what_they_do_not_change() -> None:
 
 @pytest.mark.parametrize("record", [{}, {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}])
 def test_nothing_is_no_price(record: dict[str, Any]) -> None:
-    assert price(record) == Price()
+    assert price_of(record) == Price()
 
 
 def test_another_providers_model_of_the_same_name_is_not_taken(data: dict[str, dict[str, Any]]) -> None:
-    assert entry(data, "openrouter", "claude-sonnet-5") == {}
-    assert entry(data, "anthropic", "no-such-model") == {}
+    assert model_record(data, "openrouter", "claude-sonnet-5") == {}
+    assert model_record(data, "anthropic", "no-such-model") == {}
 
 
 def test_the_longest_answer() -> None:
-    assert most_tokens({"max_output_tokens": 64_000}, 16_000) == 16_000
-    assert most_tokens({"max_output_tokens": 4_096}, 16_000) == 4_096
-    assert most_tokens({}, 16_000) is None
+    assert max_output_tokens({"max_output_tokens": 64_000}, 16_000) == 16_000
+    assert max_output_tokens({"max_output_tokens": 4_096}, 16_000) == 4_096
+    assert max_output_tokens({}, 16_000) is None

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from ipycachechat.providers.token_counter import PIECE, count
+from ipycachechat.providers.token_counter import PIECE_LENGTH, count_tokens
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from ipycachechat.providers.token_counter import PIECE, count
     ],
 )
 def test_tokens_of_a_text(text: str, least: int, most: int) -> None:
-    assert least <= count(text) <= most
+    assert least <= count_tokens(text) <= most
 
 
 def test_one_long_word_is_counted_in_pieces() -> None:
-    word = base64.b64encode(b"\0" * 8 * PIECE).decode()
-    pieces = [word[start : start + PIECE] for start in range(0, len(word), PIECE)]
-    assert count(word) == sum(map(count, pieces))
+    word = base64.b64encode(b"\0" * 8 * PIECE_LENGTH).decode()
+    pieces = [word[start : start + PIECE_LENGTH] for start in range(0, len(word), PIECE_LENGTH)]
+    assert count_tokens(word) == sum(map(count_tokens, pieces))

@@ -90,7 +90,7 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
     with InterruptGuard():
         press()
     press()
-    monkeypatch.setattr("ipycachechat.runtime.interrupts.QUIET", 0.0)
+    monkeypatch.setattr("ipycachechat.runtime.interrupts.QUIET_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         press()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

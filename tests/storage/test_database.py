@@ -209,7 +209,7 @@ def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
     file = Attachment("image/png", "A" * 100 * MIN_SHARED_FILE)
     history = of(*(Turn((f"look {n}", file), (Message("assistant", "ok"),)) for n in range(20)))
     one = recorder(path)
-    one.changed(history)
+    one.save(history)
     one.save_draft(Turn(("look again", file), ()), END)
     assert not one.problem
     assert kept(path).undo() == history.change(kept(path).current).undo()
@@ -223,7 +223,7 @@ def test_nobody_else_may_read_what_is_kept(path: Path) -> None:
     old = os.umask(0)
     try:
         one = recorder(path)
-        one.changed(of(turn(1)))
+        one.save(of(turn(1)))
     finally:
         os.umask(old)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -257,7 +257,7 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
     assert dialogue.client.identity == CallerIdentity("me", b"s" * 32)
     dialogue.history = dialogue.history.change(place_turn(now, turn(1), END))
-    one.billed(*bill())
+    one.save_bill(*bill())
     assert not one.problem
     assert len(kept(path).current.turns) == 2 and len(kept(path).undo().current.turns) == 1
     assert [spent.requests for spent in one.spending()] == [1]
@@ -334,7 +334,7 @@ def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
 
 def test_nothing_is_kept_of_a_conversation_in_which_nothing_was_said(path: Path) -> None:
     one = recorder(path)
-    one.changed(History.of(Conversation("be brief")))
+    one.save(History.of(Conversation("be brief")))
     with closing(Store(path)) as store:
         assert store.conversations.notebooks() == [] and store.conversations.newest(HERE) is None
 
@@ -360,8 +360,8 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
         for n in range(60):
             one.save_draft(turn(n, "so far"), END)
             history = history.change(place_turn(history.current, turn(n), END))
-            one.changed(history)
-            one.billed(*bill())
+            one.save(history)
+            one.save_bill(*bill())
         problems.append(one.problem)
 
     threads = [threading.Thread(target=write, args=[number]) for number in range(6)]
@@ -422,7 +422,7 @@ def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was
     path: Path,
 ) -> None:
     one, was = recorder(path), of(turn(1), turn(2))
-    one.changed(was)
+    one.save(was)
     one.save_draft(turn(9), Placement(replaces=was.current.turns[0]))
     assert kept(path).current.turns == (turn(9), turn(2))
 
@@ -432,9 +432,9 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
     dialogue.history = of(turn(1))
     state = CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})
     booked, to, _ = bill()
-    one.billed(booked, to, CacheTracker(rules_for(*SCOPE[:2]), state))
+    one.save_bill(booked, to, CacheTracker(rules_for(*SCOPE[:2]), state))
     local, of_it = CacheEntry(9, NOW, NOW + 9000), ("llama.cpp", "local")
-    one.billed(
+    one.save_bill(
         booked,
         replace(to, cache_scope=of_it),
         CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local})),
@@ -449,7 +449,7 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
 
 def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> None:
     for n, name in enumerate(["/a/old.ipynb", "/b/data.ipynb", "/c/data.ipynb"]):
-        recorder(path, name).changed(of(turn(n)))
+        recorder(path, name).save(of(turn(n)))
     for name, n in (("old", 0), ("data.ipynb", 2), ("/b/", 1)):
         one, dialogue = chat(path, f"/notebooks/{n}")
         persistence.resume(dialogue, one, name)
@@ -462,13 +462,13 @@ def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> N
 
 def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
     first, over = recorder(path), threading.Event()
-    first.changed(of(turn(0)))
+    first.save(of(turn(0)))
 
     def write() -> None:
         history = of(turn(0))
         for n in range(1, 1000):
             history = history.change(place_turn(history.current, turn(n), END))
-            first.changed(history.fork(f"branch-{n}") if n == 100 else history)
+            first.save(history.fork(f"branch-{n}") if n == 100 else history)
             if over.wait(0.002):
                 return
 
@@ -505,7 +505,7 @@ def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> N
 
 
 def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
-    recorder(path).changed(of(turn(1)))
+    recorder(path).save(of(turn(1)))
     with closing(sqlite3.connect(path)) as db:
         db.execute("DELETE FROM turns")
         db.commit()
@@ -528,13 +528,13 @@ def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> No
 def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
     path.parent.mkdir()
     path.touch(0o644)
-    recorder(path).changed(of(turn(1)))
+    recorder(path).save(of(turn(1)))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_what_another_kernel_holds_open_is_closed_to_them_too(path: Path) -> None:
     one = recorder(path)
-    one.changed(of(turn(1)))
+    one.save(of(turn(1)))
     files = [*path.parent.iterdir()]
     assert len(files) == 3
     for file in files:
@@ -545,12 +545,12 @@ def test_what_another_kernel_holds_open_is_closed_to_them_too(path: Path) -> Non
 
 def test_a_fork_writes_a_conversation_of_its_own(path: Path) -> None:
     one, history = recorder(path), of(turn(1))
-    one.changed(history)
+    one.save(history)
     if (child := os.fork()) == 0:
-        one.changed(history.change(place_turn(history.current, turn(100), END)))
+        one.save(history.change(place_turn(history.current, turn(100), END)))
         os._exit(0 if not one.problem else 1)
     assert os.waitpid(child, 0)[1] == 0
-    one.changed(history.change(place_turn(history.current, turn(2), END)))
+    one.save(history.change(place_turn(history.current, turn(2), END)))
     assert not one.problem
     assert kept(path).current.turns == (turn(1), turn(2))
 
@@ -580,7 +580,7 @@ def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None
     one.save_draft(turn(2), END)
     dialogue.versions.attach({"nothing"})
     assert kept(path).current.turns == (turn(1), turn(2))
-    one.dropped()
+    one.delete_draft()
     assert kept(path).current.turns == (turn(1),)
 
 
@@ -588,7 +588,7 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
     booked, to, _ = bill()
-    one.billed(
+    one.save_bill(
         booked, to, CacheTracker(to.rules, CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)}))
     )
     two, again = chat(path)
@@ -603,7 +603,7 @@ def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
     heard(one)
     assert len(one.problem.splitlines()) < 2
     two = recorder(path)
-    two.changed(History().change(Conversation("\ud800", (turn(1),))))
+    two.save(History().change(Conversation("\ud800", (turn(1),))))
     assert len(two.problem.splitlines()) < 2
 
 
@@ -650,10 +650,10 @@ def text(path: Path) -> None:
 def heard(one: Recorder) -> None:
     """All that a recorder may hear."""
     persistence.connect(ChatSession(), one)
-    one.changed(of(turn(1)))
+    one.save(of(turn(1)))
     one.save_draft(turn(2), END)
-    one.changed(of(turn(1), turn(2)))
-    one.billed(*bill())
+    one.save(of(turn(1), turn(2)))
+    one.save_bill(*bill())
 
 
 @pytest.mark.parametrize(
@@ -695,13 +695,13 @@ def test_what_was_missed_is_kept_once_the_file_can_be_used(
     path.parent.mkdir()
     noise(path)
     one = recorder(path)
-    one.changed(of(turn(1)))
+    one.save(of(turn(1)))
     assert one.problem
     path.unlink()
-    one.changed(of(turn(1), turn(2)))  # too soon
+    one.save(of(turn(1), turn(2)))  # too soon
     assert not path.exists()
     one._connection.retry_now(report=False)
-    one.changed(of(turn(1), turn(2), turn(3)))
+    one.save(of(turn(1), turn(2), turn(3)))
     assert kept(path) == of(turn(1), turn(2), turn(3))
     assert not one.problem
 
@@ -710,10 +710,10 @@ def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
     path.parent.mkdir()
     noise(path)
     one, elsewhere = recorder(path), tmp_path / "elsewhere.db"
-    one.changed(of(turn(1)))
+    one.save(of(turn(1)))
     assert one.problem
     one.start(lambda: elsewhere, dict)  # as a person who is told of it may choose
-    one.changed(of(turn(1), turn(2)))
+    one.save(of(turn(1), turn(2)))
     assert not one.problem
     assert kept(elsewhere) == of(turn(1), turn(2))
 
@@ -721,12 +721,12 @@ def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
 def test_a_file_is_used_again_after_another_one_could_not_be_opened(path: Path, tmp_path: Path) -> None:
     one, broken = recorder(path), tmp_path / "broken.db"
     noise(broken)
-    one.changed(of(turn(1)))
+    one.save(of(turn(1)))
     one.start(lambda: broken, dict)
-    one.changed(of(turn(1), turn(2)))
+    one.save(of(turn(1), turn(2)))
     assert "file is not a database" in one.problem
     one.start(lambda: path, dict)
-    one.changed(of(turn(1), turn(2), turn(3)))
+    one.save(of(turn(1), turn(2), turn(3)))
     assert not one.problem
     assert kept(path) == of(turn(1), turn(2), turn(3))
 
@@ -788,15 +788,15 @@ def full() -> Iterator[None]:
 def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, length: int) -> None:
     one, other = recorder(path), recorder(path, "/notebooks/other.ipynb")
     history = of(turn(0))
-    one.changed(history)
-    other.changed(history)
+    one.save(history)
+    other.save(history)
     last, problem = history, ""
     with full():
         for n in range(1, 10):
             history = history.change(
                 place_turn(history.current, turn(n, random.randbytes(length // 2).hex()), END)
             )
-            one.changed(history)
+            one.save(history)
             if problem := one.problem:
                 break
             last = history
@@ -805,7 +805,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
     assert not one.problem
     assert "rollback" not in problem  # but what went wrong
     assert kept(path) == last
-    other.changed(of(turn(0), turn(1)))  # nobody is locked out
+    other.save(of(turn(0), turn(1)))  # nobody is locked out
     assert not other.problem
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -833,7 +833,7 @@ def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_c
     persistence.connect(ChatSession(), one)
     booked, to, memory = bill()
     lower = replace(booked, usage=Usage(1000, 0, 0, 0, 1, at_least=True), cost=Cost(0.1, 0.0, at_least=True))
-    one.billed(lower, to, memory)
+    one.save_bill(lower, to, memory)
     one.settle(None, BudgetCharge(0.4, exact=False), NOW)
     assert one.spent(NOW) == pytest.approx(0.4)
     (spent,) = one.spending()
@@ -845,5 +845,5 @@ def test_tokens_of_an_answer_that_broke_off_are_a_lower_bound_also_where_no_pric
 ) -> None:
     one = recorder(path)
     booked, to, memory = bill()
-    one.billed(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), cost=Cost()), to, memory)
+    one.save_bill(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), cost=Cost()), to, memory)
     assert [spent.unknown_tokens for spent in one.spending()] == [1]

@@ -21,7 +21,7 @@ from ipycachechat.conversation.turns import CellRef
 from ipycachechat.engine import persistence
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
-from ipycachechat.providers.litellm_import import portions
+from ipycachechat.providers.litellm_import import import_in_portions
 from ipycachechat.storage.recorder import Recorder
 
 CELLS = "ABCDE"
@@ -267,7 +267,7 @@ def said(server: WireServer) -> list[str]:
 
 
 def test_what_goes_over_the_wire_is_what_a_plain_list_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in portions():
+    for _ in import_in_portions():
         pass
     with WireServer(clock=Clock(1_000_000.0)) as server:
         for name, value in server.env().items():

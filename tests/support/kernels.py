@@ -138,7 +138,7 @@ class Kernel:
         """Set limits of the kernel's requests that are no settings."""
         self.run(
             "import dataclasses, ipycachechat.notebook.settings as settings\n"
-            f"settings.LIMITS = dataclasses.replace(settings.LIMITS, **{seconds!r})"
+            f"settings.DEFAULT_LIMITS = dataclasses.replace(settings.DEFAULT_LIMITS, **{seconds!r})"
         )
 
     @property

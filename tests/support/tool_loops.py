@@ -18,7 +18,7 @@ from ipycachechat.caching.request import request_options as sent_along
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.engine.client import ModelClient
-from ipycachechat.providers.endpoint import endpoint
+from ipycachechat.providers.endpoint import provider_endpoint
 
 Json = dict[str, Any]
 
@@ -58,7 +58,7 @@ class Loop:
         self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pauses=NOTEBOOK)
 
     def send(self) -> tuple[ExpectedUsage, Bill, MissReason | None]:
-        to = endpoint(SONNET, 16_000)
+        to = provider_endpoint(SONNET, 16_000)
         self.server.script(Reply("ok"))
         along = sent_along(to.rules, self.tools, self.options)
         prepared = self.engine.prepare(to, self.said, along)

