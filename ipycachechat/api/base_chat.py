@@ -24,7 +24,7 @@ from ipycachechat.providers.timeouts import DEFAULT_LIMITS
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.text.redaction import SecretStr
 from ipycachechat.tools.schema import Tools
-from ipycachechat.tools.schema import tools as tools_of
+from ipycachechat.tools.schema import make_tools as tools_of
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -142,7 +142,7 @@ class BaseChat:
         >>> chat.hist
         [{'role': 'user', 'content': 'hi'}]
         """
-        return from_wire.to_messages(self.session.history.current)
+        return from_wire.to_dicts(self.session.history.current)
 
     @hist.setter
     def hist(self, messages: Iterable[Any]) -> None:

@@ -67,7 +67,7 @@ async def _one(
 
     def heard(event: Event) -> None:
         if isinstance(event, ToolCallStarted) or (
-            isinstance(event, StreamChunk) and (event.text or event.thought)
+            isinstance(event, StreamChunk) and (event.text or event.thinking)
         ):
             begun.set()
         if isinstance(event, RunOnCallerThread):

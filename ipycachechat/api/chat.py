@@ -18,7 +18,7 @@ from ipycachechat.conversation.events import Event, StreamChunk
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.litellm_import import import_in_portions
 from ipycachechat.runtime.streaming import Result, Work, aiter_events, iter_events
-from ipycachechat.tools.calls import awaited
+from ipycachechat.tools.calls import await_result
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -86,7 +86,7 @@ class AsyncChat(BaseChat):
         mine = asyncio.get_running_loop()
 
         async def elsewhere(work: Callable[[], Any]) -> Any:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(awaited(work), mine))
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(await_result(work), mine))
 
         return replace(ask, run_async_tool=elsewhere)
 

@@ -6,50 +6,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.text.format import fenced
+from ipycachechat.text.format import code_fence
 from ipycachechat.text.truncate import truncate_middle
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.messages import Attachment, Part
 
-HEAD = "Cells of the notebook that have run, each as it ran last:"
+HEADING = "Cells of the notebook that have run, each as it ran last:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellRun:
-    """A cell that ran, as the model is told of it."""
+    """A cell that ran: its source, and what it printed and displayed."""
 
-    cell: str
-    """Its id, or what stands for one."""
+    cell_id: str
+    """The front end's id of the cell, or a substitute."""
     number: int
+    """Execution count."""
     source: str
     outputs: tuple[str, ...] = ()
     images: tuple[Attachment, ...] = ()
     digest: str = ""
-    """Of all of it, before anything was masked."""
+    """Digest of source, outputs and images before redaction."""
 
     @property
     def name(self) -> str:
-        """As it stands above the source."""
+        """Heading above the source, such as "In [3]"."""
         return f"In [{self.number}]"
 
     @property
     def text(self) -> str:
-        """The source and what it showed."""
-        told = [f"{self.name}:", fenced(self.source, "python")]
-        shown = "\n".join(self.outputs)
-        return "\n".join([*told, "Output:", fenced(shown)] if shown else told)
+        """The source and the outputs, in code fences."""
+        lines = [f"{self.name}:", code_fence(self.source, "python")]
+        output = "\n".join(self.outputs)
+        return "\n".join([*lines, "Output:", code_fence(output)] if output else lines)
 
-    def truncated(self, most: int) -> CellRun:
-        """With about so many characters at most; outputs are cut first."""
-        spare = max(0, most - len(self.source))
-        outputs = [truncate_middle(one, spare // len(self.outputs)) for one in self.outputs]
-        return replace(self, source=truncate_middle(self.source, most), outputs=tuple(outputs))
+    def truncated(self, max_characters: int) -> CellRun:
+        """Return the run shortened to about `max_characters`; outputs are cut first."""
+        spare = max(0, max_characters - len(self.source))
+        outputs = tuple(truncate_middle(output, spare // len(self.outputs)) for output in self.outputs)
+        return replace(self, source=truncate_middle(self.source, max_characters), outputs=outputs)
 
 
-def cell_run_parts(watched: Sequence[CellRun]) -> tuple[Part, ...]:
-    """One text, and the pictures behind it; nothing if nothing ran."""
-    if not watched:
+def cell_run_parts(cell_runs: Sequence[CellRun]) -> tuple[Part, ...]:
+    """Return one text about all runs, followed by their images; nothing if there are no runs."""
+    if not cell_runs:
         return ()
-    pictures = (picture for one in watched for picture in one.images)
-    return ("\n\n".join([HEAD, *(one.text for one in watched)]), *pictures)
+    images = (image for run in cell_runs for image in run.images)
+    return ("\n\n".join([HEADING, *(run.text for run in cell_runs)]), *images)

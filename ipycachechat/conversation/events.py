@@ -9,34 +9,34 @@ from ipycachechat.conversation.messages import Message, ToolCall
 
 
 class Event:
-    """Base of all that is emitted while a prompt is on its way."""
+    """Base of everything that is emitted while a prompt is being answered."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """Progress of what is being waited for; `done` and `total` in bytes or prompts, None if unknown."""
+    """Progress of a wait; `done` and `total` in bytes or prompts, None if unknown."""
 
-    what: str
+    label: str
     done: int | None = None
     total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RetryScheduled(Event):
-    """The request failed, and the same will be asked again: a countdown."""
+    """The request failed and will be sent again in `seconds`."""
 
     reason: str
     seconds: float
     tries: int
-    """So far."""
+    """Number of tries so far."""
     max_tries: int
 
 
 @dataclass(frozen=True, slots=True)
 class StreamBroken(Event):
-    """An answer broke off, and the same is asked again: so much of it had come."""
+    """An answer broke off after `text`, and the request is sent again."""
 
     text: str
 
@@ -46,11 +46,11 @@ class StreamChunk(Event):
     """A piece of a streamed answer: text, thinking, or neither."""
 
     text: str = ""
-    thought: str = ""
+    thinking: str = ""
     chunk: object = None
-    """As litellm gave it."""
+    """The chunk as litellm returned it."""
     last: bool = False
-    """True if the provider has said that this is the end; the bill may still take a while."""
+    """True if the provider has marked this as the end; the usage may still follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ToolCallStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ToolCallFinished(Event):
-    """A tool has returned, or failed; in the order of the calls."""
+    """A tool has returned or failed."""
 
     call: ToolCall
     result: Message
@@ -70,7 +70,9 @@ class ToolCallFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunOnCallerThread(Event):
-    """Ask the caller's thread to run a function (a sync tool, a question to the user). It raises nothing but
-    KeyboardInterrupt and the like."""
+    """Ask the caller's thread to run a function (a sync tool, a question to the user).
+
+    `work` raises nothing but KeyboardInterrupt and other exceptions of that kind.
+    """
 
     work: Callable[[], None]

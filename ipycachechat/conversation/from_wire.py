@@ -21,69 +21,66 @@ ROLES: dict[str, Role] = {
     "developer": "system",
     "model": "assistant",
 }
+UNREADABLE_ARGUMENTS = "unreadable_arguments"
+"""Name under which arguments that are not a JSON object are sent back."""
 
 
-def to_messages(conversation: Conversation) -> list[dict[str, Any]]:
-    """All turns as messages: `message` of each gives it back, to the byte."""
-    return [_written(message) for turn in conversation.turns for message in turn.messages]
+def to_dicts(conversation: Conversation) -> list[dict[str, Any]]:
+    """Return all turns as message dicts, from which `message` restores the same messages, to the byte."""
+    return [_message_dict(message) for turn in conversation.turns for message in turn.messages]
 
 
-def _written(message: Message) -> dict[str, Any]:
-    sent = to_wire.to_wire(message)
-    # What others thought is shown and not sent; their seals are in fields of their own.
-    if told := [
-        thought.text for thought in message.thinking if thought.provider in ("", "gemini") and thought.text
-    ]:
-        sent["reasoning_content"] = "\n\n".join(told)
-    return sent
+def _message_dict(message: Message) -> dict[str, Any]:
+    fields = to_wire.to_wire(message)
+    # The text of other providers' thinking is in the signed blocks.
+    texts = [block.text for block in message.thinking if block.provider in ("", "gemini") and block.text]
+    return fields | ({"reasoning_content": "\n\n".join(texts)} if texts else {})
 
 
 def conversation(messages: Iterable[Message], system: str = "") -> Conversation:
-    """Turns of these messages; a system prompt at the front stands where none is given. Raises BadInput."""
-    told = list(messages)
-    if told and told[0].role == "system":
-        if system.strip() and told[0].text.strip() != system.strip():
+    """Return a conversation; a system message at the front is its system prompt. Raises BadInput."""
+    messages = list(messages)
+    if messages and messages[0].role == "system":
+        if system.strip() and messages[0].text.strip() != system.strip():
             raise BadInput(
                 "There are two system prompts: the argument, and the first message of hist",
                 "Give one of them.",
             )
-        system, told = told[0].text, told[1:]
-    return Conversation(system, tuple(turns(told)))
+        system, messages = messages[0].text, messages[1:]
+    return Conversation(system, tuple(turns(messages)))
 
 
 def turns(messages: Sequence[Message]) -> list[Turn]:
-    """Each message of the user's begins a turn; a last one with no reply is still to be answered. Raises BadInput."""
-    found: list[list[Message]] = []
+    """Return the messages as turns, each starting at a message of the user. Raises BadInput.
+
+    A last turn without a reply is a prompt that has yet to be answered.
+    """
+    groups: list[list[Message]] = []
     for number, message in enumerate(messages, 1):
         if message.role == "system":
             raise BadInput(
                 f"Message {number} of hist is a system prompt, which can only be the first",
-                "Say it in a prompt instead: every provider makes something else of one in the middle.",
+                "Put it into a prompt instead: providers treat later system prompts differently.",
             )
-        if (
-            not message.text.strip()
-            and not message.files
-            and not message.tool_calls
-            and message.role != "tool"
-        ):
+        if not (message.text.strip() or message.files or message.tool_calls or message.role == "tool"):
             raise BadInput(f"Message {number} of hist ({message.role}) is empty", "Leave it out.")
         if message.role == "user":
-            found.append([message])
-        elif not found:
+            groups.append([message])
+        elif not groups:
             raise BadInput(
-                f"hist begins with a message of the {message.role}'s",
+                f"hist begins with a message of the role {message.role!r}",
                 "A conversation begins with the user; put the question before the answer.",
             )
         else:
-            found[-1].append(message)
-    made = [Turn(first.content, tuple(rest)) for first, *rest in found]
-    for number, turn in enumerate(made, 1):
+            groups[-1].append(message)
+    turns = [Turn(first.content, tuple(rest)) for first, *rest in groups]
+    for number, turn in enumerate(turns, 1):
         check_calls(turn, f"turn {number} of hist")
-    return made
+    return turns
 
 
 def check_calls(turn: Turn, name: str) -> None:
-    """Every call is answered right after it, and nothing else is. Raises BadInput, in which the turn has this name."""
+    """Check that every tool call has its result right after it. Raises BadInput, in which the turn has this name."""
     missing: list[str] = []
     for message in (*turn.replies, None):
         if message is not None and message.role == "tool" and message.tool_call_id in missing:
@@ -91,7 +88,7 @@ def check_calls(turn: Turn, name: str) -> None:
             continue
         if message is not None and message.role == "tool":
             raise BadInput(
-                f"In {name} a tool's result answers no call: {message.tool_call_id!r}",
+                f"In {name} a tool result answers no call: {message.tool_call_id!r}",
                 "Put each result after the answer that called for it, with its `tool_call_id`.",
             )
         if missing:
@@ -107,133 +104,126 @@ def check_calls(turn: Turn, name: str) -> None:
             )
 
 
-def message(written: Json, role: Role = "user") -> Message:
-    """A message from its dict; `role` where it names none. Raises BadInput."""
-    name = str(written.get("role") or role)
-    if name not in ROLES:
-        raise BadInput(f"A message has the role {name!r}", f"Roles are: {', '.join(ROLES)}.")
-    calls = tuple(_call(call) for call in written.get("tool_calls") or ())
+def message(fields: Json, default_role: Role = "user") -> Message:
+    """Return a message from its dict. Raises BadInput."""
+    role = str(fields.get("role") or default_role)
+    if role not in ROLES:
+        raise BadInput(f"A message has the role {role!r}", f"Roles are: {', '.join(ROLES)}.")
     return Message(
-        ROLES[name],
-        content(written.get("content")),
-        calls,
-        str(written.get("tool_call_id") or ""),
-        tuple(_thoughts(written)) if name in ("assistant", "model") else (),
+        ROLES[role],
+        content(fields.get("content")),
+        tuple(_call(call) for call in fields.get("tool_calls") or ()),
+        tool_call_id=str(fields.get("tool_call_id") or ""),
+        thinking=tuple(_thinking(fields)) if ROLES[role] == "assistant" else (),
     )
 
 
-def content(written: Any) -> Content:
-    """The content of a message, as text or a list of parts; checkpoints of others are left out. Raises BadInput."""
-    if written is None or isinstance(written, str):
-        return written or ""
-    if not isinstance(written, Sequence) or isinstance(written, bytes):
+def content(value: Any) -> Content:
+    """Return the content of a message dict: a text or a list of parts, without cache markers. Raises BadInput."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if not isinstance(value, Sequence) or isinstance(value, bytes):
         raise BadInput(
-            f"The content of a message is a {type(written).__name__}", "Give a text, or a list of parts."
+            f"The content of a message is a {type(value).__name__}", "Give a text, or a list of parts."
         )
-    return joined([part(one) for one in written])
+    return join_parts([part(item) for item in value])
 
 
-def joined(parts: Sequence[Part]) -> Content:
-    """Parts as a content: one text alone is just that text."""
-    kept = tuple(one for one in parts if isinstance(one, Attachment) or one.strip())
+def join_parts(parts: Sequence[Part]) -> Content:
+    """Return the parts that are not blank as a content; a single text as that text."""
+    kept = tuple(part for part in parts if isinstance(part, Attachment) or part.strip())
     return kept[0] if len(kept) == 1 and isinstance(kept[0], str) else kept or ""
 
 
-def part(written: Any) -> Part:
-    """One part of a content, as OpenAI and litellm write it. Raises BadInput."""
-    if isinstance(written, str):
-        return written
-    kind = written.get("type") if isinstance(written, Mapping) else type(written).__name__
-    inner: Any = written.get(kind) if isinstance(written, Mapping) else None
+def part(value: Any) -> Part:
+    """Return a content part from the form in which OpenAI and litellm write it. Raises BadInput."""
+    if isinstance(value, str):
+        return value
+    kind = value.get("type") if isinstance(value, Mapping) else type(value).__name__
+    inner: Any = value.get(kind) if isinstance(value, Mapping) else None
     if kind in ("text", "refusal") and isinstance(inner, str):
         return inner
     url = inner if isinstance(inner, str) else _text(inner, "url")
     if kind == "image_url" and url:
-        return _addressed(url, "image/*", detail=_text(inner, "detail"))
+        return _attachment(url, "image/*", detail=_text(inner, "detail"))
     if kind == "input_audio" and _text(inner, "data"):
         return Attachment(f"audio/{inner.get('format', 'wav')}", str(inner.get("data", "")))
     if kind == "file" and (_text(inner, "file_data") or _text(inner, "file_id")):
-        where = str(inner.get("file_data") or "") or f"{to_wire.FILE_ID}{inner.get('file_id') or ''}"
-        return _addressed(where, _text(inner, "format") or "application/pdf", _text(inner, "filename"))
+        address = str(inner.get("file_data") or "") or f"{to_wire.FILE_ID}{inner.get('file_id') or ''}"
+        return _attachment(address, _text(inner, "format") or "application/pdf", _text(inner, "filename"))
     raise BadInput(
-        f"A part of a message has the type {kind!r}, which is not known, or nothing in it",
+        f"A part of a message is empty, or has an unknown type: {kind!r}",
         "Known are text, image_url, input_audio and file; or give bytes, a Path, an image, a figure, a dataframe.",
     )
 
 
-def _text(holder: Any, name: str) -> str:
-    return str(holder.get(name) or "") if isinstance(holder, Mapping) else ""
+def _text(fields: Any, name: str) -> str:
+    return str(fields.get(name) or "") if isinstance(fields, Mapping) else ""
 
 
-def _addressed(address: str, media: str, name: str = "", detail: str = "") -> Attachment:
-    """A file by its address, which may hold the bytes themselves."""
+def _attachment(address: str, media_type: str, name: str = "", detail: str = "") -> Attachment:
+    """Return a file by its address; a data URL holds the bytes themselves."""
     if address.startswith("data:"):
         head, _, data = address.removeprefix("data:").partition(",")
-        return Attachment(head.partition(";")[0] or media, data, name, detail)
-    return Attachment(media, address, name, detail)
+        return Attachment(head.partition(";")[0] or media_type, data, name, detail)
+    return Attachment(media_type, address, name, detail)
 
 
-def _call(written: Any) -> ToolCall:
-    function: Any = _get(written, "function") or {}
+def _call(value: Any) -> ToolCall:
+    function: Any = _get(value, "function") or {}
     arguments = _get(function, "arguments")
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments or {}, ensure_ascii=False)
     if not _get(function, "name"):
         raise BadInput(
-            "A call in a message has no name", "Write it as OpenAI does: id, and function: name, arguments."
+            "A tool call in a message has no name",
+            "Write it as OpenAI does: id, and function: name, arguments.",
         )
-    identity = str(_get(written, "id") or "")
-    seal = str((_get(written, "provider_specific_fields") or {}).get("thought_signature") or "")
-    # Litellm hangs the seal of a thought on the id, where other providers would choke on it.
-    identity, _, hung = identity.partition("__thought__")
-    # A name that the model made up may be one that no provider takes back.
+    signature = str((_get(value, "provider_specific_fields") or {}).get("thought_signature") or "")
+    # litellm appends the signature to the id, which other providers would refuse.
+    call_id, _, appended = str(_get(value, "id") or "").partition("__thought__")
+    # Providers refuse some names that a model may invent.
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", str(_get(function, "name")))[:64]
-    return ToolCall(identity, name, parse_arguments(arguments), seal or hung)
+    return ToolCall(call_id, name, parse_arguments(arguments), signature or appended)
 
 
 def parse_arguments(arguments: str) -> str:
-    """Arguments as a JSON object: what is none (cut off, say) as the value of one, since none can send it back."""
+    """Return arguments that are a JSON object; others (cut off, say) as the value of UNREADABLE_ARGUMENTS."""
     try:
-        if isinstance(given := json.loads(arguments or "{}"), dict):
-            halved = "\\ud" in arguments.lower()  # maybe half of a character, which no request can carry
-            return (
-                to_wire.replace_surrogates(json.dumps(given, ensure_ascii=False))
-                if halved
-                else arguments or "{}"
-            )
+        if isinstance(values := json.loads(arguments or "{}"), dict):
+            if "\\ud" in arguments.lower():  # maybe a lone surrogate, which no request can carry
+                return to_wire.replace_surrogates(json.dumps(values, ensure_ascii=False))
+            return arguments or "{}"
     except (ValueError, RecursionError):
         pass
-    return json.dumps({UNREADABLE: arguments}, ensure_ascii=False)
+    return json.dumps({UNREADABLE_ARGUMENTS: arguments}, ensure_ascii=False)
 
 
-UNREADABLE = "unreadable_arguments"
+def _get(value: Any, name: str) -> Any:
+    """Return a field of a dict or of one of litellm's objects."""
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
-def _get(holder: Any, name: str) -> Any:
-    """A field of a dict or of one of litellm's objects."""
-    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
-
-
-def _thoughts(written: Json) -> Iterable[Thinking]:
-    """Claude's sealed blocks; else what was thought, with the seals that hang on the text."""
-    blocks = written.get("thinking_blocks") or ()
+def _thinking(fields: Json) -> Iterable[Thinking]:
+    """Yield Claude's signed blocks, OpenAI's items, or the reasoning text with Gemini's signatures."""
+    blocks = fields.get("thinking_blocks") or ()
     for block in blocks:
-        text, seal, hidden = (str(block.get(name) or "") for name in ("thinking", "signature", "data"))
-        if seal or hidden:
-            yield Thinking("claude", text, seal, hidden)
+        text, signature, data = (str(block.get(name) or "") for name in ("thinking", "signature", "data"))
+        if signature or data:
+            yield Thinking("claude", text, signature, data)
         elif text:
             yield Thinking("", text)
-    for item in written.get("reasoning_items") or ():
-        hidden = json.dumps(dict(item), ensure_ascii=False, separators=(",", ":"))
+    for item in fields.get("reasoning_items") or ():
+        encrypted = json.dumps(dict(item), ensure_ascii=False, separators=(",", ":"))
         summary = (str(part.get("text") or "") for part in item.get("summary") or ())
-        yield Thinking("openai", "\n\n".join(filter(None, summary)), encrypted=hidden)
-    seals = (written.get("provider_specific_fields") or {}).get("thought_signatures") or ()
-    calls = written.get("tool_calls") or ()
+        yield Thinking("openai", "\n\n".join(filter(None, summary)), encrypted=encrypted)
+    signatures = (fields.get("provider_specific_fields") or {}).get("thought_signatures") or ()
+    calls = fields.get("tool_calls") or ()
     on_calls = {(_get(call, "provider_specific_fields") or {}).get("thought_signature") for call in calls}
-    own = [seal for seal in seals if seal not in on_calls]
-    text = str(written.get("reasoning_content") or "")
+    own = [signature for signature in signatures if signature not in on_calls]
+    text = str(fields.get("reasoning_content") or "")
     if own:
         yield Thinking("gemini", text, own[0])
-        yield from (Thinking("gemini", "", seal) for seal in own[1:])
-    elif text and not blocks and not written.get("reasoning_items"):
+        yield from (Thinking("gemini", "", signature) for signature in own[1:])
+    elif text and not blocks and not fields.get("reasoning_items"):
         yield Thinking("", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from ipycachechat.conversation.placement import attach, reorder_to_notebook
 from ipycachechat.conversation.turns import Conversation, Turn
@@ -22,174 +23,175 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A line of versions. What lies between `at` and `tip` was undone and can be done again."""
+    """A line of versions. Those between `version` and `redo_tip` were undone and can be redone."""
 
     name: str = MAIN
     redo_tip: int = 0
-    at: int = 0
+    version: int = 0
+    """Number of the version that the branch is at."""
     parent: str = ""
     """The branch that it was forked from; "" for the first."""
     forked_at: int = 0
-    """The version at which it was."""
+    """Number of the version at which it was forked."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All versions, by number, and the branches, one of which is gone on with. There is always one of each."""
+    """All versions, by number, and the branches, one of which is current. There is always one of each.
+
+    It is immutable: every method returns a new history.
+    """
 
     versions: tuple[Version, ...] = (Version(),)
     branches: tuple[Branch, ...] = (Branch(),)
     current_branch: str = MAIN
     deleted_cells: tuple[tuple[str, float], ...] = ()
-    """Cells that were reported as deleted, and when: a fact of the notebook, which no undo and no branch changes."""
+    """Cells reported as deleted, and when: a fact of the notebook, which undo and branches do not change."""
     _current: Conversation | None = field(init=False, compare=False, repr=False, default=None)
 
     @classmethod
-    def of(cls, conversation: Conversation) -> History:
-        """One that begins with this conversation."""
+    def starting_with(cls, conversation: Conversation) -> History:
+        """Return a history whose first version is this conversation."""
         return cls((Version(conversation),))
 
     @property
     def branch(self) -> Branch:
-        """The branch that is gone on with."""
-        return self.named(self.current_branch)
+        """The current branch."""
+        return self.get_branch(self.current_branch)
 
-    def named(self, name: str) -> Branch:
-        """The branch of that name. Raises BadInput."""
-        found = next((branch for branch in self.branches if branch.name == name), None)
-        if found is None:
-            raise BadInput(
-                f"There is no branch {name!r}",
-                f"There are: {', '.join(branch.name for branch in self.branches)}.",
-            )
-        return found
+    def get_branch(self, name: str) -> Branch:
+        """Return the branch of that name. Raises BadInput."""
+        for branch in self.branches:
+            if branch.name == name:
+                return branch
+        names = ", ".join(branch.name for branch in self.branches)
+        raise BadInput(f"There is no branch {name!r}", f"There are: {names}.")
 
     @property
     def current(self) -> Conversation:
-        """The version that counts, with the turns of cells that are away detached."""
+        """The conversation of the current branch, with the turns of deleted cells detached."""
         if self._current is None:
-            object.__setattr__(self, "_current", self.at(self.branch))
+            object.__setattr__(self, "_current", self.conversation_at(self.branch))
         assert self._current is not None
         return self._current
 
-    def at(self, branch: Branch) -> Conversation:
-        """The version at which a branch is, with the turns of cells that are away detached."""
-        found, away = self.versions[branch.at].conversation, dict(self.deleted_cells)
-        if not any(turn.cell and turn.cell.id in away for turn in found.all_turns):
-            return found
-        return replace(found, all_turns=tuple(_without(turn, away) for turn in found.all_turns))
+    def conversation_at(self, branch: Branch) -> Conversation:
+        """Return the version that a branch is at, with the turns of deleted cells detached."""
+        conversation, deleted = self.versions[branch.version].conversation, dict(self.deleted_cells)
+        if not any(turn.cell and turn.cell.id in deleted for turn in conversation.all_turns):
+            return conversation
+        turns = tuple(_detached_if_deleted(turn, deleted) for turn in conversation.all_turns)
+        return replace(conversation, all_turns=turns)
 
-    def change(self, to: Conversation) -> History:
-        """With a new version, unless nothing changed."""
-        if to == self.current:
+    def change(self, conversation: Conversation) -> History:
+        """Return the history with the conversation as a new version; itself if nothing changed."""
+        if conversation == self.current:
             return self
-        number, away = len(self.versions), dict(self.deleted_cells)
-        placed = tuple(_with(turn, away) for turn in to.all_turns)
-        versions = (*self.versions, Version(replace(to, all_turns=placed), self.branch.at))
-        return replace(self, versions=versions)._moved(replace(self.branch, redo_tip=number, at=number))
+        number, deleted = len(self.versions), dict(self.deleted_cells)
+        turns = tuple(_attached_if_deleted(turn, deleted) for turn in conversation.all_turns)
+        versions = (*self.versions, Version(replace(conversation, all_turns=turns), self.branch.version))
+        branch = replace(self.branch, redo_tip=number, version=number)
+        return replace(self, versions=versions)._with_branch(branch)
 
     def mark_deleted(self, cells: Collection[str], now: float) -> History:
-        """With these cells reported as deleted; no version is made."""
-        known = dict(self.deleted_cells)
-        new = tuple((cell, now) for cell in sorted(cells) if cell not in known)
+        """Record these cells as deleted; no version is made."""
+        deleted = dict(self.deleted_cells)
+        new = tuple((cell, now) for cell in sorted(cells) if cell not in deleted)
         return replace(self, deleted_cells=(*self.deleted_cells, *new)) if new else self
 
     def mark_restored(self, cells: Collection[str]) -> History:
-        """With these cells there after all, and their turns too, also those that a version has detached."""
-        left = tuple(one for one in self.deleted_cells if one[0] not in cells)
-        here = replace(self, deleted_cells=left) if left != self.deleted_cells else self
-        return here.change(attach(here.current, cells))
+        """Record these cells as present again and attach their turns, also those that a version has detached."""
+        deleted = tuple(entry for entry in self.deleted_cells if entry[0] not in cells)
+        history = replace(self, deleted_cells=deleted) if deleted != self.deleted_cells else self
+        return history.change(attach(history.current, cells))
 
     def undo(self) -> History:
-        """At the version before; the same where there is none."""
-        parent = self.versions[self.branch.at].parent
-        return self if parent < 0 else self._moved(replace(self.branch, at=parent))
+        """Go back to the version before; without one the history stays as it is."""
+        parent = self.versions[self.branch.version].parent
+        return self if parent < 0 else self._with_branch(replace(self.branch, version=parent))
 
     def redo(self) -> History:
-        """At the version that was undone last; the same where none was, or something else was changed since."""
+        """Return to the version that was undone last; without one, or after another change, it stays as it is."""
         number = self.branch.redo_tip
-        while number >= 0 and self.versions[number].parent != self.branch.at:
+        while number >= 0 and self.versions[number].parent != self.branch.version:
             number = self.versions[number].parent
-        return self if number < 0 else self._moved(replace(self.branch, at=number))
+        return self if number < 0 else self._with_branch(replace(self.branch, version=number))
 
     def fork(self, name: str) -> History:
-        """With a branch that goes on from here, and is gone on with. Raises BadInput."""
-        self._check(name)
-        at = self.branch.at
-        branch = Branch(name, at, at, self.current_branch, at)
+        """Start a branch at the current version and make it the current one. Raises BadInput."""
+        if not name.strip() or len(name.split()) > 1 or not name.isprintable():
+            raise BadInput(f"{name!r} cannot be the name of a branch", "Give it a name of one word.")
+        if any(branch.name == name for branch in self.branches):
+            raise BadInput(
+                f"There is already a branch {name!r}",
+                f"Continue it with %chat switch {name}, or choose another name.",
+            )
+        version = self.branch.version
+        branch = Branch(name, version, version, self.current_branch, version)
         return replace(self, branches=(*self.branches, branch), current_branch=name)
 
     def switch(self, name: str) -> History:
-        """With another branch gone on with. Raises BadInput."""
-        return replace(self, current_branch=self.named(name).name)
+        """Make another branch the current one. Raises BadInput."""
+        return replace(self, current_branch=self.get_branch(name).name)
 
-    def merge(self, found: History) -> History:
-        """All of another history, gone on with, and of this one what was said in it, as branches of other names."""
+    def merge(self, stored: History) -> History:
+        """Continue a stored history; the branches of this one are added to it, renamed if their names are taken."""
         if not any(version.conversation.all_turns for version in self.versions):
-            return found
-        moved = len(found.versions)
-        taken = {branch.name for branch in found.branches}
+            return stored
+        shift = len(stored.versions)
+        taken = {branch.name for branch in stored.branches}
         names = {}
         for branch in self.branches:
-            names[branch.name] = next(name for name in _names(branch.name) if name not in taken)
+            names[branch.name] = next(name for name in _numbered_names(branch.name) if name not in taken)
             taken.add(names[branch.name])
+        versions = [
+            replace(version, parent=version.parent + shift if version.parent >= 0 else -1)
+            for version in self.versions
+        ]
+        branches = [
+            Branch(
+                names[b.name],
+                b.redo_tip + shift,
+                b.version + shift,
+                names.get(b.parent, ""),
+                b.forked_at + shift,
+            )
+            for b in self.branches
+        ]
         return replace(
-            found,
-            versions=found.versions
-            + tuple(
-                replace(version, parent=version.parent + moved if version.parent >= 0 else -1)
-                for version in self.versions
-            ),
-            branches=found.branches
-            + tuple(
-                Branch(
-                    names[b.name],
-                    b.redo_tip + moved,
-                    b.at + moved,
-                    names.get(b.parent, ""),
-                    b.forked_at + moved,
-                )
-                for b in self.branches
-            ),
-            deleted_cells=tuple((dict(self.deleted_cells) | dict(found.deleted_cells)).items()),
+            stored,
+            versions=(*stored.versions, *versions),
+            branches=(*stored.branches, *branches),
+            deleted_cells=tuple((dict(self.deleted_cells) | dict(stored.deleted_cells)).items()),
         )
 
-    def reordered(self, order: Sequence[str], saved: float, now: float) -> History:
-        """With the turns in the order of a notebook's cells, as it was saved at that time."""
-        left = tuple(one for one in self.deleted_cells if one[0] not in order or one[1] >= saved)
-        here = replace(self, deleted_cells=left)
-        return here.change(reorder_to_notebook(here.current, order, saved, now))
+    def reordered(self, order: Sequence[str], saved_at: float, now: float) -> History:
+        """Put the turns in the order of the cells of a notebook that was saved at `saved_at`."""
+        deleted = tuple(
+            (cell, when) for cell, when in self.deleted_cells if cell not in order or when >= saved_at
+        )
+        history = replace(self, deleted_cells=deleted)
+        return history.change(reorder_to_notebook(history.current, order, saved_at, now))
 
-    def _check(self, name: str) -> None:
-        if not name.strip() or len(name.split()) > 1 or not name.isprintable():
-            raise BadInput(f"{name!r} is no name for a branch", "Give it a name of one word.")
-        if any(branch.name == name for branch in self.branches):
-            raise BadInput(
-                f"There is a branch {name!r} already",
-                f"Go on with it (%chat switch {name}), or choose another name.",
-            )
-
-    def _moved(self, branch: Branch) -> History:
+    def _with_branch(self, branch: Branch) -> History:
+        """Replace the branch of the same name."""
         return replace(self, branches=tuple(branch if b.name == branch.name else b for b in self.branches))
 
 
-def _without(turn: Turn, away: Mapping[str, float]) -> Turn:
-    """A turn, detached if its cell is away."""
-    if turn.detached is not None or turn.cell is None or turn.cell.id not in away:
+def _detached_if_deleted(turn: Turn, deleted: Mapping[str, float]) -> Turn:
+    if turn.detached is not None or turn.cell is None or turn.cell.id not in deleted:
         return turn
-    return replace(turn, detached=away[turn.cell.id])
+    return replace(turn, detached=deleted[turn.cell.id])
 
 
-def _with(turn: Turn, away: Mapping[str, float]) -> Turn:
-    """A turn as its version has it: what is detached only since its cell is away, is not detached there."""
-    only = turn.cell is not None and turn.detached is not None and away.get(turn.cell.id) == turn.detached
-    return replace(turn, detached=None) if only else turn
+def _attached_if_deleted(turn: Turn, deleted: Mapping[str, float]) -> Turn:
+    """Undo `_detached_if_deleted`: a version stores only what it detached itself."""
+    if turn.cell is not None and turn.detached is not None and deleted.get(turn.cell.id) == turn.detached:
+        return replace(turn, detached=None)
+    return turn
 
 
-def _names(name: str) -> Iterator[str]:
-    """The name, else with a number."""
+def _numbered_names(name: str) -> Iterator[str]:
+    """Yield `name`, `name-2`, `name-3` and so on."""
     yield name
-    number = 2
-    while True:
-        yield f"{name}-{number}"
-        number += 1
+    yield from (f"{name}-{number}" for number in count(2))

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
-
-
 ThinkingFormat = Literal["", "claude", "gemini", "openai"]
-"""The provider whose form a thinking block has; "": one that takes none back."""
+"""The provider whose format a thinking block has; "": a provider that takes none back."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the model asks for; `arguments` is the JSON as it came."""
+    """A tool call that the model asks for; `arguments` is the JSON as it arrived."""
 
     id: str
     name: str
     arguments: str
     signature: str = ""
-    """The provider's seal on the thought behind the call, which it wants back."""
+    """The provider's signature of the thinking behind the call, which has to be sent back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,63 +36,58 @@ class Thinking:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file in a message: its media type, and its bytes in base64 or the address where they are."""
+    """A file in a message: its media type, and its bytes in base64 or its address."""
 
     media_type: str
     data: str = field(repr=False)
     name: str = ""
     detail: str = ""
-    """How closely an image is to be looked at, where the provider gives a choice."""
+    """Resolution at which an image is to be read ("low", "high"), for providers that offer a choice."""
 
     @property
     def kind(self) -> str:
-        """One word for it: image, audio, video, PDF, or the media type."""
-        first = self.media_type.partition("/")[0]
-        return (
-            first
-            if first in ("image", "audio", "video")
-            else {"application/pdf": "PDF"}.get(self.media_type, self.media_type)
-        )
+        """The kind of file in a word: image, audio, video, PDF, or the media type."""
+        kind = self.media_type.partition("/")[0]
+        if kind in ("image", "audio", "video"):
+            return kind
+        return "PDF" if self.media_type == "application/pdf" else self.media_type
 
     @cached_property
     def digest(self) -> bytes:
-        """Of its bytes or address; made once, since a picture is long."""
+        """Digest of `data`; computed once, since images are large."""
         return blake2b(self.data.encode(), digest_size=16).digest()
 
     @property
     def is_address(self) -> bool:
-        """True if `data` says where the bytes are."""
+        """True if `data` is an address."""
         return "://" in self.data[:16]
 
 
 Part = str | Attachment
-
-
 Content = str | tuple[Part, ...]
-"""A text, or texts and files in an order."""
+"""A text, or texts and files in order."""
 
 
 def text_of(content: Content) -> str:
-    """The texts of a content, a paragraph each."""
-    return (
-        content
-        if isinstance(content, str)
-        else "\n\n".join(part for part in content if isinstance(part, str))
-    )
+    """Return the texts of a content as paragraphs."""
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(part for part in content if isinstance(part, str))
 
 
 def files_of(content: Content) -> tuple[Attachment, ...]:
-    """The files of a content, in order."""
+    """Return the files of a content, in order."""
     return () if isinstance(content, str) else tuple(part for part in content if isinstance(part, Attachment))
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the exchange. `call_id` names the call that a tool's message answers."""
+    """A message as it is sent. `tool_call_id` is the call that a tool's message answers."""
 
     role: Role
     content: Content
     tool_calls: tuple[ToolCall, ...] = ()
+    _: KW_ONLY
     tool_call_id: str = ""
     thinking: tuple[Thinking, ...] = ()
     has_cell_context: bool = field(default=False, compare=False)
@@ -102,7 +95,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Its texts, a paragraph each."""
+        """Its texts as paragraphs."""
         return text_of(self.content)
 
     @property
@@ -122,6 +115,6 @@ class Message:
 
     @property
     def is_portable(self) -> bool:
-        """True if every model can be shown all of it."""
+        """True if it can be sent to every model as it is."""
         signed = self.thinking or any(call.signature for call in self.tool_calls)
         return isinstance(self.content, str) and not signed

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ipycachechat.conversation.messages import Attachment, Content, Message, Part, ThinkingFormat
+from ipycachechat.conversation.messages import Attachment, Content, Message, Part, Thinking, ThinkingFormat
 from ipycachechat.conversation.turns import Turn
+
+FILE_KINDS = ("image", "PDF", "audio", "video")
+"""Kinds of files for which it is known which models accept them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,52 +18,47 @@ class ModelView:
     thinking_format: ThinkingFormat = ""
     """The form of thinking that it takes back."""
     drops_earlier_thinking: bool = False
-    """True if it is not shown the thoughts of earlier turns."""
+    """True if the thinking of earlier turns is not sent."""
     accepted_files: frozenset[str] | None = None
-    """Kinds of files; None: unknown, so that the provider is left to say."""
+    """Kinds of files; None if unknown, in which case the provider decides."""
 
     def rejects(self, file: Attachment) -> bool:
-        """Return True if the model is known not to take such a file."""
-        return self.accepted_files is not None and file.kind in KINDS and file.kind not in self.accepted_files
+        """Return True if the model is known not to accept such a file."""
+        if self.accepted_files is None or file.kind not in FILE_KINDS:
+            return False
+        return file.kind not in self.accepted_files
 
 
-KINDS = ("image", "PDF", "audio", "video")
-"""Those of which is known who takes them."""
-
-
-def visible_messages(turn: Turn, eyes: ModelView, *, earlier: bool) -> tuple[Message, ...]:
-    """A turn's messages as the model is shown them. `earlier`: another prompt follows."""
+def visible_messages(turn: Turn, view: ModelView, *, earlier: bool) -> tuple[Message, ...]:
+    """Return a turn's messages as the model is sent them. `earlier`: another prompt follows."""
     if turn.is_portable:
         return turn.messages
-    return tuple(visible_message(message, eyes, earlier=earlier) for message in turn.messages)
+    return tuple(_visible_message(message, view, earlier) for message in turn.messages)
 
 
-def visible_message(message: Message, eyes: ModelView, *, earlier: bool) -> Message:
-    """One message; the very same if all of it is shown."""
+def _visible_message(message: Message, view: ModelView, earlier: bool) -> Message:
+    """Return the message as the model is sent it; the same object if nothing changes."""
     if message.is_portable:
         return message
-    forgotten = earlier and eyes.drops_earlier_thinking
-    thoughts = tuple(
-        t
-        for t in message.thinking
-        if eyes.thinking_format and t.provider == eyes.thinking_format and not forgotten
-    )
+    thinking: tuple[Thinking, ...] = ()
+    if view.thinking_format and not (earlier and view.drops_earlier_thinking):
+        thinking = tuple(t for t in message.thinking if t.provider == view.thinking_format)
     calls = message.tool_calls
-    if eyes.thinking_format != "gemini" and any(call.signature for call in calls):
+    if view.thinking_format != "gemini" and any(call.signature for call in calls):
         calls = tuple(replace(call, signature="") for call in calls)
-    content = _content(message.content, eyes)
-    if (content, calls, thoughts) == (message.content, message.tool_calls, message.thinking):
+    content = _visible_content(message.content, view)
+    if (content, calls, thinking) == (message.content, message.tool_calls, message.thinking):
         return message
-    return replace(message, content=content, tool_calls=calls, thinking=thoughts)
+    return replace(message, content=content, tool_calls=calls, thinking=thinking)
 
 
-def _content(content: Content, eyes: ModelView) -> Content:
-    """With a note in place of each file that the model does not take."""
+def _visible_content(content: Content, view: ModelView) -> Content:
+    """Replace each file that the model does not accept by a note."""
     if isinstance(content, str):
         return content
     parts: list[Part] = [
         f"[{part.name or part.kind}: not shown, this model takes no {part.kind}]"
-        if isinstance(part, Attachment) and eyes.rejects(part)
+        if isinstance(part, Attachment) and view.rejects(part)
         else part
         for part in content
     ]

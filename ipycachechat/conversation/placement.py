@@ -1,6 +1,6 @@
 """Where a new turn goes in the conversation, by the cell that asks it.
 
-Nothing is thrown away by what a notebook reports: a turn whose cell is said to be gone keeps its place, detached.
+Nothing that a notebook reports removes a turn: if its cell was deleted, the turn keeps its place, detached.
 """
 
 from __future__ import annotations
@@ -23,133 +23,136 @@ class Placement:
     """The cell that asks; None: the end."""
     rerun: Rerun = "replace"
     order: tuple[str, ...] = ()
-    """The cells of the notebook, if it is they that tell the place."""
+    """Ids of the notebook's cells in order, if that order determines the place."""
     replaces: Turn | None = None
-    """The very turn that is asked again."""
+    """The turn that is asked again."""
 
 
 END = Placement()
 
 
-def past_for(conversation: Conversation, place: Placement) -> Conversation:
-    """The conversation that a prompt continues there: the turns before its place."""
-    at, gone = _insertion_index(conversation.all_turns, place)
-    kept = [t for n, t in enumerate(conversation.all_turns[:at]) if n not in gone and t.detached is None]
-    return replace(conversation, all_turns=tuple(kept))
+def past_for(conversation: Conversation, placement: Placement) -> Conversation:
+    """Return the conversation that a prompt placed there continues: the turns before it."""
+    index, removed = _insertion_index(conversation.all_turns, placement)
+    turns = enumerate(conversation.all_turns[:index])
+    kept = tuple(t for n, t in turns if n not in removed and t.detached is None)
+    return replace(conversation, all_turns=kept)
 
 
-def split_at(conversation: Conversation, place: Placement) -> tuple[list[Turn], list[Turn]]:
-    """The turns that are sent when a prompt goes there, sooner or later, and those that it stands in for."""
-    _, gone = _insertion_index(conversation.all_turns, place)
-    stay = [t for n, t in enumerate(conversation.all_turns) if n not in gone and t.detached is None]
-    return stay, [t for n, t in enumerate(conversation.all_turns) if n in gone]
+def split_at(conversation: Conversation, placement: Placement) -> tuple[list[Turn], list[Turn]]:
+    """Return the turns that are still sent once a prompt is placed there, and those that it removes."""
+    _, removed = _insertion_index(conversation.all_turns, placement)
+    turns = [*enumerate(conversation.all_turns)]
+    kept = [t for n, t in turns if n not in removed and t.detached is None]
+    return kept, [t for n, t in turns if n in removed]
 
 
-def place_turn(conversation: Conversation, turn: Turn, place: Placement) -> Conversation:
-    """With the turn in its place, and without those it replaces. Later turns stay, unless the rule is to rewind."""
-    placed = conversation.all_turns
-    at, gone = _insertion_index(placed, place)
-    own = [n for n in gone if place.replaces is not None or _same_cell(placed[n], place.cell)]
-    if any(placed[n].pinned for n in own):
+def place_turn(conversation: Conversation, turn: Turn, placement: Placement) -> Conversation:
+    """Return the conversation with the turn in its place. Later turns stay, unless the rule is to rewind."""
+    turns = conversation.all_turns
+    index, removed = _insertion_index(turns, placement)
+    own = [n for n in removed if placement.replaces is not None or _same_cell(turns[n], placement.cell)]
+    if any(turns[n].pinned for n in own):
         turn = replace(turn, pinned=True)
-    if place.rerun == "append":  # a cell shows one answer, and owns the turn of that
-        placed = tuple(replace(t, cell=None) if _other_run(t, place.cell) else t for t in placed)
-    earlier = [t for n, t in enumerate(placed[:at]) if n not in gone]
-    later = [t for n, t in enumerate(placed[at:], at) if n not in gone]
+    if placement.rerun == "append":  # a cell shows one answer, and only that turn belongs to it
+        turns = tuple(replace(t, cell=None) if _other_run(t, placement.cell) else t for t in turns)
+    earlier = [t for n, t in enumerate(turns[:index]) if n not in removed]
+    later = [t for n, t in enumerate(turns[index:], index) if n not in removed]
     return replace(conversation, all_turns=(*earlier, turn, *later))
 
 
-def replaced(conversation: Conversation, place: Placement) -> int:
-    """How many turns a prompt replaces there; those that a rewind takes back are not replaced."""
-    _, gone = _insertion_index(conversation.all_turns, place)
-    return sum(place.replaces is not None or _same_cell(conversation.all_turns[n], place.cell) for n in gone)
+def count_replaced(conversation: Conversation, placement: Placement) -> int:
+    """Return how many turns a prompt placed there replaces, not counting those that a rewind removes."""
+    turns = conversation.all_turns
+    _, removed = _insertion_index(turns, placement)
+    return sum(placement.replaces is not None or _same_cell(turns[n], placement.cell) for n in removed)
 
 
-def _insertion_index(placed: Sequence[Turn], place: Placement) -> tuple[int, Collection[int]]:
-    """The index at which a turn goes, and those of the turns that go away for it."""
-    if place.replaces is not None:
-        at = next((n for n, turn in enumerate(placed) if turn.same_as(place.replaces)), None)
-        return (len(placed), ()) if at is None else (at, (at,))
-    same_run = [n for n, turn in enumerate(placed) if turn.cell is not None and turn.cell == place.cell]
-    own = [n for n, turn in enumerate(placed) if _other_run(turn, place.cell)]
+def _insertion_index(turns: Sequence[Turn], placement: Placement) -> tuple[int, Collection[int]]:
+    """Return the index at which a turn goes, and the indices of the turns that it removes."""
+    if placement.replaces is not None:
+        index = next((n for n, turn in enumerate(turns) if turn.same_as(placement.replaces)), None)
+        return (len(turns), ()) if index is None else (index, (index,))
+    same_run = [n for n, turn in enumerate(turns) if turn.cell is not None and turn.cell == placement.cell]
+    own = [n for n, turn in enumerate(turns) if _other_run(turn, placement.cell)]
     if same_run:  # a loop asks many times in one run
-        at = same_run[-1] + 1
-    elif place.rerun == "append":
-        return len(placed), ()
-    elif place.order and place.cell is not None:
-        return _by_order(placed, place.cell, place.order), own
+        index = same_run[-1] + 1
+    elif placement.rerun == "append":
+        return len(turns), ()
+    elif placement.order and placement.cell is not None:
+        return _index_by_order(turns, placement.cell, placement.order), own
     else:
-        at = own[0] if own else len(placed)
-    return at, range(at, len(placed)) if place.rerun == "rewind" else own
+        index = own[0] if own else len(turns)
+    return index, range(index, len(turns)) if placement.rerun == "rewind" else own
 
 
-def _by_order(placed: Sequence[Turn], cell: CellRef, order: Sequence[str]) -> int:
-    """After the turns of the nearest cell above that has any, else before those of the nearest below."""
-    where = {turn.cell.id: n for n, turn in enumerate(placed) if turn.cell}
-    here = order.index(cell.id) if cell.id in order else len(order)
-    for above in reversed(order[:here]):
-        if above in where:
-            return where[above] + 1
-    first = {turn.cell.id: n for n, turn in reversed([*enumerate(placed)]) if turn.cell}
-    return next((first[below] for below in order[here + 1 :] if below in first), len(placed))
+def _index_by_order(turns: Sequence[Turn], cell: CellRef, order: Sequence[str]) -> int:
+    """Return the index after the turns of the nearest cell above, or else before those of the nearest below."""
+    last = {turn.cell.id: n for n, turn in enumerate(turns) if turn.cell}
+    position = order.index(cell.id) if cell.id in order else len(order)
+    for above in reversed(order[:position]):
+        if above in last:
+            return last[above] + 1
+    first = {turn.cell.id: n for n, turn in reversed([*enumerate(turns)]) if turn.cell}
+    return next((first[below] for below in order[position + 1 :] if below in first), len(turns))
 
 
 def attach(conversation: Conversation, cells: Collection[str]) -> Conversation:
-    """With the turns of these cells sent again."""
-    return replace(
-        conversation,
-        all_turns=tuple(
-            replace(turn, detached=None) if turn.detached is not None and _is_of(turn, cells) else turn
-            for turn in conversation.all_turns
-        ),
+    """Return the conversation with the detached turns of these cells attached again."""
+    turns = tuple(
+        replace(turn, detached=None)
+        if turn.detached is not None and turn.cell and turn.cell.id in cells
+        else turn
+        for turn in conversation.all_turns
     )
+    return replace(conversation, all_turns=turns)
 
 
 def moved_cells(conversation: Conversation, cells: Collection[str], order: Sequence[str]) -> frozenset[str]:
-    """Those of these cells that stand below another cell in the notebook than their turns do in the conversation."""
+    """Return those of `cells` that follow another cell in the notebook than their turns do in the conversation."""
     asked = dict.fromkeys(turn.cell.id for turn in conversation.turns if turn.cell)
-    was, now = _above(asked, cells), _above([cell for cell in order if cell in asked], cells)
-    return frozenset(cell for cell in now if now[cell] != was[cell])
+    before = _cell_above(asked, cells)
+    after = _cell_above([cell for cell in order if cell in asked], cells)
+    return frozenset(cell for cell in after if after[cell] != before[cell])
 
 
-def _above(names: Iterable[str], cells: Collection[str]) -> dict[str, str]:
-    """For each of these cells the nearest of the others above it; "": none."""
-    found, last = {}, ""
-    for name in names:
-        if name in cells:
-            found[name] = last
+def _cell_above(ids: Iterable[str], cells: Collection[str]) -> dict[str, str]:
+    """Return for each of `cells` the nearest id above it that is not one of them; "" if there is none."""
+    above, last = {}, ""
+    for cell_id in ids:
+        if cell_id in cells:
+            above[cell_id] = last
         else:
-            last = name
-    return found
-
-
-def _is_of(turn: Turn, cells: Collection[str]) -> bool:
-    return turn.cell is not None and turn.cell.id in cells
+            last = cell_id
+    return above
 
 
 def reorder_to_notebook(
-    conversation: Conversation, order: Sequence[str], saved: float, now: float
+    conversation: Conversation, order: Sequence[str], saved_at: float, now: float
 ) -> Conversation:
-    """With the turns in the order of a notebook's cells, as it was saved at that time.
+    """Return the conversation in the order of a notebook's cells, as it was saved at `saved_at`.
 
-    A turn of no cell, or of one that the notebook does not hold, stays behind the turn that it follows. The latter is
-    detached, unless it is newer than the notebook, or of another notebook on the same kernel. One whose cell the
-    notebook, saved since, still holds, comes back.
+    A turn without a cell, or whose cell is not in the notebook, stays behind the turn that it follows. The latter is
+    detached, unless it is newer than the saved notebook or belongs to another notebook on the same kernel. A detached
+    turn is attached again if the notebook was saved since and still has its cell.
     """
-    there = {cell: n for n, cell in enumerate(order)}
-    pages = {
-        turn.cell.client_session for turn in conversation.all_turns if turn.cell and turn.cell.id in there
-    }
+    positions = {cell: n for n, cell in enumerate(order)}
+    turns = conversation.all_turns
+    sessions = {turn.cell.client_session for turn in turns if turn.cell and turn.cell.id in positions}
     groups: list[tuple[int, list[Turn]]] = [(-1, [])]
-    for turn in conversation.all_turns:
-        at = there.get(turn.cell.id) if turn.cell else None
-        if at is not None:
-            back = turn.detached is not None and saved > turn.detached
-            groups.append((at, [replace(turn, detached=None) if back else turn]))
+    for turn in turns:
+        position = positions.get(turn.cell.id) if turn.cell else None
+        if position is not None:
+            back = turn.detached is not None and saved_at > turn.detached
+            groups.append((position, [replace(turn, detached=None) if back else turn]))
         else:
-            elsewhere = turn.cell is not None and bool(pages) and turn.cell.client_session not in pages
-            gone = turn.cell is not None and not elsewhere and turn.asked_at < saved and turn.detached is None
-            groups[-1][1].append(replace(turn, detached=now) if gone else turn)
+            deleted = (
+                turn.cell is not None
+                and (not sessions or turn.cell.client_session in sessions)
+                and turn.asked_at < saved_at
+                and turn.detached is None
+            )
+            groups[-1][1].append(replace(turn, detached=now) if deleted else turn)
     groups.sort(key=lambda group: group[0])
     return replace(conversation, all_turns=tuple(turn for _, group in groups for turn in group))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
@@ -14,15 +14,15 @@ from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 
 @dataclass(frozen=True, slots=True)
 class CellRef:
-    """Where a turn was asked: the front end's id of the cell, and this one run of it.
+    """Where a turn was asked: the front end's id of the cell, and the id of the run.
 
-    A loop in a cell asks many times in one run: the same cell, the same run.
+    All turns of a loop in a cell have the same cell and the same run.
     """
 
     id: str
     run: str
     client_session: str = ""
-    """Of which of the kernel's open notebooks, where the front end tells."""
+    """Which of the kernel's open notebooks it is, if the front end reports it."""
 
 
 class TurnStatus(Enum):
@@ -31,48 +31,47 @@ class TurnStatus(Enum):
     COMPLETE = "complete"
     INTERRUPTED = "interrupted"
     CUT_OFF = "cut off"
-    """The answer reached the most tokens that it may have."""
+    """The answer reached its maximum number of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One prompt and all that followed from it."""
+    """One prompt and everything that followed from it."""
 
     prompt: Content
     replies: tuple[Message, ...]
-    """Answers, calls and the results of tools; none before the answer."""
+    """Answers with their tool calls, and tool results; empty before the answer."""
+    _: KW_ONLY
     model: str = ""
     usage: Usage = NOTHING_REPORTED
     status: TurnStatus = TurnStatus.COMPLETE
     cell: CellRef | None = None
     system: str | None = None
-    """The system prompt of this turn alone, None where the conversation's was sent."""
+    """The system prompt of this turn only; None if it was the conversation's."""
     pinned: bool = False
-    """True if a checkpoint is to stay after this turn."""
+    """True if every later request places a checkpoint after this turn."""
     cost: Cost = Cost()
     asked_at: float = 0.0
-    """When it was asked, in seconds of the clock; 0: unknown."""
+    """When it was asked, in seconds since the epoch; 0 if unknown."""
     past_digest: bytes = b""
-    """Digest of the turns that it followed, as by `past_digests`; empty: unknown."""
+    """Digest of the turns that it followed, from `past_digests`; empty if unknown."""
     detached: float | None = None
-    """When its cell was reported as deleted: since then it is in no request."""
+    """When its cell was reported as deleted; since then it is not sent."""
     replayed: bool = False
-    """True if the replies come from a file, so that nothing was sent for them."""
+    """True if the replies are recorded ones, so that nothing was sent."""
     cell_runs: tuple[CellRun, ...] = ()
-    """Cells that ran before it, of which the model is told in front of the prompt."""
+    """Cells that ran before it and are sent in front of the prompt."""
     messages: tuple[Message, ...] = field(init=False, compare=False, repr=False)
-    """The prompt and the replies, as they are sent; made once, since every later request sends them again."""
-
+    """The prompt and the replies as they are sent; built once, since every later request sends them again."""
     is_portable: bool = field(init=False, compare=False, repr=False)
-    """True if every model can be shown all of it."""
-
+    """True if it can be sent to every model as it is."""
     _digest: bytes = field(init=False, compare=False, repr=False, default=b"")
 
     def __post_init__(self) -> None:
         prompt = Message("user", self.prompt)
-        cells = cell_run_parts(self.cell_runs)
-        asked = Message("user", (*cells, *prompt.parts), has_cell_context=True) if cells else prompt
-        messages = (asked, *self.replies)
+        if cells := cell_run_parts(self.cell_runs):
+            prompt = Message("user", (*cells, *prompt.parts), has_cell_context=True)
+        messages = (prompt, *self.replies)
         object.__setattr__(self, "messages", messages)
         object.__setattr__(self, "is_portable", all(message.is_portable for message in messages))
 
@@ -83,13 +82,12 @@ class Turn:
 
     @property
     def answer_text(self) -> str:
-        """The text of the last thing the model said."""
-        said = [reply.text for reply in self.replies if reply.role == "assistant"]
-        return said[-1] if said else ""
+        """The text of the model's last answer."""
+        return next((reply.text for reply in reversed(self.replies) if reply.role == "assistant"), "")
 
     @property
     def digest(self) -> bytes:
-        """A digest of the question and of all that the model said; results of tools may be shortened later on."""
+        """Digest of the prompt and the answers, without tool results, which may be shortened later."""
         if not self._digest:
             digest = blake2b(digest_size=16)
             for message in self.messages:
@@ -106,7 +104,7 @@ class Turn:
         return self._digest
 
     def same_as(self, other: Turn) -> bool:
-        """Return True if they are one turn, which may have been pinned or detached since."""
+        """Return True if it is the same turn, which may have been pinned or detached since."""
         return self is other or (self.asked_at, self.cell, self.digest) == (
             other.asked_at,
             other.cell,
@@ -115,7 +113,7 @@ class Turn:
 
 
 def past_digests(turns: Iterable[Turn]) -> Iterator[bytes]:
-    """For each turn, and for one that would follow them, a digest of what was said before it."""
+    """Yield a digest of what came before each turn, and finally of all of them."""
     past = bytes(16)
     yield past
     for turn in turns:
@@ -129,23 +127,23 @@ class Conversation:
 
     system: str = ""
     all_turns: tuple[Turn, ...] = ()
-    """Every turn in its place, those that are detached among them."""
+    """All turns in order, including detached ones."""
     tools: tuple[str, ...] = ()
-    """Their definitions, in JSON."""
+    """Their definitions, as JSON."""
     _turns: tuple[Turn, ...] | None = field(init=False, compare=False, repr=False, default=None)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are sent, in order."""
         if self._turns is None:
-            away = any(turn.detached is not None for turn in self.all_turns)
-            live = tuple(turn for turn in self.all_turns if turn.detached is None) if away else self.all_turns
+            live = tuple(turn for turn in self.all_turns if turn.detached is None)
+            live = self.all_turns if len(live) == len(self.all_turns) else live
             object.__setattr__(self, "_turns", live)
         return self._turns or ()
 
     @property
     def stale(self) -> frozenset[int]:
-        """The turns (from 1) whose answer was given to a past that has since changed."""
+        """Numbers (from 1) of the turns whose preceding turns have changed since they were answered."""
         return frozenset(
             number
             for number, (turn, past) in enumerate(zip(self.turns, past_digests(self.turns), strict=False), 1)

@@ -64,7 +64,7 @@ class TurnDraft:
         if self.request.redactor is None:
             return text
         redacted = self.request.redactor(text)
-        self._redacted += redacted.found
+        self._redacted += redacted.labels
         return redacted.text
 
     @property
@@ -148,7 +148,9 @@ class TurnDraft:
             return [*self.replies, answered, *(result for _, result in pairs)]
         if self.exchange is None:
             return [*self.replies]
-        text = self.exchange.text if self.exchange.finished else truncate.whole_words(self.exchange.text)
+        text = (
+            self.exchange.text if self.exchange.finished else truncate.drop_partial_word(self.exchange.text)
+        )
         return [*self.replies, Message("assistant", text)] if text.strip() else [*self.replies]
 
     def _turn(self) -> Turn:

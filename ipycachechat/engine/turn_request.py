@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.caching import request as request_form
 from ipycachechat.caching.prefix import RequestOptions
-from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.messages import Content, ToolCall, files_of
 from ipycachechat.conversation.placement import END, Placement, past_for
 from ipycachechat.conversation.turns import Conversation
@@ -93,7 +93,7 @@ def past_of(request: TurnRequest, conversation: Conversation) -> Conversation:
 
 def request_options(request: TurnRequest, past: Conversation, endpoint: ModelEndpoint) -> RequestOptions:
     """Return the tools and options of a request."""
-    definitions = [to_wire.loads(definition) for definition in tool_definitions(request, past)]
+    definitions = [json.loads(definition) for definition in tool_definitions(request, past)]
     return request_form.request_options(endpoint.rules, definitions, request.options)
 
 
@@ -106,7 +106,7 @@ def tool_definitions(request: TurnRequest, past: Conversation) -> tuple[str, ...
     if not calls:
         return request.tools.definitions
     current = dict(zip(request.tools.names, request.tools.definitions, strict=True))
-    earlier = {schema.name_of(definition): definition for definition in past.tools}
+    earlier = {schema.tool_name(definition): definition for definition in past.tools}
     sent = {name: current.get(name, definition) for name, definition in earlier.items()} | current
     return tuple(sent.values()) or schema.placeholder_definitions(calls)
 

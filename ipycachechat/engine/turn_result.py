@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ipycachechat.caching.request import prompt_messages
-from ipycachechat.conversation.placement import place_turn, replaced
+from ipycachechat.conversation.placement import count_replaced, place_turn
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.events import TurnResult
@@ -52,7 +52,7 @@ def finish_turn(
         reason=records.reason,
         cache_is_promised=last.cache_is_promised,
         warm_until=last.warm_until,
-        replaced=replaced(old, request.placement) > 0,
+        replaced=count_replaced(old, request.placement) > 0,
         stale=tuple(sorted(later for later in new.stale if later > number)),
         uncached_tokens=_uncached_tokens(client, request, runner.endpoint, old, new)
         if len(new.turns) > number

@@ -30,7 +30,7 @@ class Versions:
     """All versions of one conversation. Cells, tools and answers change it from several threads."""
 
     def __init__(self, conversation: Conversation, observer: ConversationObserver | None = None) -> None:
-        self.history = History.of(conversation)
+        self.history = History.starting_with(conversation)
         self.observer = observer
         self.lock = threading.RLock()
         """Held during a change; hold it to read and change in one step."""

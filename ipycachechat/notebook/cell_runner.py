@@ -253,7 +253,7 @@ def _follow(
                 with guard.passthrough():
                     function()
             case StreamChunk() | ToolCallStarted() | ToolCallFinished() | StreamBroken():
-                if not isinstance(event, StreamChunk) or event.text or event.thought or event.last:
+                if not isinstance(event, StreamChunk) or event.text or event.thinking or event.last:
                     arrived = True
                     screen.on_event(event)
             case TurnResult():
@@ -264,7 +264,9 @@ def _follow(
                 if isinstance(event, RetryScheduled) or isinstance(status, RetryScheduled):
                     started, shown_seconds = time.monotonic(), 0
                 same = (
-                    isinstance(event, Progress) and isinstance(status, Progress) and event.what == status.what
+                    isinstance(event, Progress)
+                    and isinstance(status, Progress)
+                    and event.label == status.label
                 )
                 status = event
                 if not same or time.monotonic() - drawn_at >= SOONEST:

@@ -198,4 +198,11 @@ def _watched(ran: _CellRecord, mode: str) -> CellRun:
     digest = blake2b(digest_size=16)
     for part in (ran.source, *texts, *(picture.data for picture in pictures)):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return CellRun(ran.cell, ran.number, ran.source, tuple(texts), tuple(pictures), digest.hexdigest())
+    return CellRun(
+        cell_id=ran.cell,
+        number=ran.number,
+        source=ran.source,
+        outputs=tuple(texts),
+        images=tuple(pictures),
+        digest=digest.hexdigest(),
+    )

@@ -99,13 +99,15 @@ class CellChat:
         new, replaced = self._new_cell_runs(placement)
         namespace = ChainMap(dict(names or {}), self.shell.user_ns, self.session.lookups.names)
         redactor, limit = self.settings.redactor(), self.settings.context_tokens
-        return build_prompt(text, namespace, redactor, most=limit, raw=raw, ran=new).merged_with(replaced)
+        return build_prompt(text, namespace, redactor, max_tokens=limit, raw=raw, cell_runs=new).merged_with(
+            replaced
+        )
 
     def prompt_from_values(self, value: Any) -> Prompt:
         """Return a value, or a list of values, that Python code in the running cell asks. Raises BadInput."""
         new, replaced = self._new_cell_runs(self.placement())
         redactor, limit = self.settings.redactor(), self.settings.context_tokens
-        return prompt_from_values(value, redactor, most=limit, ran=new).merged_with(replaced)
+        return prompt_from_values(value, redactor, max_tokens=limit, cell_runs=new).merged_with(replaced)
 
     def placement(self, *, append: bool = False, here: bool = False) -> Placement:
         """Return where the running cell's turn goes.

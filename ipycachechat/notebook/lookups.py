@@ -13,7 +13,7 @@ from typing import Any
 from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.notebook import cell_outputs
 from ipycachechat.prompts.sandbox import SandboxFunction
-from ipycachechat.text.format import fenced
+from ipycachechat.text.format import code_fence
 
 LOCALS, LETTERS = 20, 120
 """Of the failing frame: how many, and letters of each."""
@@ -28,7 +28,7 @@ class CellSource:
     source: str
 
     def _repr_markdown_(self) -> str:
-        return fenced(self.source, "python")
+        return code_fence(self.source, "python")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class CellError:
     def _repr_markdown_(self) -> str:
         told = [
             f"Cell [{self.number}] failed:",
-            fenced(format_traceback(self.error), ""),
+            code_fence(format_traceback(self.error), ""),
             "The cell:",
-            fenced(self.source, "python"),
+            code_fence(self.source, "python"),
         ]
         name, known = _locals(self.error)
         if known:

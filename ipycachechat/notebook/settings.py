@@ -105,7 +105,7 @@ class ChatSettings(Magics):
             return None
         from ipycachechat.text.redaction import Redactor  # its patterns take a moment to compile
 
-        return Redactor.of(os.environ)
+        return Redactor.from_environ(os.environ)
 
     def to_save(self) -> dict[str, Any]:
         """Return the settings that hold again when the conversation is resumed in another kernel."""

@@ -10,7 +10,7 @@ from ipycachechat.conversation.messages import ToolCall
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend
 from ipycachechat.rendering.answer import arguments
-from ipycachechat.tools.schema import Tools, tools
+from ipycachechat.tools.schema import Tools, make_tools
 
 
 class ToolRegistry:
@@ -53,7 +53,7 @@ class ToolRegistry:
         """Return the tools as they are defined now. Raises BadInput."""
         functions = [self._function(name) for name in self.names]
         if functions != self._resolved[0]:
-            self._resolved = functions, tools(functions)
+            self._resolved = functions, make_tools(functions)
         return self._resolved[1]
 
     def _function(self, name: str) -> Any:

@@ -10,7 +10,7 @@ from ipycachechat.caching.prefix import CHARS_PER_TOKEN
 from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
 from ipycachechat.prompts.cell_context import merge_cell_runs
-from ipycachechat.prompts.content import is_written
+from ipycachechat.prompts.content import is_part_dict
 from ipycachechat.prompts.describe import describe, describe_value, type_name
 from ipycachechat.prompts.inputs import to_content
 from ipycachechat.prompts.template import render_template
@@ -64,9 +64,9 @@ def build_prompt(
     names: Mapping[str, Any],
     redactor: Redactor | None,
     *,
-    most: int = 0,
+    max_tokens: int = 0,
     raw: bool = False,
-    ran: Sequence[CellRun] = (),
+    cell_runs: Sequence[CellRun] = (),
 ) -> Prompt:
     """Return the prompt for a cell's text, with the values of its `{{ expressions }}` unless it is `raw`.
 
@@ -74,7 +74,7 @@ def build_prompt(
     `most`: about how many tokens all values and cell runs together may take; 0: no limit.
     `ran`: the cell runs to include. Raises PromptError.
     """
-    builder = PromptBuilder(redactor, most, ran)
+    builder = PromptBuilder(redactor, max_tokens, cell_runs)
     content: Content = text
     if not raw and "{{" in text:
         content = render_template(text, names, lambda value: describe(value, builder.redact), builder.fit)
@@ -82,10 +82,10 @@ def build_prompt(
 
 
 def prompt_from_values(
-    value: Any, redactor: Redactor | None, *, most: int = 0, ran: Sequence[CellRun] = ()
+    value: Any, redactor: Redactor | None, *, max_tokens: int = 0, cell_runs: Sequence[CellRun] = ()
 ) -> Prompt:
     """Return the prompt for a Python value or a list of them; texts count as typed. Raises BadInput."""
-    builder = PromptBuilder(redactor, most, ran)
+    builder = PromptBuilder(redactor, max_tokens, cell_runs)
     content = to_content(value, builder.parts)
     return builder.build(content, builder.typed)
 
@@ -108,7 +108,7 @@ class PromptBuilder:
         if self._redactor is None:
             return text
         result = self._redactor(text)
-        self._redacted.extend(result.found)
+        self._redacted.extend(result.labels)
         return result.text
 
     def parts(self, values: Sequence[Any]) -> list[Part]:
@@ -118,7 +118,7 @@ class PromptBuilder:
         for number, value in enumerate(values, 1):
             name = f"value {number} ({type_name(value)})"
             parts[name] = describe_value(value, self.redact)
-            if isinstance(value, str) or is_written(value):
+            if isinstance(value, str) or is_part_dict(value):
                 typed.add(name)
         self.typed = "\n\n".join(
             part for name in parts if name in typed and isinstance(part := parts[name], str)
@@ -179,7 +179,7 @@ class PromptBuilder:
 
 def _typed_secrets_note(text: str, redactor: Redactor | None) -> tuple[str, ...]:
     """Return the warning about secrets in what the user typed."""
-    if redactor is None or not (labels := redactor(text).found):
+    if redactor is None or not (labels := redactor(text).labels):
         return ()
     from ipycachechat.text.redaction import describe_redactions  # imported late: it compiles its patterns
 
@@ -187,10 +187,10 @@ def _typed_secrets_note(text: str, redactor: Redactor | None) -> tuple[str, ...]
     return (f"the prompt as you typed it holds what looks secret, and was sent so: {secrets}",)
 
 
-def _with_latest_images(ran: Sequence[CellRun]) -> list[CellRun]:
+def _with_latest_images(cell_runs: Sequence[CellRun]) -> list[CellRun]:
     """Return the runs with no more than the latest MAX_IMAGES images."""
     left, runs = MAX_IMAGES, []
-    for run in reversed(ran):
+    for run in reversed(cell_runs):
         images = run.images[max(0, len(run.images) - left) :]
         left -= len(images)
         runs.append(replace(run, images=images))

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 def new_cell_runs(ran: Iterable[CellRun], turns: Iterable[Turn]) -> list[CellRun]:
     """Return the runs that these turns do not contain; a cell whose code and output are as last sent is not new."""
-    last = {run.cell: run.digest for turn in turns for run in turn.cell_runs}
-    return [run for run in ran if last.get(run.cell) != run.digest]
+    last = {run.cell_id: run.digest for turn in turns for run in turn.cell_runs}
+    return [run for run in ran if last.get(run.cell_id) != run.digest]
 
 
 def merge_cell_runs(before: Iterable[Turn], new: Iterable[CellRun]) -> tuple[CellRun, ...]:
     """Return the runs for a turn that replaces others: theirs and the new ones, each cell as it ran last."""
     latest: dict[str, CellRun] = {}
     for run in (*(run for turn in before for run in turn.cell_runs), *new):
-        earlier = latest.get(run.cell)
+        earlier = latest.get(run.cell_id)
         if earlier is not None and earlier.digest == run.digest:
             continue  # it keeps its position and its number, so that the cached prefix stays the same
-        latest.pop(run.cell, None)
-        latest[run.cell] = run
+        latest.pop(run.cell_id, None)
+        latest[run.cell_id] = run
     return tuple(latest.values())

@@ -15,7 +15,7 @@ from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.conversation.to_wire import FILE_ID
 from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.prompts.duck_typing import has_attributes, is_instance_of
-from ipycachechat.prompts.images import figure, file, picture
+from ipycachechat.prompts.images import attachment, figure_to_png, image_to_png
 from ipycachechat.prompts.tables import TABLE_CHARACTERS, table
 from ipycachechat.text.truncate import truncate_middle
 
@@ -55,15 +55,15 @@ DISPLAYED = {
 }
 
 
-def values(value: Any) -> list[Any]:
+def flatten_values(value: Any) -> list[Any]:
     """Return the values that a prompt is made of."""
     several = value if isinstance(value, list | tuple) else () if value is None else (value,)
     return [each for one in several for each in _flatten(one, paths=True)]
 
 
-def joined(parts: Iterable[Part]) -> Content:
+def join_parts(parts: Iterable[Part]) -> Content:
     """A prompt of these parts. Raises BadInput for an empty one."""
-    made = _joined(parts)
+    made = _merge_texts(parts)
     if not made:
         raise BadInput("The prompt is empty", "Write something, or give an image or another file.")
     return made
@@ -72,7 +72,7 @@ def joined(parts: Iterable[Part]) -> Content:
 def tool_result_content(value: Any) -> Content:
     """Return a tool's result as content; a value that cannot be sent is described instead, and nothing is raised."""
     try:
-        made = _joined([_told(one) for one in _flatten(value)])
+        made = _merge_texts([_told(one) for one in _flatten(value)])
     except Exception as error:  # a list of the tool's own kind, say
         made = _note(value, error)
     return made if made and value is not None else NOTHING
@@ -82,11 +82,11 @@ def _told(value: Any) -> Part:
     """A value as a part, or else in words."""
     try:
         # A tool that names a file has not said that it is to be read.
-        made = os.fsdecode(value) if isinstance(value, os.PathLike) else by_kind(value)
+        made = os.fsdecode(value) if isinstance(value, os.PathLike) else to_part(value)
         told = str(value) if made is None else made
         return told if isinstance(told, Attachment) else truncate_middle(told, RESULT_CHARACTERS)
     except ChatError as error:
-        return as_json(value) if is_written(value) else str(error)
+        return as_json(value) if is_part_dict(value) else str(error)
     except Exception as error:
         return _note(value, error)
 
@@ -95,7 +95,7 @@ def _note(value: Any, error: Exception) -> str:
     return f"(a {type(value).__name__} that cannot be shown: {type(error).__name__})"
 
 
-def by_kind(value: Any) -> Part | None:
+def to_part(value: Any) -> Part | None:
     """By the first kind that fits and makes something of it; None where there is none. Raises BadInput."""
     try:
         made = (kind.make(value) for kind in KINDS if kind.fits(value))
@@ -127,7 +127,7 @@ def _is_more(value: Any, depth: int, paths: bool) -> bool:
     )
 
 
-def _joined(parts: Iterable[Part]) -> Content:
+def _merge_texts(parts: Iterable[Part]) -> Content:
     """Parts as a content. Texts in a row are one: providers count parts when they look back for what is cached."""
     found: list[Part] = []
     for one in parts:
@@ -137,7 +137,7 @@ def _joined(parts: Iterable[Part]) -> Content:
             found[-1] += "\n\n" + one
         else:
             found.append(one)
-    return from_wire.joined(found)
+    return from_wire.join_parts(found)
 
 
 def _media(data: Any) -> str:
@@ -158,7 +158,7 @@ def _text(data: bytes, name: str) -> str:
 def _bytes(value: Any) -> Part:
     data = bytes(value)
     media = _media(data)
-    return file(media, data) if media else _text(data, f"{len(data):,} bytes")
+    return attachment(media, data) if media else _text(data, f"{len(data):,} bytes")
 
 
 def _path(value: Any) -> Part:
@@ -166,7 +166,7 @@ def _path(value: Any) -> Part:
     path = Path(os.fsdecode(value)).expanduser()
     data, suffix = _read(path), path.suffix.lower()
     if data and (media := _media(data) or SUFFIXES.get(suffix, "")):
-        return file(media, data, path.name)
+        return attachment(media, data, path.name)
     text = _text(data, str(path))
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     end = "" if text.endswith("\n") else "\n"
@@ -197,7 +197,7 @@ def _displayed(value: Any) -> Part | None:
         shown = bundle.get(media) if isinstance(bundle, Mapping) else None
         shown = shown or (None if method == "_repr_mimebundle_" else _call(value, method))
         if isinstance(shown, bytes):
-            return file(media, shown)
+            return attachment(media, shown)
         if isinstance(shown, str) and shown:
             return shown if media.startswith("text/") else Attachment(media, "".join(shown.split()))
     return None
@@ -243,7 +243,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def written(value: Any) -> Part:
+def part_from_dict(value: Any) -> Part:
     """A part as OpenAI and litellm write it. Raises BadInput."""
     made = from_wire.part(value)
     if isinstance(made, Attachment) and made.data in ("", FILE_ID):
@@ -251,7 +251,7 @@ def written(value: Any) -> Part:
     return made
 
 
-def is_written(value: Any) -> bool:
+def is_part_dict(value: Any) -> bool:
     """A text beside fields of its own is data, of which they would be lost."""
     kind = value.get("type") if isinstance(value, Mapping) else None
     if kind == "text":
@@ -264,7 +264,7 @@ def is_table(value: Any) -> bool:
     return (framed and has_attributes(value, "shape", "head")) or has_attributes(value, "slice", "to_pylist")
 
 
-def is_drawn(value: Any) -> bool:
+def is_figure(value: Any) -> bool:
     """Return True if it is a figure, which takes a while to draw."""
     return AXES(value) or PLOTLY(value)
 
@@ -294,11 +294,11 @@ KINDS = (
     ValueKind(lambda value: isinstance(value, Attachment), lambda value: value, alone=True),
     ValueKind(lambda value: isinstance(value, BYTES), _bytes, alone=True),
     ValueKind(lambda value: isinstance(value, os.PathLike), _path),
-    ValueKind(is_instance_of("PIL.Image.Image"), picture, alone=True),
-    ValueKind(AXES, figure, alone=True),
-    ValueKind(PLOTLY, lambda f: file("image/png", f.to_image("png")), alone=True),
+    ValueKind(is_instance_of("PIL.Image.Image"), image_to_png, alone=True),
+    ValueKind(AXES, figure_to_png, alone=True),
+    ValueKind(PLOTLY, lambda f: attachment("image/png", f.to_image("png")), alone=True),
     ValueKind(is_table, table, alone=True),
-    ValueKind(is_written, written, alone=True),
+    ValueKind(is_part_dict, part_from_dict, alone=True),
     ValueKind(
         lambda value: any(has_attributes(value, name) for name in DISPLAYED.values()), _displayed, alone=True
     ),

@@ -36,14 +36,14 @@ NODES = 1_000
 """Of data that is told whole, as JSON."""
 
 
-def describe(value: Any, masked: Callable[[str], str] = str) -> Part:
+def describe(value: Any, redact: Callable[[str], str] = str) -> Part:
     """A value as a text or a file. Raises BadInput for a file that cannot be sent; anything else has a repr.
 
     `masked`: takes what is secret out of a text.
     """
     seconds = SECONDS
     try:
-        if content.is_drawn(value) or isinstance(value, os.PathLike):
+        if content.is_figure(value) or isinstance(value, os.PathLike):
             seconds = DRAWING
         whole = isinstance(value, (str, *content.BYTES, os.PathLike))
         told = run_with_time_limit(seconds, lambda: _described(value))
@@ -56,13 +56,13 @@ def describe(value: Any, masked: Callable[[str], str] = str) -> Part:
     except (Exception, SystemExit) as error:  # the user's own objects may raise anything
         return f"({_named(value)}: it cannot be shown: {type(error).__name__})"
     if isinstance(told, Attachment):
-        return replace(told, name=masked(told.name)) if told.name else told
+        return replace(told, name=redact(told.name)) if told.name else told
     if whole:
-        return masked(truncate_middle(told, WHOLE))
-    return truncate_middle(masked(truncate_middle(told, LOOKED_AT)), CHARACTERS)
+        return redact(truncate_middle(told, WHOLE))
+    return truncate_middle(redact(truncate_middle(told, LOOKED_AT)), CHARACTERS)
 
 
-def describe_value(value: Any, masked: Callable[[str], str] = str) -> Part:
+def describe_value(value: Any, redact: Callable[[str], str] = str) -> Part:
     """One of the values that a prompt is made of in Python: what is written there is a text, or a part as OpenAI and
     litellm write it. Anything else is described. Raises BadInput.
     """
@@ -70,7 +70,7 @@ def describe_value(value: Any, masked: Callable[[str], str] = str) -> Part:
         return str.__str__(value)
     if isinstance(value, Attachment):
         return value
-    return content.written(value) if content.is_written(value) else describe(value, masked)
+    return content.part_from_dict(value) if content.is_part_dict(value) else describe(value, redact)
 
 
 def _described(value: Any) -> Part:
@@ -92,7 +92,7 @@ def _described(value: Any) -> Part:
         return _data(value)
     if isinstance(value, os.PathLike) and not isinstance(value, PurePath | os.DirEntry):
         return _repr(value)  # of what answers to everything
-    found = content.by_kind(value)
+    found = content.to_part(value)
     return _repr(value) if found is None else found
 
 

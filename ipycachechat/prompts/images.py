@@ -16,12 +16,12 @@ FIGURE_SIDE, FIGURE_DPI = 1_568, 144  # of more pixels models see no more (Anthr
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
-def file(media: str, data: Any, name: str = "") -> Attachment:
+def attachment(media: str, data: Any, name: str = "") -> Attachment:
     """Bytes as a file of a message."""
     return Attachment(media, base64.b64encode(data).decode(), replace_surrogates(name))
 
 
-def picture(image: Any) -> Attachment:
+def image_to_png(image: Any) -> Attachment:
     """A PIL image as PNG, no larger than providers take."""
     image = image if image.mode in PNG_MODES else _converted(image)
     scale = IMAGE_SIDE / max(image.size)
@@ -32,7 +32,7 @@ def picture(image: Any) -> Attachment:
         data = io.BytesIO()
         image.save(data, format="PNG")
         if _fits(png := data.getvalue()):
-            return file("image/png", png)
+            return attachment("image/png", png)
         scale = 0.9 * math.sqrt(IMAGE_BASE64 * 3 / 4 / len(png))
 
 
@@ -50,7 +50,7 @@ def _fits(png: bytes) -> bool:
     return len(png) * 4 / 3 <= IMAGE_BASE64 and max(sides) <= IMAGE_SIDE
 
 
-def figure(value: Any) -> Attachment:
+def figure_to_png(value: Any) -> Attachment:
     """A matplotlib figure, or that of axes; as a notebook shows it, with what reaches over its edge."""
     figure = value.figure.figure  # of axes, their figure or a part of one; of a figure, itself
     dpi, box = min(FIGURE_DPI, FIGURE_SIDE / max(figure.get_size_inches())), "tight"
@@ -58,5 +58,5 @@ def figure(value: Any) -> Attachment:
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=dpi, bbox_inches=box or None)
         if _fits(png := data.getvalue()):
-            return file("image/png", png)
+            return attachment("image/png", png)
         dpi, box = dpi / (1 if box else 1.5), ""  # first without what reaches too far

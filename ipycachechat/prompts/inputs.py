@@ -25,13 +25,13 @@ def _told(values: Sequence[Any]) -> list[Part]:
     return [describe_value(one) for one in values]
 
 
-def to_content(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]] = _told) -> Content:
+def to_content(value: Any, describe_values: Callable[[Sequence[Any]], Iterable[Part]] = _told) -> Content:
     """A prompt as a content: a message is its own. Raises BadInput.
 
     `tell`: makes parts of the values that it is made of.
     """
     try:
-        return _prompt_of(value, tell)
+        return _prompt_of(value, describe_values)
     except ChatError:
         raise
     except Exception as error:  # of a class that answers to nothing
@@ -45,12 +45,12 @@ def _prompt_of(value: Any, tell: Callable[[Sequence[Any]], Iterable[Part]]) -> C
             raise BadInput(
                 f"The prompt is a message of the {message.role}'s", "Give the user's; earlier ones are hist=."
             )
-        return content.joined(message.parts)
+        return content.join_parts(message.parts)
     if isinstance(value, list | tuple) and any(isinstance(one, Mapping) and "role" in one for one in value):
         raise BadInput(
             "The prompt is a list of messages", "Give the last as the prompt, and those before as hist=."
         )
-    return content.joined(tell(content.values(value)))
+    return content.join_parts(tell(content.flatten_values(value)))
 
 
 def to_messages(hist: Iterable[Any]) -> list[Message]:

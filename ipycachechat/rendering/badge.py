@@ -15,7 +15,7 @@ from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import reports
 from ipycachechat.rendering.format import clock, cost_text, output_text, short
 from ipycachechat.text import sanitize
-from ipycachechat.text.format import count, money, share
+from ipycachechat.text.format import count, money, percent
 
 # Blue, orange and grey stay apart for every kind of colour blindness; no number is told by colour alone.
 _PARTS = (("read", "#2b7bba"), ("written", "#e08214"), ("fresh", "#8c8c8c"))
@@ -46,7 +46,7 @@ def facts(turn: Turn, done: TurnResult) -> list[tuple[str, str]]:
     return [
         ("model", turn.model),
         *([("requests", f"{done.requests}")] if done.requests > 1 else []),
-        ("read", f"{count(usage.read)} ({share(usage.share_read)})"),
+        ("read", f"{count(usage.read)} ({percent(usage.share_read)})"),
         ("written", written),
         ("fresh", count(usage.fresh)),
         ("input", count(usage.input)),

@@ -229,7 +229,7 @@ def branches(history: History) -> list[str]:
         for n, branch in enumerate(of_it, 1):
             last = n == len(of_it)
             corner = ("└─ " if last else "├─ ") if parent else ""
-            turns = len(history.at(branch).turns)
+            turns = len(history.conversation_at(branch).turns)
             since = len(history.versions[branch.forked_at].conversation.turns)
             told = f"{turns} turn{'s' * (turns != 1)}" + f", forked after turn {since}" * bool(parent)
             here = "  ← here" if branch.name == history.current_branch else ""
@@ -246,7 +246,7 @@ def forks(history: History) -> list[tuple[str, ...]]:
 
     def add(parent: str) -> None:
         for branch in (one for one in history.branches if one.parent == parent):
-            turns = f"{len(history.at(branch).turns)}"
+            turns = f"{len(history.conversation_at(branch).turns)}"
             since = f"{len(history.versions[branch.forked_at].conversation.turns)}" if parent else ""
             here = "← here" if branch.name == history.current_branch else ""
             found.append((branch.name, turns, parent, since, here))

@@ -110,7 +110,7 @@ class ConversationTable:
                         index,
                         branch.name,
                         branch.redo_tip,
-                        branch.at,
+                        branch.version,
                         branch.parent,
                         branch.forked_at,
                     )

@@ -206,8 +206,13 @@ def load_message(data: Any, fetch: FileData = _unchanged) -> Message:
         )
         for t in data.get("thoughts", ())
     ]
-    call_id = _text(data.get("call_id", ""))
-    return Message(role, _load_content(data["content"], fetch), tuple(calls), call_id, tuple(thinking))
+    return Message(
+        role,
+        _load_content(data["content"], fetch),
+        tuple(calls),
+        tool_call_id=_text(data.get("call_id", "")),
+        thinking=tuple(thinking),
+    )
 
 
 def _load_content(data: Any, fetch: FileData) -> Content:
@@ -217,19 +222,19 @@ def _load_content(data: Any, fetch: FileData) -> Content:
 
 
 def _dump_cell_run(run: CellRun, stow: FileData) -> Json:
-    data: Json = {"cell": run.cell, "number": run.number, "source": run.source, "digest": run.digest}
+    data: Json = {"cell": run.cell_id, "number": run.number, "source": run.source, "digest": run.digest}
     data |= {"outputs": list(run.outputs)} if run.outputs else {}
     return data | ({"pictures": [_dump_file(image, stow) for image in run.images]} if run.images else {})
 
 
 def _load_cell_run(data: Any, fetch: FileData) -> CellRun:
     return CellRun(
-        _text(data["cell"]),
-        int(_number(data["number"])),
-        _text(data["source"]),
-        tuple(map(_text, data.get("outputs", ()))),
-        tuple(_load_file(image, fetch) for image in data.get("pictures", ())),
-        _text(data["digest"]),
+        cell_id=_text(data["cell"]),
+        number=int(_number(data["number"])),
+        source=_text(data["source"]),
+        outputs=tuple(map(_text, data.get("outputs", ()))),
+        images=tuple(_load_file(image, fetch) for image in data.get("pictures", ())),
+        digest=_text(data["digest"]),
     )
 
 

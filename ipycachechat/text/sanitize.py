@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# What a terminal would act on: whole escape sequences, then single control characters. Also the overrides of
-# writing direction, which make code read otherwise than it runs ("Trojan Source"); honest Hebrew or Arabic
-# needs none of them, and the marks (LRM, RLM, ALM) stay. Lone surrogates cannot be sent to the front end.
+# Terminal escape sequences, then single control characters. Also bidirectional overrides, which make code look
+# different from what runs ("Trojan Source"); ordinary Hebrew or Arabic text does not need them, and the marks
+# (LRM, RLM, ALM) stay. Lone surrogates cannot be sent to the front end.
 _TERMINAL = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])"
     "[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)?"
@@ -14,6 +14,6 @@ _TERMINAL = re.compile(
 )
 
 
-def clean(source: str) -> str:
-    """The text without what a terminal acts on, and with plain line ends."""
-    return _TERMINAL.sub("", source.replace("\r\n", "\n").replace("\r", "\n"))
+def clean(text: str) -> str:
+    """Return the text without these characters, and with `\\n` as its line end."""
+    return _TERMINAL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Text, or what an escaped line end, ANSI colours, %3D, \x3d or \u003d leave in front of it; but no letter or
-# digit of a word: a `task-…` has no `sk-…`.
+# The start of a word, also after an escaped line end, ANSI colours, %3D, \x3d or \u003d; but not within a word:
+# `task-…` contains no `sk-…`.
 _START = (
     r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=[\d;\[]m)|(?<=%[\dA-Fa-f]{2})"
     r"|(?<=\\x[\dA-Fa-f]{2})|(?<=\\u[\dA-Fa-f]{4}))"
 )
 _END = r"(?![A-Za-z0-9])"
-# Twelve letters and digits in a row, of both: words, versions, names and numbers have none.
+# Twelve letters and digits in a row, some of each, which words, versions, names and numbers do not have.
 _MIXED = r"(?=[\w+/=.~-]{0,40}?(?=[a-z]{0,11}\d)(?=\d{0,11}[a-z])[a-z0-9]{12})[\w+/=.~%-]{16,}"
-# Stands where a secret will be filled in, or where one was; or is a path.
+# Not a placeholder, a masked secret or a path.
 _NO_VALUE = r"(?!\{|\$\{|\$\(|(?-i:\$[A-Z_]+)\b|<|\*{3}|%[(s]|[/~]|\.{1,2}/|[A-Za-z]:\\)"
-# What may be between a name and its value: password='…', "password": "…", d["password"] = …, password: str = …
+# Text between a name and its value: password='…', "password": "…", d["password"] = …, password: str = …
 _IS = r"(?:\\*[\"'])?\]?\s{0,4}(?::\s?str\s?)?(?::=|=>|={1,2}|:)\s{0,4}"
 _OPEN = r"[bru]?(\\*[\"'`])"
 _PASSWORD = rf"(?:pass(?:word|wd|phrase)|pwd|(?<![a-z])pass)\d?{_IS}"
@@ -27,42 +27,42 @@ _KEY = "|".join(f"(?<={word})|(?<={word}[_-])" for word in _KEYS)
 
 @dataclass(frozen=True, slots=True)
 class SecretPattern:
-    """A form that secrets have, tried where one of `anchors` is. The last group is the secret, or else all."""
+    """A format of secrets, tried where one of `anchors` is. The secret is the last group, or else the whole match."""
 
     label: str
     anchors: tuple[str, ...]
     pattern: re.Pattern[str]
 
-    def places(self, text: str, lower: str) -> Iterator[tuple[int, int]]:
-        """From where to where there are such. A pattern is bounded where it can fail: the time stays linear."""
+    def find_spans(self, text: str, lower: str) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each match. A pattern is bounded where it can fail: the time stays linear."""
         searched = lower if self.pattern.flags & re.IGNORECASE else text
         for anchor in self.anchors:
-            at = searched.find(anchor)
-            while at >= 0:
-                found = self.pattern.match(text, at)
-                if found:
-                    yield found.span(self.pattern.groups)
-                at = searched.find(anchor, found.end() if found else at + 1)
+            start = searched.find(anchor)
+            while start >= 0:
+                match = self.pattern.match(text, start)
+                if match:
+                    yield match.span(self.pattern.groups)
+                start = searched.find(anchor, match.end() if match else start + 1)
 
 
-def _kind(label: str, anchors: str, pattern: str, flags: int = 0) -> SecretPattern:
+def _pattern(label: str, anchors: str, pattern: str, flags: int = 0) -> SecretPattern:
     return SecretPattern(label, tuple(anchors.split()), re.compile(pattern, re.ASCII | flags))
 
 
 def _token(label: str, anchors: str, pattern: str) -> SecretPattern:
-    """One whose beginning says what it is; the letters that go on after the least number belong to it."""
-    return _kind(label, anchors, _START + pattern)
+    """Return the pattern of a token that is recognised by its prefix; any further word characters belong to it."""
+    return _pattern(label, anchors, _START + pattern)
 
 
 def _named(label: str, anchors: str, pattern: str) -> SecretPattern:
-    """One that is told by the name before it, in small letters or capitals."""
-    return _kind(label, anchors, pattern, re.IGNORECASE)
+    """Return the pattern of a secret that is recognised by the name before it, in any case."""
+    return _pattern(label, anchors, pattern, re.IGNORECASE)
 
 
-# A row a form, the more telling ones first. Sources: the providers' documents, and where these are silent the
-# forms that gitleaks and detect-secrets have collected. Least lengths are below the real ones: forms change.
-KINDS: tuple[SecretPattern, ...] = (
-    _kind(  # RFC 7468, also encrypted, OpenSSH's and PGP's; in one line with \n; or cut off
+# A row per format, the more specific ones first. Sources: the providers' documents, and where they say nothing,
+# the collections of gitleaks and detect-secrets. Minimum lengths are below the real ones, since formats change.
+SECRET_PATTERNS: tuple[SecretPattern, ...] = (
+    _pattern(  # RFC 7468, also encrypted, OpenSSH's and PGP's; in one line with \n; or cut off
         "private key",
         "-----BEGIN",
         r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?=[\s\S]{0,300}?[A-Za-z0-9+/=]{24})"
@@ -77,19 +77,19 @@ KINDS: tuple[SecretPattern, ...] = (
     # OpenAI's first form, 48; DeepSeek, DashScope, Moonshot 32 to 48; LiteLLM's virtual keys 22; Langfuse sk-lf-
     _token("API key", "sk-", r"sk-(?:lf-[\w-]{32,}|(?=[A-Za-z]{0,31}\d)[A-Za-z0-9]{24,}[\w-]*)"),
     _token("API key", "sk-", r"sk-(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Z])[\w-]{20,}"),
-    _token("Google key", "AIza", r"AIza[\w-]{35}(?![\w-])"),  # no more: a picture's base64 may have an AIza
+    _token("Google key", "AIza", r"AIza[\w-]{35}(?![\w-])"),  # no more: an image's base64 may have an AIza
     _token("Google key", "AQ.Ab", r"AQ\.Ab[\w-]{30,}"),
     _token("Google OAuth secret", "ya29. GOCSPX-", r"(?:ya29\.|GOCSPX-)[\w-]{20,}"),
     _token("GitHub token", "gh github_pat_", r"(?:gh[pousr]|github_pat)_\w{20,}"),
     _token("GitLab token", "gl", r"gl(?:pat|dt|ft|soat|rt|cbt|ptt|oas|agent|imt)-[\w.-]{20,}"),
     _token("AWS access key id", "AKIA ASIA", rf"A[KS]IA[A-Z0-9]{{16}}{_END}"),
     _token("AWS Bedrock key", "ABSK", r"ABSK[A-Za-z0-9+/]{90,}={0,2}"),
-    _named(  # 40 of base64, which look like anything
+    _named(  # 40 characters of base64, which could be anything
         "AWS secret key", "secret", rf"secret_?access_?key{_IS}(?:\\*[\"'])?([a-z0-9/+]{{40}})(?![a-z0-9/+])"
     ),
     _token("Slack token", "xox xapp-", r"x(?:ox[a-z]|app)-[\w-]{10,}"),
-    _kind("webhook URL", "hooks.slack.com/", r"hooks\.slack\.com/\w{4,12}/([\w/+-]{20,})"),
-    _kind("webhook URL", "/api/webhooks/", r"/api/webhooks/\d{10,25}/([\w-]{40,})"),  # Discord
+    _pattern("webhook URL", "hooks.slack.com/", r"hooks\.slack\.com/\w{4,12}/([\w/+-]{20,})"),
+    _pattern("webhook URL", "/api/webhooks/", r"/api/webhooks/\d{10,25}/([\w-]{40,})"),  # Discord
     _token("Stripe key", "sk_ rk_", r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     _token("webhook secret", "whsec_", r"whsec_[A-Za-z0-9+/]{24,}={0,2}"),  # Stripe, Svix
     _token("SendGrid key", "SG.", r"SG\.[\w-]{16,32}\.[\w-]{16,}"),
@@ -98,12 +98,12 @@ KINDS: tuple[SecretPattern, ...] = (
     _token("Hugging Face token", "hf_ api_org_", r"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
     _token("npm token", "npm_", r"npm_[A-Za-z0-9]{36,}"),
     _token("PyPI token", "pypi-AgE", r"pypi-AgE[\w-]{40,}"),  # a macaroon of pypi.org or test.pypi.org
-    _kind("Telegram token", ":AA", r"(?<=\d{8}):(AA[\w-]{33})(?![\w-])"),
+    _pattern("Telegram token", ":AA", r"(?<=\d{8}):(AA[\w-]{33})(?![\w-])"),
     _token(  # the bot's number in base64, the time, a signature
         "Discord token", "MT Mj Mz ND NT Nj Nz OD OT", r"[MNO][TjzD][A-Za-z0-9]{20,26}\.[\w-]{6}\.[\w-]{27,}"
     ),
-    _kind("Azure key", "AccountKey= SharedAccessKey=", r"\w{10,15}=([A-Za-z0-9+/%]{40,}={0,2})"),
-    _kind("Azure signature", "?sig= &sig=", r".sig=([\w%+/=-]{30,})"),
+    _pattern("Azure key", "AccountKey= SharedAccessKey=", r"\w{10,15}=([A-Za-z0-9+/%]{40,}={0,2})"),
+    _pattern("Azure signature", "?sig= &sig=", r".sig=([\w%+/=-]{30,})"),
     _token("Databricks token", "dapi", rf"dapi[0-9a-f]{{32}}(?:-\d)?{_END}"),
     _token("DigitalOcean token", "dop_ doo_ dor_", r"do[por]_v1_[0-9a-f]{40,}"),
     _token("Docker token", "dckr_", r"dckr_[op]at_[\w-]{20,}"),
@@ -131,12 +131,12 @@ KINDS: tuple[SecretPattern, ...] = (
         r" +([\w.~+/-]{8,}={0,2})",
     ),
     # RFC 3986: scheme://user:password@host; a password may have an @ of its own
-    _kind(
+    _pattern(
         "URL password",
         "://",
         rf"://[^\s/?#@:'\"<>\0]{{0,100}}:{_NO_VALUE}([^\s/?#'\"<>\0]{{3,200}})@(?=[\w\[])",
     ),
-    # In quotes a password needs a digit or a sign, else also a letter, and is no code.
+    # In quotes a password needs a digit or a sign; without quotes also a letter, and it must not be code.
     _named(
         "password",
         "pass pwd",

@@ -5,54 +5,53 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ipycachechat.text.redaction import LONGEST, Redactor
+from ipycachechat.text.redaction import MAX_SECRET_LENGTH, Redactor
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-HEAD = 0.6
-"""Of what is kept of a text; the rest is its end."""
+HEAD_SHARE = 0.6
+"""Share of the kept characters that is taken from the start of a text; the rest is its end."""
 
-# Scripts that put no spaces between words: Thai to Myanmar, Khmer, Japanese and Chinese.
+# Scripts without spaces between words: Thai to Myanmar, Khmer, Japanese and Chinese.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-# As much of a word, a number or an address as may be half of it; what is longer is none of these, but code or data.
 LONGEST_WORD = 60
-_LAST = re.compile(rf"(?<![^\s{_UNSPACED}])[^\s{_UNSPACED}]{{0,{LONGEST_WORD}}}[^\W{_UNSPACED}]\Z")
+"""Characters; anything longer is not a word, a number or an address, but code or data."""
+_LAST_WORD = re.compile(rf"(?<![^\s{_UNSPACED}])[^\s{_UNSPACED}]{{0,{LONGEST_WORD}}}[^\W{_UNSPACED}]\Z")
 
 
-def whole_words(text: str) -> str:
-    """A text that broke off, up to the end of its last whole word."""
-    found = _LAST.search(text, max(0, len(text) - LONGEST_WORD - 1))
-    return text if found is None else text[: found.start()]
+def drop_partial_word(text: str) -> str:
+    """Return a text that broke off up to the end of its last whole word."""
+    last_word = _LAST_WORD.search(text, max(0, len(text) - LONGEST_WORD - 1))
+    return text if last_word is None else text[: last_word.start()]
 
 
-def truncate_middle(text: str, length: int) -> str:
-    """The text with its middle left out, and said so, if it is longer than `length` characters."""
-    if len(text) <= length + 100:  # the note has a length too
+def truncate_middle(text: str, max_length: int) -> str:
+    """Return the text; if it is longer than `max_length`, with a note in place of its middle."""
+    if len(text) <= max_length + 100:  # the note has a length, too
         return text
-    head = round(length * HEAD)
-    left_out = len(text) - length
-    return f"{text[:head]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (length - head) :]}"
+    head = round(max_length * HEAD_SHARE)
+    left_out = len(text) - max_length
+    return f"{text[:head]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (max_length - head) :]}"
 
 
 def strip_addresses(text: str) -> str:
-    """A repr without the address, which is another one in every kernel."""
+    """Return a repr without memory addresses, which differ in every kernel."""
     return _ADDRESS.sub("", text)
 
 
-def fair_shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
+def fair_shares(sizes: Mapping[str, int], max_total: int) -> dict[str, int]:
     """Return the share of each text: the largest are cut first, down to the size of the next, until everything fits."""
-    left, found = most, {}
-    waiting = sorted(sizes.items(), key=lambda one: one[1])
-    for number, (name, size) in enumerate(waiting):
-        found[name] = min(size, left // (len(waiting) - number))
-        left -= found[name]
-    return found
+    left, shares = max_total, {}
+    by_size = sorted(sizes.items(), key=lambda item: item[1])
+    for number, (name, size) in enumerate(by_size):
+        shares[name] = min(size, left // (len(by_size) - number))
+        left -= shares[name]
+    return shares
 
 
-def truncate_end(text: str, length: int) -> str:
-    """The text without its end, and dots for it, if it is longer; what looks secret is not cut in two, but left out."""
-    if len(text) <= length:
+def truncate_end(text: str, max_length: int) -> str:
+    """Return the start of the text and "…" if it is longer. A secret at the cut is left out, not cut in two."""
+    if len(text) <= max_length:
         return text
-    crossed = [
-        start for start, stop, _ in Redactor()._places(text[: length + LONGEST]) if start < length < stop
-    ]
-    return text[: min([length, *crossed])] + "…"
+    secrets = Redactor().find_secrets(text[: max_length + MAX_SECRET_LENGTH])
+    crossed = [start for start, stop, _ in secrets if start < max_length < stop]
+    return text[: min([max_length, *crossed])] + "…"

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ipycachechat.conversation.from_wire import UNREADABLE
+from ipycachechat.conversation.from_wire import UNREADABLE_ARGUMENTS
 from ipycachechat.conversation.messages import Content, ToolCall
 from ipycachechat.prompts import content
-from ipycachechat.tools.schema import Function, Json, Tools, name_of, rich_types, validator_class
+from ipycachechat.tools.schema import Function, Json, Tools, rich_types, tool_name, validator_class
 
 
 @dataclass(frozen=True, slots=True)
 class ToolError:
     """A call that came to nothing, and what the model is told of it."""
 
-    why: str
+    message: str
 
 
 def bind_call(call: ToolCall, tools: Tools) -> Callable[[], Any] | ToolError:
@@ -33,9 +33,9 @@ def bind_call(call: ToolCall, tools: Tools) -> Callable[[], Any] | ToolError:
         there = ", ".join(tools.functions) or "none"
         return ToolError(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
     given = json.loads(call.arguments or "{}")
-    if UNREADABLE in given:
+    if UNREADABLE_ARGUMENTS in given:
         return ToolError("The arguments were no valid JSON object. Call again with one.")
-    definition = next(one for one in tools.definitions if name_of(one) == call.name)
+    definition = next(one for one in tools.definitions if tool_name(one) == call.name)
     wrong = validation_error(given, json.loads(definition)["function"]["parameters"])
     if wrong:
         return ToolError(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
@@ -67,12 +67,12 @@ def validation_error(given: Json, schema: Json) -> str:
     return ""
 
 
-def tool_result(value: Any) -> Content:
+def result_content(value: Any) -> Content:
     """Return a tool's result, or its error, as content for the model."""
-    return f"Error: {value.why}" if isinstance(value, ToolError) else content.tool_result_content(value)
+    return f"Error: {value.message}" if isinstance(value, ToolError) else content.tool_result_content(value)
 
 
-def failed(error: BaseException) -> ToolError:
+def error_from(error: BaseException) -> ToolError:
     """Return an exception as the error that the model gets."""
     try:
         text = str(error)
@@ -87,7 +87,7 @@ def is_async(function: Function | None) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
 
 
-async def awaited(work: Callable[[], Any]) -> Any:
+async def await_result(work: Callable[[], Any]) -> Any:
     """Return the result of the work, awaited if necessary; exceptions as a `ToolError`, except our own cancelling.
 
     Even SystemExit, which would end the event loop and with it every chat.
@@ -99,6 +99,6 @@ async def awaited(work: Callable[[], Any]) -> Any:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        return failed(error)
+        return error_from(error)
     except BaseException as error:
-        return failed(error)
+        return error_from(error)

@@ -16,8 +16,8 @@ from ipycachechat.tools import calls
 from ipycachechat.tools.calls import ToolError
 from ipycachechat.tools.schema import Tools
 
-NO_MORE = "[No more tools can be called in this turn: answer with what is known by now.]"
-REFUSED = "The person did not allow this call."
+NO_MORE_CALLS = "[No more tools can be called in this turn: answer with what is known by now.]"
+NOT_ALLOWED = "The person did not allow this call."
 
 
 class ToolRunner:
@@ -36,7 +36,7 @@ class ToolRunner:
         `run_async` awaits a call on another event loop; None: on the running one.
         """
         self._tools, self._redact, self._approve, self._emit = tools, redact, approve, emit
-        self._run_async = run_async or calls.awaited
+        self._run_async = run_async or calls.await_result
 
     async def run(
         self, requested: Sequence[ToolCall], results: list[Message | None], *, last: bool, over: bool
@@ -49,7 +49,7 @@ class ToolRunner:
 
         def finish(index: int, value: Any) -> None:
             call = requested[index]
-            content = self._redact(calls.tool_result(value))
+            content = self._redact(calls.result_content(value))
             if last and index == len(works) - 1:
                 content = _with_note(content)
             results[index] = result = Message("tool", content, tool_call_id=call.id)
@@ -80,18 +80,20 @@ class ToolRunner:
     async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | ToolError:
         """Return the call as a function, or an error if it cannot be made or the user does not allow it."""
         if over:
-            return ToolError(NO_MORE)
+            return ToolError(NO_MORE_CALLS)
         try:
             work = calls.bind_call(call, self._tools)
         except Exception as error:  # of a library that looks at types and schemas
-            return calls.failed(error)
+            return calls.error_from(error)
         approve = self._approve
         if isinstance(work, ToolError) or approve is None:
             return work
         answer = await self.run_on_caller(lambda: approve(call))
         if isinstance(answer, ToolError):
-            raise BadInput(f"Nobody could be asked about {call.name}: {answer.why}", "Nothing was called.")
-        return work if answer is True else ToolError(REFUSED)
+            raise BadInput(
+                f"Nobody could be asked about {call.name}: {answer.message}", "Nothing was called."
+            )
+        return work if answer is True else ToolError(NOT_ALLOWED)
 
     async def run_on_caller(self, work: Callable[[], Any]) -> Any:
         """Return what `work` returns on the caller's thread, or a ToolError if it raises."""
@@ -106,7 +108,7 @@ class ToolRunner:
             try:
                 value = work()
             except (Exception, SystemExit) as error:
-                value = calls.failed(error)
+                value = calls.error_from(error)
             loop.call_soon_threadsafe(give, value)
 
         # In this context, so that a tool is recognised as one on any thread.
@@ -120,5 +122,5 @@ class ToolRunner:
 
 def _with_note(content: Content) -> Content:
     if isinstance(content, str):
-        return f"{content}\n\n{NO_MORE}"
-    return (*content, NO_MORE)
+        return f"{content}\n\n{NO_MORE_CALLS}"
+    return (*content, NO_MORE_CALLS)

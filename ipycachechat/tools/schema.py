@@ -33,10 +33,10 @@ class Tools:
     @property
     def names(self) -> list[str]:
         """Of all tools, in order."""
-        return [name_of(one) for one in self.definitions]
+        return [tool_name(one) for one in self.definitions]
 
 
-def tools(given: Iterable[Any] | None, ns: Any = None) -> Tools:
+def make_tools(given: Iterable[Any] | None, ns: Any = None) -> Tools:
     """Tools from functions, or from definitions whose functions are in `ns` by name. Raises BadInput.
 
     `ns`: a dict of functions by name, or a list of functions.
@@ -58,7 +58,7 @@ def tools(given: Iterable[Any] | None, ns: Any = None) -> Tools:
     return Tools(tuple(definitions.values()), {n: f for n, f in functions.items() if n in definitions})
 
 
-def name_of(definition: str) -> str:
+def tool_name(definition: str) -> str:
     """The name in a definition."""
     return str(json.loads(definition)["function"]["name"])
 

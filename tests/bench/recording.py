@@ -55,8 +55,8 @@ def turn(n: int) -> Turn:
     return Turn(
         text(PROMPT),
         answer,
-        "anthropic/claude-sonnet-5",
-        usage,
+        model="anthropic/claude-sonnet-5",
+        usage=usage,
         cell=cell,
         cost=Cost(0.01, 0.02),
         asked_at=1e9 + n,
@@ -157,7 +157,7 @@ def opening(path: Path) -> Times:
     note("newest", lambda: store.conversations.newest("/n2.ipynb"))
     kept = store.conversations.load(found.id)
     note("fork", lambda: store.conversations.fork(found.id, "/n2.ipynb", time.time()))
-    note("join", lambda: History.of(Conversation("", (turn(1),))).merge(kept.history))
+    note("join", lambda: History.starting_with(Conversation("", (turn(1),))).merge(kept.history))
     store.close()
     note("load", lambda: Store(path).conversations.load(found.id))
     return {f"of it: {name}": [took] for name, took in step}

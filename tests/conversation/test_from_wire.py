@@ -53,7 +53,7 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 @unhurried
 @given(st.lists(turns(), max_size=3))
 def test_what_is_written_is_read_again(told: list[Turn]) -> None:
-    written = json.loads(json.dumps(from_wire.to_messages(Conversation("", tuple(told)))))
+    written = json.loads(json.dumps(from_wire.to_dicts(Conversation("", tuple(told)))))
     read = from_wire.turns([from_wire.message(one) for one in written])
     assert [turn.messages for turn in read] == [turn.messages for turn in told]
 

@@ -74,8 +74,8 @@ def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -
     assert prompts(both.switch("idea")) == "abc"
     assert prompts(both.switch("main-2")) == "x" and prompts(both.switch("idea-2")) == "xi"
     assert prompts(both.switch("idea-2").undo().undo()) == ""
-    assert both.named("idea-2").parent == "main-2"
-    since = both.versions[both.named("idea-2").forked_at].conversation
+    assert both.get_branch("idea-2").parent == "main-2"
+    since = both.versions[both.get_branch("idea-2").forked_at].conversation
     assert [turn.prompt_text for turn in since.turns] == ["x"]
     assert prompts(both.switch("main-2").change(of("x", "y"))) == "xy"
 

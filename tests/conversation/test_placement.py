@@ -37,7 +37,7 @@ def add(conversation: Conversation, one: Turn, place: Placement) -> Conversation
 
 
 def detach(conversation: Conversation, cells: set[str], now: float) -> Conversation:
-    return History.of(conversation).mark_deleted(cells, now).current
+    return History.starting_with(conversation).mark_deleted(cells, now).current
 
 
 def shown(conversation: Conversation) -> str:

@@ -94,7 +94,7 @@ def test_no_cell_ever_has_turns_of_two_runs(runs: list[tuple[str, int]]) -> None
 
 def test_undo_goes_back_one_version_and_stops_at_the_first() -> None:
     one, two = told(turn("a")), told(turn("a"), turn("b"))
-    history = History.of(one).change(two)
+    history = History.starting_with(one).change(two)
     assert history.current == two
     assert history.undo().current == one
     assert history.undo().undo().current == one

@@ -21,7 +21,7 @@ from ipycachechat.api import batch
 from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.errors import OverBudget
-from ipycachechat.tools.schema import tools
+from ipycachechat.tools.schema import make_tools
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -69,7 +69,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
         return words(900)
 
     world.server.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(9)])
-    done = world.send(world.ask("look", tools=tools([read])))
+    done = world.send(world.ask("look", tools=make_tools([read])))
     assert done and isinstance(done.error, OverBudget) and done.turn
     assert "The calls before it are kept" in done.error.hint
     assert done.turn.status is TurnStatus.INTERRUPTED
@@ -78,7 +78,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
     assert world.billed <= world.budget
     world.budget = 1.0
     world.server.clear_scripts()
-    assert (done := world.send(world.ask("go on", tools=tools([read])))) and done.error is None
+    assert (done := world.send(world.ask("go on", tools=make_tools([read])))) and done.error is None
 
 
 @pytest.mark.parametrize(("says", "sent"), [(True, 1), (False, 0), (None, 0)])
@@ -198,7 +198,7 @@ def test_what_was_too_long_holds_nothing_back_and_the_shorter_one_is_checked_ane
 
     world.server.context_limit = 6000
     world.server.script(Reply("so", tool_calls=(ToolCall("read", {"q": "x"}),)), Reply("done"))
-    done = world.send(world.ask("look", tools=tools([read])))
+    done = world.send(world.ask("look", tools=make_tools([read])))
     assert done and done.error is None and done.turn
     first, *refused, last = [request.bill is not None for request in world.server.requests]
     assert first and last and refused and not any(refused)

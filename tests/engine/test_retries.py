@@ -227,7 +227,7 @@ def test_a_slow_answer_is_no_stalled_one(talk: Talk, model: str) -> None:
 
 
 def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Talk) -> None:
-    from ipycachechat.tools.schema import tools
+    from ipycachechat.tools.schema import make_tools
 
     called: list[str] = []
 
@@ -250,7 +250,7 @@ def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Tal
         return await talk.chat.send(ask, tell)
 
     told: list[Event] = []
-    done = talk.loop.run_until_complete(here(told, TurnRequest("hello", OPUS, tools=tools([look]))))
+    done = talk.loop.run_until_complete(here(told, TurnRequest("hello", OPUS, tools=make_tools([look]))))
     assert done.turn and done.turn.answer_text == "Found." and called == ["a"] and len(pauses(told)) == 1
 
 

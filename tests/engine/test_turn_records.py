@@ -17,7 +17,7 @@ from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.timeouts import RequestLimits
-from ipycachechat.tools.schema import tools
+from ipycachechat.tools.schema import make_tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
 TOLD = RequestRecord("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
@@ -88,7 +88,9 @@ def stopped(talk: Talk, model: str) -> TurnResult:
                 case _ if hasattr(event, "work"):
                     event.work()
 
-        task = asyncio.ensure_future(talk.chat.send(TurnRequest("hello", model, tools=tools([look])), tell))
+        task = asyncio.ensure_future(
+            talk.chat.send(TurnRequest("hello", model, tools=make_tools([look])), tell)
+        )
         await returned.wait()
         while len(talk.server.requests) < 2:
             await asyncio.sleep(0.01)

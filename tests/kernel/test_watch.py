@@ -11,7 +11,7 @@ import pytest
 from support.kernels import Kernel
 from wire import HttpError, Reply, WireServer, words
 
-from ipycachechat.conversation.cell_runs import HEAD
+from ipycachechat.conversation.cell_runs import HEADING
 
 
 def blocks(wire: WireServer, message: int = -1) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def told(wire: WireServer, message: int = -1) -> list[str]:
     first, *rest = texts(wire, message)
     if not rest:
         return []
-    assert first.startswith(HEAD)
+    assert first.startswith(HEADING)
     return [part.partition("\n```")[0] for part in first.split("```python\n")[1:]]
 
 
@@ -395,15 +395,18 @@ def test_what_will_go_along_is_shown_and_planned_before(kernel: Kernel, wire: Wi
     kernel.run(f"text = {words(1000)!r}", "a")
     shown = kernel.run("%chat show So?").text
     assert (
-        "2 blocks" in shown and "turn 1: cells that ran" in shown and HEAD in shown and words(1000) in shown
+        "2 blocks" in shown
+        and "turn 1: cells that ran" in shown
+        and HEADING in shown
+        and words(1000) in shown
     )
-    assert HEAD in kernel.run("%chat show").text
+    assert HEADING in kernel.run("%chat show").text
     plan = kernel.run("%chat plan So?").text
     assert "≈1,2" in plan or "≈1,0" in plan
     assert not wire.requests
     kernel.run("%%chat\nSo?", "q")
     kernel.run("%%chat\nAnd?", "r")
-    assert HEAD in kernel.run("%chat show 1").text
+    assert HEADING in kernel.run("%chat show 1").text
 
 
 def test_the_question_is_what_the_person_typed(kernel: Kernel, wire: WireServer) -> None:
@@ -493,6 +496,6 @@ def test_the_badge_tells_what_became_of_what_was_cut(kernel: Kernel, wire: WireS
     assert "cut to" not in kernel.run("%%chat\nOne", "q1").badge  # a note would be longer than what it says
     number = kernel.run(f"long = '{'x' * 400}'", "a").reply["content"]["execution_count"]
     badge = kernel.run(f"%%chat\n{{{{ cell({number}) }}}}", "q2").badge
-    tokens = (len(texts(wire)[0]) - len(HEAD) - 2) // 4
+    tokens = (len(texts(wire)[0]) - len(HEADING) - 2) // 4
     assert f"cell({number}) (≈" in badge
     assert re.search(rf"In \[{number}\] \(≈\d+ tokens to ≈{tokens}\)", badge)

@@ -26,12 +26,12 @@ from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts import content as parts
 from ipycachechat.prompts import images, tables
-from ipycachechat.prompts.content import by_kind, tool_result_content
+from ipycachechat.prompts.content import to_part, tool_result_content
 from ipycachechat.prompts.inputs import to_content as content
 
 
 def part(value: Any) -> Any:
-    made = by_kind(value)
+    made = to_part(value)
     assert made is not None
     return made
 
@@ -462,14 +462,14 @@ def test_axes_without_a_figure_are_told_in_two_lines() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from matplotlib.figure import Figure; from ipycachechat.prompts.content import by_kind as part;"
+        "import sys; from matplotlib.figure import Figure; from ipycachechat.prompts.content import to_part as part;"
         "assert 'numpy' in sys.modules and not {'IPython', 'ipywidgets', 'pandas', 'litellm'} & set(sys.modules);"
         "assert part(Figure()).media_type == 'image/png'; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     code = (
-        "import sys; from ipycachechat.prompts.content import by_kind, tool_result_content;"
-        " by_kind({'a': [1]}); tool_result_content(object());"
+        "import sys; from ipycachechat.prompts.content import to_part, tool_result_content;"
+        " to_part({'a': [1]}); tool_result_content(object());"
         "assert not {'numpy', 'PIL', 'matplotlib', 'pandas', 'polars', 'litellm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

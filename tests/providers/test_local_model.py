@@ -376,7 +376,7 @@ def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
         reached = asyncio.Event()
         download = asyncio.ensure_future(
             weights.ensure_weights(
-                lambda step: reached.set() if until in step.what and step.done != 0 else None
+                lambda step: reached.set() if until in step.label and step.done != 0 else None
             )
         )
         await asyncio.wait_for(reached.wait(), 120)

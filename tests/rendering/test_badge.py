@@ -20,7 +20,8 @@ from ipycachechat.text import format
 def done(
     usage: Usage, bill: Cost = Cost(), state: TurnStatus = TurnStatus.COMPLETE, model: str = "a/b"
 ) -> TurnResult:
-    return TurnResult(turn=Turn("?", (Message("assistant", "!"),), model, usage, state), cost=bill, number=1)
+    turn = Turn("?", (Message("assistant", "!"),), model=model, usage=usage, status=state)
+    return TurnResult(turn=turn, cost=bill, number=1)
 
 
 KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))
@@ -103,9 +104,9 @@ def test_a_badge_that_has_much_to_tell_stays_small() -> None:
     turn = Turn(
         "?",
         (Message("assistant", "!"),),
-        "openrouter/anthropic/claude-sonnet-5",
-        usage,
-        TurnStatus.INTERRUPTED,
+        model="openrouter/anthropic/claude-sonnet-5",
+        usage=usage,
+        status=TurnStatus.INTERRUPTED,
     )
     much = TurnResult(
         turn=turn,

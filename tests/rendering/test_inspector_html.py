@@ -28,7 +28,8 @@ def turn(n: int) -> Turn:
     usage = Usage(3000, 0, 3000, 0, 20) if n == 1 else Usage(3000 + 100 * n, 2900 + 100 * n, 90, 0, 20)
     cost = Cost(0.008, -0.002) if n == 1 else Cost(0.002, 0.005)
     said = (Message("assistant", "!"),)
-    return Turn(f"What <b>about</b> ${n}$?", said, "a/b", usage, cell=CellRef(f"cell-{n}", "r"), cost=cost)
+    cell = CellRef(f"cell-{n}", "r")
+    return Turn(f"What <b>about</b> ${n}$?", said, model="a/b", usage=usage, cell=cell, cost=cost)
 
 
 def told(one: Turn, number: int) -> TurnResult:

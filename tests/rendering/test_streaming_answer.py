@@ -229,7 +229,7 @@ def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
 
 def test_thoughts_are_finished_when_the_answer_begins() -> None:
     growing = StreamingAnswer()
-    growing.add(StreamChunk(thought="hm " * PART))
+    growing.add(StreamChunk(thinking="hm " * PART))
     assert growing.take_finished() == []
     growing.add(StreamChunk("So"))
     assert [type(one) for one in growing.take_finished()] == [ThinkingSegment]

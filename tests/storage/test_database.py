@@ -54,7 +54,10 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.da
 
 def turn(n: int, answer: str = "") -> Turn:
     return Turn(
-        f"question {n}", (Message("assistant", answer or f"answer {n}"),), "openai/gpt", asked_at=NOW + n
+        f"question {n}",
+        (Message("assistant", answer or f"answer {n}"),),
+        model="openai/gpt",
+        asked_at=NOW + n,
     )
 
 
@@ -254,7 +257,7 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
     one, dialogue = chat(path)
     persistence.resume(dialogue, one)
     now = dialogue.history.current
-    assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), "m"),))
+    assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), model="m"),))
     assert dialogue.client.identity == CallerIdentity("me", b"s" * 32)
     dialogue.history = dialogue.history.change(place_turn(now, turn(1), END))
     one.save_bill(*bill())
@@ -334,7 +337,7 @@ def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
 
 def test_nothing_is_kept_of_a_conversation_in_which_nothing_was_said(path: Path) -> None:
     one = recorder(path)
-    one.save(History.of(Conversation("be brief")))
+    one.save(History.starting_with(Conversation("be brief")))
     with closing(Store(path)) as store:
         assert store.conversations.notebooks() == [] and store.conversations.newest(HERE) is None
 

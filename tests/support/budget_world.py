@@ -24,7 +24,7 @@ from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import ChatError, OverBudget
-from ipycachechat.tools.schema import tools
+from ipycachechat.tools.schema import make_tools
 
 GPT, OLDER, GEMINI = "openai/gpt-5.6-terra", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
 
@@ -40,7 +40,7 @@ def look(q: str) -> str:
     return f"{q}: {words(60)}"
 
 
-TOOLS = tools([look])
+TOOLS = make_tools([look])
 
 
 @dataclass

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from support.planted_secrets import HEX, PEM_BODY, PLANTED, caps, made, pem
 
 from ipycachechat.text.redaction import (
-    PIECE,
+    PIECE_LENGTH,
     RedactedText,
     Redactor,
     SecretStr,
     describe_redactions,
     strip_known_secrets,
 )
-from ipycachechat.text.secret_patterns import KINDS
+from ipycachechat.text.secret_patterns import SECRET_PATTERNS
 
 SURROUNDINGS: dict[str, Callable[[str], str]] = {
     "bare": str,
@@ -49,7 +49,7 @@ def left(secret: str, text: str) -> list[str]:
 HARMLESS_PARTS = "Proc-Type: 4,ENCRYPTED DEK-Info: Version: GnuPG v2"
 
 
-@pytest.mark.parametrize("label", sorted({kind.label for kind in KINDS}))
+@pytest.mark.parametrize("label", sorted({kind.label for kind in SECRET_PATTERNS}))
 def test_nothing_of_a_planted_secret_is_left(label: str) -> None:
     redactor = Redactor()
     for secret_label, before, secret, after in PLANTED:
@@ -57,13 +57,13 @@ def test_nothing_of_a_planted_secret_is_left(label: str) -> None:
             if secret_label == label:
                 redacted = redactor(write(before + secret + after))
                 assert left(secret, redacted.text) == [], surroundings
-                assert redacted.found == (label,), surroundings
+                assert redacted.labels == (label,), surroundings
                 assert f"[masked: {label}]" in redacted.text, surroundings
                 assert redactor(redacted.text).text == redacted.text, surroundings
 
 
 def test_the_corpus_has_every_kind() -> None:
-    assert {kind.label for kind in KINDS} == {row[0] for row in PLANTED}
+    assert {kind.label for kind in SECRET_PATTERNS} == {row[0] for row in PLANTED}
 
 
 HARMLESS = [
@@ -174,7 +174,7 @@ def test_what_is_harmless_stays_as_it_is(written: Callable[[str], str]) -> None:
         "HOME": "/home/jovyan",
         "DB_PASSWORD": "postgres",
     }
-    redactor = Redactor.of(environ)
+    redactor = Redactor.from_environ(environ)
     for text in [*HARMLESS, PICTURE, "", "\0" * 20]:
         assert redactor(written(text)) == RedactedText(written(text), ())
 
@@ -209,10 +209,10 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("value", [PLAIN, AWKWARD, ONE_QUOTE], ids=["plain", "awkward", "one quote"])
 def test_a_known_value_is_found_however_it_is_written(value: str) -> None:
-    redactor = Redactor.of({"SOME_SECRET": value})
+    redactor = Redactor.from_environ({"SOME_SECRET": value})
     for how, write in WRITTEN.items():
         redacted = redactor(f"before {write(value)} after")
-        assert redacted.found == ("SOME_SECRET",), how
+        assert redacted.labels == ("SOME_SECRET",), how
         assert "[masked: SOME_SECRET]" in redacted.text, how
         assert redacted.text.startswith("before ") and redacted.text.endswith(" after"), how
         rest = redacted.text.replace("[masked: SOME_SECRET]", "")
@@ -231,12 +231,12 @@ def test_a_known_value_is_found_however_it_is_written(value: str) -> None:
     ],
 )
 def test_a_known_value_is_found_where_it_was_cut(shown: str, masked: str) -> None:
-    assert Redactor.of({"SOME_SECRET": PLAIN})(f"'{shown}'").text == f"'{masked}'"
+    assert Redactor.from_environ({"SOME_SECRET": PLAIN})(f"'{shown}'").text == f"'{masked}'"
 
 
 def test_the_lines_of_a_known_key_are_found_apart() -> None:
     key = pem("EC PRIVATE" + " KEY")
-    masked = Redactor.of({"DEPLOY_KEY": key})(
+    masked = Redactor.from_environ({"DEPLOY_KEY": key})(
         "\n".join(f"   {n} | {line}" for n, line in enumerate(key.split("\n")))
     )
     assert left(PEM_BODY, masked.text) == []
@@ -244,25 +244,25 @@ def test_the_lines_of_a_known_key_are_found_apart() -> None:
 
 def test_of_secrets_in_one_another_the_longest_is_masked() -> None:
     inner, outer = "kettle-42", "kettle-42-" + made(20)
-    mask = Redactor.of({"INNER_TOKEN": inner, "OUTER_TOKEN": outer})
+    mask = Redactor.from_environ({"INNER_TOKEN": inner, "OUTER_TOKEN": outer})
     assert mask(f"{outer} {inner}").text == "[masked: OUTER_TOKEN] [masked: INNER_TOKEN]"
 
 
 def test_nothing_is_left_of_a_token_that_has_a_known_value_in_it() -> None:
     known = made(9)
     token = "gh" + "p_" + made(15, seed=1) + known + made(12, seed=2)
-    assert Redactor.of({"A_TOKEN": known})(f"<{token}>").text == "<[masked: GitHub token]>"
-    assert Redactor.of({"A_TOKEN": known})(f"x{known}" + "gh" + "p_" + made(36)).text.startswith(
+    assert Redactor.from_environ({"A_TOKEN": known})(f"<{token}>").text == "<[masked: GitHub token]>"
+    assert Redactor.from_environ({"A_TOKEN": known})(f"x{known}" + "gh" + "p_" + made(36)).text.startswith(
         "x[masked: A_TOKEN][masked"
     )
 
 
 def test_a_known_value_goes_by_its_name() -> None:
     value = "sk-" + "ant-api03-" + made(95)
-    assert Redactor()(value).found == ("Anthropic key",)
-    assert Redactor.of({}, [value])(value).found == ("provider key",)
-    assert Redactor.of({"B_KEY": value, "A_KEY": value}, [value])(value).found == ("A_KEY",)
-    assert Redactor.of({"odd%name_KEY": value})(value).found == ("secret",)
+    assert Redactor()(value).labels == ("Anthropic key",)
+    assert Redactor.from_environ({}, [value])(value).labels == ("provider key",)
+    assert Redactor.from_environ({"B_KEY": value, "A_KEY": value}, [value])(value).labels == ("A_KEY",)
+    assert Redactor.from_environ({"odd%name_KEY": value})(value).labels == ("secret",)
 
 
 @pytest.mark.parametrize(
@@ -310,12 +310,12 @@ def test_a_known_value_goes_by_its_name() -> None:
     ],
 )
 def test_which_variables_are_secret(name: str, value: str, secret: bool | str) -> None:
-    mask = Redactor.of({name: value})
+    mask = Redactor.from_environ({name: value})
     told = secret if isinstance(secret, str) else value
     if secret:
         assert mask(f"it is {told}.") == RedactedText(f"it is [masked: {name}].", (name,))
     else:
-        assert mask.known == ()
+        assert mask.known_forms == ()
 
 
 @pytest.mark.parametrize(
@@ -335,22 +335,29 @@ def test_the_note(found: tuple[str, ...], told: str) -> None:
 def test_the_same_secret_is_counted_once_in_a_text() -> None:
     token, other = ("gh" + "p_" + made(36, seed=seed) for seed in (1, 2))
     masked = Redactor()(f"{token} {other} {token}")
-    assert describe_redactions(masked.found) == "masked: 2 GitHub tokens"
+    assert describe_redactions(masked.labels) == "masked: 2 GitHub tokens"
     assert masked.text == " ".join(["[masked: GitHub token]"] * 3)
 
 
 def test_a_mask_does_not_show_what_it_knows() -> None:
-    assert PLAIN not in repr(Redactor.of({"SOME_SECRET": PLAIN}))
+    assert PLAIN not in repr(Redactor.from_environ({"SOME_SECRET": PLAIN}))
 
 
-MASK = Redactor.of(
+MASK = Redactor.from_environ(
     {"A_KEY": made(12), "B_SECRET": AWKWARD, "C_TOKEN": "OPENAI_API_KEY_1", "OPENAI_API_KEY_1": PLAIN}
 )
 PIECES = st.one_of(
     st.sampled_from([before + secret + after for _, before, secret, after in PLANTED]),
     st.sampled_from([made(12), AWKWARD, "OPENAI_API_KEY_1", PLAIN, PLAIN[:14] + "..."]),
     st.sampled_from(
-        [*HARMLESS, *MASK.known[0], "[masked: ", "]", "[masked: OPENAI_API_KEY_1]", "[masked: password]"]
+        [
+            *HARMLESS,
+            *MASK.known_forms[0],
+            "[masked: ",
+            "]",
+            "[masked: OPENAI_API_KEY_1]",
+            "[masked: password]",
+        ]
     ),
     st.sampled_from('password=" token:" api_key= \' " \\ \n \0 = @ :// x 7 - İ'.split(" ")),
     st.text(max_size=8),
@@ -362,22 +369,22 @@ def test_masking_twice_is_masking_once_and_always_the_same(text: str) -> None:
     once = MASK(text)
     assert MASK(once.text) == RedactedText(once.text)
     assert MASK(text) == once
-    assert (once.text == text) == (once.found == ())
+    assert (once.text == text) == (once.labels == ())
 
 
 @given(st.text(st.characters(exclude_categories=[])), st.data())
 def test_any_value_of_a_variable_can_be_masked(value: str, data: st.DataObject) -> None:
-    mask = Redactor.of({"SOME_SECRET": value})
+    mask = Redactor.from_environ({"SOME_SECRET": value})
     ways: list[Callable[[str], str]] = [str, repr, ascii, json.dumps]
     written = data.draw(st.sampled_from(ways))(value)
-    if mask.known:
-        assert "SOME_SECRET" in mask(f"<{written}>").found
+    if mask.known_forms:
+        assert "SOME_SECRET" in mask(f"<{written}>").labels
 
 
 @given(st.lists(PIECES, min_size=1, max_size=3).map("".join), st.integers(2, 400))
 def test_what_goes_on_and_on_is_masked_too(text: str, times: int) -> None:
     once = MASK(text * times)
-    assert MASK(once.text).found == ()
+    assert MASK(once.text).labels == ()
 
 
 @pytest.mark.parametrize("before", range(90))
@@ -387,7 +394,7 @@ def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
     from ipycachechat.prompts.describe import describe
 
     token, known = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYz1", "Zq7+correct/horse9battery" * 3
-    mask = Redactor.of({"MY_API_KEY": known})
+    mask = Redactor.from_environ({"MY_API_KEY": known})
     for secret in (token, known):
         told = str(
             describe(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
@@ -396,14 +403,16 @@ def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
 
 
 @given(
-    st.integers(0, 30), st.integers(PIECE, 40), st.sampled_from(["", "\n", " ", "\\\n    ", "<wbr>", "', '"])
+    st.integers(0, 30),
+    st.integers(PIECE_LENGTH, 40),
+    st.sampled_from(["", "\n", " ", "\\\n    ", "<wbr>", "', '"]),
 )
 def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
     start: int, length: int, between: str
 ) -> None:
     key = made(40, seed=3)
     piece = key[start : start + length]
-    if len(piece) < PIECE:
+    if len(piece) < PIECE_LENGTH:
         return
     text = f"Bad key {piece[:5]}{between}{piece[5:]} here"
     for environ, keys in (({"ITS_API_KEY": key}, []), ({}, [key])):

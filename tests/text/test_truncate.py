@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipycachechat.text.truncate import whole_words
+from ipycachechat.text.truncate import drop_partial_word
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from ipycachechat.text.truncate import whole_words
     ],
 )
 def test_a_text_that_broke_off_ends_with_a_whole_word(arrived: str, kept: str) -> None:
-    assert whole_words(arrived) == kept
+    assert drop_partial_word(arrived) == kept

@@ -18,7 +18,7 @@ from ipycachechat.notebook.commands._common import (
 )
 from ipycachechat.rendering import panels, reports
 from ipycachechat.rendering.format import clock, short
-from ipycachechat.text.format import money, share
+from ipycachechat.text.format import money, percent
 
 
 def undo(cells: CellChat, _: str) -> None:
@@ -130,7 +130,7 @@ def replay(cells: CellChat, _: str) -> None:
         if redraws:
             answer = short(result.turn.answer_text if result.turn else "", 40)
             paid = (
-                f"{share(result.turn.usage.share_read)} read, {money(result.cost.paid)}"
+                f"{percent(result.turn.usage.share_read)} read, {money(result.cost.paid)}"
                 if result.turn
                 else ""
             )

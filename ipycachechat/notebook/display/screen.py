@@ -209,8 +209,8 @@ def waiting_text(on: Waiting, seconds: float) -> str:
     """The placeholder: what is sent, to whom, for how long already."""
     if isinstance(on, Progress):
         if on.total:
-            return f"{on.what}: {(on.done or 0) / 1e6:.0f} of {on.total / 1e6:.0f} MB"
-        return f"{on.what}…"
+            return f"{on.label}: {(on.done or 0) / 1e6:.0f} of {on.total / 1e6:.0f} MB"
+        return f"{on.label}…"
     if isinstance(on, RetryScheduled):
         left = max(0, math.ceil(on.seconds - seconds))
         return f"{on.reason}. Retrying in {left} s ({on.tries + 1} of {on.max_tries})"

@@ -63,7 +63,7 @@ class PlainScreen:
         """True if anything was printed, and anything but blanks came."""
 
     def show_status(self, on: Waiting, seconds: float) -> None:
-        told = on.what if isinstance(on, Progress) else ""
+        told = on.label if isinstance(on, Progress) else ""
         if isinstance(on, RetryScheduled):
             told = f"{on.reason}. Retrying in {on.seconds:.0f} s"
         if told and told != self._told:
