@@ -9,7 +9,7 @@ from typing import Any
 from ipycachechat.conversation.messages import ToolCall
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend
-from ipycachechat.rendering.answer import arguments
+from ipycachechat.rendering.answer import arguments_text
 from ipycachechat.tools.schema import Tools, make_tools
 
 
@@ -103,5 +103,5 @@ class ToolRegistry:
 
 def confirm_tool_call(call: ToolCall) -> bool:
     """Show the user the whole call; return True if they allow it."""
-    whole = arguments(call, len(call.arguments) * 8)  # a string may be longer as Python writes it
+    whole = arguments_text(call, len(call.arguments) * 8)  # a string may be longer as Python writes it
     return frontend.confirm(f"Allow {call.name}({whole})? [y/N] ")

@@ -12,10 +12,10 @@ from ipycachechat.rendering import markdown, markdown_split
 from ipycachechat.text import sanitize
 from ipycachechat.text.truncate import truncate_middle
 
-LONGEST = 2_000
+MAX_LENGTH = 2_000
 """Characters of arguments or of a result that are shown."""
 FIRST_ATTEMPT = "First attempt (connection lost)"
-HEADING = 80
+MAX_HEADING = 80
 """Characters of a call in its heading."""
 _FOLD = 'style="margin:0.3em 0;opacity:0.85"'
 _OFFER = 'style="font:12px/1.6 system-ui,sans-serif;opacity:0.7"'
@@ -69,17 +69,17 @@ def segments(replies: Iterable[Message]) -> list[Segment]:
     return found
 
 
-def bundle(shown: Sequence[Segment], *, offer: bool = False) -> dict[str, str]:
+def bundle(parts: Sequence[Segment], *, insert_hint: bool = False) -> dict[str, str]:
     """The mime bundle: our HTML, the markdown for converters, and plain text.
 
     `offer`: add a line that says how Python code is put in a cell.
     """
-    source = "\n\n".join(_source(one) for one in shown)
-    offered = _offer(len(python(shown))) if offer else ""
+    source = "\n\n".join(_source(one) for one in parts)
+    offered = _offer(len(python_blocks(parts))) if insert_hint else ""
     return {
-        "text/html": markdown.boxed("".join(map(_html, shown)) + offered),
+        "text/html": markdown.boxed("".join(map(_html, parts)) + offered),
         "text/markdown": markdown.to_markdown(sanitize.clean(source)),
-        "text/plain": to_text(shown),
+        "text/plain": to_text(parts),
     }
 
 
@@ -93,18 +93,18 @@ def response_mimebundle(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
     return told
 
 
-def to_html(shown: Sequence[Segment], *, style: bool = True) -> str:
+def to_html(parts: Sequence[Segment], *, style: bool = True) -> str:
     """Safe HTML of it all, in one box."""
-    return markdown.boxed("".join(map(_html, shown)), style=style)
+    return markdown.boxed("".join(map(_html, parts)), style=style)
 
 
-def python(shown: Iterable[Segment]) -> list[str]:
+def python_blocks(parts: Iterable[Segment]) -> list[str]:
     """The answer's code blocks that a cell can run."""
     return [
         code
-        for one in shown
+        for one in parts
         if isinstance(one, TextSegment)
-        for code in markdown_split.python(sanitize.clean(one.text))
+        for code in markdown_split.python_blocks(sanitize.clean(one.text))
     ]
 
 
@@ -116,47 +116,47 @@ def _offer(count: int) -> str:
     return f"<div {_OFFER}>{which}: this Python code in a new cell, while it is the last answer</div>"
 
 
-def growing_html(shown: Sequence[Segment]) -> str:
+def streaming_html(parts: Sequence[Segment]) -> str:
     """Of an answer that goes on: its end as it is best drawn now, and without the colours that the whole has."""
-    *before, last = shown
+    *before, last = parts
     if isinstance(last, TextSegment):
-        last = TextSegment(markdown_split.shown(last.text))
+        last = TextSegment(markdown_split.growing_source(last.text))
     return to_html([*before, last], style=False)
 
 
-def to_text(shown: Iterable[Segment]) -> str:
+def to_text(parts: Iterable[Segment]) -> str:
     """The answer as it came; a line for each call."""
     told = (
-        one.text if isinstance(one, TextSegment) else line(one)
-        for one in shown
+        one.text if isinstance(one, TextSegment) else call_line(one)
+        for one in parts
         if isinstance(one, TextSegment | CallSegment)
     )
     return sanitize.clean("\n\n".join(told))
 
 
-def line(one: CallSegment) -> str:
+def call_line(one: CallSegment) -> str:
     """A call in one line."""
-    return f"[{heading(one)}]"
+    return f"[{call_heading(one)}]"
 
 
-def heading(one: CallSegment) -> str:
+def call_heading(one: CallSegment) -> str:
     """A call with its arguments, and what it gave, as far as they fit in a line."""
-    told = f"{one.call.name}({arguments(one.call, HEADING)})"
+    told = f"{one.call.name}({arguments_text(one.call, MAX_HEADING)})"
     if one.result is None:
         return told
     text = " ".join(one.result.text.split())
     files = ", ".join(file.name or file.kind for file in one.result.files)
-    return f"{told} → {_short(' '.join(filter(None, [text, files])), HEADING)}"
+    return f"{told} → {_short(' '.join(filter(None, [text, files])), MAX_HEADING)}"
 
 
-def arguments(call: ToolCall, most: int) -> str:
+def arguments_text(call: ToolCall, max_length: int) -> str:
     """As in Python: q='x', n=3; cut to `most` characters."""
     try:
         given = json.loads(call.arguments or "{}")
         told = ", ".join(f"{name}={value!r}" for name, value in given.items())
     except (ValueError, AttributeError):
         told = call.arguments
-    return _short(told, most)
+    return _short(told, max_length)
 
 
 def _short(text: str, most: int) -> str:
@@ -165,8 +165,8 @@ def _short(text: str, most: int) -> str:
 
 def _whole(one: CallSegment) -> str:
     """A call with its result, as far as it is shown."""
-    result = truncate_middle(one.result.text, LONGEST) if one.result else "…"
-    return f"{one.call.name}({arguments(one.call, LONGEST)})\n\n{result}"
+    result = truncate_middle(one.result.text, MAX_LENGTH) if one.result else "…"
+    return f"{one.call.name}({arguments_text(one.call, MAX_LENGTH)})\n\n{result}"
 
 
 def _html(one: Segment) -> str:
@@ -178,7 +178,7 @@ def _html(one: Segment) -> str:
         case DiscardedText(text):
             return _fold(FIRST_ATTEMPT, sanitize.clean(text))
         case CallSegment():
-            return _fold(sanitize.clean(heading(one)), sanitize.clean(_whole(one)))
+            return _fold(sanitize.clean(call_heading(one)), sanitize.clean(_whole(one)))
 
 
 def _fold(heading: str, text: str) -> str:

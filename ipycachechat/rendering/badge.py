@@ -13,7 +13,7 @@ from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import Timing
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import reports
-from ipycachechat.rendering.format import clock, cost_text, output_text, short
+from ipycachechat.rendering.format import cost_text, one_line, output_text, time_of_day
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count, money, percent
 
@@ -53,7 +53,7 @@ def facts(turn: Turn, done: TurnResult) -> list[tuple[str, str]]:
         ("answered", output_text(usage)),
         ("cost", "free" if free else cost_text(bill)),
         ("saved", FREE if free else money(bill.saved)),
-        *([("warm until", clock(done.warm_until))] if done.warm_until is not None else []),
+        *([("warm until", time_of_day(done.warm_until))] if done.warm_until is not None else []),
     ]
 
 
@@ -68,7 +68,7 @@ def notes(done: TurnResult) -> list[str]:
         )
     if done.turn.status is TurnStatus.CUT_OFF:
         told.append("cut off at the most tokens an answer may have (--max-tokens)")
-    told += [short(note, LONGEST_NOTE) for note in done.notes]
+    told += [one_line(note, LONGEST_NOTE) for note in done.notes]
     if done.reason is not None:
         told.append(done.reason.sentence)
     if done.stale:
@@ -79,7 +79,7 @@ def notes(done: TurnResult) -> list[str]:
     elif done.replaced:
         told.append(f"replaced turn {done.number}")
     told += [
-        f"left out, since its cell was deleted: “{short(turn.prompt_text)}”. It comes back when the cell runs, "
+        f"left out, since its cell was deleted: “{one_line(turn.prompt_text)}”. It comes back when the cell runs, "
         "or once the notebook is saved with it"
         for turn in done.detached_turns[:NAMED]
     ]
@@ -154,9 +154,9 @@ def _unfolded(turn: Turn, done: TurnResult) -> str:
     """Of a finished turn; what the badge's line says already is not said again."""
     rows = [("requests", f"{done.requests}")] if done.requests > 1 else []
     rows += _times(done.timing)
-    rows += [("request", short(done.request_id, LONGEST_ID))] if done.request_id else []
+    rows += [("request", one_line(done.request_id, LONGEST_ID))] if done.request_id else []
     bill = "" if turn.replayed else table(("tokens", "expected", "billed"), _held(turn, done.expected))
-    prefix = table(reports.PREFIX, shortened(reports.prefix(done.rows))) if done.rows else ""
+    prefix = table(reports.PREFIX_HEADS, shortened(reports.prefix_rows(done.rows))) if done.rows else ""
     return bill + prefix + (table((), rows) if rows else "")
 
 

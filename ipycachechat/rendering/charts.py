@@ -35,12 +35,12 @@ class RunningTotal:
         return RunningTotal(self.dollars + dollars, self.known + 1, self.unknown + at_least)
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """As in "$0.01 + unknown"."""
         return self._or_unknown(money(self.dollars) + " + unknown" * bool(self.unknown))
 
     @property
-    def least(self) -> str:
+    def lower_bound(self) -> str:
         """As in "≥$0.01", of what cannot be negative."""
         return self._or_unknown("≥" * bool(self.unknown) + money(self.dollars))
 
@@ -91,7 +91,7 @@ def _stack(turn: Turn, most: int) -> str:
 
 def costs(numbers: Sequence[int], paid: Sequence[RunningTotal], saved: Sequence[RunningTotal]) -> str:
     """For each turn two columns, what was paid and what was saved up to it; a loss hangs below the line."""
-    title = html.title(f"Cost and savings so far: cost {paid[-1].least}, saved {saved[-1].told}")
+    title = html.title(f"Cost and savings so far: cost {paid[-1].lower_bound}, saved {saved[-1].text}")
     dollars = [one.dollars for one in (*paid, *saved)]
     most, least = max((0.0, *dollars)), -min((0.0, *dollars))
     if not most + least:
@@ -101,7 +101,7 @@ def costs(numbers: Sequence[int], paid: Sequence[RunningTotal], saved: Sequence[
     for number, pair in zip(numbers, zip(paid, saved, strict=True), strict=True):
         up = [_height(one.dollars, most, above) for one in pair]
         down = [_height(-one.dollars, least, HEIGHT - above) for one in pair]
-        told = f"up to turn {number}: cost {pair[0].least}, saved {pair[1].told}"
+        told = f"up to turn {number}: cost {pair[0].lower_bound}, saved {pair[1].text}"
         stack = _side(up, above, "flex-end;border-bottom:1px solid") + _side(
             down, HEIGHT - above, "flex-start"
         )

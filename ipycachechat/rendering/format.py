@@ -13,18 +13,18 @@ from ipycachechat.text import sanitize
 from ipycachechat.text.format import count, money
 
 
-def clock(seconds: float) -> str:
+def time_of_day(seconds: float) -> str:
     """The time of day, as in "14:05"."""
     return time.strftime("%H:%M", time.localtime(seconds))
 
 
-def short(text: str, longest: int = 60) -> str:
+def one_line(text: str, max_length: int = 60) -> str:
     """The beginning of a text, in one line."""
     line = " ".join(sanitize.clean(text).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return line if len(line) <= max_length else line[: max_length - 1] + "…"
 
 
-def write(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Print it as it is; a letter that the terminal has no code for is a question mark, and no error."""
     code = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(code, "replace").decode(code))
@@ -41,7 +41,7 @@ def cost_text(bill: Cost) -> str:
     return "≥" * (bill.at_least and bill.paid is not None) + money(bill.paid)
 
 
-def totals(ledger: Ledger) -> tuple[str, str]:
+def totals_text(ledger: Ledger) -> tuple[str, str]:
     """All requests of the kernel: a line of tokens, a line of money."""
     tokens, at_least = ledger.tokens, "at least " if ledger.unknown_tokens else ""
     missing = (
@@ -61,7 +61,7 @@ def totals(ledger: Ledger) -> tuple[str, str]:
     return first, f"cost {spent}, {saved}"
 
 
-def budgets(purse: BudgetState, whole: float, day: float, of_day: float | None) -> list[str]:
+def budget_lines(purse: BudgetState, whole: float, day: float, of_day: float | None) -> list[str]:
     """The budgets, what was spent and what is left, a line each. `of_day`: what all notebooks have; None: unknown."""
     spent = f"spent {'at least ' * bool(purse.unknown)}{money(purse.spent)}"
     if whole:
@@ -81,7 +81,7 @@ def budgets(purse: BudgetState, whole: float, day: float, of_day: float | None) 
     return lines
 
 
-def columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def align_columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Aligned; numbers to the right."""
     table = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(row[n]) for row in table) for n in range(len(heads))]

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pygments.token import _TokenType
 
 # Longer code is not coloured: some lexers take a second for 100 kB, and it would be drawn at every frame.
-LONGEST = 50_000
+MAX_LENGTH = 50_000
 # A lexer tries its patterns again at every character of a long line.
-LONGEST_LINE = 2_000
+MAX_LINE = 2_000
 
 # Over a long gap, a single pattern of some (MATLAB's) takes seconds.
 _GAP = re.compile(r"\s{300}")
 # Many lexers take time that grows with the square of what is made for it; the rest of such code stays plain.
-SECONDS = 0.2
+MAX_SECONDS = 0.2
 
 # The languages that models write, by Pygments' names for them. Not all of Pygments: the name comes from the
 # model, and none of these is slow for long at a single character.
@@ -44,11 +44,11 @@ def highlight(code: str, language: str) -> str:
     """The inside of a `<pre>`: escaped code, in spans if the language is a known one."""
     language = language.lower()
     longest = max(map(len, code.split("\n")))
-    if language not in _LANGUAGES or len(code) > LONGEST or longest > LONGEST_LINE or _GAP.search(code):
+    if language not in _LANGUAGES or len(code) > MAX_LENGTH or longest > MAX_LINE or _GAP.search(code):
         return escape(code, quote=False)
     parts: list[str] = []
     last, run, end = "", "", 0
-    stop = time.perf_counter() + SECONDS
+    stop = time.perf_counter() + MAX_SECONDS
     try:
         for start, kind, text in _lexer(language).get_tokens_unprocessed(code):
             if start != end or time.perf_counter() > stop:

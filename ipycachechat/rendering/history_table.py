@@ -9,7 +9,7 @@ from html import escape
 from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.rendering import answer
-from ipycachechat.rendering.format import clock, columns, cost_text, output_text, short
+from ipycachechat.rendering.format import align_columns, cost_text, one_line, output_text, time_of_day
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count
 
@@ -35,7 +35,7 @@ class HistoryRow:
     """As the heads name them."""
 
 
-def warm(blocks: Sequence[BlockRow]) -> dict[int, float]:
+def warm_until_by_turn(blocks: Sequence[BlockRow]) -> dict[int, float]:
     """For each turn (from 1) until when it is warm, by the blocks of the next request: with any that comes after it."""
     found: dict[int, float] = {}
     until = 0.0
@@ -46,7 +46,9 @@ def warm(blocks: Sequence[BlockRow]) -> dict[int, float]:
     return found
 
 
-def history_rows(conversation: Conversation, warm: Mapping[int, float], *, known: bool) -> list[HistoryRow]:
+def history_rows(
+    conversation: Conversation, warm: Mapping[int, float], *, cache_known: bool
+) -> list[HistoryRow]:
     """All turns in their places. `known`: whether anything is known of the cache."""
     found, number, stale = [], 0, conversation.stale
     for turn in conversation.all_turns:
@@ -55,10 +57,10 @@ def history_rows(conversation: Conversation, warm: Mapping[int, float], *, known
         states = [turn.status.value] + ["stale"] * (live and number in stale) + ["pinned"] * turn.pinned
         states += ["detached"] * (not live) + ["replayed"] * turn.replayed
         cache = (
-            f"warm until {clock(warm[number])}"
+            f"warm until {time_of_day(warm[number])}"
             if live and number in warm
             else "not warm"
-            if known
+            if cache_known
             else "unknown"
         )
         usage = turn.usage
@@ -73,7 +75,7 @@ def history_rows(conversation: Conversation, warm: Mapping[int, float], *, known
                     output_text(usage),
                     cost_text(turn.cost),
                     cache if live else "left out",
-                    short(turn.prompt_text),
+                    one_line(turn.prompt_text),
                 ),
             )
         )
@@ -82,7 +84,7 @@ def history_rows(conversation: Conversation, warm: Mapping[int, float], *, known
 
 def to_text(told: Sequence[HistoryRow]) -> str:
     """A line for each."""
-    return "\n".join(columns(HEADS, (row.cells for row in told)))
+    return "\n".join(align_columns(HEADS, (row.cells for row in told)))
 
 
 UNFOLDED = 100

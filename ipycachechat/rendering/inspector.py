@@ -15,8 +15,8 @@ from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import charts, html, panels, reports
-from ipycachechat.rendering.format import clock, output_text, short, totals
 from ipycachechat.rendering.format import cost_text as paid_of
+from ipycachechat.rendering.format import one_line, output_text, time_of_day, totals_text
 from ipycachechat.text.format import count, money
 
 ROWS = 100
@@ -42,22 +42,22 @@ class UsageSnapshot:
     """The data that the inspector shows."""
 
     turns: tuple[Turn, ...]
-    told: tuple[TurnResult | None, ...]
+    results: tuple[TurnResult | None, ...]
     """The result of each turn; None: it was answered in an earlier kernel."""
     stale: frozenset[int]
     """By number."""
     ledger: Ledger
     last: TurnResult | None
     """Of the last answer, which may be of another branch."""
-    foretold: tuple[int, int] | None
+    predicted: tuple[int, int] | None
     """Tokens that were expected to be read, and were."""
-    kept: str
+    keepalive: str
     """How keeping warm goes; empty: off."""
 
     @property
     def text(self) -> str:
         """This kernel's bill in two lines."""
-        return "\n".join(totals(self.ledger))
+        return "\n".join(totals_text(self.ledger))
 
 
 def to_html(standing: UsageSnapshot, now: float) -> str:
@@ -74,7 +74,7 @@ def to_html(standing: UsageSnapshot, now: float) -> str:
 def _body(standing: UsageSnapshot, now: float) -> str:
     """The inspector without the parts that unfold."""
     bill = [html.title(f"Billed to this kernel, {_requests(standing.ledger)}")]
-    bill += [html.line(told) for told in totals(standing.ledger)]
+    bill += [html.line(told) for told in totals_text(standing.ledger)]
     if not standing.turns:
         return "".join([*bill, html.line("no turns yet")])
     if _differ(standing):
@@ -109,31 +109,31 @@ def _which(standing: UsageSnapshot) -> str:
 def _name(standing: UsageSnapshot, number: int) -> str:
     """Return a turn in a line."""
     turn = standing.turns[number - 1]
-    return f"turn {number}: {short(turn.prompt_text)}"
+    return f"turn {number}: {one_line(turn.prompt_text)}"
 
 
 def _inside(standing: UsageSnapshot, number: int) -> str:
     """Of a turn: what was expected and what billed, and its prefix in a few rows."""
-    turn, done = standing.turns[number - 1], standing.told[number - 1]
+    turn, done = standing.turns[number - 1], standing.results[number - 1]
     cell = f", cell {turn.cell.id[:8]}" if turn.cell else ""
     head = html.line(f"{turn.model or 'model unknown'}{cell}")
     if turn.replayed:
         return head + html.line("replayed: nothing was sent")
     if done is None:
-        return head + html.table(reports.COUNTS, reports.counts(turn, None)) + html.line(EARLIER)
+        return head + html.table(reports.COUNT_HEADS, reports.count_rows(turn, None)) + html.line(EARLIER)
     asked = f" of the last of {done.requests} requests" * (done.requests > 1)
     title = f"Prefix{asked}, as it was when the answer had come"
-    prefix = html.table(reports.PREFIX, reports.prefix(done.rows), name=title) if done.rows else ""
+    prefix = html.table(reports.PREFIX_HEADS, reports.prefix_rows(done.rows), name=title) if done.rows else ""
     return head + panels.reason(done) + prefix
 
 
 def _warmth(standing: UsageSnapshot, now: float) -> str:
     """Return which prefix is cached until when, by the last answer."""
     last, title = standing.last, html.title("Cache")
-    kept = [html.line(standing.kept)] if standing.kept else []
+    kept = [html.line(standing.keepalive)] if standing.keepalive else []
     if last is None:
         return title + html.line("nothing was asked in this kernel: what is warm is unknown") + "".join(kept)
-    head = html.line(reports.cache_status(last.warm_until, now, standing.foretold))
+    head = html.line(reports.cache_status(last.warm_until, now, standing.predicted))
     rows = [
         _span([row for row, _ in group], until, now) for until, group in groupby(_lives(last.rows), _life)
     ]
@@ -155,7 +155,9 @@ def _span(rows: Sequence[BlockRow], until: float, now: float) -> tuple[str, ...]
     """Blocks, one after the other, that live equally long."""
     first, last = rows[0].label, rows[-1].label
     sure = "" if all(row.exact for row in rows) else "≈"
-    life = f"warm until {clock(until)}" if until > now else f"no longer warm (until {clock(until)})"
+    life = (
+        f"warm until {time_of_day(until)}" if until > now else f"no longer warm (until {time_of_day(until)})"
+    )
     name = first if first == last else f"{first} … {last}"
     return name, f"{sure}{sum(row.tokens for row in rows):,}", life if until else "not in the cache"
 
@@ -175,10 +177,10 @@ def _row(
     notes = [turn.status.value] * (turn.status is not TurnStatus.COMPLETE) + ["stale"] * (
         number in standing.stale
     )
-    earlier = standing.told[number - 1] is None
+    earlier = standing.results[number - 1] is None
     notes += ["replayed"] * turn.replayed + ["earlier kernel"] * (earlier and not turn.replayed)
-    cost = (paid_of(turn.cost), money(turn.cost.saved), paid.least, saved.told)
-    return f"{number}", short(turn.prompt_text, 28), *tokens, *cost, ", ".join(notes)
+    cost = (paid_of(turn.cost), money(turn.cost.saved), paid.lower_bound, saved.text)
+    return f"{number}", one_line(turn.prompt_text, 28), *tokens, *cost, ", ".join(notes)
 
 
 def _together(
@@ -192,7 +194,7 @@ def _together(
         for total in (tokens.read, tokens.written, tokens.fresh, tokens.input)
     ]
     answered = _at_least(tokens.output, [one.output for one in usages], any(one.at_least for one in usages))
-    return "", *told, answered, *(paid.least, saved.told) * 2, ""
+    return "", *told, answered, *(paid.lower_bound, saved.text) * 2, ""
 
 
 def _at_least(total: int | None, of: Sequence[int | None], lower: bool = False) -> str:

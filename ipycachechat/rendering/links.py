@@ -22,7 +22,7 @@ _LINK = re.compile(
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
-def _acceptable(address: str) -> bool:
+def is_safe_address(address: str) -> bool:
     """Return True if an address may become a link.
 
     Not a relative one: JupyterLab makes it an address of its own server, with the user's token in it. It
@@ -44,7 +44,7 @@ def _is_host(name: str) -> bool:
     return True
 
 
-def _safe_links(state: StateCore) -> None:
+def restrict_links(state: StateCore) -> None:
     """Images become links, links open elsewhere and tell nothing of us, and only known attributes remain."""
     from markdown_it.token import Token
 
@@ -56,7 +56,7 @@ def _safe_links(state: StateCore) -> None:
         if before is not None and mixed:
             before.attrs["dir"] = "auto"
         if before is not None and before.type in ("td_open", "th_open"):
-            before.attrs.setdefault("style", f"text-align:{_side(before, block.content)}")
+            before.attrs.setdefault("style", f"text-align:{_text_align(before, block.content)}")
         before = block if block.nesting == 1 else None
         if not block.children:
             continue
@@ -69,13 +69,13 @@ def _safe_links(state: StateCore) -> None:
             elif token.type == "link_close":
                 address = inside.pop()
                 # The parser lets an empty address through, which would be the page's own.
-                token = token if _acceptable(address) else Token("text", "", 0, content=f"]({address})")
+                token = token if is_safe_address(address) else Token("text", "", 0, content=f"]({address})")
             elif token.type == "image":
                 address = str(token.attrs["src"])
                 alt = _alt(token.children or ())
                 text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
-                where = Token("text", "", 0, content=f" ({_where(address)})")
-                if inside or not _acceptable(address):
+                where = Token("text", "", 0, content=f" ({_destination(address)})")
+                if inside or not is_safe_address(address):
                     children += (text, where)
                 else:
                     children += (_link_open(address), text, Token("link_close", "a", -1), where)
@@ -86,7 +86,7 @@ def _safe_links(state: StateCore) -> None:
         block.children = children
 
 
-def _side(cell: Token, text: str) -> str:
+def _text_align(cell: Token, text: str) -> str:
     """Where a cell's text stands if the table does not say: a front end's default is for numbers, at the right.
 
     A name, since "start" does not get through the sanitiser of an untrusted notebook.
@@ -100,13 +100,13 @@ def _side(cell: Token, text: str) -> str:
 def _link_open(address: str) -> Token:
     from markdown_it.token import Token
 
-    if not _acceptable(address):
+    if not is_safe_address(address):
         return Token("text", "", 0, content="[")
     out = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
     return Token("link_open", "a", 1, attrs={"href": address, **out})
 
 
-def _where(address: str) -> str:
+def _destination(address: str) -> str:
     """The part of an address that tells where it leads, short enough for a line."""
     try:
         parts = urlsplit(address)

@@ -15,11 +15,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ipycachechat.rendering.highlight import STYLE, highlight
-from ipycachechat.rendering.links import _acceptable, _safe_links
-from ipycachechat.rendering.markdown_escape import LONGEST, tangled, to_markdown
+from ipycachechat.rendering.links import is_safe_address, restrict_links
+from ipycachechat.rendering.markdown_escape import MAX_LENGTH, is_tangled, to_markdown
 from ipycachechat.rendering.markdown_rules import dialect_plugin
-from ipycachechat.rendering.maths import maths_plugin, undelimited
-from ipycachechat.rendering.maths_commands import typesettable
+from ipycachechat.rendering.maths import maths_plugin, strip_delimiters
+from ipycachechat.rendering.maths_commands import is_typesettable
 from ipycachechat.text.sanitize import clean
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["body", "boxed", "bundle", "to_html", "to_markdown"]
 
 # Fifty lists in each other. The parser drops what is nested any deeper, so such a source is shown as it is.
-DEEPEST = 100
+MAX_DEPTH = 100
 # Seconds of a frame for colouring code, most of which an honest answer does not need.
-COLOURING = 0.5
+HIGHLIGHT_SECONDS = 0.5
 
 # MathJax typesets only what our parser knows to be maths ("$5 and $10" is not), and paint containment keeps
 # it, and piled-up accents, inside of the answer's box. Version 2 (nbconvert) looks for tex2jax_….
@@ -71,22 +71,22 @@ def boxed(html: str, *, style: bool = True) -> str:
 def body(source: str) -> str:
     """Safe HTML of this markdown, to be put in the box."""
     source = clean(source)
-    plain = f"<pre>{_kept(escape(source))}</pre>"
-    if len(source) > LONGEST or tangled(source):
+    plain = f"<pre>{_pre_content(escape(source))}</pre>"
+    if len(source) > MAX_LENGTH or is_tangled(source):
         return plain
     parser = _parser()
-    env: dict[str, object] = {"until": time.perf_counter() + COLOURING}
+    env: dict[str, object] = {"until": time.perf_counter() + HIGHLIGHT_SECONDS}
     try:
         tokens = parser.parse(source, env)
     except RecursionError:
         return plain
     # The last two levels: a list's item is two deep, and dropped text would be hidden text.
-    if any(token.level >= DEEPEST - 2 for token in tokens) or not _nested(tokens):
+    if any(token.level >= MAX_DEPTH - 2 for token in tokens) or not _is_nested(tokens):
         return plain
     return str(parser.renderer.render(tokens, parser.options, env))
 
 
-def _nested(tokens: Sequence[Token]) -> bool:
+def _is_nested(tokens: Sequence[Token]) -> bool:
     """Return True if every tag is closed where it has to be, which a footnote that defines another can undo."""
     within: list[str] = []
     for token in tokens:
@@ -106,16 +106,16 @@ def _parser() -> MarkdownIt:
     class Markdown(MarkdownIt):
         def validateLink(self, url: str) -> bool:
             """A link that is not accepted stays text, with its address to be seen."""
-            return _acceptable(url)
+            return is_safe_address(url)
 
-    parser = Markdown("commonmark", {"html": False, "maxNesting": DEEPEST})
+    parser = Markdown("commonmark", {"html": False, "maxNesting": MAX_DEPTH})
     parser.enable(["table", "strikethrough"])
     # "x^[2]" is more often maths without dollars than a footnote.
     footnote_plugin(parser, inline=False)
     maths_plugin(parser)
     dialect_plugin(parser)
     parser.core.ruler.before("footnote_tail", "lone_footnotes", _lone_footnotes)
-    parser.core.ruler.push("safe_links", _safe_links)
+    parser.core.ruler.push("safe_links", restrict_links)
     rules: dict[str, Callable[[Token], str]] = {
         "code_block": lambda token: _code(escape(token.content, quote=False)),
         "maths_inline": _maths_inline,
@@ -183,10 +183,10 @@ def _fence(
 
 
 def _code(html: str) -> str:
-    return f'<div class="highlight" {_BOX}><pre {_INNER}>{_kept(html)}</pre></div>\n'
+    return f'<div class="highlight" {_BOX}><pre {_INNER}>{_pre_content(html)}</pre></div>\n'
 
 
-def _kept(html: str) -> str:
+def _pre_content(html: str) -> str:
     """The inside of a `<pre>`: a browser drops a newline that comes first."""
     return "\n" + html if html.startswith("\n") else html
 
@@ -210,8 +210,8 @@ def _maths_block(token: Token) -> str:
 def _typeset(maths: str) -> str:
     """Escaped maths with the delimiters that all front ends know, or nothing if it may not be typeset."""
     # A label would become an id, and a second of the same name an error in a later cell.
-    inside, display = undelimited(re.sub(r"\\label\s*\{[^{}]*\}", "", maths))
-    if not typesettable(inside):
+    inside, display = strip_delimiters(re.sub(r"\\label\s*\{[^{}]*\}", "", maths))
+    if not is_typesettable(inside):
         return ""
     if inside.startswith("\\begin{") and not maths.startswith(("$", "\\[", "\\(")):
         return escape(inside, quote=False)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 # Longer than any model's longest answer: it would keep the kernel for seconds at every frame.
-LONGEST = 400_000
+MAX_LENGTH = 400_000
 # The parser's time grows with the square of how deep square brackets are within each other in one paragraph.
-MOST_BRACKETS = 200
+MAX_BRACKET_DEPTH = 200
 _BRACKET_OR_GAP = re.compile(r"[\[\]]|\n\s*\n")
 
 # A `<` that could begin a tag (not an address in angle brackets, which stays a link), or an image.
@@ -39,10 +39,15 @@ def to_markdown(source: str) -> str:
     places = [match.start() for match in _OPENER.finditer(source)]
     if not places:
         return source
-    if len(source) > LONGEST or len(places) > _LAST - _FIRST or tangled(source) or _MARKS.search(source):
+    if (
+        len(source) > MAX_LENGTH
+        or len(places) > _LAST - _FIRST
+        or is_tangled(source)
+        or _MARKS.search(source)
+    ):
         return _all_escaped(source)
     try:
-        exact = _replaced(source, places)
+        exact = _escaped(source, places)
         # The mark is not the character it stands for, so what came of it is looked at once more.
         if not any(_has_html_or_image(parser.parse(exact)) for parser in _readers(html=True)):
             return exact
@@ -51,17 +56,17 @@ def to_markdown(source: str) -> str:
     return _all_escaped(source)
 
 
-def tangled(source: str) -> bool:
+def is_tangled(source: str) -> bool:
     """Return True if nobody would write this, and no parser should have to read it."""
     depth = 0
     for match in _BRACKET_OR_GAP.finditer(source):
         depth = depth + 1 if match[0] == "[" else max(depth - 1, 0) if match[0] == "]" else 0
-        if depth > MOST_BRACKETS:
+        if depth > MAX_BRACKET_DEPTH:
             return True
     return False
 
 
-def _replaced(source: str, places: list[int]) -> str:
+def _escaped(source: str, places: list[int]) -> str:
     marked = list(source)
     for number, place in enumerate(places):
         marked[place] = chr(_FIRST + number)
@@ -81,13 +86,13 @@ def _replaced(source: str, places: list[int]) -> str:
         in_code = found if in_code is None else in_code & found
     for number, place in enumerate(places):
         if number not in (in_code or ()):
-            marked[place] = _inert(source, place, number in in_maths)
+            marked[place] = _defused(source, place, number in in_maths)
         else:
             marked[place] = source[place]
     return "".join(marked)
 
 
-def _inert(source: str, place: int, maths: bool) -> str:
+def _defused(source: str, place: int, maths: bool) -> str:
     """Return the replacement of the `<` or `!` at this place."""
     start = place
     while start and source[start - 1] == "\\":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
 
 # A longer address stays text. It bounds what is looked at for each colon.
-LONGEST = 1_000
+MAX_ADDRESS = 1_000
 
 _SCHEME = re.compile(r"(?<![A-Za-z0-9])https?\Z", re.IGNORECASE)
 # None of these can be in an address as such; the last ones end a Chinese or Japanese sentence.
@@ -40,8 +40,8 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
     if silent or state.linkLevel or not state.src.startswith("://", state.pos):
         return False
     scheme = _SCHEME.search(state.src[max(0, state.pos - 6) : state.pos])
-    rest = _REST.match(state.src, state.pos, min(state.posMax, state.pos + LONGEST))
-    if scheme is None or rest is None or rest.end() == state.pos + LONGEST:
+    rest = _REST.match(state.src, state.pos, min(state.posMax, state.pos + MAX_ADDRESS))
+    if scheme is None or rest is None or rest.end() == state.pos + MAX_ADDRESS:
         return False
     tail = _without_sentence_end(rest[0])
     address = scheme[0] + tail

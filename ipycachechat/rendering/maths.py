@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
 
 # A piece any longer is not maths; it bounds how far an opener that nothing closes is looked after.
-LONGEST = 5_000
+MAX_LENGTH = 5_000
 # Deeper braces could overflow the stack of the front end's own parser.
-DEEPEST = 40
+MAX_DEPTH = 40
 
 _BLOCK_END = {"$$": "$$", "\\[": "\\]"}
 _ENVIRONMENT = re.compile(
@@ -65,7 +65,7 @@ def _hidden(piece: re.Match[str]) -> str:
     if "|" not in maths or maths.startswith("`"):
         return maths
     single = maths.startswith("$") and not maths.startswith("$$")
-    if single and _closed_dollar(piece.string, piece.start(), piece.end()) != piece.end():
+    if single and _find_dollar_end(piece.string, piece.start(), piece.end()) != piece.end():
         return maths
     # "| $HOME | US$ |" are two cells. Maths has its bars within brackets, or in pairs with no gap on either side.
     outside = _BRACKETED.sub("", maths)
@@ -83,15 +83,15 @@ def _show_pipes(state: StateCore) -> None:
 def _inline(state: StateInline, silent: bool) -> bool:
     src, start = state.src, state.pos
     if src.startswith("$$", start):
-        end = _closed(src, start + 2, "$$", state.posMax)
+        end = _find_end(src, start + 2, "$$", state.posMax)
     elif src[start] == "$":
-        end = _closed_dollar(src, start, state.posMax)
+        end = _find_dollar_end(src, start, state.posMax)
     elif src.startswith("\\(", start):
-        end = _closed(src, start + 2, "\\)", state.posMax)
+        end = _find_end(src, start + 2, "\\)", state.posMax)
     elif src.startswith("\\[", start):
         # `\[` is also how an honest bracket is escaped ("array\[0\]"): maths has a space or stands alone.
         alone = start == 0 or src[start - 1] == "\n" or src[start + 2 : start + 3].isspace()
-        end = _closed(src, start + 2, "\\]", state.posMax) if alone else 0
+        end = _find_end(src, start + 2, "\\]", state.posMax) if alone else 0
         end = 0 if src[end : end + 1] == "(" else end
     else:
         return False
@@ -103,15 +103,15 @@ def _inline(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _closed(src: str, start: int, closer: str, limit: int) -> int:
+def _find_end(src: str, start: int, closer: str, limit: int) -> int:
     """The end of the maths whose inside begins at `start`, or 0."""
-    end = src.find(closer, start, min(limit, start + LONGEST))
+    end = src.find(closer, start, min(limit, start + MAX_LENGTH))
     return end + len(closer) if end >= 0 and src[start:end].strip() else 0
 
 
-def _closed_dollar(src: str, start: int, limit: int) -> int:
+def _find_dollar_end(src: str, start: int, limit: int) -> int:
     """The end of `$…$`, or 0: like pandoc's rule, so that prices stay text."""
-    limit = min(limit, start + LONGEST)
+    limit = min(limit, start + MAX_LENGTH)
     spaced = src[start + 1 : start + 2] == " "
     if src[start - 1 : start].isdigit() or (src[start + 1 : start + 2].isspace() and not spaced):
         return 0
@@ -138,7 +138,7 @@ def _block(state: StateBlock, first: int, stop: int, silent: bool) -> bool:
         return False
     if state.is_code_block(first):
         return False
-    end = _closed(src, inside, closer, state.eMarks[stop - 1])
+    end = _find_end(src, inside, closer, state.eMarks[stop - 1])
     if not end:
         return False
     last = bisect_left(state.eMarks, end, first, stop)
@@ -165,7 +165,7 @@ def _block(state: StateBlock, first: int, stop: int, silent: bool) -> bool:
     return True
 
 
-def undelimited(maths: str) -> tuple[str, bool]:
+def strip_delimiters(maths: str) -> tuple[str, bool]:
     """Return the text between the delimiters (a bare environment has none), and whether it is display maths."""
     if maths.startswith(("$$", "\\[")):
         return maths[2:-2], True

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from ipycachechat.rendering.maths import DEEPEST, LONGEST
+from ipycachechat.rendering.maths import MAX_DEPTH, MAX_LENGTH
 
 
-def typesettable(maths: str) -> bool:
+def is_typesettable(maths: str) -> bool:
     """Return True if nothing but typesetting can come of it, in any front end's MathJax.
 
     An allow rule, since MathJax and its extensions hold many commands that reach further: links and
@@ -17,12 +17,12 @@ def typesettable(maths: str) -> bool:
     that last for all later cells (`\\def`, `\\newcommand`), and sizes and shifts that draw outside
     of their place (`\\raise`, `\\llap`, `\\smash`, `\\rule`, `\\Huge`, a negative `\\hspace`).
     """
-    if len(maths) > LONGEST or _deepest(maths) > DEEPEST or len(_BACKWARD.findall(maths)) > 12:
+    if len(maths) > MAX_LENGTH or _depth(maths) > MAX_DEPTH or len(_BACKWARD.findall(maths)) > 12:
         return False
-    return all(_allowed(maths, command) for command in re.finditer(r"\\([A-Za-z]+|.)", maths, re.DOTALL))
+    return all(_is_allowed(maths, command) for command in re.finditer(r"\\([A-Za-z]+|.)", maths, re.DOTALL))
 
 
-def _allowed(maths: str, command: re.Match[str]) -> bool:
+def _is_allowed(maths: str, command: re.Match[str]) -> bool:
     name, after = command[1], command.end()
     if name in _ARGUMENTS:
         return re.compile(_ARGUMENTS[name]).match(maths, after) is not None
@@ -32,7 +32,7 @@ def _allowed(maths: str, command: re.Match[str]) -> bool:
     return not name.isascii() or not name.isalpha() or name in _commands()
 
 
-def _deepest(maths: str) -> int:
+def _depth(maths: str) -> int:
     depth = deepest = 0
     for brace in re.findall(r"[{}]|\\left\b|\\right\b|\\begin\b|\\end\b", maths):
         depth += 1 if brace in ("{", "\\left", "\\begin") else -1

@@ -11,22 +11,22 @@ from ipycachechat.rendering import html, reports
 
 def plan(forecast: Forecast) -> str:
     """Return the plan of the next request, and the prefix behind it."""
-    told = [html.line(sentence) for sentence in reports.sentences(forecast)]
-    rows = reports.prefix(summarize_rows(forecast.rows))
-    prefix = [html.table(reports.PREFIX, rows, name="Prefix")] if rows else []
+    told = [html.line(sentence) for sentence in reports.plan_sentences(forecast)]
+    rows = reports.prefix_rows(summarize_rows(forecast.rows))
+    prefix = [html.table(reports.PREFIX_HEADS, rows, name="Prefix")] if rows else []
     bar = html.bar(forecast.expected)
     return html.panel("plan", *told, bar, html.legend() if bar else "", *prefix)
 
 
 def contents(found: RequestPreview) -> str:
     """Return the blocks of a request, each folded up."""
-    told = [html.line(reports.contained(found))]
+    told = [html.line(reports.contents_summary(found))]
     for row, text in found.blocks:
-        told.append(html.details(reports.block(row), html.preformatted(text.split("\n"))))
+        told.append(html.details(reports.block_summary(row), html.preformatted(text.split("\n"))))
     return html.panel("contents", *told)
 
 
-def as_json(text: str) -> str:
+def request_json(text: str) -> str:
     """A request as it is handed over."""
     return html.panel("contents", html.preformatted(text.split("\n")))
 
@@ -45,7 +45,11 @@ def reason(done: TurnResult, legend: str = "") -> str:
     if done.turn is None:
         return ""
     bar = html.bar(done.turn.usage)
-    told = [html.table(reports.COUNTS, reports.counts(done.turn, done.expected)), bar, legend if bar else ""]
+    told = [
+        html.table(reports.COUNT_HEADS, reports.count_rows(done.turn, done.expected)),
+        bar,
+        legend if bar else "",
+    ]
     told.append(html.line(reports.verdict(done)))
     if difference := reports.difference(done.reason):
         told += [html.line(difference[0]), html.preformatted([text.strip() for text in difference[1:]])]
@@ -54,4 +58,4 @@ def reason(done: TurnResult, legend: str = "") -> str:
 
 def branches(history: History) -> str:
     """The branches, and from where each was forked."""
-    return html.panel("branches", html.table(reports.BRANCHES, reports.forks(history)))
+    return html.panel("branches", html.table(reports.BRANCH_HEADS, reports.branch_rows(history)))

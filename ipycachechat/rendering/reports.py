@@ -13,32 +13,32 @@ from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.errors import ChatError, Interrupted, ModelError
-from ipycachechat.rendering.format import clock, columns, short
+from ipycachechat.rendering.format import align_columns, one_line, time_of_day
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count, money
 
-NOBODY_KNOWS = (
+CACHE_UNKNOWN = (
     "nobody can tell whether more could have been read: this provider promises nothing of its cache"
 )
-PREFIX = ("block", "cell", "tokens", "checkpoint", "warm until")
+PREFIX_HEADS = ("block", "cell", "tokens", "checkpoint", "warm until")
 """Columns of the table of blocks."""
-COUNTS = ("", "read", "written", "fresh", "input")
+COUNT_HEADS = ("", "read", "written", "fresh", "input")
 """Columns of the table of expected and billed tokens."""
 NOTHING_ASKED = "nothing has been asked yet"
-BRANCHES = ("branch", "turns", "forked from", "after turn", "")
-ABOUT = 60
+BRANCH_HEADS = ("branch", "turns", "forked from", "after turn", "")
+EXCERPT = 60
 """Characters of a text that are shown around a difference."""
 
 
 def plan(forecast: Forecast) -> str:
     """Return the plan of the next request, and the prefix behind it."""
-    lines = sentences(forecast)
+    lines = plan_sentences(forecast)
     if forecast.rows:
-        lines += ["", *columns(PREFIX, prefix(summarize_rows(forecast.rows)))]
+        lines += ["", *align_columns(PREFIX_HEADS, prefix_rows(summarize_rows(forecast.rows)))]
     return "\n".join(lines)
 
 
-def sentences(forecast: Forecast) -> list[str]:
+def plan_sentences(forecast: Forecast) -> list[str]:
     """Return what the next request will read, write and cost, and why less is read than possible."""
     expected = forecast.expected
     sure = "" if expected.exact else "≈"
@@ -57,16 +57,16 @@ def sentences(forecast: Forecast) -> list[str]:
     return lines
 
 
-def warmed(usage: Usage, bill: Cost, until: float | None) -> str:
+def warm_result(usage: Usage, bill: Cost, until: float | None) -> str:
     """Return the bill of a request that only wrote or refreshed the cache."""
-    lasts = f", warm until {clock(until)}" if until is not None else ""
+    lasts = f", warm until {time_of_day(until)}" if until is not None else ""
     tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
     return f"{tokens}, {money(bill.paid)}{lasts}"
 
 
 def cache_status(until: float | None, now: float, tokens: tuple[int, int] | None) -> str:
     """How long the cache stays warm, and how near the predictions were."""
-    told = [] if until is None else [f"warm until {clock(until)}" if until > now else "no longer warm"]
+    told = [] if until is None else [f"warm until {time_of_day(until)}" if until > now else "no longer warm"]
     if tokens is not None:
         told.append(f"≈{tokens[0]:,} tokens foretold to be read, {tokens[1]:,} read")
     return "; ".join(told) or "this provider promises nothing of its cache"
@@ -76,25 +76,25 @@ def keepalive_status(refreshed: int, until: float, ended: str) -> str:
     """How keeping warm goes, or went."""
     times = f"{refreshed} refresh{'es' * (refreshed != 1)}"
     if not ended:
-        return f"kept warm until {clock(until)} ({times} so far)"
+        return f"kept warm until {time_of_day(until)} ({times} so far)"
     return f"no longer kept warm after {times}: {ended}" if refreshed else f"not kept warm: {ended}"
 
 
 def contents(found: RequestPreview) -> str:
     """Return the blocks of a request."""
-    lines = [contained(found)]
+    lines = [contents_summary(found)]
     for row, text in found.blocks:
-        lines += ["", f"--- {block(row)}", sanitize.clean(text)]
+        lines += ["", f"--- {block_summary(row)}", sanitize.clean(text)]
     return "\n".join(lines)
 
 
-def contained(found: RequestPreview) -> str:
+def contents_summary(found: RequestPreview) -> str:
     """Of a request: to whom, how many blocks and tokens."""
     number = len(found.blocks)
     return f"{found.model}: {number} block{'s' * (number != 1)}, ≈{found.tokens:,} tokens"
 
 
-def block(row: BlockRow) -> str:
+def block_summary(row: BlockRow) -> str:
     """Return a line about one block."""
     _, cell, tokens, checkpoint, until = _row(row)
     told = [row.label, f"cell {cell}" if cell else "", f"{tokens} tokens"]
@@ -106,7 +106,10 @@ def why(done: TurnResult | None) -> str:
     """Return the expected usage of the last request, its bill, and the reason for the difference."""
     if done is None or done.turn is None:
         return NOTHING_ASKED
-    lines = [f"turn {done.number}, {done.turn.model}", *columns(COUNTS, counts(done.turn, done.expected))]
+    lines = [
+        f"turn {done.number}, {done.turn.model}",
+        *align_columns(COUNT_HEADS, count_rows(done.turn, done.expected)),
+    ]
     return "\n".join([*lines, verdict(done), *difference(done.reason), *advice(done.reason), *done.notes])
 
 
@@ -123,7 +126,7 @@ def failure(error: ChatError) -> str:
     return "\n".join(filter(None, lines))
 
 
-def counts(turn: Turn, expected: ExpectedUsage | None) -> list[tuple[str, ...]]:
+def count_rows(turn: Turn, expected: ExpectedUsage | None) -> list[tuple[str, ...]]:
     """Return rows of a turn's expected usage, if known, and of its bill."""
     billed = _counts("billed", turn.usage)
     return [billed] if expected is None else [_counts("expected", expected), billed]
@@ -134,7 +137,7 @@ def verdict(done: TurnResult) -> str:
     if done.reason is not None:
         return done.reason.sentence
     known = done.turn is not None and done.turn.usage.read is not None and done.cache_is_promised
-    return "nothing was missed: all that could be read was read" if known else NOBODY_KNOWS
+    return "nothing was missed: all that could be read was read" if known else CACHE_UNKNOWN
 
 
 def advice(reason: MissReason | None) -> list[str]:
@@ -155,7 +158,7 @@ def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
         (rule, promise, count(used.read), _written(used), count(used.fresh), told[agrees])
         for rule, promise, used, agrees in rows
     ]
-    return "\n".join([*columns(("rule", "promised", "read", "written", "fresh", ""), found), end])
+    return "\n".join([*align_columns(("rule", "promised", "read", "written", "fresh", ""), found), end])
 
 
 def _written(used: Usage) -> str:
@@ -163,13 +166,13 @@ def _written(used: Usage) -> str:
     return count(used.written) if used.bills_writes else "-"
 
 
-def prefix(rows: Sequence[BlockRow]) -> list[tuple[str, ...]]:
+def prefix_rows(rows: Sequence[BlockRow]) -> list[tuple[str, ...]]:
     """The blocks of a request, as PREFIX names what is told of each."""
     return [_row(row) for row in rows]
 
 
 def _row(row: BlockRow) -> tuple[str, ...]:
-    until = clock(row.warm_until) if row.warm_until is not None else ""
+    until = time_of_day(row.warm_until) if row.warm_until is not None else ""
     cell = f"{row.cells} cells" if row.cells > 1 else row.cell[:8]
     return row.label, cell, _n(row.tokens, row.exact), _lifetime(row.checkpoint), until
 
@@ -215,12 +218,12 @@ def difference(reason: MissReason | None) -> list[str]:
 
 
 def _excerpt(text: str, at: int) -> str:
-    start = max(0, at - ABOUT // 3)
-    shown = " ".join(sanitize.clean(text[start : start + ABOUT]).split())
-    return f"{'…' * (start > 0)}{shown}{'…' * (start + ABOUT < len(text))}" if text else "(nothing)"
+    start = max(0, at - EXCERPT // 3)
+    shown = " ".join(sanitize.clean(text[start : start + EXCERPT]).split())
+    return f"{'…' * (start > 0)}{shown}{'…' * (start + EXCERPT < len(text))}" if text else "(nothing)"
 
 
-def branches(history: History) -> list[str]:
+def branch_tree(history: History) -> list[str]:
     """The branches as a small tree: each below the one that it was forked from."""
     lines: list[str] = []
 
@@ -240,7 +243,7 @@ def branches(history: History) -> list[str]:
     return lines
 
 
-def forks(history: History) -> list[tuple[str, ...]]:
+def branch_rows(history: History) -> list[tuple[str, ...]]:
     """The branches, each after the one that it was forked from, as BRANCHES names what is told of each."""
     found: list[tuple[str, ...]] = []
 
@@ -256,7 +259,7 @@ def forks(history: History) -> list[tuple[str, ...]]:
     return found
 
 
-def changes(before: Conversation, after: Conversation) -> list[str]:
+def turn_changes(before: Conversation, after: Conversation) -> list[str]:
     """Return a line for each turn that changes."""
     was = {_id(turn): n for n, turn in enumerate(before.turns, 1)}
     now = {_id(turn): n for n, turn in enumerate(after.turns, 1)}
@@ -271,7 +274,7 @@ def changes(before: Conversation, after: Conversation) -> list[str]:
             told = f"turn {new} is back"
         else:
             told = f"turn {old} becomes turn {new}"
-        lines.append(f"  {told}: {short(turn.prompt_text)}")
+        lines.append(f"  {told}: {one_line(turn.prompt_text)}")
     return lines
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.errors import BadInput
-from ipycachechat.rendering.format import columns
+from ipycachechat.rendering.format import align_columns
 from ipycachechat.text.format import count, money
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SpendReport:
     def __repr__(self) -> str:
         if not self.rows:
             return "nothing has been paid yet"
-        return "\n".join([*columns(HEADS, self._cells()), self._end])
+        return "\n".join([*align_columns(HEADS, self._cells()), self._end])
 
     @property
     def _end(self) -> str:

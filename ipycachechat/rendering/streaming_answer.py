@@ -9,9 +9,9 @@ from ipycachechat.rendering import answer, markdown_split
 from ipycachechat.rendering.answer import CallSegment, Segment, TextSegment, ThinkingSegment
 
 # A part is taken when it is so long, and not too short for the answer.
-PART, OF_ALL = 700, 0.015  # characters, of the answer
+MIN_PART, MIN_SHARE = 700, 0.015  # characters, of the answer
 
-More = StreamChunk | ToolCallStarted | ToolCallFinished | StreamBroken
+AnswerEvent = StreamChunk | ToolCallStarted | ToolCallFinished | StreamBroken
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Position:
     """One in the segments; a block that is cut there is closed before it and reopened behind it."""
 
     segment: int = 0
-    at: int = 0
+    offset: int = 0
     close: str = ""
     open: str = ""
 
@@ -32,11 +32,11 @@ class StreamingAnswer:
         self.segments: list[Segment] = []
         self.size = 0
         """Characters of it."""
-        self.begin = Position()
+        self.rest_start = Position()
         """Where the rest begins."""
         self._anywhere = anywhere
 
-    def add(self, event: More) -> bool:
+    def add(self, event: AnswerEvent) -> bool:
         """Add what is told; True if something begins that was not there before."""
         match event:
             case StreamChunk(text, thought):
@@ -46,7 +46,7 @@ class StreamingAnswer:
             case StreamBroken(text):
                 while self.segments and not isinstance(self.segments[-1], CallSegment):
                     self.segments.pop()
-                self.all_again()
+                self.restart()
                 self.segments.append(answer.DiscardedText(text))
             case ToolCallStarted(call):
                 self.segments.append(CallSegment(call))
@@ -56,57 +56,57 @@ class StreamingAnswer:
         return True
 
     @property
-    def broken(self) -> list[answer.DiscardedText]:
+    def discarded(self) -> list[answer.DiscardedText]:
         """The text of answers that broke off and were retried."""
         return [one for one in self.segments if isinstance(one, answer.DiscardedText)]
 
     @property
     def rest(self) -> list[Segment]:
         """Return the part that is not finished."""
-        return self._between(self.begin, None)
+        return self._between(self.rest_start, None)
 
     @property
-    def unfinished(self) -> int:
+    def rest_size(self) -> int:
         """Characters of the rest, about."""
-        rest = self.segments[self.begin.segment :]
-        return sum(len(one.text) for one in rest if not isinstance(one, CallSegment)) - self.begin.at
+        rest = self.segments[self.rest_start.segment :]
+        return sum(len(one.text) for one in rest if not isinstance(one, CallSegment)) - self.rest_start.offset
 
-    def finished(self, since: Position) -> list[Segment]:
+    def finished_since(self, since: Position) -> list[Segment]:
         """Return the parts that were finished since then."""
-        return self._between(since, self.begin)
+        return self._between(since, self.rest_start)
 
     def take_finished(self) -> list[Segment]:
         """Take what is finished, if it is enough to be worth it, out of the rest."""
-        rest, was = self.rest, self.begin
+        rest, was = self.rest, self.rest_start
         last = rest[-1] if rest else None
         if not isinstance(last, TextSegment):
             return []
-        least = max(PART, int(OF_ALL * self.size))
+        least = max(MIN_PART, int(MIN_SHARE * self.size))
         cut = markdown_split.cut(last.text, least, anywhere=self._anywhere)
         begun = len(rest) == 1  # so that a part of this segment may be taken already
         opened = len(was.open) if begun else 0
-        if cut is not None and cut.at > opened:
-            at = cut.at - opened + (was.at if begun else 0)
-            self.begin = Position(len(self.segments) - 1, at, cut.close, cut.open)
+        if cut is not None and cut.offset > opened:
+            at = cut.offset - opened + (was.offset if begun else 0)
+            self.rest_start = Position(len(self.segments) - 1, at, cut.close, cut.open)
         elif sum(len(one.text) for one in rest[:-1] if isinstance(one, ThinkingSegment)) >= least:
-            self.begin = Position(len(self.segments) - 1)
+            self.rest_start = Position(len(self.segments) - 1)
         else:
             return []
-        return self.finished(was)
+        return self.finished_since(was)
 
-    def all_again(self) -> None:
+    def restart(self) -> None:
         """Nothing counts as finished any more."""
-        self.begin = Position()
+        self.rest_start = Position()
 
     def _between(self, first: Position, last: Position | None) -> list[Segment]:
         """The segments from a place to another (None: to the end)."""
         found = self.segments[first.segment : None if last is None else last.segment + 1]
         if found and last is not None:
             ending = found.pop()
-            if last.at and isinstance(ending, TextSegment):
-                found.append(TextSegment(ending.text[: last.at] + last.close))
-        if found and first.at and isinstance(found[0], TextSegment):
-            found[0] = TextSegment(first.open + found[0].text[first.at :])
+            if last.offset and isinstance(ending, TextSegment):
+                found.append(TextSegment(ending.text[: last.offset] + last.close))
+        if found and first.offset and isinstance(found[0], TextSegment):
+            found[0] = TextSegment(first.open + found[0].text[first.offset :])
         return found
 
     def _grow(self, kind: type[TextSegment] | type[ThinkingSegment], text: str) -> bool:

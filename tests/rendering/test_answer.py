@@ -13,8 +13,8 @@ from ipycachechat.rendering.answer import (
     TextSegment,
     ThinkingSegment,
     bundle,
-    heading,
-    python,
+    call_heading,
+    python_blocks,
     segments,
     to_html,
     to_text,
@@ -53,12 +53,12 @@ def test_a_turn_in_its_order() -> None:
 
 def test_a_heading_is_short_and_tells_of_files() -> None:
     long = Message("tool", ("y" * 500, Attachment("image/png", "AAAA")), tool_call_id="1")
-    assert len(heading(CallSegment(ToolCall("1", "look", '{"q": "' + "x" * 500 + '"}'), long))) < 200
+    assert len(call_heading(CallSegment(ToolCall("1", "look", '{"q": "' + "x" * 500 + '"}'), long))) < 200
     assert (
-        heading(CallSegment(CALL, Message("tool", (Attachment("image/png", "AAAA", "plot.png"),))))
+        call_heading(CallSegment(CALL, Message("tool", (Attachment("image/png", "AAAA", "plot.png"),))))
         == "look(q='x', n=3) → plot.png"
     )
-    assert heading(CallSegment(ToolCall("1", "look", "no json"))) == "look(no json)"
+    assert call_heading(CallSegment(ToolCall("1", "look", "no json"))) == "look(no json)"
 
 
 CODE = (
@@ -67,15 +67,15 @@ CODE = (
 
 
 def test_python_code_is_found_wherever_it_stands() -> None:
-    assert python([ThinkingSegment("```python\nno\n```"), TextSegment(CODE)]) == ["a = 1\n", "b = 2\n"]
+    assert python_blocks([ThinkingSegment("```python\nno\n```"), TextSegment(CODE)]) == ["a = 1\n", "b = 2\n"]
 
 
 def test_python_code_is_offered_for_new_cells_once_the_answer_is_whole() -> None:
-    assert "%chat insert 1 … 2" in bundle([TextSegment(CODE)], offer=True)["text/html"]
-    assert "%chat insert:" in bundle([TextSegment("```python\nx\n```")], offer=True)["text/html"]
-    for shown in (bundle([TextSegment(CODE)]), bundle([TextSegment("```sh\nls\n```")], offer=True)):
+    assert "%chat insert 1 … 2" in bundle([TextSegment(CODE)], insert_hint=True)["text/html"]
+    assert "%chat insert:" in bundle([TextSegment("```python\nx\n```")], insert_hint=True)["text/html"]
+    for shown in (bundle([TextSegment(CODE)]), bundle([TextSegment("```sh\nls\n```")], insert_hint=True)):
         assert "%chat insert" not in shown["text/html"]
-    assert "%chat insert" not in bundle([TextSegment(CODE)], offer=True)["text/markdown"]
+    assert "%chat insert" not in bundle([TextSegment(CODE)], insert_hint=True)["text/markdown"]
 
 
 IMAGES = (

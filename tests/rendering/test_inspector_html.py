@@ -16,7 +16,7 @@ from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import charts, inspector, panels
-from ipycachechat.rendering.badge import clock
+from ipycachechat.rendering.badge import time_of_day
 
 NOW = 1_000_000.0
 KEPT = {"div", "details", "summary", "span", "table", "thead", "tbody", "tr", "th", "td"}
@@ -119,8 +119,8 @@ def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
 def test_a_block_is_warm_as_long_as_any_prefix_that_goes_beyond_it() -> None:
     cache = Html(inspector.to_html(standing(turn(1), turn(2)), NOW)).table("what", "cache")
     assert [tuple(row.values()) for row in cache] == [
-        ("system … turn 2: prompt", "≈2,507", f"warm until {clock(NOW + 3000)}"),
-        ("turn 2: answer", "≈8", f"no longer warm (until {clock(NOW - 5)})"),
+        ("system … turn 2: prompt", "≈2,507", f"warm until {time_of_day(NOW + 3000)}"),
+        ("turn 2: answer", "≈8", f"no longer warm (until {time_of_day(NOW - 5)})"),
     ]
 
 
@@ -145,7 +145,7 @@ def test_a_long_conversation_stays_small_and_its_sums_right() -> None:
 )
 def test_sums_of_money_in_words(values: list[float | None], said: str, least: str) -> None:
     total = (charts.running_totals(values) or [charts.RunningTotal()])[-1]
-    assert (total.told, total.least) == (said, least)
+    assert (total.text, total.lower_bound) == (said, least)
 
 
 def test_no_turns() -> None:

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from ipycachechat.rendering.markdown import bundle, to_html, to_markdown
-from ipycachechat.rendering.maths_commands import typesettable
+from ipycachechat.rendering.maths_commands import is_typesettable
 
 TAGS = frozenset(
     "div p pre code span a h1 h2 h3 h4 h5 h6 ul ol li table thead tbody tr th td blockquote em strong s sup hr br".split()
@@ -220,7 +220,7 @@ def test_text_is_not_typeset(source: str) -> None:
 )
 def test_maths_that_reaches_further_is_shown_as_code(command: str) -> None:
     source = f"\\{command}{{x}}{{y}}"
-    assert not typesettable(source)
+    assert not is_typesettable(source)
     assert maths(f"$\\text{{\\{command}{{x}}}}$") == []
     assert f"\\{command}" in text(f"$\\text{{\\{command}{{x}}}}$")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ipycachechat.conversation.events import StreamChunk, ToolCallFinished, ToolCallStarted
 from ipycachechat.conversation.messages import Message, ToolCall
 from ipycachechat.rendering import markdown_split
-from ipycachechat.rendering.answer import Segment, TextSegment, ThinkingSegment, growing_html
-from ipycachechat.rendering.streaming_answer import PART, StreamingAnswer
+from ipycachechat.rendering.answer import Segment, TextSegment, ThinkingSegment, streaming_html
+from ipycachechat.rendering.streaming_answer import MIN_PART, StreamingAnswer
 
 PARAGRAPH = "Some words, *some* of them `code`, and $a<b$ for good measure; they go on for a while.\n\n"
 TABLE = "| a | b |\n|---|--:|\n| 1 | 2 |\n| 3 | 4 |\n\n"
@@ -57,7 +57,7 @@ def test_a_long_answer_is_drawn_in_few_parts_and_what_is_redrawn_stays_small() -
     taken, growing = grown(text, 40)
     assert len(taken) < 150
     assert max(len(texts(one)) for one in taken) < 0.05 * len(text)
-    assert growing.unfinished < 0.05 * len(text)
+    assert growing.rest_size < 0.05 * len(text)
 
 
 def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
@@ -73,12 +73,12 @@ def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
 
 def test_what_was_cut_is_one_block_again_in_the_output_that_holds_both_parts() -> None:
     growing = StreamingAnswer()
-    begin = growing.begin
+    begin = growing.rest_start
     for n in range(600):
         growing.add(StreamChunk(f"line({n})\n" if n else "```python\n"))
         growing.take_finished()
-    assert growing.begin.close
-    html = growing_html(growing.finished(begin))
+    assert growing.rest_start.close
+    html = streaming_html(growing.finished_since(begin))
     lines = re.sub(r"<[^>]+>", "", html).split()
     assert html.count("<pre") == 1 and lines == [f"line({n})" for n in range(1, len(lines) + 1)]
 
@@ -94,13 +94,13 @@ def test_a_long_table_is_cut_between_rows_and_gets_its_head_again() -> None:
         if finished := growing.take_finished():
             assert texts(finished).startswith(head)
             shown += texts(finished).removeprefix(head)
-        assert growing.unfinished < 3_000
+        assert growing.rest_size < 3_000
     shown += texts(growing.rest).removeprefix(head)
     assert shown == ROW * 300
-    html = growing_html(growing.rest)
+    html = streaming_html(growing.rest)
     assert html.count("<th") == 4 and "<td" in html  # with its <thead>
     growing.add(StreamChunk("\nThat was **it**."))
-    assert "<p>That was <strong>it</strong>.</p>" in growing_html(growing.rest)
+    assert "<p>That was <strong>it</strong>.</p>" in streaming_html(growing.rest)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_block_that_goes_on_for_ever_is_cut_where_a_line_or_a_word_begins(bloc
     for start in range(0, len(block), 40):
         growing.add(StreamChunk(block[start : start + 40]))
         shown += texts(growing.take_finished())
-        assert growing.unfinished < markdown_split.ANYWHERE + 1_000
+        assert growing.rest_size < markdown_split.CUT_ANYWHERE + 1_000
     assert shown + texts(growing.rest) == "So:\n\n" + block
 
 
@@ -149,8 +149,8 @@ def test_code_that_stands_within_something_stays_code_and_ends_where_it_ends(blo
     for start in range(0, len(text), 40):
         growing.add(StreamChunk(text[start : start + 40]))
         if finished := growing.take_finished():
-            shown += growing_html(finished)
-    shown += growing_html(growing.rest)
+            shown += streaming_html(finished)
+    shown += streaming_html(growing.rest)
     seen = re.sub(r"<[^>]+>", "", shown)
     assert seen.split().count("*") == CODE.count("*") == seen.count("__init__")
     assert "That was <strong>it</strong>." in shown and "```" not in seen
@@ -169,7 +169,7 @@ def test_no_head_and_no_box_stands_there_empty(block: str, empty: str) -> None:
     for line in f"{block}\nThat was it.\n".splitlines(keepends=True):
         growing.add(StreamChunk(line))
         cuts += bool(growing.take_finished())
-        assert not cuts or not re.search(empty, growing_html(growing.rest))
+        assert not cuts or not re.search(empty, streaming_html(growing.rest))
     assert cuts
 
 
@@ -180,7 +180,7 @@ def test_a_line_end_that_comes_in_two_pieces_ends_no_table() -> None:
         growing.add(StreamChunk(end))
         growing.take_finished()
         growing.add(StreamChunk("\n"))
-        assert "|" not in re.sub(r"<[^>]+>", "", growing_html(growing.rest)) or growing.size < len(head)
+        assert "|" not in re.sub(r"<[^>]+>", "", streaming_html(growing.rest)) or growing.size < len(head)
 
 
 def test_what_is_drawn_for_good_is_not_cut_where_that_shows() -> None:
@@ -194,7 +194,7 @@ def test_what_follows_a_long_fence_is_no_code() -> None:
     growing.add(StreamChunk("Look:\n\n```python\n" + "line()\n" * 600 + "```\n"))
     assert growing.take_finished()
     growing.add(StreamChunk("\nThat was **it**.\n"))
-    assert "<strong>it</strong>" in growing_html(growing.rest)
+    assert "<strong>it</strong>" in streaming_html(growing.rest)
 
 
 SIGNS = [*"ab *_`~#>-1.|$\\[](){}:\n\r\t<&", "\r\n", "\n\n", "```", "\n```\n", "$$", "- ", "word " * 30]
@@ -204,7 +204,7 @@ WILD = st.lists(st.sampled_from(SIGNS), max_size=200).map("".join)
 @given(WILD, st.integers(1, 200))
 def test_whatever_comes_is_shown_once_and_nothing_is_raised(text: str, size: int) -> None:
     taken, growing = grown(text, size)
-    growing_html(growing.rest or [TextSegment("")])
+    streaming_html(growing.rest or [TextSegment("")])
     shown = "".join(map(texts, taken)) + texts(growing.rest)
     fences = sum(one.count("```") + one.count("~~~") for one in (shown, text))
     assert shown == text or fences
@@ -215,7 +215,7 @@ def test_line_ends_of_other_systems_are_cut_at_too(end: str) -> None:
     text = f"a paragraph{end}{end}" * 400 + f"$${end}x_1*y{end}"
     taken, growing = grown(text, 30)
     assert taken and "".join(map(texts, taken)) + texts(growing.rest) == text
-    assert "<em>" not in growing_html(growing.rest)
+    assert "<em>" not in streaming_html(growing.rest)
 
 
 def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
@@ -223,13 +223,13 @@ def test_a_long_list_is_cut_between_items_and_goes_on_counting() -> None:
     taken, _ = grown(items, 50)
     assert len(taken) > 3
     assert "".join(map(texts, taken)) == items[: sum(len(texts(one)) for one in taken)]
-    second = growing_html(taken[1])
+    second = streaming_html(taken[1])
     assert f'<ol start="{texts(taken[1]).partition(".")[0]}">' in second
 
 
 def test_thoughts_are_finished_when_the_answer_begins() -> None:
     growing = StreamingAnswer()
-    growing.add(StreamChunk(thinking="hm " * PART))
+    growing.add(StreamChunk(thinking="hm " * MIN_PART))
     assert growing.take_finished() == []
     growing.add(StreamChunk("So"))
     assert [type(one) for one in growing.take_finished()] == [ThinkingSegment]
@@ -238,7 +238,7 @@ def test_thoughts_are_finished_when_the_answer_begins() -> None:
 
 def test_all_counts_as_one_again() -> None:
     _, growing = grown("".join(PIECES) * 20, 40)
-    growing.all_again()
+    growing.restart()
     call = ToolCall("1", "look", "{}")
     growing.add(ToolCallStarted(call))
     growing.add(ToolCallFinished(call, Message("tool", "seen", tool_call_id="1")))
@@ -251,14 +251,14 @@ def test_all_counts_as_one_again() -> None:
     [("Then\n\n$$\n\\sum_i a_i * b_i", 6), ("\\[ x_1 * y_1 * z", 0), ("\\begin{align}\na &= b_*", 0)],
 )
 def test_half_a_formula_is_shown_as_it_came(source: str, begin: int) -> None:
-    html = growing_html([TextSegment(source)])
+    html = streaming_html([TextSegment(source)])
     assert "<em>" not in html and "<pre" in html
-    assert markdown_split.shown(source).startswith(source[:begin])
-    assert source[begin:] in markdown_split.shown(source)
+    assert markdown_split.growing_source(source).startswith(source[:begin])
+    assert source[begin:] in markdown_split.growing_source(source)
 
 
 @pytest.mark.parametrize(
     "source", ["It costs $5 and", "$$x$$\n\nand more", "```\n$$\n```\n\nso", "", "$$ a $$"]
 )
 def test_what_is_whole_or_no_formula_is_left_alone(source: str) -> None:
-    assert markdown_split.shown(source) == source
+    assert markdown_split.growing_source(source) == source

@@ -8,13 +8,13 @@ from typing import NoReturn
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.chat_cells import CellChat
-from ipycachechat.rendering.format import write
+from ipycachechat.rendering.format import write_stdout
 
 
 def print_lines(*lines: object) -> None:
     """Print lines: below the cell in a notebook, below the prompt in a terminal."""
     for line in lines:
-        write(f"{line}\n")
+        write_stdout(f"{line}\n")
 
 
 def show_report(cells: CellChat, text: str, html: str) -> None:

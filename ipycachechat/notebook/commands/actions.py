@@ -23,7 +23,7 @@ def warm(cells: CellChat, time: str) -> None:
         return print_lines("no longer kept warm")
     seconds = _seconds(time) if time else 0.0
     record = session.runner.wait(lambda emit: cells.chat.warm(request, emit))
-    print_lines(reports.warmed(record.usage, record.cost, record.warm_until))
+    print_lines(reports.warm_result(record.usage, record.cost, record.warm_until))
     if seconds and record.warm_until is not None and record.warm_until > cells.now + seconds:
         print_lines(f"it stays warm for {time} by itself")
     elif seconds:
@@ -53,7 +53,7 @@ def fix(cells: CellChat, more: str) -> None:
     placement = cells.placement()
     prompt = cells.prompt(f"{FIX}\n\n{more}".strip(), placement, names={"err": failure})
     result = cells.session.ask(cells.request_for_cell(prompt, placement))
-    blocks = answer.python(answer.segments(result.turn.replies)) if result.turn else []
+    blocks = answer.python_blocks(answer.segments(result.turn.replies)) if result.turn else []
     if blocks:
         cells.shell.set_next_input(blocks[0].rstrip())
 
@@ -65,7 +65,7 @@ def insert(cells: CellChat, which: str) -> None:
     replies = next(
         (turn.replies for turn in turns if turn.replies is last), turns[-1].replies if turns else ()
     )
-    blocks = answer.python(answer.segments(replies))
+    blocks = answer.python_blocks(answer.segments(replies))
     if not blocks:
         fail(f"%chat insert {which}: the last answer has no Python code")
     if not (which or "1").isdecimal() or not 1 <= int(which or 1) <= len(blocks):

@@ -8,7 +8,7 @@ from ipycachechat import defaults
 from ipycachechat.errors import OverBudget
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, print_lines, unquoted
-from ipycachechat.rendering.format import budgets, short
+from ipycachechat.rendering.format import budget_lines, one_line
 
 
 def model(cells: CellChat, name: str) -> None:
@@ -23,7 +23,7 @@ def system(cells: CellChat, text: str) -> None:
     if text:
         cells.chat.versions.set_system(unquoted(text))
     now = cells.chat.history.current.system
-    print_lines(f"system: {short(now, 100) if text else now}" if now else "no system prompt")
+    print_lines(f"system: {one_line(now, 100) if text else now}" if now else "no system prompt")
 
 
 def tools(cells: CellChat, names: str) -> None:
@@ -47,7 +47,7 @@ def budget(cells: CellChat, line: str) -> None:
             spent_today = cells.session.recorder.spent(cells.now)
         except OverBudget as error:
             print_lines(error.message)
-    print_lines(*budgets(cells.chat.client.budgets.state, whole, day, spent_today))
+    print_lines(*budget_lines(cells.chat.client.budgets.state, whole, day, spent_today))
 
 
 def _dollars(line: str, words: list[str]) -> float:

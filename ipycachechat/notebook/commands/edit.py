@@ -17,7 +17,7 @@ from ipycachechat.notebook.commands._common import (
     unquoted,
 )
 from ipycachechat.rendering import panels, reports
-from ipycachechat.rendering.format import clock, short
+from ipycachechat.rendering.format import one_line, time_of_day
 from ipycachechat.text.format import money, percent
 
 
@@ -29,7 +29,7 @@ def undo(cells: CellChat, _: str) -> None:
     now = cells.chat.history.current.turns
     kept = {id(turn) for turn in now}
     gone = [turn for turn in before if id(turn) not in kept]
-    undone = f"Undid “{short(gone[-1].prompt_text, 40)}”" if len(gone) == 1 else "Undone"
+    undone = f"Undid “{one_line(gone[-1].prompt_text, 40)}”" if len(gone) == 1 else "Undone"
     remain = f"{turns(len(now))} remain" + "s" * (len(now) == 1)
     print_lines(f"{undone}. {remain}; %chat redo restores it.")
 
@@ -62,7 +62,7 @@ def switch(cells: CellChat, name: str) -> None:
         cells.chat.versions.change(lambda history: history.switch(unquoted(name)))
         return print_lines(_branch(cells))
     history = cells.chat.history
-    show_report(cells, "\n".join(reports.branches(history)), panels.branches(history))
+    show_report(cells, "\n".join(reports.branch_tree(history)), panels.branches(history))
 
 
 def _branch(cells: CellChat) -> str:
@@ -89,10 +89,10 @@ def sync(cells: CellChat, _: str) -> None:
     before = chat.history.current
     history = chat.history.reordered(saved.cells, saved.saved_at, cells.now)
     after = history.current
-    print_lines(f"as the notebook was saved at {clock(saved.saved_at)}:")
+    print_lines(f"as the notebook was saved at {time_of_day(saved.saved_at)}:")
     if after == before:
         return print_lines("the conversation has this order already")
-    print_lines(*reports.changes(before, after))
+    print_lines(*reports.turn_changes(before, after))
     newer = [
         turn
         for turn in after.turns
@@ -119,7 +119,7 @@ def replay(cells: CellChat, _: str) -> None:
         )
         redraws = session.runner.can_redraw(turn)
         if not redraws:
-            print_lines(f"turn {last}: {short(turn.prompt_text)}")
+            print_lines(f"turn {last}: {one_line(turn.prompt_text)}")
         before = chat.history.current
         try:
             result = session.ask(request, turn)
@@ -128,11 +128,11 @@ def replay(cells: CellChat, _: str) -> None:
             raise Interrupted(error.message, f"Turn {last} is unchanged. %chat replay goes on.") from None
         count += 1
         if redraws:
-            answer = short(result.turn.answer_text if result.turn else "", 40)
+            answer = one_line(result.turn.answer_text if result.turn else "", 40)
             paid = (
                 f"{percent(result.turn.usage.share_read)} read, {money(result.cost.paid)}"
                 if result.turn
                 else ""
             )
-            print_lines(f"turn {last}: {short(turn.prompt_text, 40)} → {answer} ({paid})")
+            print_lines(f"turn {last}: {one_line(turn.prompt_text, 40)} → {answer} ({paid})")
     print_lines(f"{turns(count)} asked again" if count else "no turn is stale")

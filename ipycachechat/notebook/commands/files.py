@@ -9,7 +9,7 @@ from ipycachechat.errors import BadInput
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, file, print_lines, turns, unquoted
 from ipycachechat.rendering import export
-from ipycachechat.rendering.format import clock
+from ipycachechat.rendering.format import time_of_day
 from ipycachechat.storage import serialization
 from ipycachechat.storage.atomic_write import write_atomically
 from ipycachechat.storage.cassette import Cassette
@@ -51,7 +51,11 @@ def resume(cells: CellChat, name: str) -> None:
     before = cells.chat.history
     missing, warm_until = session.resume(unquoted(name))
     history = cells.chat.history
-    warm = f"; warm until {clock(warm_until)}" if warm_until > cells.now else "; nothing is cached any more"
+    warm = (
+        f"; warm until {time_of_day(warm_until)}"
+        if warm_until > cells.now
+        else "; nothing is cached any more"
+    )
     which = f" of {recorder.resumed_notebook}" if name else ""
     print_lines(
         f"resumed{which}: {turns(len(history.current.turns))}, model {cells.model_in_use()}"

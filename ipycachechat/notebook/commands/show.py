@@ -12,7 +12,7 @@ from ipycachechat.notebook import frontend
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, print_lines, show_report, turn_number, turns
 from ipycachechat.rendering import history_table, panels, reports
-from ipycachechat.rendering.format import budgets, totals
+from ipycachechat.rendering.format import budget_lines, totals_text
 from ipycachechat.rendering.spend_report import SpendReport
 
 
@@ -24,9 +24,9 @@ def status(cells: CellChat, _: str) -> None:
     more = [f"{len(now.stale)} stale"] * bool(now.stale) + [f"{detached} detached"] * bool(detached)
     line = f"{cells.model_in_use()}, {turns(len(now.turns))}" + f" ({', '.join(more)})" * bool(more)
     print_lines(line + f", on the branch {history.current_branch}" * (len(history.branches) > 1))
-    print_lines(*totals(chat.ledger))
+    print_lines(*totals_text(chat.ledger))
     if budget := cells.settings.budgets()[0]:
-        print_lines(budgets(chat.client.budgets.state, budget, 0.0, None)[0])
+        print_lines(budget_lines(chat.client.budgets.state, budget, 0.0, None)[0])
     result = chat.answer()
     if result is not None:
         print_lines(reports.cache_status(result.warm_until, cells.now, chat.client.prediction_totals))
@@ -43,12 +43,12 @@ def history(cells: CellChat, _: str) -> None:
     if chat.client.trackers:
         try:
             forecast = cells.session.runner.wait(lambda emit: chat.plan(cells.next_request(""), emit))
-            warm = history_table.warm(forecast.rows)
+            warm = history_table.warm_until_by_turn(forecast.rows)
         except Interrupted:
             raise
         except ChatError:  # no key for the model, say: the turns are there all the same
             pass
-    rows = history_table.history_rows(chat.history.current, warm, known=bool(chat.client.trackers))
+    rows = history_table.history_rows(chat.history.current, warm, cache_known=bool(chat.client.trackers))
     from IPython.display import display
 
     display({"text/html": history_table.to_html(rows), "text/plain": history_table.to_text(rows)}, raw=True)
@@ -78,7 +78,7 @@ def show(cells: CellChat, what: str) -> None:
     preview = cells.session.runner.wait(lambda emit: cells.chat.contents(request, emit))
     if wire:
         text = json.dumps(preview.wire, indent=2, ensure_ascii=False)
-        return show_report(cells, text, panels.as_json(text))
+        return show_report(cells, text, panels.request_json(text))
     show_report(cells, reports.contents(preview), panels.contents(preview))
 
 
@@ -111,5 +111,5 @@ def usage(cells: CellChat, which: str) -> SpendReport | None:
     if frontend.can_update_displays(cells.shell):
         cells.session.inspector.show(live=frontend.stdin_available(cells.shell))
     else:
-        print_lines(*totals(cells.chat.ledger))
+        print_lines(*totals_text(cells.chat.ledger))
     return None

@@ -20,7 +20,7 @@ from ipycachechat.conversation.events import (
 from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.rendering import answer
 from ipycachechat.rendering.answer import CallSegment, Segment
-from ipycachechat.rendering.streaming_answer import More, Position, StreamingAnswer
+from ipycachechat.rendering.streaming_answer import AnswerEvent, Position, StreamingAnswer
 
 # Finished parts share an output until they are so long: JupyterLab folds up all outputs after the 50th.
 FULL, MOST = 0.06, 44  # of the answer; outputs
@@ -51,7 +51,7 @@ class Screen(Protocol):
     def show_status(self, on: Waiting, seconds: float) -> None:
         """Nothing has arrived yet, or nothing since the tools have returned."""
 
-    def on_event(self, event: More) -> None:
+    def on_event(self, event: AnswerEvent) -> None:
         """More of the answer has arrived, or of what leads to it."""
 
     def tick(self) -> None:
@@ -109,11 +109,11 @@ class NotebookScreen:
             f'<div class="ipycachechat-waiting mathjax_ignore" style="opacity:0.7">{bar}{escape(told)}</div>'
         )
         if self._answer.segments:
-            self._draw({"text/html": answer.growing_html(self._answer.rest) + html})
+            self._draw({"text/html": answer.streaming_html(self._answer.rest) + html})
         else:
             self._draw({"text/html": html, "text/plain": told})
 
-    def on_event(self, event: More) -> None:
+    def on_event(self, event: AnswerEvent) -> None:
         if isinstance(event, ToolCallStarted | StreamBroken):
             self.before_other_output()
         begins = self._answer.add(event)
@@ -124,7 +124,7 @@ class NotebookScreen:
             self.tick()
 
     def tick(self) -> None:
-        new, rest = self._answer.size - self._drawn, self._answer.unfinished
+        new, rest = self._answer.size - self._drawn, self._answer.rest_size
         now = time.monotonic()
         passed = now - self._drawn_at if now >= self._not_before else 0.0
         share = min(1.0, NEW + self._answer.size / MORE)
@@ -137,13 +137,13 @@ class NotebookScreen:
         split = self._rest != self.outputs.answer
         self._together()
         if split:  # a cell is only cleared by what comes next, which is to be ours
-            self._draw({"text/html": answer.growing_html(self._answer.rest)})
+            self._draw({"text/html": answer.streaming_html(self._answer.rest)})
 
     def done(self, done: TurnResult) -> None:
         if done.turn is not None:
             self._together()
-            shown = [*self._answer.broken, *answer.segments(done.turn.replies)]
-            self._draw(answer.bundle(shown, offer=True))
+            shown = [*self._answer.discarded, *answer.segments(done.turn.replies)]
+            self._draw(answer.bundle(shown, insert_hint=True))
             self._show_badge(done, self.outputs.badge)
         elif self._shown and not self._again:
             self._together()
@@ -156,11 +156,11 @@ class NotebookScreen:
 
     def _frame(self) -> None:
         begun = time.monotonic()
-        begins = self._answer.begin
+        begins = self._answer.rest_start
         if self._alone and (finished := self._answer.take_finished()):
             self._put_by(finished, begins)
         self._drawn = self._answer.size
-        html = answer.growing_html(self._answer.rest)
+        html = answer.streaming_html(self._answer.rest)
         self._cost = len(html)
         self._draw({"text/html": html})
         # Where drawing takes long, as much time is left for what arrives.
@@ -174,11 +174,11 @@ class NotebookScreen:
         name, since, size = self._finished
         new = sum(len(one.text) for one in finished if not isinstance(one, CallSegment))
         if name and (size < FULL * self._answer.size or self._outputs == MOST):
-            shown = {"text/html": answer.growing_html(self._answer.finished(since))}
+            shown = {"text/html": answer.streaming_html(self._answer.finished_since(since))}
             update_display(shown, raw=True, display_id=name)
         else:  # where the rest stood, which gets a new output below
             name, since, size = self._rest, begins, 0
-            self._draw({"text/html": answer.growing_html(finished)})
+            self._draw({"text/html": answer.streaming_html(finished)})
             self._rest, self._shown = uuid4().hex, False
             self._outputs += 1
         self._finished = name, since, size + new
@@ -189,7 +189,7 @@ class NotebookScreen:
 
         if self._rest != self.outputs.answer:
             clear_output(wait=True)
-            self._answer.all_again()
+            self._answer.restart()
             self._finished = "", Position(), 0
             self.outputs, self._shown = Outputs(), False
             self._rest = self.outputs.answer

@@ -22,12 +22,12 @@ from ipycachechat.engine.events import TurnResult, Waiting
 from ipycachechat.notebook.display.screen import SOONEST, Outputs, Screen, waiting_text
 from ipycachechat.rendering import answer, badge
 from ipycachechat.rendering.answer import CallSegment, Segment, TextSegment
-from ipycachechat.rendering.format import write
-from ipycachechat.rendering.markdown import DEEPEST
-from ipycachechat.rendering.markdown_escape import LONGEST, tangled
+from ipycachechat.rendering.format import write_stdout
+from ipycachechat.rendering.markdown import MAX_DEPTH
+from ipycachechat.rendering.markdown_escape import MAX_LENGTH, is_tangled
 from ipycachechat.rendering.markdown_rules import dialect_plugin
 from ipycachechat.rendering.maths import maths_plugin
-from ipycachechat.rendering.streaming_answer import More, StreamingAnswer
+from ipycachechat.rendering.streaming_answer import AnswerEvent, StreamingAnswer
 from ipycachechat.text import sanitize
 
 if TYPE_CHECKING:
@@ -68,20 +68,20 @@ class PlainScreen:
             told = f"{on.reason}. Retrying in {on.seconds:.0f} s"
         if told and told != self._told:
             self._told = told
-            write(f"[{told}…]\n")
+            write_stdout(f"[{told}…]\n")
 
-    def on_event(self, event: More) -> None:
+    def on_event(self, event: AnswerEvent) -> None:
         match event:
             case StreamChunk(text, thought):
                 if thought and self._told != "thinking":
                     self._told = "thinking"
-                    write("[thinking…]\n")
+                    write_stdout("[thinking…]\n")
                 self._add(text)
             case StreamBroken():
                 self._add("\n\n[Connection lost, retrying]\n\n")
             case ToolCallFinished(call, result):
                 gap = "\n\n" if self._visible else ""
-                self._add(f"{gap}{answer.line(CallSegment(call, result))}\n\n")
+                self._add(f"{gap}{answer.call_line(CallSegment(call, result))}\n\n")
 
     def _add(self, text: str) -> None:
         self._text += text
@@ -106,12 +106,12 @@ class PlainScreen:
     def done(self, done: TurnResult) -> None:
         self._print(sanitize.clean(self._text))
         if self._any:
-            write("\n")
+            write_stdout("\n")
         if done.turn is not None:
-            write(f"[{badge.to_text(done)}]\n")
+            write_stdout(f"[{badge.to_text(done)}]\n")
 
     def _print(self, clean: str) -> None:
-        write(clean[self._printed :])
+        write_stdout(clean[self._printed :])
         self._any |= bool(clean)
         self._printed = max(self._printed, len(clean))
 
@@ -130,7 +130,7 @@ class RichScreen:
         if not self._answer.segments:
             self._draw(_line(waiting_text(on, seconds)))
 
-    def on_event(self, event: More) -> None:
+    def on_event(self, event: AnswerEvent) -> None:
         match event:
             case ToolCallStarted():
                 self._print()
@@ -141,7 +141,7 @@ class RichScreen:
                 self._print()
                 self._console.print(_line("[Connection lost, retrying]"))
             case ToolCallFinished(call, result):
-                self._console.print(_line(answer.line(CallSegment(call, result))))
+                self._console.print(_line(answer.call_line(CallSegment(call, result))))
 
     def tick(self) -> None:
         if not self._answer.rest or time.monotonic() - self._drawn_at < SOONEST:
@@ -215,7 +215,7 @@ def _rendered(shown: list[Segment]) -> RenderableType:
         if isinstance(one, TextSegment):
             told.append(_markdown(sanitize.clean(one.text)))
         elif isinstance(one, CallSegment):
-            told.append(_line(answer.line(one)))
+            told.append(_line(answer.call_line(one)))
         else:
             told.append(_line("[thinking…]"))
     return Group(*told)
@@ -225,13 +225,13 @@ def _markdown(source: str) -> RenderableType:
     """Rich's, of tokens of our own: raw HTML is text, maths is code, and nothing is left out."""
     from rich.text import Text as Plain
 
-    if len(source) > LONGEST or tangled(source):
+    if len(source) > MAX_LENGTH or is_tangled(source):
         return Plain(source)
     try:
         tokens = _parser().parse(source)
     except RecursionError:
         return Plain(source)
-    if any(token.level >= DEEPEST - 2 for token in tokens):
+    if any(token.level >= MAX_DEPTH - 2 for token in tokens):
         return Plain(source)
     for token in tokens:
         for one in (token, *(token.children or ())):
@@ -263,7 +263,7 @@ def _dense() -> type[Markdown]:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST})
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_DEPTH})
     parser.enable(["table", "strikethrough"])
     parser.disable("reference")  # which would take a footnote away
     maths_plugin(parser)
