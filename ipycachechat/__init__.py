@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["AsyncChat", "Chat", "ChatError", "errors", "get_chat", "register_model"]
 
-# Where each name is, so that `%load_ext` imports none of it.
-_PLACES = {
+# The module of each public name: imported at first use, so that `%load_ext` stays fast.
+_MODULES = {
     "AsyncChat": "api.chat",
     "Chat": "api.chat",
     "ChatError": "errors",
@@ -25,12 +25,12 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The Python side, imported when it is asked for."""
-    if name not in _PLACES:
+    """Import a public name at first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module(f"{__name__}.{_PLACES[name]}")
+    module = import_module(f"{__name__}.{_MODULES[name]}")
     return module if name == "errors" else getattr(module, name)
 
 

@@ -1,6 +1,6 @@
-"""The notebook's side: magics, commands and displays. Here: where the shell keeps what belongs to it."""
+"""Magics, commands and displays of the notebook. Here: keys under which the shell keeps our objects."""
 
 EXTENSION_KEY = "ipycachechat-loaded"
-"""Key in `shell.meta` of the loaded magics and of the magics that they replaced."""
+"""Key in `shell.meta` of the loaded magics, and of the `%chat` magics that they replaced."""
 SESSION_KEY = "ipycachechat"
-"""Key in `shell.meta` of the conversation while the extension is reloaded."""
+"""Key in `shell.meta` of the conversation while the extension is being reloaded."""

@@ -29,17 +29,17 @@ from ipycachechat.errors import Interrupted
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.display import terminal
 from ipycachechat.notebook.display.live_badges import LiveBadges
-from ipycachechat.notebook.display.screen import SOONEST, NotebookScreen, Outputs, Screen
+from ipycachechat.notebook.display.screen import MIN_INTERVAL, NotebookScreen, Outputs, Screen
 from ipycachechat.notebook.idle_tasks import import_all
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.runtime.interrupts import InterruptGuard
 
-CLOSING = 2.0
+CLOSE_TIMEOUT = 2.0
 """Seconds that the connection may take to close after the stop button."""
-POLL = 0.01
-"""Seconds between checks whether cancelled work has ended without an event, since it had not started."""
-REDRAWABLE = 1000
-"""The latest answers that are redrawn in their own outputs when they are asked again."""
+POLL_INTERVAL = 0.01
+"""Seconds between checks for cancelled work that has ended without an event, since it had not started."""
+MAX_REDRAWABLE = 1000
+"""Number of answers, the latest, that can be redrawn in their own outputs when they are rerun."""
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
@@ -56,7 +56,7 @@ class CellRunner:
         """Outputs of each turn, by its cell and the time at which it was asked."""
 
     def ask(self, request: TurnRequest, redraw: Turn | None = None) -> TurnResult:
-        """Send a request, draw the answer and return the result; `redraw`: the turn whose outputs show it."""
+        """Send a request, draw the answer and return the result; `redraw`: draw it in the outputs of this turn."""
         screen = self._screen(self._outputs.get((redraw.cell, redraw.asked_at)) if redraw else None)
 
         def prepare() -> None:
@@ -72,7 +72,7 @@ class CellRunner:
         )
         if result.turn is not None and screen.outputs is not None:
             self._outputs[result.turn.cell, result.turn.asked_at] = screen.outputs
-            if len(self._outputs) > REDRAWABLE:
+            if len(self._outputs) > MAX_REDRAWABLE:
                 del self._outputs[next(iter(self._outputs))]
         return result
 
@@ -81,7 +81,7 @@ class CellRunner:
         return (turn.cell, turn.asked_at) in self._outputs
 
     def wait(self, work: Work[T]) -> T:
-        """Run work that shows its progress only; return its result. The stop button cancels it."""
+        """Run work that only shows its progress; return its result. The stop button cancels it."""
         return wait(work, self._loop.submit, self._screen(), import_all)
 
     def _screen(self, outputs: Outputs | None = None) -> Screen:
@@ -96,7 +96,7 @@ class CellRunner:
 
 
 class _EventQueue:
-    """Events from the background loop, and the result, which outlives an interrupted wait."""
+    """Events from the background loop; the result is kept if a wait is interrupted."""
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -110,13 +110,13 @@ class _EventQueue:
         self.events.put(event)
 
     def result(self, work: Coroutine[Any, Any, TurnResult]) -> TurnResult | None:
-        """Return the result of cancelled work, empty if it ends without one; None if it does not end."""
-        end = time.monotonic() + CLOSING
+        """Return the result of cancelled work, an empty one if it ends without; None if it does not end."""
+        end = time.monotonic() + CLOSE_TIMEOUT
         while not self._ended.is_set() and time.monotonic() < end:
             if inspect.getcoroutinestate(work) == inspect.CORO_CLOSED:
                 return self._result or TurnResult()
-            with suppress(KeyboardInterrupt):  # stop was pressed where it cannot be held back
-                self._ended.wait(POLL)
+            with suppress(KeyboardInterrupt):  # stop was pressed where it cannot be deferred
+                self._ended.wait(POLL_INTERVAL)
         return self._result
 
 
@@ -128,11 +128,11 @@ def run(
     *,
     last: bool = False,
 ) -> TurnResult:
-    """Submit work to the background loop and draw its events until it ends.
+    """Submit work to the background loop, draw its events until it ends, and return its result.
 
-    `prepare`: what takes long before, and can be stopped. `last`: True if the cell ends with it.
-    Raises the ChatError that ended it, if one did. KeyboardInterrupt cancels the request and becomes Interrupted;
-    what has arrived is kept.
+    `prepare`: called first; it may take long, and can be interrupted. `last`: True if the cell ends with this work.
+    Raises the ChatError that ended the work, if any. KeyboardInterrupt cancels it and becomes Interrupted; what has
+    arrived is kept.
     """
     events = _EventQueue()
     future: Future[TurnResult] | None = None
@@ -149,7 +149,7 @@ def run(
             guard.press()
             result = events.result(coroutine) if future is not None else TurnResult()
         except BaseException:
-            if future is not None:  # a mistake in drawing must not lose an answer that was paid for
+            if future is not None:  # a bug in drawing must not lose an answer that was paid for
                 future.cancel()
                 with suppress(Exception):
                     screen.done(events.result(coroutine) or TurnResult())
@@ -163,22 +163,21 @@ def run(
         raise _interrupted(result) from None
     if result.error is not None:
         raise result.error from None
-    return (
-        future.result() if future is not None else result
-    )  # raises what no event reports: a mistake of ours
+    # Raises what no event reports: a bug of ours.
+    return future.result() if future is not None else result
 
 
 def _interrupted(result: TurnResult | None) -> Interrupted:
     """Return the error for a chat that was stopped with this result; None: it has not ended yet."""
     if result is None:
-        return Interrupted(
-            "Stopped.", "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
-        )
-    if result.turn is None:
-        return Interrupted("Stopped.", "The conversation is unchanged. Rerun the cell to retry.")
-    if result.turn.status is TurnStatus.INTERRUPTED:
-        return Interrupted("Stopped.", "The partial answer is kept; rerun the cell to retry.")
-    return Interrupted("Stopped.", "The answer was complete and is kept.")
+        todo = "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
+    elif result.turn is None:
+        todo = "The conversation is unchanged. Rerun the cell to retry."
+    elif result.turn.status is TurnStatus.INTERRUPTED:
+        todo = "The partial answer is kept; rerun the cell to retry."
+    else:
+        todo = "The answer was complete and is kept."
+    return Interrupted("Stopped.", todo)
 
 
 def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[], None]) -> T:
@@ -194,18 +193,18 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
             with guard.interruptible():
                 prepare()
             future = submit(work(events.emit))
-            future.add_done_callback(lambda _: events.emit(TurnResult()))  # which wakes the loop below
+            future.add_done_callback(lambda _: events.emit(TurnResult()))  # wakes the loop below
             guard.on_interrupt(future.cancel)
             while not future.done():
                 with suppress(queue.Empty):
-                    event = events.events.get(timeout=SOONEST)
+                    event = events.events.get(timeout=MIN_INTERVAL)
                     if isinstance(event, Progress):
                         screen.show_status(event, 0)
         except KeyboardInterrupt:
             guard.press()
         finally:
             if future is not None:
-                future.cancel()  # which does nothing once it is done
+                future.cancel()  # does nothing once it is done
             screen.done(TurnResult())
             screen.close()
     if future is None or future.cancelled():
@@ -216,7 +215,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
 
 
 def _draw_result(screen: Screen, result: TurnResult) -> None:
-    """Draw the end, however often stop is pressed where it cannot be held back."""
+    """Draw the result, however often stop is pressed where it cannot be deferred."""
     while True:
         try:
             return screen.done(result)
@@ -231,13 +230,13 @@ def _follow(
     screen: Screen,
     guard: InterruptGuard,
 ) -> TurnResult | None:
-    """Draw events until the result, which is returned; None if stopped work does not end."""
-    started = time.monotonic()
+    """Draw events until the result comes and return it; None if stopped work does not end."""
+    started, drawn_at, shown_seconds = time.monotonic(), 0.0, 0
     status: Waiting | None = None
-    arrived, shown_seconds, drawn_at = False, 0, 0.0
+    arrived = False
     while not guard.pressed:
         try:
-            event = events.events.get(timeout=SOONEST)
+            event = events.events.get(timeout=MIN_INTERVAL)
         except queue.Empty:
             if future.done() and events.events.empty():
                 break
@@ -259,7 +258,6 @@ def _follow(
             case TurnResult():
                 return event
             case Progress() | RequestStarted() | RetryScheduled():
-                # A download reports its progress hundreds of times.
                 arrived = False
                 if isinstance(event, RetryScheduled) or isinstance(status, RetryScheduled):
                     started, shown_seconds = time.monotonic(), 0
@@ -269,7 +267,8 @@ def _follow(
                     and event.label == status.label
                 )
                 status = event
-                if not same or time.monotonic() - drawn_at >= SOONEST:
+                # A download reports its progress hundreds of times.
+                if not same or time.monotonic() - drawn_at >= MIN_INTERVAL:
                     drawn_at = time.monotonic()
                     screen.show_status(event, drawn_at - started)
     return events.result(work)

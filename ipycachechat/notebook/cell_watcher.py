@@ -10,168 +10,164 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.notebook import cell_outputs
-from ipycachechat.notebook.cell_outputs import Bundle
+from ipycachechat.notebook.cell_outputs import MimeBundle
 from ipycachechat.notebook.lookups import format_traceback
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.cell_runs import CellRun
 
-CELLS = 1_000
+MAX_CELLS = 1_000
 """Number of cells that are remembered."""
-DISPLAYS = 20
-"""Of a cell, the last."""
-_OWN = re.compile(r"\s*(%chat|%config\s+ChatMagics|%(re|un)?load_ext\s+ipycachechat)\b")
-"""A line about the chat."""
+MAX_DISPLAYS = 20
+"""Number of a cell's displays that are remembered: the last ones."""
+WITH_IMAGES = "code+output+images"
+_CHAT_LINE = re.compile(r"\s*(%chat|%config\s+ChatMagics|%(re|un)?load_ext\s+ipycachechat)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class _CellRecord:
-    """One run of a cell: what it was, and what it showed, as IPython and its displays have it."""
+    """One run of a cell: its source, and the outputs that remained below it."""
 
     cell: str
     number: int
     source: str
-    shown: tuple[Bundle, ...]
+    outputs: tuple[MimeBundle, ...]
     error: str
-    at: float
-    told: dict[str, CellRun] = field(default_factory=dict)
-    """Return the cell as a CellRun, by what is watched; built once, since its outputs may be large."""
+    ended_at: float
+    runs: dict[str, CellRun] = field(default_factory=dict)
+    """The record as a CellRun, by watch mode; built once, since outputs may be large."""
 
 
 class CellWatcher:
-    """Hears of every cell that runs, and of what it displays."""
+    """Records every cell that runs, with its outputs."""
 
     def __init__(self, shell: Any, mode: Callable[[], str]) -> None:
-        """`mode`: off, code, code+output, or code+output+images."""
+        """`mode`: returns off, code, code+output, or code+output+images."""
         self._shell, self._mode = shell, mode
-        self._cells: dict[str, _CellRecord] = {}
-        self._screen = _OutputTracker()
-        # Where a kernel publishes displays, IPython's history does not hold them.
+        self._records: dict[str, _CellRecord] = {}
+        self._tracker = _OutputTracker()
+        # IPython's history lacks displays if a kernel publishes them itself.
         self._publisher = shell.display_pub if hasattr(shell.display_pub, "register_hook") else None
         if self._publisher is not None:
-            self._publisher.register_hook(self._published)
+            self._publisher.register_hook(self._on_publish)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop recording."""
         if self._publisher is not None:
-            self._publisher.unregister_hook(self._published)
+            self._publisher.unregister_hook(self._on_publish)
 
-    def begins(self, *_: object) -> None:
-        """A cell starts."""
-        self._screen = _OutputTracker()
+    def on_cell_start(self, *_: object) -> None:
+        """Start with no outputs."""
+        self._tracker = _OutputTracker()
 
-    def ran(self, result: Any) -> None:
-        """A cell has come to its end."""
+    def on_cell_end(self, result: Any) -> None:
+        """Record a cell that has ended, unless it is about the chat or not part of the history."""
         source = str(getattr(result.info, "raw_cell", ""))
-        if not getattr(result.info, "store_history", True) or _is_chat(source):
+        if not getattr(result.info, "store_history", True) or _is_about_chat(source):
             return
-        number = (
-            result.execution_count or self._running
-        )  # none is told where IPython could not show the error
+        number = result.execution_count or self._running_number  # none if IPython failed to show the error
         cell = str(getattr(result.info, "cell_id", None) or f"[{number}]")
-        shown = self._screen.end(self._outputs(number))
-        error = _traced(result.error_in_exec or result.error_before_exec)
-        self._cells.pop(cell, None)
-        self._cells[cell] = _CellRecord(cell, number, source.strip(), shown, error, time.time())
-        while len(self._cells) > CELLS:
-            del self._cells[next(iter(self._cells))]
+        outputs = self._tracker.remaining(self._history_outputs(number))
+        error = _error_text(result.error_in_exec or result.error_before_exec)
+        self._records.pop(cell, None)
+        self._records[cell] = _CellRecord(cell, number, source.strip(), outputs, error, time.time())
+        while len(self._records) > MAX_CELLS:
+            del self._records[next(iter(self._records))]
 
-    def since(self, when: float) -> None:
+    def forget_until(self, when: float) -> None:
         """Forget what ran before that time."""
-        self._cells = {cell: one for cell, one in self._cells.items() if one.at > when}
+        self._records = {cell: record for cell, record in self._records.items() if record.ended_at > when}
 
     @property
-    def cells(self) -> list[CellRun]:
-        """Each cell as it ran last, in the order in which they did; none if watching is off."""
+    def cell_runs(self) -> list[CellRun]:
+        """The last run of each cell, in the order in which they ran; empty if watching is off."""
         mode = self._mode()
         if mode == "off":
             return []
-        for one in self._cells.values():
-            if mode not in one.told:
-                one.told[mode] = _watched(one, mode)
-        return [one.told[mode] for one in self._cells.values()]
+        for record in self._records.values():
+            if mode not in record.runs:
+                record.runs[mode] = _to_cell_run(record, mode)
+        return [record.runs[mode] for record in self._records.values()]
 
-    def _published(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _on_publish(self, message: dict[str, Any]) -> dict[str, Any]:
         mode, kind, content = self._mode(), message["header"]["msg_type"], message["content"]
         if mode in ("off", "code"):
             return message
         if kind == "clear_output":
-            self._screen.cleared(self._outputs(self._running), wait=content["wait"])
+            self._tracker.on_clear(self._history_outputs(self._running_number), wait=content["wait"])
         else:
-            kinds = ("text/markdown", "text/plain", *(["image/png"] if _sees(mode) else []))
+            kinds = ("text/markdown", "text/plain", *(["image/png"] if mode == WITH_IMAGES else []))
             data = {} if cell_outputs.is_ours(content["data"]) else content["data"]
-            self._screen.displayed(kind, content, {one: data[one] for one in kinds if one in data})
+            self._tracker.on_display(kind, content, {name: data[name] for name in kinds if name in data})
         return message
 
     @property
-    def _running(self) -> int:
-        """The number of the cell that runs; IPython's counter may be at the next one already, by its version."""
+    def _running_number(self) -> int:
+        """The number of the running cell; in some versions of IPython its counter is one ahead."""
         return len(self._shell.history_manager.input_hist_raw) - 1
 
-    def _outputs(self, number: int) -> list[Bundle]:
-        return [one.bundle for one in cell_outputs.outputs(self._shell, number)]
+    def _history_outputs(self, number: int) -> list[MimeBundle]:
+        return [output.bundle for output in cell_outputs.outputs(self._shell, number)]
 
 
 class _OutputTracker:
     """The outputs below the running cell: without cleared ones, and displays as last updated."""
 
     def __init__(self) -> None:
-        self._displays: dict[str, Bundle] = {}
+        self._displays: dict[str, MimeBundle] = {}
         self._count = 0
-        self._gone = (0, 0)
-        """How much of IPython's outputs was cleared."""
-        self._going: tuple[int, int] | None = None
-        """How much of them is cleared as soon as anything follows."""
+        self._cleared = (0, 0)
+        """Extent of IPython's outputs that was cleared."""
+        self._to_clear: tuple[int, int] | None = None
+        """Extent of them to clear when the next output comes."""
 
-    def displayed(self, kind: str, content: Mapping[str, Any], kept: Bundle) -> None:
-        """A display, or an update of one, as it is published; `kept`: what of its data may go along."""
+    def on_display(self, kind: str, content: Mapping[str, Any], kept: MimeBundle) -> None:
+        """Add a published display, or update it; `kept`: the part of its data that may be sent."""
         name = str(content["transient"].get("display_id", ""))
         if kind == "display_data":
             self._clear()
             self._count += 1
             self._displays[name or f"[{self._count}]"] = kept
-            while len(self._displays) > DISPLAYS:
+            while len(self._displays) > MAX_DISPLAYS:
                 del self._displays[next(iter(self._displays))]
         elif name in self._displays:
             self._displays[name] = kept
 
-    def cleared(self, outputs: Sequence[Bundle], *, wait: bool) -> None:
+    def on_clear(self, outputs: Sequence[MimeBundle], *, wait: bool) -> None:
         """Clear the outputs, now or when the next one comes."""
-        self._going = _extent(outputs)
+        self._to_clear = _extent(outputs)
         if not wait:
             self._clear()
 
-    def end(self, outputs: Sequence[Bundle]) -> tuple[Bundle, ...]:
-        """All that stands there, given IPython's outputs of the cell."""
-        if self._going is not None and _extent(outputs) > self._going:
+    def remaining(self, outputs: Sequence[MimeBundle]) -> tuple[MimeBundle, ...]:
+        """Return all outputs that are left, given IPython's outputs of the cell."""
+        if self._to_clear is not None and _extent(outputs) > self._to_clear:
             self._clear()
-        number, letters = self._gone
-        last = [{"stream": one["stream"][letters:]} for one in outputs[:number][-1:] if "stream" in one]
+        number, length = self._cleared
+        last = [
+            {"stream": output["stream"][length:]} for output in outputs[:number][-1:] if "stream" in output
+        ]
         return (*last, *outputs[number:], *self._displays.values())
 
     def _clear(self) -> None:
-        if self._going is not None:
+        if self._to_clear is not None:
             self._displays.clear()
-            self._gone, self._going = self._going, None
+            self._cleared, self._to_clear = self._to_clear, None
 
 
-def _extent(outputs: Sequence[Bundle]) -> tuple[int, int]:
-    """How many outputs there are, and how much was printed in the last of them."""
+def _extent(outputs: Sequence[MimeBundle]) -> tuple[int, int]:
+    """Return the number of outputs, and the length of the text that was printed in the last one."""
     return len(outputs), len(outputs[-1].get("stream", "")) if outputs else 0
 
 
-def _is_chat(source: str) -> bool:
-    """Return True if the cell is about the chat, which knows of it already, or empty."""
+def _is_about_chat(source: str) -> bool:
+    """Return True if the cell is a chat cell, holds only lines about the chat, or is empty."""
     lines = [line for line in source.splitlines() if line.strip()]
-    return not lines or lines[0].split()[0].rstrip("?") == "%%chat" or all(map(_OWN.match, lines))
+    return not lines or lines[0].split()[0].rstrip("?") == "%%chat" or all(map(_CHAT_LINE.match, lines))
 
 
-def _sees(mode: str) -> bool:
-    return mode == "code+output+images"
-
-
-def _traced(error: BaseException | None) -> str:
-    """The error, whatever its own class may do."""
+def _error_text(error: BaseException | None) -> str:
+    """Return the error with its traceback, even if its own methods fail; "" for None."""
     if error is None:
         return ""
     try:
@@ -180,29 +176,30 @@ def _traced(error: BaseException | None) -> str:
         return f"(an error that cannot be shown: {type(failure).__name__})"
 
 
-def _watched(ran: _CellRecord, mode: str) -> CellRun:
+def _to_cell_run(record: _CellRecord, mode: str) -> CellRun:
     from ipycachechat.conversation.cell_runs import CellRun
     from ipycachechat.conversation.messages import Attachment
     from ipycachechat.text.truncate import strip_addresses
 
     texts: list[str] = []
-    pictures: list[Attachment] = []
+    images: list[Attachment] = []
     if mode != "code":
-        shown = [one for one in ran.shown if not cell_outputs.is_ours(one)]
-        told = [*map(cell_outputs.text, cell_outputs.joined(shown)), ran.error]
-        texts = [strip_addresses(cell_outputs.renamed(one)) for one in told if one]
-        if _sees(mode):
-            found = filter(None, map(cell_outputs.picture, shown))
-            names = (f"cell-{ran.number}-{n}.png" for n in range(1, len(shown) + 1))
-            pictures = [Attachment("image/png", data, name) for data, name in zip(found, names, strict=False)]
+        outputs = [output for output in record.outputs if not cell_outputs.is_ours(output)]
+        outputs_and_error = [*map(cell_outputs.text, cell_outputs.merge_streams(outputs)), record.error]
+        texts = [strip_addresses(cell_outputs.hide_file_names(text)) for text in outputs_and_error if text]
+        if mode == WITH_IMAGES:
+            pngs = filter(None, map(cell_outputs.image, outputs))
+            images = [
+                Attachment("image/png", png, f"cell-{record.number}-{n}.png") for n, png in enumerate(pngs, 1)
+            ]
     digest = blake2b(digest_size=16)
-    for part in (ran.source, *texts, *(picture.data for picture in pictures)):
+    for part in (record.source, *texts, *(image.data for image in images)):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return CellRun(
-        cell_id=ran.cell,
-        number=ran.number,
-        source=ran.source,
+        cell_id=record.cell,
+        number=record.number,
+        source=record.source,
         outputs=tuple(texts),
-        images=tuple(pictures),
+        images=tuple(images),
         digest=digest.hexdigest(),
     )

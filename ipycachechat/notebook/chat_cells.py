@@ -1,4 +1,4 @@
-"""Turn requests for chat cells, made of the kernel's settings, tools and names."""
+"""CellChat: build the turn requests of chat cells from the kernel's settings, tools and names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CellChat:
         self.settings: ChatSettings = session.settings
         self.shell = session.shell
         self._value_hashes: dict[str, dict[str, int]] = {}
-        """Hashes of the values in each cell's last prompt, by cell id and expression."""
+        """Hash of each value in a cell's last prompt, by cell id and expression."""
 
     @property
     def chat(self) -> ChatSession:
@@ -47,23 +47,26 @@ class CellChat:
 
     @property
     def now(self) -> float:
-        """Seconds of the clock that the cache's lifetimes are measured by."""
+        """The current time, in seconds of the clock that measures cache lifetimes."""
         return self.chat.client.clock()
 
     def model_in_use(self) -> str:
         """Return the model of the next request."""
         return self.session.model_in_use()
 
-    def next_request(self, prompt: Content, cell_runs: tuple[CellRun, ...] = ()) -> TurnRequest:
-        """Return the request that a new chat cell with this prompt would send."""
+    def next_request(
+        self, prompt: Content, cell_runs: tuple[CellRun, ...] = (), think: str | None = None
+    ) -> TurnRequest:
+        """Return the request that a new chat cell with this prompt would send; `think` None: as the settings say."""
         settings = self.settings
+        effort = settings.think if think is None else think
         return TurnRequest(
             prompt,
             self.model_in_use(),
             cell_runs=cell_runs,
             max_tokens=settings.max_tokens,
             ttl=defaults.TTLS[settings.ttl],
-            options=thinking_options(settings.think),
+            options={defaults.EFFORT_OPTION: effort} if effort in defaults.EFFORTS else {},
             tools=self.tools.resolve(),
             max_steps=settings.max_steps,
             limits=settings.limits,
@@ -72,16 +75,16 @@ class CellChat:
             confirm_over=settings.confirm_over,
         )
 
-    def request_for_cell(self, prompt: Prompt, placement: Placement) -> TurnRequest:
+    def request_for_cell(self, prompt: Prompt, placement: Placement, think: str | None = None) -> TurnRequest:
         """Return the request that the running cell sends with this prompt."""
         changed = self._changed_values(prompt.values)
-        notes = [f"changed since this cell last ran: {', '.join(changed)}"] if changed else []
+        note = (f"changed since this cell last ran: {', '.join(changed)}",) if changed else ()
         return replace(
-            self.next_request(prompt.content, prompt.cell_runs),
+            self.next_request(prompt.content, prompt.cell_runs, think),
             placement=placement,
             approve_tool_call=self.approve(),
             redacted=prompt.redacted,
-            notes=(*prompt.notes, *prompt.cell_context_note, *notes),
+            notes=(*prompt.notes, *prompt.cell_context_note, *note),
         )
 
     def prompt(
@@ -92,7 +95,7 @@ class CellChat:
         raw: bool = False,
         names: Mapping[str, Any] | None = None,
     ) -> Prompt:
-        """Return a text as a prompt: watched cells in front, and, unless `raw`, its `{{ … }}` replaced by values.
+        """Return the text as a prompt: watched cells in front and, unless `raw`, `{{ … }}` replaced by values.
 
         `names` are looked up before the kernel's own. Raises PromptError.
         """
@@ -104,7 +107,7 @@ class CellChat:
         )
 
     def prompt_from_values(self, value: Any) -> Prompt:
-        """Return a value, or a list of values, that Python code in the running cell asks. Raises BadInput."""
+        """Return a prompt from a value, or a list of values, that Python code passes. Raises BadInput."""
         new, replaced = self._new_cell_runs(self.placement())
         redactor, limit = self.settings.redactor(), self.settings.context_tokens
         return prompt_from_values(value, redactor, max_tokens=limit, cell_runs=new).merged_with(replaced)
@@ -112,7 +115,7 @@ class CellChat:
     def placement(self, *, append: bool = False, here: bool = False) -> Placement:
         """Return where the running cell's turn goes.
 
-        `append`: to the end, even if the cell has a turn already. `here`: where the cell stands in the saved
+        `append`: at the end, even if the cell has a turn already. `here`: at the cell's position in the saved
         notebook. Raises BadInput.
         """
         cell = frontend.cell(self.shell)
@@ -121,7 +124,7 @@ class CellChat:
             return Placement(cell, rerun)
         if cell is None:
             raise BadInput(
-                "--here: this front end does not report which cell is running", "Leave out --here."
+                "--here: this front end does not report which cell is running", "Run it without --here."
             )
         order = notebook_file.read(self.session.notebook).cells
         if cell.id not in order:
@@ -131,32 +134,27 @@ class CellChat:
         return Placement(cell, order=order)
 
     def approve(self) -> Callable[[ToolCall], bool] | None:
-        """Return the function that asks the user before each tool call; None: calls need no approval."""
+        """Return the function that asks the user before each tool call, or None if calls need no approval."""
         return self.tools.approval(frontend.stdin_available(self.shell))
 
     def ask_user(self) -> Callable[[str], bool] | None:
-        """Return the function that asks the user a yes-or-no question; None where there is no input."""
+        """Return the function that asks the user a yes-or-no question, or None if the front end has no input."""
         return frontend.confirm if frontend.stdin_available(self.shell) else None
 
     def _new_cell_runs(self, placement: Placement) -> tuple[list[CellRun], list[Turn]]:
-        """Return the watched cell runs that no remaining turn includes, and the turns that the prompt replaces."""
+        """Return the cell runs that no remaining turn includes, and the turns that the new one replaces."""
         if self.settings.watch == "off":
             return [], []
         remaining, replaced = split_at(self.chat.history.current, placement)
-        return new_cell_runs(self.session.watcher.cells, remaining), replaced
+        return new_cell_runs(self.session.watcher.cell_runs, remaining), replaced
 
     def _changed_values(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the expressions whose value differs from the one in the running cell's last prompt."""
+        """Return the expressions whose values differ from those in the running cell's last prompt."""
         cell = frontend.cell(self.shell)
         if cell is None:
             return []
         before = self._value_hashes.pop(cell.id, {})
-        now = {expression: hash(value) for expression, value in values.items()}
-        if now:
-            self._value_hashes[cell.id] = now
-        return [expression for expression, value in now.items() if before.get(expression, value) != value]
-
-
-def thinking_options(effort: str) -> dict[str, Any]:
-    """Return litellm's option for a reasoning effort; none for "" and "off"."""
-    return {defaults.EFFORT_OPTION: effort} if effort in defaults.EFFORTS else {}
+        hashes = {expression: hash(value) for expression, value in values.items()}
+        if hashes:
+            self._value_hashes[cell.id] = hashes
+        return [expression for expression, value in hashes.items() if before.get(expression, value) != value]

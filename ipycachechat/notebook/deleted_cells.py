@@ -1,4 +1,4 @@
-"""Detach the turns of deleted cells, by what the front end reports and by the saved notebook; attach them again."""
+"""Detach the turns of deleted cells, and attach them again when a cell is back."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ipycachechat.notebook.notebook_file import NotebookFile
 
 
 class DeletedCellTracker:
-    """Detaches the turns of cells that are reported as deleted, and attaches those that turn out to be there."""
+    """Detaches the turns of cells reported as deleted; attaches those whose cells are in the saved notebook."""
 
     def __init__(self, shell: Any, chat: ChatSession) -> None:
         self._shell, self._chat = shell, chat
         self._notebook = frontend.notebook(shell)
         self._last_start = time.time()
-        """Time at which the last cell started."""
+        """Time at which the previous cell started."""
         self._last_read = 0.0
-        """Modification time of the notebook when it was read last."""
+        """Modification time of the notebook file when it was last read."""
         self._doubtful: frozenset[str] = frozenset()
-        """Cells that were reported as deleted, but stood elsewhere in the notebook saved since."""
+        """Ids of cells reported as deleted that were elsewhere in the notebook saved since."""
 
     def on_cell_start(self, *_: object) -> None:
-        """Look for deleted and restored cells: a cell starts."""
+        """Look for deleted and restored cells."""
         since, self._last_start = self._last_start, time.time()
         if deleted := frontend.deleted(self._shell):
             pasted = self._pasted(deleted, since)
@@ -35,9 +35,9 @@ class DeletedCellTracker:
         self._check_saved_notebook()
 
     def _pasted(self, deleted: frozenset[str], since: float) -> frozenset[str]:
-        """Return those that were cut and pasted elsewhere, by their positions in the notebook saved since.
+        """Return the cells that were cut and pasted elsewhere, judging by the notebook saved since then.
 
-        This may be wrong where an earlier drag has moved them; the next save corrects it.
+        This may be wrong if they were dragged before; the next save corrects it.
         """
         saved = self._read()
         if saved is None or saved.saved_at <= since:
@@ -45,7 +45,7 @@ class DeletedCellTracker:
         return moved_cells(self._chat.history.current, deleted, saved.cells)
 
     def _check_saved_notebook(self) -> None:
-        """Attach the turns whose cells are in the notebook saved since they were detached; detach doubtful ones."""
+        """Attach turns whose cells are in the notebook saved since they were detached; detach doubtful ones."""
         detached = {
             turn.cell.id: turn.detached
             for turn in self._chat.history.current.all_turns
@@ -61,7 +61,7 @@ class DeletedCellTracker:
         if modified == self._last_read or not newer:
             return
         saved = self._read()
-        if saved is None:  # it is being written, or was moved: the next cell looks again
+        if saved is None:  # it is being written, or was moved: try again at the next cell
             return
         self._last_read = modified
         present = {*saved.cells}

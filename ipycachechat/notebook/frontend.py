@@ -1,4 +1,4 @@
-"""Facts that the front end reports: the cell id, deleted cells, and whether the user can be asked."""
+"""What the front end reports and can do: the running cell, deleted cells, input, redrawing outputs."""
 
 from __future__ import annotations
 
@@ -12,64 +12,68 @@ if TYPE_CHECKING:
     from ipycachechat.conversation.turns import CellRef
 
 
-_SILENT = ("IPython.core.", "ipykernel.", "ipycachechat.")
-"""Modules whose callbacks show nothing."""
+_SILENT_PACKAGES = ("IPython.core.", "ipykernel.", "ipycachechat.")
+"""Packages whose callbacks display nothing."""
 
 
 def cell(shell: Any) -> CellRef | None:
-    """The notebook cell that is running; None where the front end names none."""
+    """Return the running notebook cell, or None if the front end does not report its id."""
     parent = _parent(shell)
     from ipycachechat.conversation.turns import CellRef  # not while the extension loads
 
-    name, header = parent.get("metadata", {}).get("cellId"), parent.get("header", {})
-    return CellRef(str(name), str(header.get("msg_id", "")), str(header.get("session", ""))) if name else None
+    cell_id, header = parent.get("metadata", {}).get("cellId"), parent.get("header", {})
+    if not cell_id:
+        return None
+    return CellRef(str(cell_id), str(header.get("msg_id", "")), str(header.get("session", "")))
 
 
 def deleted(shell: Any) -> frozenset[str]:
-    """The cells that the front end reports as deleted, by id: a hint, since one that was cut and pasted is, too."""
+    """Return the ids of cells that the front end reports as deleted; it also reports those cut and pasted."""
     metadata = _parent(shell).get("metadata", {})
-    found = metadata.get("deletedCells") or ()
-    return frozenset(str(one) for one in found) - {str(metadata.get("cellId"))}
+    return frozenset(map(str, metadata.get("deletedCells") or ())) - {str(metadata.get("cellId"))}
 
 
 def notebook(shell: Any) -> Path | None:
-    """Where the notebook of this kernel is saved; None if unknown."""
+    """Return the path of this kernel's notebook, or None if it is unknown."""
     name = os.environ.get("JPY_SESSION_NAME") or shell.user_ns.get("__vsc_ipynb_file__") or ""
     return Path(str(name)).absolute() if str(name).endswith(".ipynb") else None
 
 
 def stdin_available(shell: Any) -> bool:
-    """Return True if the user could answer a question: nbclient and its like cannot."""
+    """Return True if the user can be asked; nbclient, for example, has no input."""
     if getattr(shell, "kernel", None) is None:
         return sys.stdin is not None and sys.stdin.isatty()
     return bool(_parent(shell).get("content", {}).get("allow_stdin", False))
 
 
 def confirm(question: str) -> bool:
-    """Return True if the user who is asked says yes."""
+    """Ask the user a question; return True if the answer is yes."""
     return input(question).strip().lower() in ("y", "yes")
 
 
 def is_only_output(shell: Any) -> bool:
-    """Return True if the running cell shows nothing else: it is a chat in which no expression is filled in,
-    and nobody else has anything called before a cell runs, autoreload say.
+    """Return True if the answer is all that the running cell displays.
+
+    It must be a chat cell without expressions, and no other extension (such as autoreload) may run before cells.
     """
-    called = [one for name in ("pre_execute", "pre_run_cell") for one in shell.events.callbacks[name]]
-    known = all(str(getattr(one, "__module__", "")).startswith(_SILENT) for one in called)
-    return known and is_chat(shell) and "{{" not in _code(shell)
+    callbacks = [*shell.events.callbacks["pre_execute"], *shell.events.callbacks["pre_run_cell"]]
+    silent = all(
+        str(getattr(callback, "__module__", "")).startswith(_SILENT_PACKAGES) for callback in callbacks
+    )
+    return silent and is_chat(shell) and "{{" not in _code(shell)
 
 
 def is_chat(shell: Any) -> bool:
-    """Return True if the running cell of a kernel is a chat and nothing else."""
+    """Return True if the running cell is a chat cell."""
     return re.match(r"\s*%%chat\b", _code(shell)) is not None
 
 
 def can_update_displays(shell: Any) -> bool:
-    """Return True if outputs can be redrawn: not in a terminal, nor in a console that prints one after the other."""
+    """Return True if the front end can update outputs; terminals and Jupyter consoles cannot."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return False
-    # Servers name the connection file after a uuid, `jupyter console` and qtconsole after their process.
+    # Jupyter servers name the connection file after a uuid, `jupyter console` and qtconsole after their process.
     file = Path(str(getattr(getattr(kernel, "parent", None), "connection_file", "") or "")).name
     return not re.fullmatch(r"kernel-\d+\.json", file)
 

@@ -11,14 +11,14 @@ from ipycachechat.providers import litellm_import
 
 IDLE = 1.0
 """Seconds after a cell before idle work starts."""
-BETWEEN = 0.01
-"""Seconds between two steps, so that a waiting cell comes first."""
+PAUSE = 0.01
+"""Seconds between two steps, so that a waiting cell runs first."""
 
 
 class IdleWork:
     """Takes one step of `steps` at a time, then runs `last` as a task; pauses while a cell runs.
 
-    Without a running loop (the IPython terminal) nothing is done.
+    Nothing is done without a running loop, as in the IPython terminal.
     """
 
     def __init__(self, steps: Iterator[object], last: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -32,13 +32,13 @@ class IdleWork:
         self._schedule(IDLE)
 
     def pause(self, *_: object) -> None:
-        """Wait: a cell starts."""
+        """Pause: a cell starts."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def stop(self) -> None:
-        """End it for good."""
+        """Stop for good."""
         self.pause()
         self._steps = None
         if self._task is not None:
@@ -62,27 +62,22 @@ class IdleWork:
         except Exception:  # an import error is reported by the first chat, which needs the import
             self._steps = None
         else:
-            self._schedule(BETWEEN)
+            self._schedule(PAUSE)
 
 
 def import_steps() -> Iterator[str]:
-    """Import in steps what `%load_ext` has no time for."""
+    """Import step by step the modules that would make `%load_ext` slow."""
     yield from litellm_import.import_in_portions()
     from ipycachechat.rendering import markdown
 
     markdown.to_html("")
     yield "markdown"
-    from ipycachechat.text import redaction  # noqa: F401 # its patterns take a moment to compile
+    from ipycachechat.text import redaction  # noqa: F401 # compiling its patterns takes a moment
 
     yield "redaction"
 
 
 def import_all() -> None:
-    """Import now what is still to be imported."""
+    """Import now what has not been imported yet."""
     for _ in import_steps():
         pass
-
-
-async def warm_up() -> None:
-    """Have litellm prepare its first request."""
-    await litellm_import.warm_up()

@@ -89,13 +89,13 @@ class KernelChat(Chat):
         return kernel_cell_chat().prompt_from_values(prompt)
 
     def _ask(self, prompt: Any, **per_call: Any) -> TurnRequest:
-        request, cells = super()._ask(prompt, **per_call), kernel_cell_chat()
-        settings = cells.settings
+        request, cell_chat = super()._ask(prompt, **per_call), kernel_cell_chat()
+        settings = cell_chat.settings
         return replace(
             request,
-            placement=END if request.answers_pending_prompt else cells.placement(),
-            approve_tool_call=cells.approve(),
-            ask_user=cells.ask_user(),
+            placement=END if request.answers_pending_prompt else cell_chat.placement(),
+            approve_tool_call=cell_chat.approve(),
+            ask_user=cell_chat.ask_user(),
             confirm_over=settings.confirm_over,
             limits=replace(settings.limits, retries=request.limits.retries),
             redactor=settings.redactor(),

@@ -7,7 +7,7 @@ import reprlib
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from ipycachechat.errors import ChatError, TimeLimitExceeded
@@ -15,10 +15,10 @@ from ipycachechat.notebook import cell_outputs
 from ipycachechat.prompts.sandbox import SandboxFunction
 from ipycachechat.text.format import code_fence
 
-LOCALS, LETTERS = 20, 120
-"""Of the failing frame: how many, and letters of each."""
-_OWN = ("IPython", "ipykernel", "ipycachechat")
-"""Packages whose frames stand at the top of every error."""
+MAX_LOCALS, MAX_REPR = 20, 120
+"""Variables of the failing frame that are included, and characters of each."""
+_TOP_PACKAGES = ("IPython", "ipykernel", "ipycachechat")
+"""Packages whose frames come first in every traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,48 +33,48 @@ class CellSource:
 
 @dataclass(frozen=True, slots=True)
 class CellError:
-    """An error, the cell that failed with it, and what the names stood for where it did."""
+    """An error, the cell that raised it, and the values of the variables where it did."""
 
     error: BaseException
     source: str
     number: int
 
     def _repr_markdown_(self) -> str:
-        told = [
+        sections = [
             f"Cell [{self.number}] failed:",
             code_fence(format_traceback(self.error), ""),
             "The cell:",
             code_fence(self.source, "python"),
         ]
-        name, known = _locals(self.error)
-        if known:
-            told += [f"In `{name}`:", "\n".join(f"- `{one}` = `{value}`" for one, value in known)]
-        return "\n\n".join(told)
+        scope, variables = _variables(self.error)
+        if variables:
+            sections += [f"In `{scope}`:", "\n".join(f"- `{name}` = `{text}`" for name, text in variables)]
+        return "\n\n".join(sections)
 
 
 class CellLookups:
-    """The cells that ran, for as long as the extension is loaded."""
+    """The names `cell`, `out` and `err`, for the cells that ran since the extension was loaded."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self.failure: CellError | None = None
-        """The last one that was no error of a chat."""
+        self.last_error: CellError | None = None
+        """The last error of a cell, except those of chats and interrupts."""
 
-    def on_cell_run(self, result: Any) -> None:
-        """A cell has come to its end."""
+    def on_cell_end(self, result: Any) -> None:
+        """Keep the error of a cell that has ended, if it failed."""
         error = result.error_in_exec or result.error_before_exec
         if error is not None and not isinstance(error, ChatError | KeyboardInterrupt):
             number = result.execution_count or self._shell.execution_count
-            self.failure = CellError(error, str(getattr(result.info, "raw_cell", "")), number)
+            self.last_error = CellError(error, str(getattr(result.info, "raw_cell", "")), number)
 
     @property
     def names(self) -> dict[str, Any]:
-        """For expressions, beside those of the kernel, which come first."""
-        found: dict[str, Any] = {
+        """Values by name, for expressions; the kernel's own names take precedence."""
+        names: dict[str, Any] = {
             "cell": SandboxFunction("cell", self._cell),
             "out": SandboxFunction("out", self._out),
         }
-        return found | ({"err": self.failure} if self.failure else {})
+        return names | ({"err": self.last_error} if self.last_error else {})
 
     def _cell(self, number: int) -> CellSource:
         sources = self._shell.history_manager.input_hist_raw
@@ -83,82 +83,77 @@ class CellLookups:
         return CellSource(sources[number].rstrip())
 
     def _out(self, number: int) -> Any:
-        """The value; of a cell without one what it printed."""
+        """Return the value of a cell, or what it printed if it has none."""
         values = self._shell.user_ns.get("Out", {})
         if number in values:
             return values[number]
-        printed = [cell_outputs.text(one.bundle) for one in cell_outputs.outputs(self._shell, number)]
+        printed = [cell_outputs.text(output.bundle) for output in cell_outputs.outputs(self._shell, number)]
         if not any(printed):
             raise LookupError(f"cell [{number}] has no value, and has printed nothing")
         return "\n".join(filter(None, printed))
 
 
 def format_traceback(error: BaseException) -> str:
-    """The traceback from the user's own code on."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=False)
+    """Return the traceback as text, starting at the user's own code."""
+    summary = traceback.TracebackException.from_exception(error, capture_locals=False)
     seen: set[int] = set()
-    one: traceback.TracebackException | None = told
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        frames = list(one.stack)
-        while len(frames) > 1 and _is_ours(frames[0].filename):
+    cause: traceback.TracebackException | None = summary
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        frames = list(cause.stack)
+        while len(frames) > 1 and _is_top_package(frames[0].filename):
             frames.pop(0)
-        one.stack = traceback.StackSummary.from_list(frames)
-        one = one.__cause__ or one.__context__
-    return cell_outputs.renamed("".join(told.format()).rstrip())
+        cause.stack = traceback.StackSummary.from_list(frames)
+        cause = cause.__cause__ or cause.__context__
+    return cell_outputs.hide_file_names("".join(summary.format()).rstrip())
 
 
-def _is_ours(filename: str) -> bool:
-    return any(f"/{name}/" in filename.replace("\\", "/") for name in _OWN) and "site-packages" in filename
+def _is_top_package(filename: str) -> bool:
+    path = filename.replace("\\", "/")
+    return "site-packages" in filename and any(f"/{name}/" in path for name in _TOP_PACKAGES)
 
 
-def _locals(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
-    """The innermost frame of the user's own, or else of all, and what its names stood for."""
+def _variables(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
+    """Return the name of the innermost frame of the user's own code (else of all), and its variables as text."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:
         return "", []
-    own = [frame for frame in frames if not _is_library(frame.f_code.co_filename)]
-    frame = (own or frames)[-1]
-    values = frame.f_locals
-    if frame.f_code.co_name == "<module>":  # where all of the notebook's names are
-        values = {name: values[name] for name in frame.f_code.co_names if name in values}
-    kept = [(name, value) for name, value in values.items() if _is_told(name, value)]
-    told: list[tuple[str, str]] = []
-    for name, value in kept[:LOCALS]:
+    own_frames = [frame for frame in frames if not _is_library(frame.f_code.co_filename)]
+    frame = (own_frames or frames)[-1]
+    in_cell = frame.f_code.co_name == "<module>"
+    variables = frame.f_locals
+    if in_cell:  # all of the notebook's names: keep those that the cell uses
+        variables = {name: variables[name] for name in frame.f_code.co_names if name in variables}
+    shown = [(name, value) for name, value in variables.items() if _is_shown(name, value)]
+    texts: list[tuple[str, str]] = []
+    for name, value in shown[:MAX_LOCALS]:
         try:
-            told.append((name, _short(value)))
-        except TimeLimitExceeded:  # which is no reason to leave out the error
-            told.append(
-                (name, f"({type(value).__name__}: it took too long to look at; the others were left out)")
-            )
+            texts.append((name, _short_repr(value)))
+        except TimeLimitExceeded:  # the error itself is still worth sending
+            too_long = "it took too long to look at; the others were left out"
+            texts.append((name, f"({type(value).__name__}: {too_long})"))
             break
-    return _named(frame), told
+    return "the cell" if in_cell else f"{frame.f_code.co_name}()", texts
 
 
 def _is_library(filename: str) -> bool:
     return "site-packages" in filename or Path(filename).is_relative_to(Path(inspect.__file__).parent)
 
 
-def _named(frame: FrameType) -> str:
-    return "the cell" if frame.f_code.co_name == "<module>" else f"{frame.f_code.co_name}()"
-
-
-def _is_told(name: str, value: Any) -> bool:
+def _is_shown(name: str, value: Any) -> bool:
     return not name.startswith("_") and not issubclass(type(value), ModuleType | FunctionType | type)
 
 
-def _short(value: Any) -> str:
-    from ipycachechat.text.truncate import (
-        strip_addresses,
-        truncate_end,  # whose patterns take a moment to make
-    )
+def _short_repr(value: Any) -> str:
+    # Compiling the patterns of this module takes a moment.
+    from ipycachechat.text.truncate import strip_addresses, truncate_end
 
     short = reprlib.Repr()
-    short.maxother = short.maxstring = LETTERS
+    short.maxother = short.maxstring = MAX_REPR
     try:
         shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
         if isinstance(shape, tuple):
             return f"{type(value).__name__} of shape {shape}"
-        return truncate_end(" ".join(strip_addresses(short.repr(value)).split()), LETTERS)
-    except (Exception, SystemExit) as error:  # one name is not to hide the error, nor the others
+        return truncate_end(" ".join(strip_addresses(short.repr(value)).split()), MAX_REPR)
+    except (Exception, SystemExit) as error:  # one odd value must hide neither the error nor the others
         return f"({type(value).__name__}: {type(error).__name__})"

@@ -1,10 +1,11 @@
-"""The magics `%chat` and `%%chat`: parse the line and call what it asks for."""
+"""The magics `%chat` and `%%chat`: parse the line, then send the cell or run the subcommand."""
 
 from __future__ import annotations
 
 import keyword
 import shlex
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -27,23 +28,20 @@ class ChatMagics(ChatSettings):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.session = NotebookSession(shell, self)
-        self._cell_chat: CellChat | None = None
 
-    @property
+    @cached_property
     def cell_chat(self) -> CellChat:
-        """The kernel's chat; it and all that it needs is imported at first use, not by `%load_ext`."""
-        if self._cell_chat is None:
-            from ipycachechat.notebook.chat_cells import CellChat
+        """The kernel's chat, imported at first use, not by `%load_ext`."""
+        from ipycachechat.notebook.chat_cells import CellChat
 
-            self._cell_chat = CellChat(self.session)
-        return self._cell_chat
+        return CellChat(self.session)
 
     @magic_arguments()
     @argument(
         "-m", "--model", default="", help="for this cell only: PROVIDER/MODEL, local, or local:PATH.gguf"
     )
     @argument("--system", default=None, help="system prompt for this cell only")
-    @argument("--max-tokens", type=int, default=None, help="the longest answer, in tokens")
+    @argument("--max-tokens", type=int, default=None, help="maximum length of the answer")
     @argument(
         "--think",
         default=None,
@@ -52,10 +50,12 @@ class ChatMagics(ChatSettings):
     )
     @argument("--out", default="", metavar="NAME", help="assign the answer's text to this variable")
     @argument("--raw", action="store_true", help="send {{ … }} literally")
-    @argument("--append", action="store_true", help="ask at the end, and keep the cell's earlier turn")
+    @argument(
+        "--append", action="store_true", help="add the turn at the end, and keep the cell's earlier one"
+    )
     @argument("--here", action="store_true", help="put the turn where the cell stands in the saved notebook")
     @argument(
-        "--confirm", action="store_true", help="ask you, instead of refusing, if it could exceed the budget"
+        "--confirm", action="store_true", help="if it could exceed the budget, ask you instead of refusing"
     )
     @argument("command", nargs="*", help="%%chat only: a subcommand; %%chat help lists them")
     @no_var_expand
@@ -63,9 +63,8 @@ class ChatMagics(ChatSettings):
     def chat(self, line: str = "", cell: str | None = None) -> Any:
         """Send the cell's text to a model; the answer streams in below. All chat cells are one conversation.
 
-        `%%chat` sends the text; `{{ expression }}` in it inserts a value, formatted according to its type. The model
-        may call the functions named by `%chat tools` on the way to its answer.
-        `%chat` alone shows the current state; `%chat help` lists the subcommands.
+        In `%%chat`, `{{ expression }}` inserts a value, formatted according to its type, and the model may call the
+        functions named by `%chat tools`. `%chat` shows the current state; `%chat help` lists the subcommands.
         """
         try:
             if cell is not None:
@@ -73,25 +72,21 @@ class ChatMagics(ChatSettings):
             from ipycachechat.notebook import commands
 
             return commands.run(self.cell_chat, line.strip())
-        except KeyboardInterrupt:  # before anything was sent, or after everything had ended
+        except KeyboardInterrupt:  # before anything was sent, or after the end
             raise Interrupted("Stopped.", "%chat history shows what is kept.") from None
         finally:
             if cell is None:
                 self.session.print_problems()
 
     def _ask(self, line: str, cell: str) -> None:
-        args, cells = self._arguments(line), self.cell_chat
+        args, cell_chat = self._arguments(line), self.cell_chat
         if not cell.strip():
-            raise _wrong("The cell has no text to send")
-        placement = cells.placement(append=args.append, here=args.here)
-        prompt = cells.prompt(cell.strip(), placement, raw=args.raw or not self.interpolate)
+            raise _usage_error("The cell has no text to send")
+        placement = cell_chat.placement(append=args.append, here=args.here)
+        prompt = cell_chat.prompt(cell.strip(), placement, raw=args.raw or not self.interpolate)
         if prompt.empty:
-            raise _wrong("The cell has no text to send once its {{ … }} are filled in")
-        request = cells.request_for_cell(prompt, placement)
-        if args.think is not None:
-            from ipycachechat.notebook.chat_cells import thinking_options
-
-            request = replace(request, options=thinking_options(args.think))
+            raise _usage_error("The cell has no text to send once its {{ … }} are filled in")
+        request = cell_chat.request_for_cell(prompt, placement, think=args.think)
         result = self.session.ask(
             replace(
                 request,
@@ -102,33 +97,33 @@ class ChatMagics(ChatSettings):
             )
         )
         if args.out and result.turn is not None:
-            cells.shell.user_ns[args.out] = result.turn.answer_text
+            cell_chat.shell.user_ns[args.out] = result.turn.answer_text
 
     def _arguments(self, line: str) -> Any:
         """Return the parsed options of `%%chat`. Raises BadInput."""
         try:
             args = type(self).chat.parser.parse_args(shlex.split(line))
         except (UsageError, ValueError) as error:
-            raise _wrong(f"%%chat {line.strip()}: {error}") from None
+            raise _usage_error(f"%%chat {line.strip()}: {error}") from None
         if args.command:
-            raise _wrong(
+            raise _usage_error(
                 f"%%chat takes its text from the cell, not {' '.join(args.command)!r} from its first line"
             )
         if args.out and (not args.out.isidentifier() or keyword.iskeyword(args.out)):
-            raise _wrong(f"--out {args.out}: this is not a valid variable name")
+            raise _usage_error(f"--out {args.out}: this is not a valid variable name")
         if args.max_tokens is not None and args.max_tokens < 1:
-            raise _wrong("--max-tokens must be 1 or more")
+            raise _usage_error("--max-tokens must be 1 or more")
         if args.append and args.here:
-            raise _wrong("--append and --here contradict each other")
+            raise _usage_error("--append and --here contradict each other")
         return args
 
     def complete(self, _: Any, event: Any) -> list[str]:
         """Return what may come next on the line, for Tab completion."""
-        from ipycachechat.notebook.completion import complete
+        from ipycachechat.notebook import commands
 
         options = [name for action in type(self).chat.parser._actions for name in action.option_strings]
-        return complete(self.cell_chat, event.line, options)
+        return commands.complete(self.cell_chat, event.line, options)
 
 
-def _wrong(what: str) -> BadInput:
-    return BadInput(" ".join(what.split()), "See %chat help, or %%chat?")
+def _usage_error(message: str) -> BadInput:
+    return BadInput(" ".join(message.split()), "See %chat help, or %%chat?")

@@ -7,16 +7,17 @@ import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat import defaults
 from ipycachechat.notebook import SESSION_KEY, frontend
 from ipycachechat.notebook.cell_watcher import CellWatcher
-from ipycachechat.notebook.idle_tasks import IdleWork, import_steps, warm_up
+from ipycachechat.notebook.idle_tasks import IdleWork, import_steps
 from ipycachechat.notebook.lookups import CellLookups
-from ipycachechat.notebook.question_marks import keep_question_marks
 from ipycachechat.notebook.settings import ChatSettings
+from ipycachechat.providers import litellm_import
 from ipycachechat.storage import discovery
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class NotebookSession:
     """One kernel's conversation and everything around it.
 
-    `%load_ext` creates it, and must be quick: whatever needs the engine is imported and made at first use.
+    `%load_ext` creates it and must be quick, so whatever needs the engine is imported and created at first use.
     """
 
     def __init__(self, shell: Any, settings: ChatSettings) -> None:
@@ -48,15 +49,13 @@ class NotebookSession:
         self._chat: ChatSession | None = None
         self._recorder: Recorder | None = None
         self._loop: BackgroundLoop | None = None
-        self._tools: ToolRegistry | None = None
         self._runner: CellRunner | None = None
         self._inspector: Inspector | None = None
         self._keepalive: Future[None] | None = None
-        self._idle = IdleWork(import_steps(), warm_up)
+        self._idle = IdleWork(import_steps(), litellm_import.warm_up)
         self._events: list[tuple[str, Callable[..., None]]] = []
-        self._register("pre_run_cell", self._idle.pause, self.watcher.begins)
-        self._register("post_run_cell", self._idle.arm, self.lookups.on_cell_run, self.watcher.ran)
-        shell.input_transformers_cleanup.append(keep_question_marks)
+        self._register("pre_run_cell", self._idle.pause, self.watcher.on_cell_start)
+        self._register("post_run_cell", self._idle.arm, self.lookups.on_cell_end, self.watcher.on_cell_end)
         atexit.register(self._at_exit)
         settings.observe(self._on_watch_change, "watch")
         settings.observe(lambda change: self.chat.versions.set_system(change["new"]), "system")
@@ -67,8 +66,8 @@ class NotebookSession:
             assert self.chat is not None  # taken over at once, so that deleted cells are noticed
 
     @property
-    def begun(self) -> bool:
-        """True if this kernel has a conversation."""
+    def has_chat(self) -> bool:
+        """True if this kernel has a conversation already; `chat` creates it."""
         return self._chat is not None
 
     @property
@@ -108,18 +107,16 @@ class NotebookSession:
             self._loop = BackgroundLoop()
         return self._loop
 
-    @property
+    @cached_property
     def tools(self) -> ToolRegistry:
         """The functions that the model may call."""
-        if self._tools is None:
-            from ipycachechat.notebook.tool_registry import ToolRegistry
+        from ipycachechat.notebook.tool_registry import ToolRegistry
 
-            self._tools = ToolRegistry(self.shell.user_ns)
-        return self._tools
+        return ToolRegistry(self.shell.user_ns)
 
     @property
     def runner(self) -> CellRunner:
-        """Runs turn requests in the running cell."""
+        """The runner of turn requests in the running cell."""
         if self._runner is None:
             from ipycachechat.notebook.cell_runner import CellRunner
 
@@ -138,11 +135,11 @@ class NotebookSession:
         return self._inspector
 
     def model_in_use(self) -> str:
-        """Return the model of the next request: as set, else by the keys in the environment, else the local one."""
-        chosen = str(self.settings.model).strip()
-        name = chosen or defaults.default_model(os.environ)
-        if name == defaults.LOCAL and not chosen and self._chat is not None:
-            # With no key at hand, as in CI: the model whose recorded replies are replayed.
+        """Return the model of the next request: the setting, else by the keys in the environment, else `local`."""
+        setting = str(self.settings.model).strip()
+        name = setting or defaults.default_model(os.environ)
+        if name == defaults.LOCAL and not setting and self._chat is not None:
+            # Without a key, as in CI: the model whose recorded replies are replayed.
             cassette = self._chat.client.cassette
             return (cassette.model if cassette is not None else "") or name
         return name
@@ -150,18 +147,18 @@ class NotebookSession:
     def ask(self, request: TurnRequest, redraw: Turn | None = None) -> TurnResult:
         """Send a request from the running cell, draw the answer and return the result.
 
-        `redraw`: the turn whose outputs show the answer, if the front end still has them.
+        `redraw`: the turn whose earlier outputs show the answer, if they can still be redrawn.
         """
         try:
             result = self.runner.ask(request, redraw)
         finally:
             self.print_problems()
-        if self._inspector is not None:  # now, since one cell may ask many times
+        if self._inspector is not None:  # now, since a cell may send many requests
             self._inspector.redraw()
         return result
 
     def print_problems(self) -> None:
-        """Print, once, what is wrong with the files of the conversation and of recorded replies."""
+        """Print problems of the store and of the file of recorded replies; each once."""
         if self._chat is None:
             return
         for file in (self.recorder, self._chat.client.cassette):
@@ -169,16 +166,16 @@ class NotebookSession:
                 print(problem)  # noqa: T201
 
     def keep_warm(self, request: TurnRequest, seconds: float) -> None:
-        """Keep the cache warm in the background for so long, in place of an earlier keepalive; 0: stop."""
+        """Keep the cache warm in the background for so many seconds (0: stop), instead of an earlier keepalive."""
         if self._keepalive is not None:
             self._keepalive.cancel()
         self._keepalive = self.loop.submit(self.chat.keep_warm(request, seconds).run()) if seconds else None
 
     def resume(self, notebook: str) -> tuple[list[str], float]:
-        """Continue the conversation that an earlier kernel stored of this notebook ("") or of the named one.
+        """Continue the conversation that an earlier kernel stored for this notebook ("") or for the named one.
 
-        This kernel's turns become a branch. Return the tools that are not defined here, and the time until which
-        something is cached (0: nothing). Raises BadInput.
+        This kernel's turns become a branch. Return the names of the tools that are not defined here, and the time
+        at which the cached part expires (0: nothing was cached). Raises BadInput.
         """
         from ipycachechat.engine import persistence
 
@@ -194,10 +191,10 @@ class NotebookSession:
         return {"model": self.model_in_use(), **self.settings.to_save(), **self.tools.to_save()}
 
     def find_stored(self) -> str:
-        """Return a line about the conversation that an earlier kernel stored of this notebook; "" if there is none."""
+        """Return a line about the stored conversation of this notebook; "" if there is none."""
         try:
             path = self.settings.store_file()
-            if path is None or self.begun:
+            if path is None or self.has_chat:
                 return ""
             stored = discovery.find_stored(path, self.name)
         except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
@@ -208,14 +205,13 @@ class NotebookSession:
         """Remove everything but the conversation, which a reload takes over."""
         for event, callback in self._events:
             self.shell.events.unregister(event, callback)
-        self.shell.input_transformers_cleanup.remove(keep_question_marks)
         self.settings.unobserve_all()
         self.watcher.close()
         atexit.unregister(self._at_exit)
         self._at_exit()
         if self._chat is not None:
             self.recorder.stop()
-            budgets = self.settings.budgets()  # they still hold for its forks
+            budgets = self.settings.budgets()  # they go on limiting its forks
             self._chat.client.budgets.set_limits(lambda: budgets)
             self.shell.meta[SESSION_KEY] = self._chat, self._recorder
 
@@ -225,10 +221,10 @@ class NotebookSession:
             self._events.append((event, callback))
 
     def _on_watch_change(self, change: Any) -> None:
-        """Leave out the cells that ran before the last prompt: they were watched in another way, or not at all."""
+        """Forget the cells that ran before the last prompt: another setting, or none, applied to them."""
         if change["new"] != "off":
             turns = self._chat.history.current.all_turns if self._chat is not None else ()
-            self.watcher.since(max((turn.asked_at for turn in turns), default=0.0))
+            self.watcher.forget_until(max((turn.asked_at for turn in turns), default=0.0))
 
     def _at_exit(self) -> None:
         self._idle.stop()

@@ -1,4 +1,4 @@
-"""The settings, `%config ChatMagics.NAME = …`, each with its default and its help."""
+"""The settings, `%config ChatMagics.NAME = …`, with their defaults and help."""
 
 from __future__ import annotations
 
@@ -20,63 +20,58 @@ if TYPE_CHECKING:
 
 
 class ChatSettings(Magics):
-    """Settings of all chats of a kernel."""
+    """Settings of a kernel's chat; ChatMagics inherits them."""
 
     model = Unicode(
-        "", help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys in the environment"
-    ).tag(config=True)
-    system = Unicode("", help="The system prompt of a new conversation.").tag(config=True)
+        help="PROVIDER/MODEL as litellm names it, or local; empty: by the keys in the environment"
+    )
+    system = Unicode(help="The system prompt of a new conversation.")
     max_tokens = Int(
-        0, min=0, help=f"Longest answer; 0: the model's own limit, at most {defaults.MAX_OUTPUT_TOKENS:,}."
-    ).tag(config=True)
+        min=0,
+        help=f"Maximum length of an answer; 0: the model's own limit, at most {defaults.MAX_OUTPUT_TOKENS:,}.",
+    )
     ttl = Enum(
         list(defaults.TTLS),
         "auto",
-        help="How long Claude keeps the cache; auto: whichever is cheaper for your pauses.",
-    ).tag(config=True)
-    think = Enum(["", *defaults.EFFORTS], "", help="Reasoning effort, for models that support it.").tag(
-        config=True
+        help="How long Claude keeps the cache; auto: what is cheaper for your pauses.",
     )
+    think = Enum(["", *defaults.EFFORTS], "", help="Reasoning effort, for models that support it.")
     max_steps = Int(
         defaults.MAX_TOOL_STEPS,
         min=0,
         help="Rounds of tool calls in one turn, after which the model must answer.",
-    ).tag(config=True)
+    )
     retries = Int(
         DEFAULT_LIMITS.retries, min=0, help="How often a request is retried after a temporary error."
-    ).tag(config=True)
+    )
     timeout = Float(
         DEFAULT_LIMITS.read_timeout, min=0.1, help="Stall timeout: seconds without new text before giving up."
-    ).tag(config=True)
+    )
     total_timeout = Float(
         DEFAULT_LIMITS.total_timeout, min=0, help="Seconds for a whole answer; 0: no limit."
-    ).tag(config=True)
+    )
     rerun = Enum(
         ["replace", "rewind", "append"],
         "replace",
         help="What running a chat cell again does: replace its turn, also drop the later turns, or ask at the end.",
-    ).tag(config=True)
-    keep = Bool(True, help="Store conversations and their costs, in `store`.").tag(config=True)
-    store = Unicode("", help="File for them; empty: chats.db in the user's data folder.").tag(config=True)
-    interpolate = Bool(True, help="Replace {{ … }} in prompts by values.").tag(config=True)
+    )
+    keep = Bool(True, help="Store conversations and their costs, in `store`.")
+    store = Unicode(help="File for them; empty: chats.db in the user's data folder.")
+    interpolate = Bool(True, help="Replace {{ … }} in prompts by values.")
     context_tokens = Int(
         100_000, min=0, help="Approximate limit of tokens for all values in one prompt; 0: no limit."
-    ).tag(config=True)
+    )
     watch = Enum(
         list(defaults.WATCH_MODES),
         "off",
         help="Whether recently run cells are included with your question, and how much of them.",
-    ).tag(config=True)
-    redact = Bool(
-        True, help="Mask keys, tokens and passwords in values, watched cells and tool results."
-    ).tag(config=True)
-    budget = Float(0.0, min=0.0, help="Dollars that this kernel may spend; 0: no budget.").tag(config=True)
+    )
+    redact = Bool(True, help="Mask keys, tokens and passwords in values, watched cells and tool results.")
+    budget = Float(min=0, help="Dollars that this kernel may spend; 0: no budget.")
     budget_day = Float(
-        0.0, min=0.0, help="Dollars that all notebooks may spend in a day, by the store; 0: no budget."
-    ).tag(config=True)
-    confirm_over = Float(
-        0.0, min=0.0, help="Ask before a prompt that could cost more dollars than this; 0: never."
-    ).tag(config=True)
+        min=0, help="Dollars that all notebooks may spend per day, by the store; 0: no budget."
+    )
+    confirm_over = Float(min=0, help="Ask before a prompt that could cost more dollars than this; 0: never.")
 
     @property
     def limits(self) -> RequestLimits:
@@ -86,7 +81,7 @@ class ChatSettings(Magics):
         )
 
     def budgets(self) -> tuple[float, float]:
-        """Return the dollars that this kernel may spend, and all kernels in a day; 0: no budget."""
+        """Return the dollars that this kernel may spend, and those that all kernels may spend per day; 0: no limit."""
         return float(self.budget), float(self.budget_day)
 
     def store_file(self) -> Path | None:
@@ -100,19 +95,23 @@ class ChatSettings(Magics):
         return user_data_path("ipycachechat", appauthor=False) / "chats.db"
 
     def redactor(self) -> Redactor | None:
-        """Return what masks secrets in values and tool results, or None if `redact` is off."""
+        """Return the redactor of values and tool results, or None if `redact` is off."""
         if not self.redact:
             return None
-        from ipycachechat.text.redaction import Redactor  # its patterns take a moment to compile
+        from ipycachechat.text.redaction import Redactor  # compiling its patterns takes a moment
 
         return Redactor.from_environ(os.environ)
 
     def to_save(self) -> dict[str, Any]:
-        """Return the settings that hold again when the conversation is resumed in another kernel."""
+        """Return the settings that are restored when another kernel resumes the conversation."""
         return {name: getattr(self, name) for name in ("ttl", "think", "watch", "budget")}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Set what `to_save` returned in an earlier kernel; a budget only if this kernel has none."""
+        """Apply what `to_save` returned in an earlier kernel; a budget only if this kernel has none."""
         for name in ("ttl", "think", "watch", *(() if self.budget else ("budget",))):
-            with suppress(TraitError):  # saved by another version, which had other values
+            with suppress(TraitError):  # saved by a version with other values
                 self.set_trait(name, saved.get(name, getattr(self, name)))
+
+
+for _trait in ChatSettings.class_own_traits().values():
+    _trait.tag(config=True)

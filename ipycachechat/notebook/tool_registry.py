@@ -1,4 +1,4 @@
-"""The functions of the kernel that chat cells give to the model, by name."""
+"""ToolRegistry: the kernel's functions that the model may call, chosen by name with `%chat tools`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ipycachechat.tools.schema import Tools, make_tools
 
 
 class ToolRegistry:
-    """The functions that the model may call, looked up by name for each prompt, so that a redefined one counts."""
+    """The functions that the model may call, looked up for each prompt, so that redefinitions take effect."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        """`names`: the kernel's namespace."""
-        self._namespace = names
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        """`namespace`: the kernel's variables."""
+        self._namespace = namespace
         self.names: list[str] = []
         self.ask = False
         """True if the user is asked before each call."""
         self._resolved: tuple[list[Any], Tools] = ([], Tools())
 
     def set(self, line: str) -> None:
-        """Apply the argument of `%chat tools`. Raises BadInput, and then nothing has changed."""
+        """Apply the argument of `%chat tools`. Raises BadInput and then changes nothing."""
         try:
             words = shlex.split(line.replace(",", " "))
         except ValueError as error:
             raise BadInput(f"%chat tools {line}: {error}", "Name the functions: %chat tools f g") from None
-        ask = {"--ask": True, "--no-ask": False}
-        names = [word for word in words if word not in ask]
+        options = {"--ask": True, "--no-ask": False}
+        names = [word for word in words if word not in options]
         unknown = [name for name in names if name.startswith("-")]
         if unknown:
             raise BadInput(
@@ -45,12 +45,11 @@ class ToolRegistry:
         except BadInput:
             self.names = before
             raise
-        chosen = [ask[word] for word in words if word in ask]
-        if chosen:
-            self.ask = chosen[-1]
+        for word in words:
+            self.ask = options.get(word, self.ask)
 
     def resolve(self) -> Tools:
-        """Return the tools as they are defined now. Raises BadInput."""
+        """Return the tools as currently defined. Raises BadInput."""
         functions = [self._function(name) for name in self.names]
         if functions != self._resolved[0]:
             self._resolved = functions, make_tools(functions)
@@ -69,7 +68,10 @@ class ToolRegistry:
         return function
 
     def approval(self, stdin_available: bool) -> Callable[[ToolCall], bool] | None:
-        """Return the function that asks the user before each call, or None. Raises BadInput without an input."""
+        """Return the function that asks the user before each call, or None if calls need no approval.
+
+        Raises BadInput if the user cannot be asked.
+        """
         if not (self.ask and self.names):
             return None
         if not stdin_available:
@@ -80,10 +82,10 @@ class ToolRegistry:
 
     @property
     def summary(self) -> str:
-        """The tools in a line."""
+        """The tools in one line, for the user."""
         if not self.names:
             return "Tools are off"
-        return f"tools: {', '.join(self.names)}" + " (you approve each call)" * self.ask
+        return f"Tools: {', '.join(self.names)}" + " (you approve each call)" * self.ask
 
     def to_save(self) -> dict[str, Any]:
         """Return the names and `--ask`, for the kernel that resumes the conversation."""
@@ -96,12 +98,12 @@ class ToolRegistry:
         for name in map(str, saved.get("tools", [])):
             try:
                 self.set(" ".join([*self.names, name]))
-            except BadInput:  # not defined yet, or no function any more
+            except BadInput:  # not defined yet, or no longer a function
                 missing.append(name)
         return missing
 
 
 def confirm_tool_call(call: ToolCall) -> bool:
     """Show the user the whole call; return True if they allow it."""
-    whole = arguments_text(call, len(call.arguments) * 8)  # a string may be longer as Python writes it
-    return frontend.confirm(f"Allow {call.name}({whole})? [y/N] ")
+    all_arguments = arguments_text(call, len(call.arguments) * 8)  # Python's repr may be longer than JSON
+    return frontend.confirm(f"Allow {call.name}({all_arguments})? [y/N] ")

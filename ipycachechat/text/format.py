@@ -11,6 +11,11 @@ def count(tokens: int | None) -> str:
     return "unknown" if tokens is None else f"{tokens:,}"
 
 
+def plural(number: int, noun: str) -> str:
+    """Return "1 turn", "2 turns" and so on."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def money(dollars: float | None) -> str:
     """Return US dollars with five decimals (two from $10 on), or "unknown"."""
     if dollars is None:

@@ -129,7 +129,7 @@ def test_a_cell_run_again_replaces_its_turn_and_replay_draws_the_stale_ones_in_t
     assert [answers(lab, cell) for cell in (2, 3, 4)] == [["Answer 5 to Two"], ["Answer 6 to Three"], []]
     assert [lab.outputs(cell).locator(".ipycachechat-badge").count() for cell in (2, 3, 4)] == [1, 1, 0]
     assert "replaced turn 3" in badge(lab, 3)
-    assert "2 turns asked again" in lab.outputs(4).inner_text()
+    assert "Reran 2 turns" in lab.outputs(4).inner_text()
 
 
 def test_a_deleted_cell_is_left_out_and_comes_back_when_the_deletion_is_undone(
@@ -277,7 +277,7 @@ def test_edited_deleted_run_all_and_restarted_in_a_row_the_conversation_is_the_n
     lab.menu("Kernel", "Restart Kernel…", confirm=True)
     lab.type_cell(0, f"{LOAD}\n%chat resume")
     run(lab, 0)
-    assert "resumed: 2 turns" in lab.outputs(0).inner_text()
+    assert "Resumed 2 turns" in lab.outputs(0).inner_text()
     run(lab, 2)
     assert asked(wire) == [["Uno", "Answer 5 to Uno", "Three"]]
     assert answers(lab, 2) == ["Answer 7 to Three"]
@@ -328,7 +328,7 @@ def test_after_a_restart_the_conversation_goes_on_byte_for_byte_and_warm(
     assert found.startswith("An earlier conversation was found (2 turns, ")
 
     run(lab, 4, 5)
-    assert "resumed: 2 turns, model anthropic/claude-sonnet-5; warm until " in lab.outputs(4).inner_text()
+    assert "Resumed 2 turns, model anthropic/claude-sonnet-5, cached until " in lab.outputs(4).inner_text()
     after = wire.requests[-1]
     assert said(after) == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
     assert before.call and after.call and before.bill and after.bill

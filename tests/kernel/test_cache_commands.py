@@ -68,8 +68,8 @@ def test_a_pinned_turn_keeps_a_checkpoint(wire: WireServer, kernel: Kernel) -> N
 
 
 def test_the_lifetime_is_set_and_sent(wire: WireServer, kernel: Kernel) -> None:
-    assert "lifetime: auto" in kernel.run("%chat ttl").printed
-    assert "lifetime: 1h" in kernel.run("%chat ttl 1h").printed
+    assert "Cache lifetime: auto" in kernel.run("%chat ttl").printed
+    assert "Cache lifetime: 1h" in kernel.run("%chat ttl 1h").printed
     assert "a lifetime is auto, 5m or 1h" in kernel.run("%chat ttl 2h").error
     kernel.run("%%chat\nhello")
     assert "'ttl': '1h'" in str(wire.requests[-1].body)
@@ -86,14 +86,14 @@ def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer
     assert "kept warm until" in kernel.run("%chat").printed
     assert kernel.run("%chat warm off").error == ""
     assert "not kept warm: stopped" in kernel.run("%chat").printed
-    assert "this is not a time" in kernel.run("%chat warm soon").error
+    assert "this is not a duration" in kernel.run("%chat warm soon").error
     assert len(kernel.run("%chat warm soon").error.splitlines()) == 2
 
 
 def test_a_prefix_that_lives_long_enough_is_not_kept_warm_besides(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat ttl 1h")
     kernel.run(f"%%chat\n{words(3000)}")
-    assert "stays warm for 30m by itself" in kernel.run("%chat warm 30m").printed
+    assert "stays cached for 30m without further requests" in kernel.run("%chat warm 30m").printed
     assert "kept warm" not in kernel.run("%chat").printed
 
 

@@ -227,12 +227,12 @@ def test_status_is_four_lines_and_near_names_are_offered(kernel: Kernel) -> None
 
 
 def test_model_and_system_are_set_shown_and_taken_back(kernel: Kernel, wire: WireServer) -> None:
-    assert kernel.run("%chat model openai/gpt-5.5").printed == "model: openai/gpt-5.5\n"
-    assert kernel.run('%chat model ""').printed == f"model: {CLAUDE}\n"
-    assert kernel.run('%chat system "be brief"').printed == "system: be brief\n"
+    assert kernel.run("%chat model openai/gpt-5.5").printed == "Model: openai/gpt-5.5\n"
+    assert kernel.run('%chat model ""').printed == f"Model: {CLAUDE}\n"
+    assert kernel.run('%chat system "be brief"').printed == "System prompt: be brief\n"
     chat(kernel, "hello")
     assert wire.requests[-1].body["system"][0]["text"] == "be brief"
-    assert kernel.run('%chat system ""').printed == "no system prompt\n"
+    assert kernel.run('%chat system ""').printed == "No system prompt\n"
     chat(kernel, "hello")
     assert "system" not in wire.requests[-1].body
 

@@ -49,7 +49,7 @@ def test_the_model_calls_the_kernels_functions_and_the_calls_are_folded_up(
     wire: WireServer, kernel: Kernel
 ) -> None:
     assert kernel.run("%chat tools").printed == "Tools are off\n"
-    assert kernel.run("%chat tools look, fetch").printed == "tools: look, fetch\n"
+    assert kernel.run("%chat tools look, fetch").printed == "Tools: look, fetch\n"
     wire.script(call("look", "Let me see.", q="x"), call("fetch", n=3), Reply("It is **done**."))
     ran = kernel.run("%%chat --out reply\nWhat is x?")
     assert not ran.error
@@ -92,12 +92,12 @@ def test_what_is_no_tool_is_told_and_nothing_changes(kernel: Kernel, line: str, 
     kernel.run("TOOLBOX = [look]\n%chat tools look")
     ran = kernel.run(f"%chat tools {line}")
     assert told.lower() in ran.error.lower() and len(ran.error.splitlines()) == 2
-    assert kernel.run("%chat tools").printed == "tools: look\n"
+    assert kernel.run("%chat tools").printed == "Tools: look\n"
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("y", "found x"), ("", "did not allow")])
 def test_each_call_can_be_asked_about(wire: WireServer, kernel: Kernel, answer: str, outcome: str) -> None:
-    assert kernel.run("%chat tools look --ask").printed == "tools: look (you approve each call)\n"
+    assert kernel.run("%chat tools look --ask").printed == "Tools: look (you approve each call)\n"
     long = "x" * 300 + "\x1b[2K and the end"
     wire.script(call("look", q=long), Reply("done"))
     request = kernel.start("%%chat\nhi")

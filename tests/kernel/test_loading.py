@@ -53,7 +53,9 @@ print("heavy:", heavy)
 def test_loading_prints_one_line(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         ran = kernel.run("%load_ext ipycachechat")
-        assert ran.printed == "ipycachechat: anthropic/claude-sonnet-5 (%chat help)\n"
+        assert ran.printed == (
+            "ipycachechat 0.1: model anthropic/claude-sonnet-5. Start a cell with %%chat; %chat help lists the rest.\n"
+        )
         assert not ran.outputs
         assert "already loaded" in kernel.run("%load_ext ipycachechat").printed
 
@@ -69,7 +71,7 @@ def test_loading_prints_one_line(wire: WireServer) -> None:
 )
 def test_the_first_key_found_chooses_the_model(keys: list[str], model: str) -> None:
     with Kernel({f"{name}_API_KEY": "x-test" for name in keys}) as kernel:
-        assert f": {model} (" in kernel.run("%load_ext ipycachechat").printed
+        assert f": model {model}. " in kernel.run("%load_ext ipycachechat").printed
 
 
 def test_unloading_leaves_nothing(wire: WireServer) -> None:

@@ -65,14 +65,14 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
         one.run('%chat system "Be <brief>."')
         for text in "ab":
             chat(one, text)
-        assert one.run("%chat save talk.json").printed == "saved: talk.json, 2 turns\n"
+        assert one.run("%chat save talk.json").printed == "Saved 2 turns to talk.json\n"
         path = file(one, "talk.json")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         chat(one, "c")
         said = wire.requests[-1].body["messages"]
         with Kernel(wire.env()) as two:
             started(two)
-            assert "loaded: 2 turns" in two.run(f"%chat load {path}").printed
+            assert "Loaded 2 turns" in two.run(f"%chat load {path}").printed
             chat(two, "c", "another cell")
             assert wire.requests[-1].body["messages"] == said
             two.run("%chat undo")
@@ -131,7 +131,7 @@ def test_what_hist_gave_is_loaded_as_the_oldest_form(kernel: Kernel, wire: WireS
     file(kernel, "hist.json").write_text(
         json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])
     )
-    assert "loaded: 1 turn" in kernel.run("%chat load hist.json").printed
+    assert "Loaded 1 turn" in kernel.run("%chat load hist.json").printed
     chat(kernel, "next")
     assert prompts(wire) == ["q", "next"]
 
@@ -324,7 +324,7 @@ def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire
     assert "Turn 3 is unchanged" in kernel.finish(request).error
     history = kernel.run("%chat history").text
     assert "interrupted" not in history and history.count("stale") == 1
-    assert "1 turn asked again" in kernel.run("%chat replay").printed
+    assert "Reran 1 turn" in kernel.run("%chat replay").printed
 
 
 # An earlier kernel.
@@ -340,11 +340,11 @@ def test_what_was_asked_before_resuming_is_a_branch_and_a_second_time_changes_no
         started(kernel)
         chat(kernel, "b")
         told = kernel.run("%chat resume").printed
-        assert "resumed: 1 turn" in told and "on branch main-2" in told
+        assert "Resumed 1 turn" in told and "on branch main-2" in told
         chat(kernel, "c")
         assert prompts(wire) == ["a", "c"]
         again = kernel.run("%chat resume")
-        assert not again.error and "resumed already" in again.printed
+        assert not again.error and "Already resumed" in again.printed
         kernel.run("%chat switch main-2")
         chat(kernel, "d")
         assert prompts(wire) == ["b", "d"]
@@ -362,7 +362,7 @@ def test_a_notebook_is_meant_by_its_own_name_before_one_that_only_holds_it(
     with Kernel(wire.env()) as kernel:
         started(kernel)
         kernel.run(store)
-        assert f"resumed of {tmp_path / 'a.ipynb'}: 1 turn" in kernel.run("%chat resume a.ipynb").printed
+        assert f"Resumed 1 turn of {tmp_path / 'a.ipynb'}" in kernel.run("%chat resume a.ipynb").printed
         chat(kernel, "next")
         assert prompts(wire) == ["a.ipynb", "next"]
 
@@ -398,8 +398,8 @@ def test_after_a_restart_the_prefix_is_the_same_to_the_byte_and_is_read(wire: Wi
             r"An earlier conversation was found \(2 turns, \d\d:\d\d\)\. %chat resume continues it\.", told[1]
         )
         resumed = kernel.run("%chat resume").printed
-        assert f"resumed: 2 turns, model {model}" in resumed
-        assert ("warm until" in resumed) == (model != "gemini/gemini-3.8-flash")  # which promises nothing
+        assert f"Resumed 2 turns, model {model}" in resumed
+        assert ("cached until" in resumed) == (model != "gemini/gemini-3.8-flash")  # which promises nothing
         ran = chat(kernel, "c")
         after = wire.requests[-1]
         assert unmarked(after.messages)[: len(before.messages)] == unmarked(before.messages)

@@ -27,7 +27,7 @@ def test_placeholder_then_first_token_then_the_whole(wire: WireServer, kernel: K
     ran = kernel.run("%%chat\nhello")
     frames = [html(content["data"]) for content in ran.of("display_data", "update_display_data")]
     waiting = [frame for frame in frames if "ipycachechat-waiting" in frame]
-    assert "tokens to anthropic/claude-sonnet-5, the first turn" in waiting[0]
+    assert "Waiting for anthropic/claude-sonnet-5: turn 1, ≈" in waiting[0]
     assert any(re.search(r"\b[1-9]\d* s\b", frame) for frame in waiting)
     partial = [frame for frame in frames if "Hello" in frame and "friend" not in frame]
     assert partial
@@ -63,9 +63,11 @@ def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(
 
 def test_never_more_outputs_than_the_front_end_shows(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(tuple(long_answer(200)), rate=200))
-    kernel.run("from ipycachechat.notebook.display import screen\nmost, screen.MOST = screen.MOST, 3")
+    kernel.run(
+        "from ipycachechat.notebook.display import screen\nlimit, screen.MAX_OUTPUTS = screen.MAX_OUTPUTS, 3"
+    )
     ran = kernel.run("%%chat\nhello")
-    kernel.run("screen.MOST = most")
+    kernel.run("screen.MAX_OUTPUTS = limit")
     assert len(ran.of("display_data")) == 3 + 2  # and in the end the answer and its badge
     assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 200
 

@@ -41,7 +41,7 @@ def bare(messages: Any) -> Any:
 
 
 def watch(kernel: Kernel, what: str = "code") -> None:
-    assert kernel.run(f"%chat watch {what}").printed == f"watch: {what}\n"
+    assert kernel.run(f"%chat watch {what}").printed == f"Include recently run cells: {what}\n"
 
 
 # In one block
@@ -368,7 +368,7 @@ def test_it_can_be_set_before_the_extension_is_loaded(wire: WireServer) -> None:
 def test_what_cannot_be_watched_is_an_error(kernel: Kernel) -> None:
     error = kernel.run("%chat watch everything").error
     assert "code+output" in error and len(error.splitlines()) == 2
-    assert kernel.run("%chat watch").printed == "watch: off\n"
+    assert kernel.run("%chat watch").printed == "Include recently run cells: off\n"
 
 
 def test_a_cell_that_awaits_goes_along(kernel: Kernel, wire: WireServer) -> None:

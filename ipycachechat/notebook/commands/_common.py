@@ -11,24 +11,24 @@ from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.rendering.format import write_stdout
 
 
-def print_lines(*lines: object) -> None:
+def print_lines(*lines: str) -> None:
     """Print lines: below the cell in a notebook, below the prompt in a terminal."""
     for line in lines:
         write_stdout(f"{line}\n")
 
 
-def show_report(cells: CellChat, text: str, html: str) -> None:
-    """Display HTML with the same as plain text beside it; in a terminal print the text."""
-    if not frontend.can_update_displays(cells.shell):
+def show_report(cell_chat: CellChat, text: str, html: str) -> None:
+    """Display a report as HTML, with its plain text beside it; in a terminal print the text."""
+    if not frontend.can_update_displays(cell_chat.shell):
         return print_lines(text)
     from IPython.display import display
 
     display({"text/html": html, "text/plain": text}, raw=True)
 
 
-def fail(what: str, todo: str = "") -> NoReturn:
+def fail(message: str, todo: str = "See %chat help, or %%chat?") -> NoReturn:
     """Raise BadInput."""
-    raise BadInput(" ".join(what.split()), todo or "See %chat help, or %%chat?")
+    raise BadInput(" ".join(message.split()), todo)
 
 
 def unquoted(text: str) -> str:
@@ -36,25 +36,26 @@ def unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
-def turns(number: int) -> str:
-    """Return "1 turn", "2 turns" and so on."""
-    return f"{number} turn" + "s" * (number != 1)
+def split_flag(argument: str, flag: str) -> tuple[str, bool]:
+    """Return the argument of a subcommand without a flag, and whether the flag was in it."""
+    words = argument.split()
+    return " ".join(word for word in words if word != flag), flag in words
 
 
-def turn_number(cells: CellChat, command: str, text: str) -> int:
+def turn_number(cell_chat: CellChat, command: str, argument: str) -> int:
     """Return the number of an existing turn. Raises BadInput."""
-    count = len(cells.chat.history.current.turns)
-    if not (text.isdecimal() and 1 <= int(text) <= count):
-        there = f"there are turns 1 to {count}" if count else "there are no turns yet"
-        fail(f"%chat {command} {text}: {there}")
-    return int(text)
+    count = len(cell_chat.chat.history.current.turns)
+    if not (argument.isdecimal() and 1 <= int(argument) <= count):
+        available = f"choose from turns 1 to {count}" if count else "there are no turns yet"
+        fail(f"%chat {command} {argument}: {available}")
+    return int(argument)
 
 
-def file(command: str, name: str) -> Path:
+def file_path(command: str, name: str) -> Path:
     """Return the path of the named file. Raises BadInput."""
     if not name:
         fail(f"%chat {command}: which file?", f"%chat {command} FILE")
     try:
         return Path(unquoted(name)).expanduser()
-    except RuntimeError as error:  # there is no such user
+    except RuntimeError as error:  # an unknown user in ~user
         fail(f"%chat {command} {name}: {error}", "Write the whole path.")

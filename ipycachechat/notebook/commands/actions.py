@@ -1,4 +1,4 @@
-"""Keep the cache warm, check the caching rules, correct a cell, put code into one."""
+"""Keep the cache warm, check the caching rules, correct a cell, put code into a new one."""
 
 from __future__ import annotations
 
@@ -8,76 +8,81 @@ from ipycachechat.notebook import frontend
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, print_lines, unquoted
 from ipycachechat.rendering import answer, reports
-from ipycachechat.text.format import money
+from ipycachechat.text.format import money, plural
 
-LONGEST = 24 * 3600
-"""Seconds that the cache may be kept warm."""
-FIX = "{{ err }}\n\nSay in a sentence what is wrong. Then give the whole cell, corrected, as one block of Python."
+MAX_WARM_SECONDS = 24 * 3600
+FIX_PROMPT = """{{ err }}
+
+Say in a sentence what is wrong. Then give the whole cell, corrected, as one block of Python."""
 
 
-def warm(cells: CellChat, time: str) -> None:
-    """Write the conversation to the cache now; with a time, keep it warm for so long."""
-    session, request = cells.session, cells.next_request("")
-    if time == "off":
+def warm(cell_chat: CellChat, duration: str) -> None:
+    """Write the conversation to the cache now; with a duration, keep it warm for so long."""
+    session, request = cell_chat.session, cell_chat.next_request("")
+    if duration == "off":
         session.keep_warm(request, 0)
-        return print_lines("no longer kept warm")
-    seconds = _seconds(time) if time else 0.0
-    record = session.runner.wait(lambda emit: cells.chat.warm(request, emit))
+        return print_lines("The cache is no longer kept warm")
+    seconds = _seconds(duration) if duration else 0.0
+    record = session.runner.wait(lambda emit: cell_chat.chat.warm(request, emit))
     print_lines(reports.warm_result(record.usage, record.cost, record.warm_until))
-    if seconds and record.warm_until is not None and record.warm_until > cells.now + seconds:
-        print_lines(f"it stays warm for {time} by itself")
+    if seconds and record.warm_until is not None and record.warm_until > cell_chat.now + seconds:
+        print_lines(f"It stays cached for {duration} without further requests")
     elif seconds:
         session.keep_warm(request, seconds)
-        print_lines(f"kept warm for {time}, while that is cheaper (%chat shows how it goes; %chat warm off)")
+        print_lines(
+            f"Keeping it cached for {duration} while that is cheaper (%chat shows the state; %chat warm off stops)"
+        )
 
 
-def doctor(cells: CellChat, name: str) -> None:
+def doctor(cell_chat: CellChat, name: str) -> None:
     """Check our caching rules against what the provider charges; shows the cost, and asks first."""
-    model, chat, runner = unquoted(name) or cells.model_in_use(), cells.chat, cells.session.runner
-    requests, tokens, dollars = runner.wait(lambda emit: chat.examination(model, emit))
-    price = "unknown" if dollars is None else f"at most {money(dollars)}"
-    if not frontend.stdin_available(cells.shell):
-        fail(f"%chat doctor would send {requests} requests to {model}, and this run cannot ask you")
-    question = f"{requests} requests of {tokens:,} tokens in all to {model}, price {price}. Send them? [y/N] "
-    if not frontend.confirm(question):
+    model, chat, runner = unquoted(name) or cell_chat.model_in_use(), cell_chat.chat, cell_chat.session.runner
+    count, tokens, dollars = runner.wait(lambda emit: chat.examination(model, emit))
+    cost = "price unknown" if dollars is None else f"at most {money(dollars)}"
+    requests = plural(count, "request")
+    if not frontend.stdin_available(cell_chat.shell):
+        fail(f"%chat doctor would send {requests} to {model}, and this run cannot ask you")
+    if not frontend.confirm(f"Send {requests} to {model} ({tokens:,} tokens in all, {cost})? [y/N] "):
         return print_lines("Cancelled; nothing was sent")
     checks = runner.wait(lambda emit: chat.examine(model, emit))
-    print_lines(reports.doctor([(c.rule, c.promise, c.usage, c.agrees) for c in checks]))
+    print_lines(reports.doctor([(check.rule, check.promise, check.usage, check.agrees) for check in checks]))
 
 
-def fix(cells: CellChat, more: str) -> None:
+def fix(cell_chat: CellChat, more: str) -> None:
     """Ask for the cell that failed last, corrected, and put that below for the user to run."""
-    failure = cells.session.lookups.failure
-    if failure is None:
-        fail("%chat fix: no cell has failed yet", "Run one that does; chats do not count.")
-    placement = cells.placement()
-    prompt = cells.prompt(f"{FIX}\n\n{more}".strip(), placement, names={"err": failure})
-    result = cells.session.ask(cells.request_for_cell(prompt, placement))
+    error = cell_chat.session.lookups.last_error
+    if error is None:
+        fail("%chat fix: no cell has failed yet", "Run a cell that fails first; chat cells do not count.")
+    placement = cell_chat.placement()
+    prompt = cell_chat.prompt(f"{FIX_PROMPT}\n\n{more}".strip(), placement, names={"err": error})
+    result = cell_chat.session.ask(cell_chat.request_for_cell(prompt, placement))
     blocks = answer.python_blocks(answer.segments(result.turn.replies)) if result.turn else []
     if blocks:
-        cells.shell.set_next_input(blocks[0].rstrip())
+        cell_chat.shell.set_next_input(blocks[0].rstrip())
 
 
-def insert(cells: CellChat, which: str) -> None:
+def insert(cell_chat: CellChat, argument: str) -> None:
     """Put a block of the last answer's Python code in a new cell below."""
-    result, turns = cells.chat.answer(), cells.chat.history.current.turns
+    result, turns = cell_chat.chat.answer(), cell_chat.chat.history.current.turns
     last = result.turn.replies if result and result.turn else ()
     replies = next(
         (turn.replies for turn in turns if turn.replies is last), turns[-1].replies if turns else ()
     )
     blocks = answer.python_blocks(answer.segments(replies))
     if not blocks:
-        fail(f"%chat insert {which}: the last answer has no Python code")
-    if not (which or "1").isdecimal() or not 1 <= int(which or 1) <= len(blocks):
-        there = "is one block" if len(blocks) == 1 else f"are {len(blocks)} blocks"
-        fail(f"%chat insert {which}: there {there} of Python code in the last answer")
-    cells.shell.set_next_input(blocks[int(which or 1) - 1].rstrip())
+        fail(f"%chat insert {argument}: the last answer has no Python code")
+    if not (argument or "1").isdecimal() or not 1 <= int(argument or 1) <= len(blocks):
+        fail(
+            f"%chat insert {argument}: the last answer has {plural(len(blocks), 'block')} of Python code",
+            "Give the block's number, from 1.",
+        )
+    cell_chat.shell.set_next_input(blocks[int(argument or 1) - 1].rstrip())
 
 
-def _seconds(time: str) -> float:
+def _seconds(duration: str) -> float:
     """Return the seconds of "90s", "30m" or "2h"; a bare number is minutes. Raises BadInput."""
-    match = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", time.replace(" ", ""))
+    match = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", duration.replace(" ", ""))
     seconds = int(match[1]) * {"s": 1, "h": 3600}.get(match[2] or "", 60) if match else 0
-    if not 0 < seconds <= LONGEST:
-        fail(f"%chat warm {time}: this is not a time; write 30m or 2h, at most a day")
+    if not 0 < seconds <= MAX_WARM_SECONDS:
+        fail(f"%chat warm {duration}: this is not a duration; write 30m or 2h, at most a day")
     return float(seconds)

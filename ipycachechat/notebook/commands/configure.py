@@ -7,70 +7,71 @@ import math
 from ipycachechat import defaults
 from ipycachechat.errors import OverBudget
 from ipycachechat.notebook.chat_cells import CellChat
-from ipycachechat.notebook.commands._common import fail, print_lines, unquoted
+from ipycachechat.notebook.commands._common import fail, print_lines, split_flag, unquoted
 from ipycachechat.rendering.format import budget_lines, one_line
 
 
-def model(cells: CellChat, name: str) -> None:
+def model(cell_chat: CellChat, name: str) -> None:
     """Show the model, or change it."""
     if name:
-        cells.settings.model = unquoted(name)
-    print_lines(f"model: {cells.model_in_use()}")
+        cell_chat.settings.model = unquoted(name)
+    print_lines(f"Model: {cell_chat.model_in_use()}")
 
 
-def system(cells: CellChat, text: str) -> None:
+def system(cell_chat: CellChat, text: str) -> None:
     """Show the system prompt, or change it."""
     if text:
-        cells.chat.versions.set_system(unquoted(text))
-    now = cells.chat.history.current.system
-    print_lines(f"system: {one_line(now, 100) if text else now}" if now else "no system prompt")
+        cell_chat.chat.versions.set_system(unquoted(text))
+    current = cell_chat.chat.history.current.system
+    print_lines(
+        f"System prompt: {one_line(current, 100) if text else current}" if current else "No system prompt"
+    )
 
 
-def tools(cells: CellChat, names: str) -> None:
+def tools(cell_chat: CellChat, names: str) -> None:
     """Show the functions that the model may call, or change them."""
     if names:
-        cells.tools.set(names)
-    print_lines(cells.tools.summary)
+        cell_chat.tools.set(names)
+    print_lines(cell_chat.tools.summary)
 
 
-def budget(cells: CellChat, line: str) -> None:
+def budget(cell_chat: CellChat, argument: str) -> None:
     """Show what this kernel, or with `--day` all kernels in a day, may spend, or change it."""
-    words = line.split()
-    name = "budget_day" if "--day" in words else "budget"
-    rest = [word for word in words if word != "--day"]
-    if rest:
-        cells.settings.set_trait(name, 0.0 if rest == ["off"] else _dollars(line, rest))
-    whole, day = cells.settings.budgets()
+    amount, per_day = split_flag(argument, "--day")
+    if amount:
+        limit = 0.0 if amount == "off" else _dollars(amount)
+        cell_chat.settings.set_trait("budget_day" if per_day else "budget", limit)
+    kernel_limit, day_limit = cell_chat.settings.budgets()
     spent_today: float | None = None
-    if day:
+    if day_limit:
         try:
-            spent_today = cells.session.recorder.spent(cells.now)
+            spent_today = cell_chat.session.recorder.spent(cell_chat.now)
         except OverBudget as error:
             print_lines(error.message)
-    print_lines(*budget_lines(cells.chat.client.budgets.state, whole, day, spent_today))
+    print_lines(*budget_lines(cell_chat.chat.client.budgets.state, kernel_limit, day_limit, spent_today))
 
 
-def _dollars(line: str, words: list[str]) -> float:
+def _dollars(amount: str) -> float:
     try:
-        limit = float(" ".join(words).removeprefix("$").replace(",", ""))
+        limit = float(amount.removeprefix("$").replace(",", ""))
     except ValueError:
         limit = 0.0
     if not 0 < limit < math.inf:
-        fail(f"%chat budget {line}: a budget is a number of dollars, such as 2.00; off removes it")
+        fail(f"%chat budget {amount}: a budget is a number of dollars, such as 2.00; off removes it")
     return limit
 
 
-def watch(cells: CellChat, what: str) -> None:
+def watch(cell_chat: CellChat, mode: str) -> None:
     """Show what of recently run cells is included with a question, or change it."""
-    if what and what not in defaults.WATCH_MODES:
-        fail(f"%chat watch {what}: choose {', '.join(defaults.WATCH_MODES)}")
-    cells.settings.watch = what or cells.settings.watch
-    print_lines(f"watch: {cells.settings.watch}")
+    if mode and mode not in defaults.WATCH_MODES:
+        fail(f"%chat watch {mode}: choose {', '.join(defaults.WATCH_MODES)}")
+    cell_chat.settings.watch = mode = mode or cell_chat.settings.watch
+    print_lines(f"Include recently run cells: {mode}")
 
 
-def ttl(cells: CellChat, lifetime: str) -> None:
+def ttl(cell_chat: CellChat, lifetime: str) -> None:
     """Show how long the provider is to keep the cache, or change it."""
     if lifetime and lifetime not in defaults.TTLS:
         fail(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
-    cells.settings.ttl = lifetime or cells.settings.ttl
-    print_lines(f"lifetime: {cells.settings.ttl}")
+    cell_chat.settings.ttl = lifetime or cell_chat.settings.ttl
+    print_lines(f"Cache lifetime: {cell_chat.settings.ttl}")

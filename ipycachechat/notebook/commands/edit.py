@@ -8,131 +8,125 @@ from ipycachechat.conversation.placement import Placement
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook import notebook_file
 from ipycachechat.notebook.chat_cells import CellChat
-from ipycachechat.notebook.commands._common import (
-    fail,
-    print_lines,
-    show_report,
-    turn_number,
-    turns,
-    unquoted,
-)
+from ipycachechat.notebook.commands._common import fail, print_lines, show_report, turn_number, unquoted
 from ipycachechat.rendering import panels, reports
 from ipycachechat.rendering.format import one_line, time_of_day
-from ipycachechat.text.format import money, percent
+from ipycachechat.text.format import money, percent, plural
 
 
-def undo(cells: CellChat, _: str) -> None:
+def undo(cell_chat: CellChat, _: str) -> None:
     """Go back to before the last change."""
-    before = cells.chat.history.current.turns
-    if not cells.chat.versions.undo():
+    before = cell_chat.chat.history.current.turns
+    if not cell_chat.chat.versions.undo():
         fail("There is nothing to undo")
-    now = cells.chat.history.current.turns
-    kept = {id(turn) for turn in now}
-    gone = [turn for turn in before if id(turn) not in kept]
-    undone = f"Undid “{one_line(gone[-1].prompt_text, 40)}”" if len(gone) == 1 else "Undone"
-    remain = f"{turns(len(now))} remain" + "s" * (len(now) == 1)
-    print_lines(f"{undone}. {remain}; %chat redo restores it.")
+    after = cell_chat.chat.history.current.turns
+    kept = {id(turn) for turn in after}
+    removed = [turn for turn in before if id(turn) not in kept]
+    undone = f"Undid “{one_line(removed[-1].prompt_text, 40)}”" if len(removed) == 1 else "Undone"
+    remain = "remains" if len(after) == 1 else "remain"
+    print_lines(f"{undone}. {plural(len(after), 'turn')} {remain}; %chat redo restores it.")
 
 
-def redo(cells: CellChat, _: str) -> None:
+def redo(cell_chat: CellChat, _: str) -> None:
     """Restore what was undone last."""
-    if not cells.chat.versions.redo():
+    if not cell_chat.chat.versions.redo():
         fail("There is nothing to redo")
-    print_lines(f"Redone; the conversation has {turns(len(cells.chat.history.current.turns))}")
+    count = len(cell_chat.chat.history.current.turns)
+    print_lines(f"Redone; the conversation has {plural(count, 'turn')}")
 
 
-def reset(cells: CellChat, _: str) -> None:
+def reset(cell_chat: CellChat, _: str) -> None:
     """Start a new conversation."""
-    cells.chat.versions.reset()
+    cell_chat.chat.versions.reset()
     print_lines("Started a new conversation (%chat undo restores the old one)")
 
 
-def fork(cells: CellChat, name: str) -> None:
+def fork(cell_chat: CellChat, name: str) -> None:
     """Continue from here on a new branch."""
     if not name:
         fail("%chat fork: what is the branch called?", "%chat fork NAME")
-    before = cells.chat.history.current_branch
-    cells.chat.versions.change(lambda history: history.fork(unquoted(name)))
-    print_lines(f"{_branch(cells)} so far; %chat switch {before} goes back")
+    previous = cell_chat.chat.history.current_branch
+    cell_chat.chat.versions.change(lambda history: history.fork(unquoted(name)))
+    print_lines(f"{_branch(cell_chat)}; %chat switch {previous} goes back")
 
 
-def switch(cells: CellChat, name: str) -> None:
+def switch(cell_chat: CellChat, name: str) -> None:
     """Continue with another branch; with no name, show the branches."""
     if name:
-        cells.chat.versions.change(lambda history: history.switch(unquoted(name)))
-        return print_lines(_branch(cells))
-    history = cells.chat.history
-    show_report(cells, "\n".join(reports.branch_tree(history)), panels.branches(history))
+        cell_chat.chat.versions.change(lambda history: history.switch(unquoted(name)))
+        return print_lines(_branch(cell_chat))
+    history = cell_chat.chat.history
+    show_report(cell_chat, "\n".join(reports.branch_tree(history)), panels.branches(history))
 
 
-def _branch(cells: CellChat) -> str:
-    history = cells.chat.history
-    return f"on the branch {history.current_branch}: {turns(len(history.current.turns))}"
+def _branch(cell_chat: CellChat) -> str:
+    history = cell_chat.chat.history
+    return f"On branch {history.current_branch} ({plural(len(history.current.turns), 'turn')})"
 
 
-def pin(cells: CellChat, which: str) -> None:
+def pin(cell_chat: CellChat, argument: str) -> None:
     """Keep a cache checkpoint after a turn."""
-    count = len(cells.chat.history.current.turns)
+    count = len(cell_chat.chat.history.current.turns)
     if not count:
         fail("%chat pin: there are no turns yet")
-    if which == "off":
-        cells.chat.versions.pin(None)
-        return print_lines("no turn is pinned")
-    number = turn_number(cells, "pin", which) if which else count
-    cells.chat.versions.pin(number)
+    if argument == "off":
+        cell_chat.chat.versions.pin(None)
+        return print_lines("No turn is pinned")
+    number = turn_number(cell_chat, "pin", argument) if argument else count
+    cell_chat.chat.versions.pin(number)
     print_lines(f"Pinned: a cache checkpoint will stay after turn {number}")
 
 
-def sync(cells: CellChat, _: str) -> None:
+def sync(cell_chat: CellChat, _: str) -> None:
     """Match the saved notebook's order and drop the turns of deleted cells."""
-    saved, chat = notebook_file.read(cells.session.notebook), cells.chat
+    saved, chat = notebook_file.read(cell_chat.session.notebook), cell_chat.chat
     before = chat.history.current
-    history = chat.history.reordered(saved.cells, saved.saved_at, cells.now)
+    history = chat.history.reordered(saved.cells, saved.saved_at, cell_chat.now)
     after = history.current
-    print_lines(f"as the notebook was saved at {time_of_day(saved.saved_at)}:")
     if after == before:
-        return print_lines("the conversation has this order already")
-    print_lines(*reports.turn_changes(before, after))
-    newer = [
-        turn
+        return print_lines(
+            f"The conversation already matches the notebook saved at {time_of_day(saved.saved_at)}"
+        )
+    print_lines(
+        f"Matching the notebook saved at {time_of_day(saved.saved_at)}:", *reports.turn_changes(before, after)
+    )
+    newer = sum(
+        turn.cell is not None and turn.cell.id not in saved.cells and turn.asked_at >= saved.saved_at
         for turn in after.turns
-        if turn.cell and turn.cell.id not in saved.cells and turn.asked_at >= saved.saved_at
-    ]
+    )
     if newer:
-        print_lines(f"{turns(len(newer))} of newer cells stay where they are: save, and sync again")
+        stay = "stays" if newer == 1 else "stay"
+        print_lines(f"{plural(newer, 'turn')} from newer cells {stay} in place; save and sync again")
     chat.history = history
-    print_lines("done (%chat undo takes it back)")
+    print_lines("Done (%chat undo reverts it)")
 
 
-def replay(cells: CellChat, _: str) -> None:
-    """Ask the stale turns again, in order, in their own cells' outputs where the front end knows them."""
-    session, chat, last, count = cells.session, cells.chat, 0, 0
+def replay(cell_chat: CellChat, _: str) -> None:
+    """Rerun the turns that are out of date, in order, in their cells' own outputs where these can be redrawn."""
+    session, chat, last, count = cell_chat.session, cell_chat.chat, 0, 0
     while later := [number for number in chat.history.current.stale if number > last]:
         last = min(later)
-        turn = chat.history.current.turns[last - 1]
+        before = chat.history.current
+        turn = before.turns[last - 1]
         request = replace(
-            cells.next_request(turn.prompt, turn.cell_runs),
-            model=turn.model or cells.model_in_use(),
+            cell_chat.next_request(turn.prompt, turn.cell_runs),
+            model=turn.model or cell_chat.model_in_use(),
             system=turn.system,
             placement=Placement(turn.cell, replaces=turn),
-            approve_tool_call=cells.approve(),
+            approve_tool_call=cell_chat.approve(),
         )
         redraws = session.runner.can_redraw(turn)
         if not redraws:
-            print_lines(f"turn {last}: {one_line(turn.prompt_text)}")
-        before = chat.history.current
+            print_lines(f"Turn {last}: {one_line(turn.prompt_text)}")
         try:
             result = session.ask(request, turn)
-        except Interrupted as error:  # a partial answer would replace a whole one
+        except Interrupted as error:  # a partial answer would replace a complete one
             chat.versions.change(lambda history, before=before: history.change(before))  # type: ignore[misc]
-            raise Interrupted(error.message, f"Turn {last} is unchanged. %chat replay goes on.") from None
+            todo = f"Turn {last} is unchanged. %chat replay continues."
+            raise Interrupted(error.message, todo) from None
         count += 1
-        if redraws:
-            answer = one_line(result.turn.answer_text if result.turn else "", 40)
-            paid = (
-                f"{percent(result.turn.usage.share_read)} read, {money(result.cost.paid)}"
-                if result.turn
-                else ""
-            )
-            print_lines(f"turn {last}: {one_line(turn.prompt_text, 40)} → {answer} ({paid})")
-    print_lines(f"{turns(count)} asked again" if count else "no turn is stale")
+        if redraws and result.turn:
+            answer = one_line(result.turn.answer_text, 40)
+            cost = f"{percent(result.turn.usage.share_read)} from cache, {money(result.cost.paid)}"
+            print_lines(f"Turn {last}: {one_line(turn.prompt_text, 40)} → {answer} ({cost})")
+    print_lines(f"Reran {plural(count, 'turn')}" if count else "No turn is out of date")

@@ -1,7 +1,4 @@
-"""The inspector below a cell: static HTML, redrawn through its display id after every cell that has changed it.
-
-Of several inspectors the newest is redrawn; an earlier one stays as it is.
-"""
+"""The inspector below a cell: static HTML, redrawn through its display id after every cell that changes it."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Inspector:
-    """The newest inspector of this kernel."""
+    """The newest inspector of this kernel; earlier ones are not redrawn."""
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
         self._display_id = ""
-        """Id of the display to redraw; "" if there is none."""
+        """Id of the display to redraw; "": none."""
         self._shown: UsageSnapshot | None = None
 
     def show(self, *, live: bool) -> None:
@@ -30,16 +27,16 @@ class Inspector:
 
         self._shown = usage_snapshot(self._session)
         self._display_id = uuid.uuid4().hex if live else ""
-        names = {"display_id": self._display_id} if live else {}
-        display(self._bundle(self._shown), raw=True, **names)
+        options = {"display_id": self._display_id} if live else {}
+        display(self._bundle(self._shown), raw=True, **options)
 
     def redraw(self, *_: object) -> None:
         """Redraw it if anything has changed since it was shown."""
-        if self._display_id and (now := usage_snapshot(self._session)) != self._shown:
+        if self._display_id and (snapshot := usage_snapshot(self._session)) != self._shown:
             from IPython.display import update_display
 
-            self._shown = now
-            update_display(self._bundle(now), raw=True, display_id=self._display_id)
+            self._shown = snapshot
+            update_display(self._bundle(snapshot), raw=True, display_id=self._display_id)
 
     def _bundle(self, snapshot: UsageSnapshot) -> dict[str, Any]:
         html = inspector.to_html(snapshot, self._session.client.clock())
@@ -48,12 +45,12 @@ class Inspector:
 
 def usage_snapshot(session: ChatSession) -> UsageSnapshot:
     """Return the session's turns with their results, and what the kernel was billed."""
-    now, keepalive = session.history.current, session.keepalive
+    conversation, keepalive = session.history.current, session.keepalive
     results = {id(result.turn.replies): result for result in session.results if result.turn is not None}
     return UsageSnapshot(
-        now.turns,
-        tuple(results.get(id(turn.replies)) for turn in now.turns),
-        now.stale,
+        conversation.turns,
+        tuple(results.get(id(turn.replies)) for turn in conversation.turns),
+        conversation.stale,
         session.ledger,
         session.answer(),
         session.client.prediction_totals,

@@ -13,42 +13,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ipycachechat.engine.events import TurnResult
 
-ALIVE = 10.0  # seconds
+LIFETIME = 10.0  # seconds
 
 
 class LiveBadges:
     """The badges of this kernel that are still widgets."""
 
     def __init__(self) -> None:
-        self._alive: dict[str, tuple[Any, dict[str, str]]] = {}
+        self._live: dict[str, tuple[Any, dict[str, str]]] = {}
         self._timers: list[asyncio.TimerHandle] = []
-        self._names: set[str] = set()
-        """The ids of all badges that were ever shown."""
+        self._shown: set[str] = set()
+        """Ids of all badges that were shown."""
 
-    def show(self, done: TurnResult, name: str, *, live: bool) -> None:
-        """Display a badge under an id: a widget with its static form beside it, or only that where nobody is there.
-
-        One that stands under this id already is replaced, in its own place.
-        """
+    def show(self, result: TurnResult, display_id: str, *, live: bool) -> None:
+        """Display a badge, or replace the one with this id; `live`: as a widget with its static form beside it."""
         from IPython.display import display, update_display
 
         from ipycachechat.rendering import badge
 
-        static = {"text/html": badge.to_html(done), "text/plain": badge.to_text(done)}
-        if name in self._names:
-            update_display(static, raw=True, display_id=name)
+        static = {"text/html": badge.to_html(result), "text/plain": badge.to_text(result)}
+        if display_id in self._shown:
+            update_display(static, raw=True, display_id=display_id)
             return
-        self._names.add(name)
+        self._shown.add(display_id)
         data: dict[str, Any] = dict(static)
         if live:
             from ipywidgets import HTML
 
             widget = HTML(static["text/html"])
-            self._alive[name] = (widget, static)
+            self._live[display_id] = (widget, static)
             data |= widget._repr_mimebundle_() | static
-            with suppress(RuntimeError):  # no loop: the next cell or the end will do
-                self._timers.append(asyncio.get_running_loop().call_later(ALIVE, self.freeze))
-        display(data, raw=True, display_id=name)
+            with suppress(RuntimeError):  # without a loop the next cell, or the end, replaces it
+                self._timers.append(asyncio.get_running_loop().call_later(LIFETIME, self.freeze))
+        display(data, raw=True, display_id=display_id)
 
     def freeze(self, *_: object) -> None:
         """Replace every live badge by its static form."""
@@ -57,8 +54,8 @@ class LiveBadges:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        while self._alive:
-            name, (widget, static) = self._alive.popitem()
-            update_display(static, raw=True, display_id=name)
-            for one in (widget, widget.layout, widget.style):  # widgets of their own that would stay
-                one.close()
+        while self._live:
+            display_id, (widget, static) = self._live.popitem()
+            update_display(static, raw=True, display_id=display_id)
+            for model in (widget, widget.layout, widget.style):  # closing the widget leaves the other two
+                model.close()
