@@ -11,8 +11,8 @@ from ipycachechat.caching.planner import PauseStats
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions, TokenCounter
 from ipycachechat.caching.state import CacheState
 from ipycachechat.caching.tracker import CacheTracker
-from ipycachechat.providers import token_counter
 from ipycachechat.providers.endpoint import ModelEndpoint
+from ipycachechat.providers.model_data import count_tokens
 
 COUNTED_TEXTS = 1 << 13
 """Number of texts whose token count is remembered."""
@@ -25,7 +25,7 @@ class CacheTrackers:
         """`pauses`: assumed before any pause was seen. `count`: the provider's own tokenizer; None: estimate."""
         self._pauses, self._exact = pauses, count is not None
         # The same texts are counted again whenever something before them has changed.
-        self._count = lru_cache(COUNTED_TEXTS)(count or token_counter.count_tokens)
+        self._count = lru_cache(COUNTED_TEXTS)(count or count_tokens)
         self._trackers: dict[tuple[str, ...], CacheTracker] = {}
         self._restored: dict[tuple[str, ...], CacheTracker] = {}
         """Trackers of an earlier kernel that were not used yet."""

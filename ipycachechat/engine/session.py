@@ -29,8 +29,7 @@ from ipycachechat.engine.turn_result import finish_turn
 from ipycachechat.engine.turn_runner import TurnRunner
 from ipycachechat.engine.versions import Versions
 from ipycachechat.errors import BadInput, ChatError
-from ipycachechat.providers.endpoint import ModelEndpoint, provider_endpoint
-from ipycachechat.providers.resolver import EndpointResolver
+from ipycachechat.providers.endpoint import EndpointResolver, ModelEndpoint, provider_endpoint
 from ipycachechat.providers.timeouts import Sleep
 
 _ACTIVE_SESSIONS: ContextVar[tuple[ChatSession, ...]] = ContextVar("ipycachechat-inside", default=())

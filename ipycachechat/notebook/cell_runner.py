@@ -146,7 +146,7 @@ def run(
             guard.on_interrupt(future.cancel)
             result = _follow(events, coroutine, future, screen, guard)
         except KeyboardInterrupt:
-            guard.press()
+            guard.interrupt()
             result = events.result(coroutine) if future is not None else TurnResult()
         except BaseException:
             if future is not None:  # a bug in drawing must not lose an answer that was paid for
@@ -159,7 +159,7 @@ def run(
             _draw_result(screen, result or TurnResult())
         finally:
             screen.close()
-    if guard.pressed or result is None:
+    if guard.interrupted or result is None:
         raise _interrupted(result) from None
     if result.error is not None:
         raise result.error from None
@@ -201,7 +201,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
                     if isinstance(event, Progress):
                         screen.show_status(event, 0)
         except KeyboardInterrupt:
-            guard.press()
+            guard.interrupt()
         finally:
             if future is not None:
                 future.cancel()  # does nothing once it is done
@@ -209,7 +209,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
             screen.close()
     if future is None or future.cancelled():
         raise Interrupted("Stopped.", "The conversation is unchanged.")
-    if guard.pressed:
+    if guard.interrupted:
         raise Interrupted("Stopped.", "The command was complete.")
     return future.result()
 
@@ -234,7 +234,7 @@ def _follow(
     started, drawn_at, shown_seconds = time.monotonic(), 0.0, 0
     status: Waiting | None = None
     arrived = False
-    while not guard.pressed:
+    while not guard.interrupted:
         try:
             event = events.events.get(timeout=MIN_INTERVAL)
         except queue.Empty:

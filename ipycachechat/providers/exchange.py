@@ -21,7 +21,7 @@ from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.model_data import missing_keys
 from ipycachechat.providers.stream_accumulator import StreamAccumulator
 from ipycachechat.providers.timeouts import NO_RETRIES, RequestLimits, ResponseClock
-from ipycachechat.providers.usage_parser import parse_usage, reported_usages
+from ipycachechat.providers.usage_parser import parse_usage
 from ipycachechat.text.redaction import strip_known_secrets
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Exchange:
             self._options["_skip_mcp_handler"] = True
         self.text = ""
         self.started = False
-        """True once part of the answer has arrived, which means that the prompt is in the cache."""
+        """True once part of the answer has arrived; then the prompt is in the cache."""
         self.billable = False
-        """True if it may be billed: it was sent, and not refused."""
+        """True if the request may be billed: it was sent, and not refused."""
         self.finish_reason = ""
         """The provider's finish reason, such as "stop" or "length"; "" while there is none."""
         self._first_at = self._latest_at = 0.0  # time.monotonic() of the first and the latest token
@@ -74,7 +74,7 @@ class Exchange:
     async def run(self, emit: Callable[[StreamChunk], None]) -> None:
         """Send the request and emit each chunk as it arrives. Raises ModelError; cancelling closes the connection."""
         loop, failure = asyncio.get_running_loop(), None
-        self._clock.started_at = time.monotonic()
+        self._clock.start()
         timeout = asyncio.timeout(self._clock.remaining(self.started))
         self.billable = True
         try:
@@ -91,9 +91,7 @@ class Exchange:
             failure = self._failure(error, timed_out=timeout.expired())
         finally:
             await self._close()
-        if (
-            failure is not None
-        ):  # raised here, so that its context is not litellm's error, which may contain the key
+        if failure is not None:  # raised here: as its context, litellm's error could reveal the key
             raise failure
         if not self.finished:
             raise error_mapping.connection_lost(self.endpoint.model, kept=bool(self.text.strip()))
@@ -143,9 +141,8 @@ class Exchange:
         if timed_out and self._clock.total_is_over:
             failure = error_mapping.response_timeout(model, self._clock.limits.total_timeout)
         elif timed_out:
-            failure = error_mapping.stalled(
-                model, self._clock.max_silence(self.started) or 0, answering=answering
-            )
+            seconds = self._clock.max_silence(self.started) or 0
+            failure = error_mapping.stalled(model, seconds, answering=answering)
         else:
             missing = missing_keys(self.endpoint.litellm_model, self._key)
             failure = error_mapping.translate(error, model, missing, self._key, answering=answering)
@@ -171,9 +168,8 @@ class Exchange:
     @property
     def finished(self) -> bool:
         """True if the provider itself sent a finish reason; litellm invents one if the connection ends early."""
-        reason = getattr(self._stream, "received_finish_reason", None)
         if self.endpoint.rules.provider != "gemini":
-            return reason is not None
+            return getattr(self._stream, "received_finish_reason", None) is not None
         # litellm does not record Gemini's, but keeps the rest of an event that was cut.
         return bool(self.finish_reason) and not getattr(self._source, "accumulated_json", "")
 
@@ -197,7 +193,7 @@ class Exchange:
         """The provider's id of the request, for its support; "" if there is none."""
         hidden = getattr(self._stream, "_hidden_params", None) or {}
         header = (hidden.get("additional_headers") or {}).get("llm_provider-request-id")
-        # A header may echo anything.
+        # A header may contain anything, even the key.
         return strip_known_secrets(str(header or self._chunks.id), os.environ, [self._key])
 
     @property
@@ -219,7 +215,7 @@ class Exchange:
 
     @property
     def usage(self) -> Usage:
-        """The usage as far as it is known; for an answer that broke off, the latest that was reported."""
+        """The usage; of an incomplete answer the last that was reported."""
         reported = self._reported
         if not reported:
             return NOTHING_REPORTED
@@ -228,10 +224,13 @@ class Exchange:
 
     @property
     def _reported(self) -> list[Any]:
-        """The usages that the provider itself reported so far, in litellm's form."""
-        if getattr(self._stream, "chunks", None) is None:
-            return [self._last_usage] if self._last_usage else []
-        return reported_usages(self._stream)
+        """The usages that the provider reported so far, in litellm's form.
+
+        litellm's own estimate, at the end of a stream without usage or of a lost connection, is not among its chunks.
+        """
+        chunks = getattr(self._stream, "chunks", None)
+        usages = [self._last_usage] if chunks is None else [getattr(chunk, "usage", None) for chunk in chunks]
+        return [usage for usage in usages if usage]
 
     @property
     def _key(self) -> str:

@@ -1,7 +1,7 @@
 """Import litellm late, on the main thread and in portions, leaving the process as it was.
 
-In a thread, a cell that imports part of litellm meanwhile would make both imports fail, and a process forked
-meanwhile would hang.
+On another thread it would break cells that import a part of litellm meanwhile (both imports fail), and processes that
+are forked meanwhile (they hang).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Iterator, Set
 from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 
-# What litellm imports, heaviest first, so that a cell that is run meanwhile waits for one portion only.
+# litellm's own dependencies, heaviest first, so that a cell that runs meanwhile waits for one portion only.
 PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
 
-# What the first request would import on another thread, with pydantic's warnings of it shown in the cell; the first
-# one points tiktoken to a folder of litellm's.
+# Imports of the first request, which would run on another thread and show pydantic's warnings in the cell. The first
+# of them points tiktoken to a folder of litellm's.
 FIRST_REQUEST = (
     "litellm.litellm_core_utils.default_encoding",
     "litellm.llms.mistral.chat.transformation",
@@ -31,28 +31,30 @@ FIRST_REQUEST = (
     "litellm.llms.vertex_ai.context_caching.vertex_ai_context_caching",
 )
 
-# The price map that came with litellm, not one downloaded; and no silent reading of `.env`.
-DURING_IMPORT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+# Use the price map that came with litellm instead of downloading one, and do not read `.env`.
+ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 
 
 def is_imported() -> bool:
-    """Return True if litellm is here and whole."""
+    """Return True if litellm has been imported completely."""
     module = sys.modules.get("litellm")
     return module is not None and hasattr(module, "acompletion")
 
 
 def import_in_portions() -> Iterator[str]:
-    """Import litellm, one portion at each step. Raises KeyboardInterrupt, after which it can be begun again."""
+    """Import litellm, one portion at each step. After a KeyboardInterrupt it can be started again."""
     for name in PORTIONS:
         if name not in sys.modules:
-            with _as_it_was():
+            with _process_restored():
                 importlib.import_module(name)
         if name == "litellm":
             sys.modules[name].suppress_debug_info = True  # type: ignore[attr-defined]  # it prints to stdout
         yield name
     import litellm
 
-    with _as_it_was():  # pydantic makes the schemas of these at first use, and warns of litellm's types
+    with (
+        _process_restored()
+    ):  # pydantic builds the schemas of these at first use, and warns of litellm's types
         litellm.ModelResponse()
         litellm.ModelResponseStream()
         for name in FIRST_REQUEST:
@@ -62,70 +64,68 @@ def import_in_portions() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Put environment variables, warning filters, levels of logging and the random numbers' state back."""
-    before, drawn = dict(os.environ), random.getstate()
-    levels = [(one, one.level) for one in _loggers() if one.level]
-    os.environ.update(DURING_IMPORT)
+def _process_restored() -> Iterator[None]:
+    """Restore environment variables, warning filters, log levels and the state of `random` after the block."""
+    environment, random_state = dict(os.environ), random.getstate()
+    levels = [(logger, logger.level) for logger in _loggers() if logger.level]
+    os.environ.update(ENVIRONMENT)
     try:
-        with warnings.catch_warnings(), _whole_or_not_at_all():
-            warnings.simplefilter("ignore")  # of others, about others
+        with warnings.catch_warnings(), _all_or_nothing():
+            warnings.simplefilter("ignore")  # of libraries, about libraries
             yield
     finally:
-        for name in os.environ.keys() - before.keys():
+        for name in os.environ.keys() - environment.keys():
             del os.environ[name]
-        os.environ.update(before)
-        random.setstate(drawn)
-        # What nobody has set may be quieter: litellm's requests would be told in cells.
+        os.environ.update(environment)
+        random.setstate(random_state)
+        # A level that was not set before may stay: litellm would otherwise log its requests in cells.
         for logger, level in levels:
             logger.setLevel(level)
 
 
 @contextlib.contextmanager
-def _whole_or_not_at_all() -> Iterator[None]:
-    """The stop button ends what is imported in here at once, and leaves no half of it, which would be useless for ever.
+def _all_or_nothing() -> Iterator[None]:
+    """Remove partly imported packages if the block fails: they could never be used or imported again.
 
-    It is told at the end where a module swallows it, which then goes on without what it was about to import.
+    An interrupt that a module swallows, to continue without what it was importing, is raised at the end.
     """
-    known, handlers = {*sys.modules}, _handlers()
-    before = signal.getsignal(signal.SIGINT)
-    pressed = False
+    modules, handlers = {*sys.modules}, _handlers()
+    previous_handler = signal.getsignal(signal.SIGINT)
+    interrupted = False
 
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        if callable(before):
-            before(number, frame)
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if callable(previous_handler):
+            previous_handler(number, frame)
 
-    heard = callable(before) and threading.current_thread() is threading.main_thread()
-    if heard:
-        signal.signal(signal.SIGINT, press)
+    watched = callable(previous_handler) and threading.current_thread() is threading.main_thread()
+    if watched:
+        signal.signal(signal.SIGINT, on_signal)
     try:
         yield
-        if pressed:
+        if interrupted:
             raise KeyboardInterrupt
     except BaseException:
-        for name in _halves(known):
+        for name in _partly_imported(modules):
             del sys.modules[name]
-        for logger, now in _handlers().items():  # a module that is imported again adds its own again
-            for handler in {*now} - {*handlers.get(logger, ())}:
+        for logger, current in _handlers().items():  # a module that is imported again adds its handlers again
+            for handler in {*current} - {*handlers.get(logger, ())}:
                 logger.removeHandler(handler)
         raise
     finally:
-        if heard:
-            signal.signal(signal.SIGINT, before)
+        if watched:
+            signal.signal(signal.SIGINT, previous_handler)
 
 
-def _halves(known: Set[str]) -> list[str]:
-    """Modules that are new, and whose package broke off. What is compiled stays: it can be loaded only once."""
-    new = [name for name in sys.modules if name not in known]
-    return [
-        name for name in new if not _is_compiled(name) and any(one not in sys.modules for one in _above(name))
-    ]
+def _partly_imported(before: Set[str]) -> list[str]:
+    """Return new modules of which a parent package is missing. Compiled ones stay: they can be loaded only once."""
+    new = [name for name in sys.modules if name not in before and not _is_compiled(name)]
+    return [name for name in new if any(package not in sys.modules for package in _packages(name))]
 
 
-def _above(name: str) -> Iterator[str]:
-    """The packages that a module is in."""
+def _packages(name: str) -> Iterator[str]:
+    """Yield the packages that contain a module."""
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
@@ -137,54 +137,51 @@ def _is_compiled(name: str) -> bool:
 
 
 def _loggers() -> list[logging.Logger]:
-    """All that there are."""
-    known = [logging.root, *logging.root.manager.loggerDict.values()]
-    return [one for one in known if isinstance(one, logging.Logger)]
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return [logger for logger in loggers if isinstance(logger, logging.Logger)]
 
 
 def _handlers() -> dict[logging.Logger, list[logging.Handler]]:
-    """Of all loggers."""
-    return {one: [*one.handlers] for one in _loggers()}
+    return {logger: [*logger.handlers] for logger in _loggers()}
 
 
 def load_gpt_tokenizer() -> None:
-    """Load the tokenizer of GPT models out of litellm's own files.
+    """Load the tokenizer of GPT models from litellm's own files.
 
-    Litellm counts the empty beginning of each of their streams with it, and downloads it each time if it is not there.
+    litellm uses it at the start of each of their streams, and would download it each time if it were not loaded.
     """
     import litellm
     import tiktoken
 
-    name, home = "TIKTOKEN_CACHE_DIR", os.path.dirname(litellm.__file__)
-    before = os.environ.get(name)
-    os.environ.setdefault(name, os.path.join(home, "litellm_core_utils", "tokenizers"))
+    variable, folder = "TIKTOKEN_CACHE_DIR", os.path.dirname(litellm.__file__)
+    value = os.environ.get(variable)
+    os.environ.setdefault(variable, os.path.join(folder, "litellm_core_utils", "tokenizers"))
     try:
-        with contextlib.suppress(Exception):  # litellm has a way without it, if a slow one
+        with contextlib.suppress(Exception):  # without it, litellm is only slower
             tiktoken.get_encoding("o200k_base")  # which tiktoken then keeps
     finally:
-        if before is None:
-            os.environ.pop(name, None)
+        if value is None:
+            os.environ.pop(variable, None)
 
 
 async def warm_up() -> None:
-    """Make the first request's lazy imports now: ask a closed port of this machine, then nobody.
-
-    The first answer after the import starts 0.4 s later than the second; this takes that time when nobody waits.
-    """
+    """Make litellm's lazy imports by requests to a closed local port, which saves the first answer 0.4 s."""
     import litellm
 
     if litellm.callbacks or litellm.success_callback or litellm.failure_callback:
-        return  # somebody would be told of requests that nobody made
+        return  # the user's callbacks would be called for requests that the user has not made
     load_gpt_tokenizer()
-    one = {"messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 1, "num_retries": 0}
+    request = {
+        "messages": [{"role": "user", "content": "x"}],
+        "stream": True,
+        "max_tokens": 1,
+        "num_retries": 0,
+    }
+    closed = {"api_base": "http://127.0.0.1:9/v1", "api_key": "none", "max_retries": 0}
     with contextlib.suppress(Exception):
-        await litellm.acompletion(
-            model="openai/x", api_base="http://127.0.0.1:9/v1", api_key="none", max_retries=0, **one
-        )
+        await litellm.acompletion(model="openai/x", **closed, **request)
     with contextlib.suppress(Exception):
-        await litellm.acompletion(
-            model="anthropic/claude-sonnet-5", api_base="http://127.0.0.1:9", api_key="none", **one
-        )
+        await litellm.acompletion(model="anthropic/claude-sonnet-5", **closed, **request)
     with contextlib.suppress(Exception):  # litellm's own echo, which sends nothing
-        async for _ in await litellm.acompletion(model="openai/x", mock_response="x", **one):
+        async for _ in await litellm.acompletion(model="openai/x", mock_response="x", **request):
             pass

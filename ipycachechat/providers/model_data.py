@@ -1,4 +1,4 @@
-"""Prices, limits, capabilities and names of models from litellm's model map, without a request."""
+"""Prices, limits, capabilities and names of models from litellm's model map, and token estimates, without a request."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipycachechat.billing.pricing import Price, Rates
+from ipycachechat.caching.prefix import estimate_tokens
 from ipycachechat.defaults import DEFAULT_MODELS, LOCAL
 from ipycachechat.errors import BadInput
 from ipycachechat.providers.litellm_import import is_imported
 
-# Our names and litellm's.
-FIELDS = {
+Record = Mapping[str, Any]
+"""An entry of litellm's model map."""
+RATE_FIELDS = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
     "read": "cache_read_input_token_cost",
@@ -22,103 +24,115 @@ FIELDS = {
     "write_1h": "cache_creation_input_token_cost_above_1hr",
     "thinking": "output_cost_per_reasoning_token",
 }
-
-
-def model_record(data: Mapping[str, Mapping[str, Any]], provider: str, name: str) -> Mapping[str, Any]:
-    """Litellm's record of the model; empty where there is none. A route before the name (`converse/`) is none of it."""
-    for known in (name, name.rpartition("/")[2]):
-        if found := data.get(f"{provider}/{known}"):
-            return found
-        plain = data.get(known, {})
-        if str(plain.get("litellm_provider", "")).startswith(provider):
-            return plain
-    return {}
-
-
-def price_of(record: Mapping[str, Any]) -> Price:
-    """The rates in the record. A model for nothing on somebody else's machine has an unknown price."""
-    if not record.get("input_cost_per_token"):
-        return Price()
-    base = {ours: record.get(theirs) for ours, theirs in FIELDS.items()}
-    sizes = {int(found[1]) for name in record if (found := re.search(r"_above_(\d+)k_tokens$", name))}
-    above = []
-    for size in sorted(sizes):
-        higher = {ours: record.get(f"{theirs}_above_{size}k_tokens") for ours, theirs in FIELDS.items()}
-        # What has no price of its own above the size keeps the price below it.
-        known = {ours: rate for ours, rate in higher.items() if rate is not None}
-        above.append((size * 1000, Rates(**(base | known))))
-        base |= known
-    first = {ours: record.get(theirs) for ours, theirs in FIELDS.items()}
-    return Price(Rates(**first), tuple(above))
-
-
-def max_output_tokens(record: Mapping[str, Any], limit: int) -> int | None:
-    """The longest answer that the model can give, at most `limit`; None if unknown."""
-    longest = record.get("max_output_tokens") or record.get("max_tokens")
-    return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
-
-
-def max_input_tokens(record: Mapping[str, Any]) -> int | None:
-    """Tokens that the model reads at most; None if unknown."""
-    most = record.get("max_input_tokens")
-    return int(most) if isinstance(most, int | float) and most > 0 else None
-
-
-TAKES = {
+"""litellm's name of each rate."""
+FILE_FLAGS = {
     "image": "supports_vision",
     "PDF": "supports_pdf_input",
     "audio": "supports_audio_input",
     "video": "supports_video_input",
 }
+"""litellm's flag for each kind of file."""
+PIECE_LENGTH = 4096
+"""Characters that are tokenized at a time: for one long word, such as an image in base64, time grows quadratically."""
 
 
-def accepted_files(record: Mapping[str, Any]) -> frozenset[str] | None:
-    """The kinds of files that the model takes; None if unknown."""
-    return frozenset(kind for kind, flag in TAKES.items() if record.get(flag)) if _is_whole(record) else None
+def model_record(data: Mapping[str, Record], provider: str, name: str) -> Record:
+    """Return litellm's record of a model, with or without the route in its name (`converse/`); empty if unknown."""
+    for key in (name, name.rpartition("/")[2]):
+        if record := data.get(f"{provider}/{key}"):
+            return record
+        record = data.get(key, {})
+        if str(record.get("litellm_provider", "")).startswith(provider):
+            return record
+    return {}
 
 
-def supports(record: Mapping[str, Any], flag: str) -> bool | None:
-    """Return True if the model can do what the flag says; None if unknown."""
-    return bool(record.get(flag)) if _is_whole(record) else None
+def price_of(record: Record) -> Price:
+    """Return the rates of a model. A price of zero is unknown: only the local model is free."""
+    if not record.get("input_cost_per_token"):
+        return Price()
+    rates = base = {ours: record.get(theirs) for ours, theirs in RATE_FIELDS.items()}
+    sizes = {int(match[1]) for name in record if (match := re.search(r"_above_(\d+)k_tokens$", name))}
+    above = []
+    for size in sorted(sizes):
+        higher = {ours: record.get(f"{theirs}_above_{size}k_tokens") for ours, theirs in RATE_FIELDS.items()}
+        # A rate without a price of its own above the size keeps the price below it.
+        rates = rates | {ours: rate for ours, rate in higher.items() if rate is not None}
+        above.append((size * 1000, Rates(**rates)))
+    return Price(Rates(**base), tuple(above))
 
 
-def _is_whole(record: Mapping[str, Any]) -> bool:
-    """Return True if the record lists capabilities, so that a missing one is absent; prices alone do not."""
+def max_output_tokens(record: Record, limit: int) -> int | None:
+    """Return the tokens of the longest answer, at most `limit`; None if unknown."""
+    longest = record.get("max_output_tokens") or record.get("max_tokens")
+    return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
+
+
+def max_input_tokens(record: Record) -> int | None:
+    """Return the size of the context in tokens; None if unknown."""
+    size = record.get("max_input_tokens")
+    return int(size) if isinstance(size, int | float) and size > 0 else None
+
+
+def accepted_files(record: Record) -> frozenset[str] | None:
+    """Return the kinds of files that the model accepts; None if unknown."""
+    if not _lists_capabilities(record):
+        return None
+    return frozenset(kind for kind, flag in FILE_FLAGS.items() if record.get(flag))
+
+
+def supports(record: Record, flag: str) -> bool | None:
+    """Return True if the model has the capability; None if unknown."""
+    return bool(record.get(flag)) if _lists_capabilities(record) else None
+
+
+def _lists_capabilities(record: Record) -> bool:
+    """Return True if a flag that the record lacks is a capability that the model lacks."""
     return any(name.startswith("supports_") for name in record)
 
 
 def chat_models() -> list[str]:
-    """PROVIDER/MODEL of all that litellm knows, if it has been imported; else the defaults alone."""
-    known = {*DEFAULT_MODELS.values(), LOCAL}
+    """Return all models that litellm knows as PROVIDER/MODEL; the defaults alone if it is not imported yet."""
+    models = {*DEFAULT_MODELS.values(), LOCAL}
     if is_imported():
         import litellm
 
         for name, record in litellm.model_cost.items():
             provider = str(record.get("litellm_provider", ""))
             if record.get("mode") in ("chat", "responses"):
-                known.add(name if "/" in name or not provider else f"{provider}/{name}")
-    return sorted(known)
+                models.add(name if "/" in name or not provider else f"{provider}/{name}")
+    return sorted(models)
 
 
-def register(models: Mapping[str, Mapping[str, Any]] | str) -> None:
-    """Tell litellm of models. Raises BadInput for what it does not take."""
+def register(models: Mapping[str, Record] | str) -> None:
+    """Add models to litellm's model map. Raises BadInput if litellm rejects them."""
     import litellm
 
     try:
         litellm.register_model(models)
     except Exception as error:
         raise BadInput(
-            f"litellm does not take these models: {' '.join(str(error).split())}",
+            f"litellm rejects these models: {' '.join(str(error).split())}",
             'Write them as {"PROVIDER/MODEL": {"litellm_provider": …, "input_cost_per_token": …, …}}.',
         ) from None
 
 
-def missing_keys(wire: str, api_key: str) -> list[str]:
+def missing_keys(litellm_model: str, api_key: str) -> list[str]:
     """Return the environment variables that could hold the model's key, if none of them is set."""
     import litellm
 
     with contextlib.suppress(Exception):
-        result = litellm.validate_environment(wire, api_key=api_key or None)
+        result = litellm.validate_environment(litellm_model, api_key=api_key or None)
         if not result["keys_in_environment"]:
             return [name for name in result["missing_keys"] if not os.environ.get(name)]
     return []
+
+
+def count_tokens(text: str) -> float:
+    """Estimate the tokens of a text with litellm's tokenizer, which is not the provider's own."""
+    try:
+        from litellm.litellm_core_utils.default_encoding import encoding
+    except ImportError:  # not a public part of litellm
+        return estimate_tokens(text)
+    pieces = (text[start : start + PIECE_LENGTH] for start in range(0, len(text), PIECE_LENGTH))
+    return float(sum(len(encoding.encode(piece, disallowed_special=())) for piece in pieces))

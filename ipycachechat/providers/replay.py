@@ -6,49 +6,45 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.events import StreamChunk
 from ipycachechat.conversation.messages import Message
+from ipycachechat.conversation.to_wire import to_wire
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.providers.endpoint import ModelEndpoint
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
 
-NOTHING_SENT = Usage(0, 0, 0, 0, 0)
-
 
 class ReplayedExchange:
     """A recorded reply, with the interface of `Exchange`."""
 
     started = True
-    usage = NOTHING_SENT
+    usage = Usage(0, 0, 0, 0, 0)
 
-    def __init__(self, target: ModelEndpoint, message: Message, finish: str) -> None:
-        self.endpoint, self.message, self.finish_reason = target, message, finish
+    def __init__(self, endpoint: ModelEndpoint, message: Message, finish_reason: str) -> None:
+        self.endpoint, self.message, self.finish_reason = endpoint, message, finish_reason
         self.text = message.text
 
-    async def run(self, arrived: Callable[[StreamChunk], None]) -> None:
-        """Tell the reply, at once."""
+    async def run(self, emit: Callable[[StreamChunk], None]) -> None:
+        """Emit the reply in one chunk."""
         from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
-        thought = "\n\n".join(one.text for one in self.message.thinking if one.text)
-        delta = Delta(role="assistant", content=self.text or None, reasoning_content=thought or None)
+        thinking = "\n\n".join(part.text for part in self.message.thinking if part.text)
+        delta = Delta(role="assistant", content=self.text or None, reasoning_content=thinking or None)
         chunk = ModelResponseStream(model=self.endpoint.model, choices=[StreamingChoices(delta=delta)])
-        arrived(StreamChunk(self.text, thought, chunk))
+        emit(StreamChunk(self.text, thinking, chunk))
 
     @cached_property
     def response(self) -> Response:
-        """As litellm would have it."""
+        """The reply as litellm's ModelResponse."""
         import litellm
 
         from ipycachechat.providers.response import Response
 
-        choice = {
-            "index": 0,
-            "finish_reason": self.finish_reason or "stop",
-            "message": to_wire.to_wire(self.message),
-        }
+        finish_reason, message = self.finish_reason or "stop", to_wire(self.message)
+        choice = {"index": 0, "finish_reason": finish_reason, "message": message}
         usage = litellm.Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
-        built = litellm.ModelResponse(model=self.endpoint.model, choices=[choice], usage=usage)
-        return Response.of(built, self.usage)
+        return Response.of(
+            litellm.ModelResponse(model=self.endpoint.model, choices=[choice], usage=usage), self.usage
+        )

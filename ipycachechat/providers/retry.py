@@ -17,45 +17,41 @@ from tenacity import (
 from ipycachechat.errors import ModelError
 from ipycachechat.providers.timeouts import RequestLimits
 
-FIRST, LONGEST = 0.5, 30.0
-"""Seconds of the first pause, and of the longest that no provider has asked for."""
-JITTER = 0.5
-"""Seconds more, at most, so that not all who were refused come back at once."""
-_BACKOFF = wait_exponential(FIRST, LONGEST)
+FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0
+"""Seconds; a provider may ask for a longer pause."""
+MAX_JITTER = 0.5
+"""Seconds that are added at random, so that refused clients do not all retry at the same time."""
+_BACKOFF = wait_exponential(FIRST_PAUSE, MAX_PAUSE)
 
 
 def retrying(
     limits: RequestLimits,
     sleep: Callable[[float], Awaitable[object]],
-    pausing: Callable[[ModelError, float, int], None],
+    on_pause: Callable[[ModelError, float, int], None],
 ) -> AsyncRetrying:
-    """Tries until it works, or the error will not go away, or it is too late; then raises the last error.
+    """Return a caller that retries temporary errors as long as `limits` allow, then raises the last error.
 
-    `pausing` hears of each pause: the error before it, its seconds, and how many tries there were.
+    `on_pause` is called before each pause, with the error, the seconds of the pause, and the number of tries so far.
     """
+    jitter = random.Random()  # the state of the user's random numbers stays as it is
 
-    chance = random.Random()  # of its own: the user's random numbers stay as they were
-
-    async def slept(seconds: float) -> None:
+    async def pause(seconds: float) -> None:
         await sleep(seconds)
-
-    def told(state: RetryCallState) -> None:
-        pausing(_error(state), state.upcoming_sleep, state.attempt_number)
 
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.retryable),
         stop=stop_after_attempt(limits.retries + 1) | stop_before_delay(limits.retry_time),
-        wait=lambda state: _pause(state) + chance.uniform(0, JITTER),
-        before_sleep=told,
-        sleep=slept,
+        wait=lambda state: _pause(state) + jitter.uniform(0, MAX_JITTER),
+        before_sleep=lambda state: on_pause(_error(state), state.upcoming_sleep, state.attempt_number),
+        sleep=pause,
         reraise=True,
     )
 
 
 def _pause(state: RetryCallState) -> float:
-    """As long as the provider says, or ever longer."""
-    after = _error(state).retry_after
-    return _BACKOFF(state) if after is None else after
+    """Return the seconds that the provider asked for, or else an exponentially growing pause."""
+    seconds = _error(state).retry_after
+    return _BACKOFF(state) if seconds is None else seconds
 
 
 def _error(state: RetryCallState) -> ModelError:

@@ -28,8 +28,8 @@ class StreamAccumulator:
     @property
     def id(self) -> str:
         """The provider's id of the response; "" if it sent none, where litellm invents one."""
-        name = str(getattr(self._chunks[0], "id", "") or "") if self._chunks else ""
-        return "" if name.startswith("chatcmpl-") else name
+        response_id = str(getattr(self._chunks[0], "id", "") or "") if self._chunks else ""
+        return "" if response_id.startswith("chatcmpl-") else response_id
 
     def add(self, chunk: Any) -> None:
         """Add a chunk."""
@@ -43,7 +43,7 @@ class StreamAccumulator:
             self._runs[last + 1] = [text]
 
     def response(self, usage: Usage, *, reported: bool) -> Response | None:
-        """Return the response; None if litellm cannot build one. `reported`: the provider reported a usage."""
+        """Return the response; None if litellm cannot build one. `reported`: the provider reported the usage."""
         import litellm
 
         from ipycachechat.providers.response import Response
@@ -69,7 +69,7 @@ class StreamAccumulator:
 
 
 def _as_litellm(usage: Usage) -> Any:
-    """Return the usage of an answer that broke off as litellm's; None if a required count is unknown."""
+    """Return the usage in litellm's form; None if a required count is unknown."""
     import litellm
 
     if usage.input is None or usage.output is None:

@@ -1,4 +1,4 @@
-"""Time limits of a request, and how often it is tried."""
+"""Time limits of a request, and the number of retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RequestLimits:
     retries: int = 3
     """Maximum number of retries after a temporary error."""
     retry_time: float = 120.0
-    """Time for all tries with the pauses between them: no pause starts that would end later."""
+    """Time for all tries with their pauses: no pause starts that would end later."""
     connect_timeout: float = 10.0
     first_token_timeout: float = 600.0
     """Time until the first token; a thinking model may be silent for long."""
@@ -31,7 +31,7 @@ NO_RETRIES = RequestLimits(retries=0)
 
 
 class ResponseClock:
-    """Seconds that a request may still take, by its limits."""
+    """The time that a request has taken and may still take."""
 
     def __init__(self, limits: RequestLimits, sends_pings: bool) -> None:
         """`sends_pings`: the provider sends keep-alive events while it works."""
@@ -39,6 +39,10 @@ class ResponseClock:
         self._sends_pings = sends_pings
         self.started_at = 0.0
         """`time.monotonic()` when the request was sent."""
+
+    def start(self) -> None:
+        """Start now."""
+        self.started_at = time.monotonic()
 
     @property
     def socket_timeout(self) -> float:

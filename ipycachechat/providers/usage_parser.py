@@ -1,4 +1,4 @@
-"""litellm's usage to Usage, also of a stream that broke off."""
+"""litellm's usage to Usage."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ def parse_usage(raw: Any, rules: CacheRules, one_hour_share: float, *, finished:
     """Return litellm's usage as Usage. A missing count is None, or 0 if the provider's protocol omits zeros.
 
     `one_hour_share`: the requested share (0 to 1) of one-hour writes, used if the provider does not report it.
+    `finished`: the counts are final.
     """
-    sent = getattr(raw, "prompt_tokens", None)
-    if not sent:
+    input_tokens = getattr(raw, "prompt_tokens", None)
+    if not input_tokens:
         return NOTHING_REPORTED
     details = getattr(raw, "prompt_tokens_details", None)
     missing = 0 if rules.missing_means_zero else None
@@ -22,10 +23,10 @@ def parse_usage(raw: Any, rules: CacheRules, one_hour_share: float, *, finished:
     written = _count(details, "cache_creation_tokens", missing) if rules.bills_writes else 0
     split = getattr(details, "cache_creation_token_details", None)
     written_1h = _count(split, "ephemeral_1h_input_tokens", round((written or 0) * one_hour_share))
-    if read is not None and written is not None and read + written > sent:
-        read = written = written_1h = None  # contradictory counts are worth nothing
+    if read is not None and written is not None and read + written > input_tokens:
+        read = written = written_1h = None  # the counts contradict each other
     return Usage(
-        input=sent,
+        input=input_tokens,
         read=read,
         written=written,
         written_1h=written_1h or 0,
@@ -34,14 +35,6 @@ def parse_usage(raw: Any, rules: CacheRules, one_hour_share: float, *, finished:
         bills_writes=rules.bills_writes,
         at_least=not finished,
     )
-
-
-def reported_usages(stream: Any) -> list[Any]:
-    """Return the usages in the chunks that the provider sent, in order.
-
-    litellm estimates one at the end of a stream without any, and of a connection that ends early: that is none.
-    """
-    return [usage for chunk in stream.chunks if (usage := getattr(chunk, "usage", None))]
 
 
 def _count(holder: Any, name: str, default: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """The one background event loop on which all network work of this process runs.
 
-One, since litellm keeps one session for a provider in a process: a second loop that asks the same provider closes the
-first one's connections.
+There is only one, since litellm keeps one HTTP session per provider and process: a second loop that asks the same
+provider would close the connections of the first.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-ENDING = 10.0
-"""Seconds that cancelled work may take."""
-ROUNDS = 4
-"""Of cancelling: what closes a connection makes a task for it."""
+STOP_TIMEOUT = 10.0
+"""Seconds that cancelled work may take to end."""
+CANCEL_ROUNDS = 4
+"""Number of times that all tasks are cancelled: closing a connection starts another task."""
 
 
-class _Running:
-    """A loop in a thread of its own, and how many hold it."""
+class _LoopThread:
+    """An event loop in a daemon thread, and the number of its users."""
 
     def __init__(self) -> None:
-        self.holders = 0
+        self.users = 0
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="ipycachechat", daemon=True)
         self.thread.start()
@@ -35,94 +35,89 @@ class _Running:
         finally:
             self.loop.close()
 
-    async def end(self) -> None:
-        """Cancel what runs (litellm leaves workers waiting), then end the thread."""
-        for _ in range(ROUNDS):
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
+    def release(self) -> None:
+        """Remove a user. The garbage collector may call this on any thread, so the loop itself does the work."""
+        if self.thread.is_alive() and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._remove_user)
+
+    def _remove_user(self) -> None:
+        global _shared
+        with _lock:
+            self.users -= 1
+            if self.users:
+                return
+            if _shared is self:
+                _shared = None
+        self._stopping = self.loop.create_task(self._stop())
+
+    async def _stop(self) -> None:
+        """Cancel all tasks (litellm leaves workers waiting), then end the thread."""
+        for _ in range(CANCEL_ROUNDS):
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.loop.shutdown_asyncgens()
             await asyncio.sleep(0)
         self.loop.stop()
 
 
-class _Place:
-    """Where the loop of this process is, while anybody holds it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: _Running | None = None
-
-    def hold(self) -> _Running:
-        """The loop, started if it was not in use."""
-        with self._lock:
-            if self._running is None or not self._running.thread.is_alive():  # a fork has no threads
-                self._running = _Running()
-            self._running.holders += 1
-            return self._running
-
-    def let_go(self, running: _Running) -> None:
-        """End the loop with the last that held it; soon, and not here: garbage is collected on any thread."""
-        if running.thread.is_alive() and not running.loop.is_closed():
-            running.loop.call_soon_threadsafe(self._count_down, running)
-
-    def _count_down(self, running: _Running) -> None:
-        """On the loop itself."""
-        with self._lock:
-            running.holders -= 1
-            if running.holders:
-                return
-            if self._running is running:
-                self._running = None
-        self._ending = running.loop.create_task(running.end())
+_lock = threading.Lock()
+_shared: _LoopThread | None = None
 
 
-_PLACE = _Place()
+def _acquire() -> _LoopThread:
+    """Return the loop of this process with one more user; it starts with its first user."""
+    global _shared
+    with _lock:
+        if _shared is None or not _shared.thread.is_alive():  # a forked process has no threads
+            _shared = _LoopThread()
+        _shared.users += 1
+        return _shared
 
 
 class BackgroundLoop:
-    """A hold on the loop of this process: taken at first use, let go with `stop`, or when it is collected."""
+    """A user of the loop: from the first coroutine until `stop`, or until it is garbage-collected."""
 
     def __init__(self) -> None:
-        self._running: _Running | None = None
-        self._mine: set[Future[Any]] = set()
-        self._release: weakref.finalize[[_Running], BackgroundLoop] | None = None
+        self._thread: _LoopThread | None = None
+        self._futures: set[Future[Any]] = set()
+        self._release: weakref.finalize[[], BackgroundLoop] | None = None
 
     @property
     def running(self) -> bool:
-        """True if the loop is held and its thread is there."""
-        return self._running is not None and self._running.thread.is_alive()
+        """True if the loop is in use here and its thread is alive."""
+        return self._thread is not None and self._thread.thread.is_alive()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start the coroutine; cancelling the future cancels its task."""
-        if self._running is None or not self._running.thread.is_alive():
-            self._running = _PLACE.hold()
-            self._release = weakref.finalize(self, _PLACE.let_go, self._running)
-        future = asyncio.run_coroutine_threadsafe(work, self._running.loop)
-        self._mine.add(future)
-        future.add_done_callback(self._mine.discard)
+        if self._thread is None or not self.running:
+            self._thread = _acquire()
+            self._release = weakref.finalize(self, self._thread.release)
+        future = asyncio.run_coroutine_threadsafe(work, self._thread.loop)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
         return future
 
     def stop(self) -> None:
-        """Cancel what was started here, wait for it, and let the loop go."""
-        if self._running is None or self._release is None:
+        """Cancel the coroutines that were submitted here, wait for them, and release the loop."""
+        thread, release = self._thread, self._release
+        if thread is None or release is None:
             return
-        if self._running.thread.is_alive():
-            mine = [*self._mine]
-            for future in mine:
+        if self.running:
+            futures = [*self._futures]
+            for future in futures:
                 future.cancel()
-            wait(mine, timeout=ENDING)
-            # A future is done when it is cancelled, its task not before the loop has come round to it.
-            asyncio.run_coroutine_threadsafe(_settle(), self._running.loop).result(timeout=ENDING)
-        running = self._running
-        self._release()
-        self._running = self._release = None
-        if running.holders <= 1:
-            running.thread.join(timeout=ENDING)
+            wait(futures, timeout=STOP_TIMEOUT)
+            # A cancelled future is done at once, but its task only some iterations of the loop later.
+            asyncio.run_coroutine_threadsafe(_iterate(3), thread.loop).result(timeout=STOP_TIMEOUT)
+        release()
+        self._thread = self._release = None
+        if thread.users <= 1:
+            thread.thread.join(timeout=STOP_TIMEOUT)
 
 
-async def _settle() -> None:
-    """Let cancelled tasks come to their end."""
-    for _ in range(3):
+async def _iterate(times: int) -> None:
+    """Let the loop run its other tasks."""
+    for _ in range(times):
         await asyncio.sleep(0)

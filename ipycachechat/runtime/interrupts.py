@@ -1,7 +1,4 @@
-"""SIGINT handling while a chat waits: no interrupt is lost, and none breaks the clean-up.
-
-Who asks from Python needs it, too: the standard library is all that this imports.
-"""
+"""SIGINT handling while a chat waits: no interrupt is lost, and none breaks the clean-up."""
 
 from __future__ import annotations
 
@@ -14,62 +11,63 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 QUIET_SECONDS = 0.5
-"""Seconds after the end of what was stopped, or of the cell's last work, in which a press means that and nothing else:
-where it comes while the kernel tells of the end, ipykernel loses its reply, and the cell never ends."""
+"""Seconds after the end of interrupted work, or of the last work of a cell, in which further interrupts are ignored.
+If one came while the kernel reports the end, ipykernel would lose its reply, and the cell would never end."""
 
-
-LOOPS = ("asyncio.runners", "ipykernel.ipkernel")
-"""Modules whose handlers only cancel the task that runs, as of a cell that awaits: it waits here, and hears nothing."""
+LOOP_MODULES = ("asyncio.runners", "ipykernel.ipkernel")
+"""Modules whose SIGINT handlers only cancel the running task, which waits here and would not notice."""
 
 
 class InterruptGuard:
-    """While it is entered, no press is lost: the first ends what runs, or raises KeyboardInterrupt where it may.
+    """A context in which the first SIGINT stops the work, or raises KeyboardInterrupt where that is allowed.
 
-    Only on the main thread, where signals arrive, and only in the place of Python's own handler or an event loop's: who
-    has set another one means it.
+    It acts only on the main thread, where signals arrive, and only in place of Python's own handler or an event
+    loop's: any other handler was set on purpose.
     """
 
     def __init__(self, *, last: bool = False) -> None:
-        """`last`: whether nothing follows in the cell that could still be stopped."""
-        self.pressed = False
+        """`last`: nothing that could be interrupted follows in the cell."""
+        self.interrupted = False
         self._last = last
         self._raises = False
-        self._stop: Callable[[], object] = _nothing
-        self._ended = 0.0
-        self._before: Any = None
+        self._stop: Callable[[], object] = _do_nothing
+        self._ended_at = 0.0
+        self._previous_handler: Any = None
 
     def __enter__(self) -> Self:
-        now = signal.getsignal(signal.SIGINT)
-        if getattr(now, "__func__", None) is InterruptGuard._late:
-            now = now.__self__._before  # type: ignore[union-attr]
-        module = getattr(getattr(now, "func", now), "__module__", "")
-        own = now is signal.default_int_handler or module in LOOPS
-        self._before = now if own and threading.current_thread() is threading.main_thread() else None
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._press)
+        handler = signal.getsignal(signal.SIGINT)
+        if getattr(handler, "__func__", None) is InterruptGuard._on_late_signal:
+            handler = handler.__self__._previous_handler  # type: ignore[union-attr]
+        module = getattr(getattr(handler, "func", handler), "__module__", "")
+        replaceable = handler is signal.default_int_handler or module in LOOP_MODULES
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        self._previous_handler = handler if replaceable and on_main_thread else None
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._on_signal)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop = _nothing
-        self._ended = time.monotonic()
-        if self._before is not None:
+        self._stop = _do_nothing
+        self._ended_at = time.monotonic()
+        if self._previous_handler is not None:
             # A kernel puts its own handler back when the cell has ended.
-            signal.signal(signal.SIGINT, self._late if self.pressed or self._last else self._before)
+            ignore_for_now = self.interrupted or self._last
+            signal.signal(signal.SIGINT, self._on_late_signal if ignore_for_now else self._previous_handler)
 
     def on_interrupt(self, stop: Callable[[], object]) -> None:
-        """From now on the first press calls this, as one does that has been, and nothing is raised.
+        """Call `stop` at the first interrupt, or now if it has come already; nothing is raised.
 
-        What would be raised while something is drawn, or in a callback of the garbage collector's, would be lost there.
+        An exception would be lost if it were raised while output is drawn, or in a callback of the garbage collector.
         """
         self._stop = stop
-        if self.pressed:
+        if self.interrupted:
             stop()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """In here the first press raises KeyboardInterrupt, as one does that has been."""
+        """In this block the first interrupt raises KeyboardInterrupt, and so does one that has come already."""
         self._raises = True
         try:
             self.raise_if_interrupted()
@@ -78,56 +76,56 @@ class InterruptGuard:
             self._raises = False
 
     def raise_if_interrupted(self) -> None:
-        """Raise KeyboardInterrupt if it was pressed."""
-        if self.pressed:
+        """Raise KeyboardInterrupt if there was an interrupt."""
+        if self.interrupted:
             raise KeyboardInterrupt
 
-    def press(self) -> None:
-        """A press that has arrived as a KeyboardInterrupt, perhaps of a tool."""
-        if not self.pressed:
-            self.pressed = True
+    def interrupt(self) -> None:
+        """Report an interrupt that arrived as a KeyboardInterrupt, for instance out of a tool."""
+        if not self.interrupted:
+            self.interrupted = True
             self._stop()
 
     @contextmanager
     def passthrough(self) -> Iterator[None]:
-        """In here each press raises, as in any other cell. Whoever catches that comes to its end, and so do we then."""
-        pressed = False
+        """In this block (a tool, say) each interrupt raises, as in any other cell. The work stops after the block."""
+        interrupted = False
 
-        def press(_: int, frame: FrameType | None) -> None:
-            nonlocal pressed
-            pressed = True
+        def on_signal(_: int, frame: FrameType | None) -> None:
+            nonlocal interrupted
+            interrupted = True
             raise KeyboardInterrupt
 
-        if self._before is not None:
-            signal.signal(signal.SIGINT, press)
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, on_signal)
         try:
             yield
         finally:
-            if self._before is not None:
-                signal.signal(signal.SIGINT, self._press)
-            if pressed:
-                self.press()
+            if self._previous_handler is not None:
+                signal.signal(signal.SIGINT, self._on_signal)
+            if interrupted:
+                self.interrupt()
 
-    def _press(self, _: int, frame: FrameType | None) -> None:
-        first = not self.pressed
-        self.press()
+    def _on_signal(self, _: int, frame: FrameType | None) -> None:
+        first = not self.interrupted
+        self.interrupt()
         if first and self._raises:
             raise KeyboardInterrupt
 
-    def _late(self, number: int, frame: FrameType | None) -> None:
-        """Pressed after the end."""
-        if time.monotonic() - self._ended > QUIET_SECONDS:
-            signal.signal(signal.SIGINT, self._before)
-            self._before(number, frame)
+    def _on_late_signal(self, number: int, frame: FrameType | None) -> None:
+        """Ignore an interrupt shortly after the end."""
+        if time.monotonic() - self._ended_at > QUIET_SECONDS:
+            signal.signal(signal.SIGINT, self._previous_handler)
+            self._previous_handler(number, frame)
 
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """In here nothing is stopped, lest a half of it or a lock stay; a press is told after it."""
-    with InterruptGuard() as button:
+    """Run a block to its end, then raise KeyboardInterrupt if there was an interrupt meanwhile."""
+    with InterruptGuard() as guard:
         yield
-    button.raise_if_interrupted()
+    guard.raise_if_interrupted()
 
 
-def _nothing() -> None:
-    """Where nothing runs yet, or any more."""
+def _do_nothing() -> None:
+    pass

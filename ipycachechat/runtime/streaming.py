@@ -15,10 +15,11 @@ from ipycachechat.runtime.interrupts import InterruptGuard
 
 T = TypeVar("T")
 Work = Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]
-CLOSING = 5.0
-"""Seconds that work may take to end once it is no longer waited for."""
-LOOK = 1.0
-"""Seconds between looks at whether the loop is still there."""
+"""A coroutine function that is given a function to emit events with."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that cancelled work may take to end."""
+POLL_INTERVAL = 1.0
+"""Seconds between checks that the loop is still alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +30,20 @@ class Result(Generic[T]):
 
 
 def iter_events(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result[T], None, None]:
-    """The events of the work and its `Result`; what is to be done on the thread that waits is done here.
+    """Yield the events of the work, then its `Result`; run functions meant for the caller's thread on this one.
 
-    Leaving early cancels the work and waits for its end, which no further press cuts short. Raises what it raises.
+    Leaving early cancels the work and waits for its end, which no further interrupt cuts short. Raises what it raises.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    button = InterruptGuard()
-    future = loop.submit(_to_its_end(work, events.put))
+    guard = InterruptGuard()
+    future = loop.submit(_emit_to_end(work, events.put))
     try:
-        while not button.pressed:  # which whatever was called may have swallowed
+        while not guard.interrupted:  # a function that was called may have caught the KeyboardInterrupt
             try:
-                with button, button.interruptible():
-                    event = events.get(timeout=LOOK)
+                with guard, guard.interruptible():
+                    event = events.get(timeout=POLL_INTERVAL)
                     if isinstance(event, RunOnCallerThread):
-                        with button.passthrough():
+                        with guard.passthrough():
                             event.work()
             except queue.Empty:
                 if future.done() or not loop.running:
@@ -52,25 +53,25 @@ def iter_events(loop: BackgroundLoop, work: Work[T]) -> Generator[Event | Result
                 break
             if not isinstance(event, RunOnCallerThread):
                 yield event
-        button.raise_if_interrupted()
-        yield Result(future.result(timeout=CLOSING))
+        guard.raise_if_interrupted()
+        yield Result(future.result(timeout=CLOSE_TIMEOUT))
     finally:
         if not future.done():
-            with button, suppress(queue.Empty):
+            with guard, suppress(queue.Empty):
                 future.cancel()
-                while events.get(timeout=CLOSING) is not None:
+                while events.get(timeout=CLOSE_TIMEOUT) is not None:
                     pass
 
 
 async def aiter_events(loop: BackgroundLoop, work: Work[T]) -> AsyncGenerator[Event | Result[T], None]:
-    """The same for who waits on another event loop; what is to be done there is done on that loop's thread."""
+    """Do the same as `iter_events` for a caller on another event loop."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
-    mine = asyncio.get_running_loop()
+    caller_loop = asyncio.get_running_loop()
 
-    def tell(event: Event | None) -> None:
-        mine.call_soon_threadsafe(events.put_nowait, event)
+    def emit(event: Event | None) -> None:
+        caller_loop.call_soon_threadsafe(events.put_nowait, event)
 
-    future = loop.submit(_to_its_end(work, tell))
+    future = loop.submit(_emit_to_end(work, emit))
     try:
         while (event := await events.get()) is not None:
             if isinstance(event, RunOnCallerThread):
@@ -82,14 +83,14 @@ async def aiter_events(loop: BackgroundLoop, work: Work[T]) -> AsyncGenerator[Ev
         if not future.done():
             future.cancel()
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSING):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
                     while await events.get() is not None:
                         pass
 
 
-async def _to_its_end(work: Work[T], tell: Callable[[Any], None]) -> T:
-    """The work; None is told when it is over, however it ended."""
+async def _emit_to_end(work: Work[T], emit: Callable[[Any], None]) -> T:
+    """Run the work, and emit None when it has ended in any way."""
     try:
-        return await work(tell)
+        return await work(emit)
     finally:
-        tell(None)
+        emit(None)

@@ -22,7 +22,7 @@ from ipycachechat.conversation.placement import Placement, place_turn
 from ipycachechat.conversation.turns import CellRef, Conversation, Turn
 from ipycachechat.conversation.usage import Usage
 from ipycachechat.providers.litellm_import import import_in_portions
-from ipycachechat.providers.token_counter import count_tokens
+from ipycachechat.providers.model_data import count_tokens
 
 SIZES = (125, 250, 500, 1000)
 TOKENS = 1000

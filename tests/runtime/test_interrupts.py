@@ -41,7 +41,7 @@ def test_only_the_first_press_raises() -> None:
         with pytest.raises(KeyboardInterrupt):
             press()
         press()
-        assert button.pressed
+        assert button.interrupted
 
 
 def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
@@ -50,7 +50,7 @@ def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
         button.on_interrupt(lambda: ended.append(1))
         press()
         press()
-    assert button.pressed and ended == [1]
+    assert button.interrupted and ended == [1]
 
 
 def test_a_press_before_there_was_anything_to_end_ends_it_as_soon_as_it_is_there() -> None:
@@ -79,7 +79,7 @@ def test_a_press_that_a_tool_let_through_ends_what_runs_once() -> None:
         button.on_interrupt(lambda: ended.append(1))
         with pytest.raises(KeyboardInterrupt), button.passthrough():
             press()
-        button.press()
+        button.interrupt()
         press()
     assert ended == [1]
 
@@ -102,7 +102,7 @@ def test_a_press_right_after_the_last_of_a_cell_is_none() -> None:
     press()
     with InterruptGuard() as button:
         press()
-        assert button.pressed
+        assert button.interrupted
 
 
 def test_what_was_not_stopped_leaves_the_button_as_it_was() -> None:
@@ -172,7 +172,7 @@ async def answer(tell: Callable[[Event], None]) -> TurnResult:
 
 def ours() -> bool:
     """Whether presses still come to a button that waits for them."""
-    return getattr(signal.getsignal(signal.SIGINT), "__name__", "") == "_press"
+    return getattr(signal.getsignal(signal.SIGINT), "__name__", "") == "_on_signal"
 
 
 class Line:
@@ -260,7 +260,7 @@ def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way
             for _ in range(2):
                 with button.passthrough(), pytest.raises(KeyboardInterrupt):
                     press()
-            assert button.pressed
+            assert button.interrupted
 
     asyncio.run(cell())
 

@@ -616,7 +616,15 @@ def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
 def bill() -> tuple[RequestRecord, ModelEndpoint, CacheTracker]:
     """Of a request."""
     by = rules_for(*SCOPE[:2])
-    to = ModelEndpoint("openai/gpt", "openai/gpt", by, FREE, None, 1024, SCOPE)
+    to = ModelEndpoint(
+        model="openai/gpt",
+        litellm_model="openai/gpt",
+        rules=by,
+        price=FREE,
+        max_output_tokens=None,
+        min_cacheable_tokens=1024,
+        cache_scope=SCOPE,
+    )
     booked = RequestRecord(
         "openai/gpt", NOW, ExpectedUsage(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1)
     )

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from ipycachechat.providers.token_counter import PIECE_LENGTH, count_tokens
+from ipycachechat.providers.model_data import PIECE_LENGTH, count_tokens
 
 
 @pytest.mark.parametrize(
