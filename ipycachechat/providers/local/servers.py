@@ -1,7 +1,7 @@
 """Start, find and stop local llama.cpp servers.
 
-`LocalServers` starts one server for each GGUF at its first use and tells where it listens; from there on it is
-a provider like any other that speaks OpenAI's protocol.
+`LocalServers` starts a server for each GGUF at its first use and returns its address; from then on it is a provider
+like any other with OpenAI's protocol.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SERVER = Path(__file__).with_name("server_process.py")
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a local model answers: base URL of its OpenAI protocol, its key, and its context in tokens."""
+    """Base URL, key and name of a local model, and its context length in tokens."""
 
     api_base: str
     api_key: str = field(repr=False)
@@ -40,121 +40,133 @@ class ServerAddress:
 
 
 @dataclass(slots=True)
-class _Slot:
-    """One GGUF's place: empty, or a child and where it listens."""
+class _Server:
+    """The server process of one GGUF, if it runs, and its address."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    child: Process | None = None
+    process: Process | None = None
     address: ServerAddress | None = None
+
+    @property
+    def running_address(self) -> ServerAddress | None:
+        """Address of the server; None if it does not run."""
+        return self.address if self.process is not None and self.process.returncode is None else None
+
+    async def start(self, path: Path, name: str, progress: Callable[[Progress], None]) -> ServerAddress:
+        """Start the server and return its address."""
+        self.address = None
+        self.process, self.address = await _start(path, name, progress)
+        return self.address
+
+    async def stop(self) -> None:
+        """Stop the server, if any, and wait for its end."""
+        if self.process is not None:
+            await _kill(self.process)
+        self.process = self.address = None
 
 
 class LocalServers:
     """The llama.cpp servers of this kernel, one per GGUF, started at first use. For one event loop only."""
 
     def __init__(self) -> None:
-        self._slots: dict[Path | None, _Slot] = {}  # None: the built-in model
+        self._servers: dict[Path | None, _Server] = {}  # None: the built-in model
 
     async def address(self, model: str, progress: Callable[[Progress], None]) -> ServerAddress:
-        """Where `model` ("local", or "local:PATH.gguf") answers; starts it if it does not run.
+        """Return the address of `model` ("local", or "local:PATH.gguf"), started if it does not run.
 
-        Raises LocalModelError. When cancelled while it starts, no child stays.
+        Raises LocalModelError. If this is cancelled during the start, no process is left.
         """
         path = gguf_path(model)
-        slot = self._slots.setdefault(path, _Slot())
-        async with slot.lock:
-            if slot.address is None or slot.child is None or slot.child.returncode is not None:
-                if importlib.util.find_spec("xllamacpp") is None:
-                    raise LocalModelError(
-                        "The local model needs xllamacpp (llama.cpp), which is not installed",
-                        'Run: pip install "ipycachechat[local]"',
-                    )
-                name = path.stem if path else MODEL
-                slot.address = None
-                slot.child, slot.address = await _start(
-                    path or await ensure_weights(progress), name, progress
+        server = self._servers.setdefault(path, _Server())
+        async with server.lock:
+            if address := server.running_address:
+                return address
+            if importlib.util.find_spec("xllamacpp") is None:
+                raise LocalModelError(
+                    "The local model needs xllamacpp (llama.cpp), which is not installed",
+                    'Run: pip install "ipycachechat[local]"',
                 )
-            return slot.address
+            name = path.stem if path else MODEL
+            return await server.start(path or await ensure_weights(progress), name, progress)
 
     async def stop(self) -> None:
-        """End all children and wait for them. A start that is under way is waited for, so cancel it first."""
-        for slot in list(self._slots.values()):
-            async with slot.lock:
-                if slot.child is not None:
-                    await _end(slot.child)
-                slot.child = slot.address = None
+        """Stop all servers. A start in progress is waited for, so cancel it first."""
+        for server in list(self._servers.values()):
+            async with server.lock:
+                await server.stop()
 
 
 def gguf_path(model: str) -> Path | None:
-    """The file that "local:PATH.gguf" means, absolute; None for the built-in model. Raises LocalModelError."""
-    _, _, named = model.partition(":")
-    if not named.strip():
+    """Return the absolute path in "local:PATH.gguf"; None for the built-in model. Raises LocalModelError."""
+    name = model.partition(":")[2].strip()
+    if not name:
         return None
-    path = Path(named.strip()).expanduser().absolute()
-    todo = "Give the path of a GGUF file, as in: %chat model local:~/models/NAME.gguf"
+    path = Path(name).expanduser().absolute()
+    hint = "Give the path of a GGUF file, as in: %chat model local:~/models/NAME.gguf"
     if path.suffix.lower() != ".gguf":
-        raise LocalModelError(f"{path.name} is not a GGUF file", todo)
+        raise LocalModelError(f"{path.name} is not a GGUF file", hint)
     if not path.is_file():
-        raise LocalModelError(f"There is no file {path}", todo)
+        raise LocalModelError(f"There is no file {path}", hint)
     return path.resolve()
 
 
 async def _start(
     path: Path, name: str, progress: Callable[[Progress], None]
 ) -> tuple[Process, ServerAddress]:
-    """A child that has loaded the GGUF and answers."""
+    """Start a server process; return it once it has loaded the GGUF and answers, with its address."""
     progress(Progress(f"starting {name}"))
     key = secrets.token_urlsafe(32)
-    # A session (on Windows, a group) of its own: Ctrl-C in the terminal is meant for the kernel alone.
-    own: dict[str, Any] = {"start_new_session": True}
+    # A session (on Windows, a process group) of its own, so that Ctrl-C in the terminal interrupts only the kernel.
+    session: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
-        own = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        session = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     with tempfile.TemporaryFile() as log:
-        # By file and with -P: what lies in the working directory, or how we were imported, makes no difference.
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", str(SERVER), str(path), stdin=PIPE, stdout=PIPE, stderr=log, **own
+        # Run by path and with -P, so that no file in the working directory is imported.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", str(SERVER), str(path), stdin=PIPE, stdout=PIPE, stderr=log, **session
         )
         try:
-            told = await _hand_over(child, key)
-            if "port" not in told:
-                status = await child.wait()
+            ready = await _send_key(process, key)
+            if "port" not in ready:
+                status = await process.wait()
                 raise LocalModelError(
-                    f"The local model {name} did not start: {_why(status, log)}",
+                    f"The local model {name} did not start: {_failure_reason(status, log)}",
                     "Try another GGUF file (%chat model local:PATH.gguf) or another model.",
                 )
         except BaseException:
-            await _end(child)
+            await _kill(process)
             raise
-    return child, ServerAddress(f"http://127.0.0.1:{told['port']}/v1", key, name, int(told["n_ctx"]))
+    return process, ServerAddress(f"http://127.0.0.1:{ready['port']}/v1", key, name, int(ready["n_ctx"]))
 
 
-async def _hand_over(child: Process, key: str) -> dict[str, Any]:
-    """Tell the child its key, and wait for its one line of JSON; empty if it ended without one."""
-    assert child.stdin and child.stdout
-    child.stdin.write(f"{key}\n".encode())
-    line = await child.stdout.readline()  # a child that is gone shows here, as an empty line
+async def _send_key(process: Process, key: str) -> dict[str, Any]:
+    """Send the server its key and return its line of JSON; empty if it ended without one."""
+    assert process.stdin and process.stdout
+    process.stdin.write(f"{key}\n".encode())
+    line = await process.stdout.readline()  # empty if the process has ended
     try:
-        told = json.loads(line)
+        ready = json.loads(line)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return ready if isinstance(ready, dict) else {}
 
 
-def _why(status: int, log: IO[bytes]) -> str:
-    """The first error that llama.cpp logged, else the signal, else what Python said last."""
+def _failure_reason(status: int, log: IO[bytes]) -> str:
+    """Return the first error that llama.cpp logged, else the signal, else the last line of Python's traceback."""
     log.seek(0)
     lines = log.read(2**20).decode("utf-8", "replace").split("\n")
     # As in "0.00.023.817 E llama_model_load: error loading model: …"
     logged = (re.match(r"[\d.]+ E +(?:\S+ )?\S+: +(.+)", line) for line in lines)
-    if first := next((found[1] for found in logged if found), ""):
-        return first.removeprefix("error loading model: ")[:200]
+    if error := next((match[1] for match in logged if match), ""):
+        return error.removeprefix("error loading model: ")[:200]
     if status < 0:
         return f"it was ended by {signal.Signals(-status).name}"
     return next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")[:200]
 
 
-async def _end(child: Process) -> None:
-    """Kill and wait: the child has nothing to save."""
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
-            child.kill()
-    await child.wait()
+async def _kill(process: Process) -> None:
+    """Kill a server, which has nothing to save, and wait for its end."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            process.kill()
+    await process.wait()
