@@ -1,4 +1,4 @@
-"""Write a file that the user named: whole or not at all, readable for the user alone."""
+"""Write a file completely or not at all, readable only for the user."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ipycachechat.errors import BadInput
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of a file. Raises BadInput if that fails; then the old content is still there."""
-    path = Path(os.path.realpath(path))  # a link stays, and the file that it points to is written
+    """Replace the content of a file. Raises BadInput if that fails; then the file is unchanged."""
+    path = Path(os.path.realpath(path))  # a link stays a link
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 class Cassette:
-    """The recorded replies in one file."""
+    """The recorded replies of one file."""
 
     def __init__(self, path: Path, model: str = "", *, strict: bool = False) -> None:
         """`model`: the model in use. `strict`: requests without a recorded reply fail instead of being sent.
@@ -52,13 +52,13 @@ class Cassette:
 
     @property
     def problem(self) -> str:
-        """Why replies are not saved, reported once until saving works again; "" otherwise."""
+        """Why a reply could not be saved; "" if it was, or once this has been read."""
         problem, self._problem = self._problem, ""
         return problem
 
     @asynccontextmanager
     async def single_flight(self, key: str) -> AsyncIterator[None]:
-        """Enter while a request is answered. The same request waits meanwhile, and then finds the reply."""
+        """Answer a request in this block. The same request waits until its end, then finds the reply."""
         while key in self._in_flight:
             await self._in_flight[key].wait()
         self._in_flight[key] = asyncio.Event()
@@ -80,7 +80,7 @@ class Cassette:
         return None
 
     def add(self, key: str, model: str, chain: PrefixChain, reply: Message, finish: str) -> None:
-        """Record a reply. An error of the file becomes the `problem`."""
+        """Record a reply. If the file cannot be written, the reason becomes the `problem`."""
         prompt = chain.messages[-1].message
         self._replies[key] = {
             "model": model,
@@ -116,7 +116,7 @@ class Cassette:
             raise BadInput(f"{self.path} cannot be read: {error.strerror}", "Choose another file.") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise BadInput(
-                f"{self.path} is not a file of replies, or is damaged", "Choose another file."
+                f"{self.path} is not a file of recorded replies, or is damaged", "Choose another file."
             ) from None
         if schema > SCHEMA:
             raise BadInput(
@@ -127,7 +127,7 @@ class Cassette:
 
 
 def request_key(model: str, chain: PrefixChain, max_tokens: int) -> str:
-    """Return a hash of all that the reply depends on; checkpoints are not part of it."""
+    """Return a hash of everything that the reply depends on, so without checkpoints."""
     options = chain.options
     parts = [model, max_tokens, request.wire_messages(chain.messages), options.tools, options.options]
     text = json.dumps(parts, ensure_ascii=True, sort_keys=True)

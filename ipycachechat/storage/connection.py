@@ -1,4 +1,4 @@
-"""Open the store when it is first needed. A file that cannot be used is reported once, and tried again later."""
+"""Open the store when it is first needed. If its file cannot be used, report it once and try again later."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ipycachechat.storage.usage_log import UsageLog
 
 RETRY_DELAY = 30.0
 """Seconds after which a file that could not be used is tried again."""
-# ValueError: a path with a NUL; also UnicodeEncodeError, since SQLite takes no lone surrogates.
-UNUSABLE = (sqlite3.Error, OSError, ValueError, RuntimeError)
+# ValueError: a path with a NUL, or (as UnicodeEncodeError) lone surrogates in a text, which SQLite rejects.
+FILE_ERRORS = (sqlite3.Error, OSError, ValueError, RuntimeError)
 
 
 class Store:
@@ -36,7 +36,7 @@ class Store:
 
 
 class Connection:
-    """The store of this process. Errors of the file end here: `problem` has them for the user."""
+    """The store of this process. It raises no errors of the file; `pop_problem` returns them for the user."""
 
     def __init__(self) -> None:
         self._find_path: Callable[[], Path | None] = lambda: None
@@ -50,12 +50,12 @@ class Connection:
         self._problem, self._reported = "", False
 
     def set_path(self, find_path: Callable[[], Path | None]) -> None:
-        """Use the file that this function returns whenever it is needed; None: store nothing."""
+        """Use the file that this function returns at each use; None: store nothing."""
         self._find_path = find_path
 
     @property
     def enabled(self) -> bool:
-        """True if there is a path, whether or not its file can be used."""
+        """True if there is a path, even if its file cannot be used."""
         return self._find_path() is not None
 
     @property
@@ -74,7 +74,7 @@ class Connection:
         return reason or "Conversations are not saved (%config ChatMagics.keep = True)"
 
     def retry_now(self, *, report: bool) -> None:
-        """Try a failed file again when it is needed next; `report` its problem again, too."""
+        """Try a failed file again at the next use; `report`: report its problem again, too."""
         self._retry_at = 0.0
         if report:
             self._reported = False
@@ -83,23 +83,20 @@ class Connection:
     def use(self) -> Iterator[Store | None]:
         """Lend the store; None if nothing is stored or the file cannot be used. Errors of the file are not raised."""
         with deferred_interrupts(), self._lock:
-            yield from self._lend()
-
-    def _lend(self) -> Iterator[Store | None]:
-        path: Path | None = None
-        store: Store | None = None
-        try:
-            path = self._find_path()
-            if path is not None and (path != self._failed_path or time.monotonic() >= self._retry_at):
-                store = self._open(path)
-        except (*UNUSABLE, BadInput) as error:
-            self._fail(path, error)
-        try:
-            yield store
-        except UNUSABLE as error:
-            self._fail(path, error)
-        else:
-            self._reported = self._reported and store is None
+            path: Path | None = None
+            store: Store | None = None
+            try:
+                path = self._find_path()
+                if path is not None and (path != self._failed_path or time.monotonic() >= self._retry_at):
+                    store = self._open(path)
+            except (*FILE_ERRORS, BadInput) as error:
+                self._fail(path, error)
+            try:
+                yield store
+            except FILE_ERRORS as error:
+                self._fail(path, error)
+            else:
+                self._reported = self._reported and store is None
 
     def _open(self, path: Path) -> Store:
         same_process = self._process == os.getpid()
@@ -121,5 +118,5 @@ class Connection:
         self._failed_path, self._retry_at = path, time.monotonic() + RETRY_DELAY
         if not self._reported:
             reason = error.message if isinstance(error, BadInput) else f"{path}: {error}"
-            self._problem = f"ipycachechat: the conversation goes on, but is not kept ({reason})"
+            self._problem = f"ipycachechat: the conversation continues, but is not saved ({reason})"
         self._reported = True

@@ -1,7 +1,7 @@
 """Stored conversations: all their versions and branches, unfinished turns, and what the providers' caches hold.
 
-A version is stored as its difference from its parent; a turn once for all versions that have it, under the hash of its
-JSON; the data of a file that is attached to a turn likewise.
+A version is stored as its difference from its parent. A turn is stored once for all versions that contain it, under
+the hash of its JSON; so are the data of attachments.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ipycachechat.storage.database import Database
 from ipycachechat.storage.discovery import StoredSummary
 
 MIN_SHARED_FILE = 1000
-"""Characters of a file's data from which on it is stored once for all turns, in a table of its own."""
+"""Characters from which on the data of an attachment are stored in their own table, once for all turns."""
 DIGEST = 16
 """Bytes of a hash."""
 MAX_QUERY_VALUES = 500
@@ -93,30 +93,18 @@ class ConversationTable:
         """Add the versions from number `since` on, and replace the branches and settings. Deletes the draft."""
         with self._database.transaction() as db:
             for number, version in enumerate(history.versions[since:], since):
-                before = (
-                    history.versions[version.parent].conversation if version.parent >= 0 else Conversation()
-                )
-                now_placed = version.conversation
-                start, removed, inserted = _difference(before.all_turns, now_placed.all_turns)
+                parent, new = version.parent, version.conversation
+                old = history.versions[parent].conversation if parent >= 0 else Conversation()
+                start, removed, inserted = _difference(old.all_turns, new.all_turns)
                 digests = b"".join([_save_turn(db, turn) for turn in inserted])
-                texts = (json.dumps(now_placed.system), json.dumps(now_placed.tools))
-                row = (conversation, number, version.parent, *texts, start, removed, digests)
+                texts = (json.dumps(new.system), json.dumps(new.tools))
+                row = (conversation, number, parent, *texts, start, removed, digests)
                 db.execute("INSERT INTO versions VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
-            db.executemany(
-                "INSERT OR REPLACE INTO branches VALUES(?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        conversation,
-                        index,
-                        branch.name,
-                        branch.redo_tip,
-                        branch.version,
-                        branch.parent,
-                        branch.forked_at,
-                    )
-                    for index, branch in enumerate(history.branches)
-                ],
-            )
+            branches = [
+                (conversation, index, b.name, b.redo_tip, b.version, b.parent, b.forked_at)
+                for index, b in enumerate(history.branches)
+            ]
+            db.executemany("INSERT OR REPLACE INTO branches VALUES(?, ?, ?, ?, ?, ?, ?)", branches)
             db.execute("DELETE FROM drafts WHERE conversation=?", (conversation,))
             head = (now, history.current_branch, len(history.current.turns))
             texts = (json.dumps(settings), json.dumps(history.deleted_cells))
@@ -145,7 +133,7 @@ class ConversationTable:
             db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
 
     def newest(self, notebook: str, exclude: Collection[int] = ()) -> StoredSummary | None:
-        """Return the conversation of a notebook that changed last and is not empty, none of those to `exclude`."""
+        """Return the newest conversation of a notebook that is not empty and not one of those to `exclude`."""
         return discovery.newest(self._fetch, notebook, exclude)
 
     def ancestors(self, conversation: int) -> Iterator[int]:
@@ -202,9 +190,8 @@ class ConversationTable:
             before = versions[parent].conversation.all_turns if parent >= 0 else ()
             new = [turns[digest] for digest in _split_digests(inserted)]
             all_turns = (*before[:start], *new, *before[start + removed :])
-            versions.append(
-                Version(Conversation(json.loads(system), all_turns, tuple(json.loads(tools))), parent)
-            )
+            conversation_then = Conversation(json.loads(system), all_turns, tuple(json.loads(tools)))
+            versions.append(Version(conversation_then, parent))
         return tuple(versions)
 
     def _load_turns(self, digests: set[bytes]) -> dict[bytes, Turn]:
@@ -214,13 +201,12 @@ class ConversationTable:
             batch, pending = pending[:MAX_QUERY_VALUES], pending[MAX_QUERY_VALUES:]
             holders = ", ".join("?" * len(batch))
             rows = self._fetch(f"SELECT digest, said FROM turns WHERE digest IN ({holders})", tuple(batch))
-            turns |= {
-                digest: serialization.load_turn(json.loads(text), self._file_data) for digest, text in rows
-            }
+            for digest, text in rows:
+                turns[digest] = serialization.load_turn(json.loads(text), self._file_data)
         return turns
 
     def _file_data(self, reference: str) -> str:
-        """Return the data of a file, by what `_save_file` returned."""
+        """Return the data of an attachment. `reference`: the result of `_save_file`."""
         if reference.startswith("="):
             return reference[1:]
         return str(self._fetch("SELECT data FROM files WHERE digest=?", (reference,))[0][0])
@@ -239,7 +225,7 @@ def _save_turn(db: sqlite3.Connection, turn: Turn) -> bytes:
 
 
 def _save_file(db: sqlite3.Connection, data: str) -> str:
-    """Return what stands in the turn for a file's data: "=" and the data itself, or its hash if it is saved apart."""
+    """Return a reference to the data of an attachment: "=" and the data, or its hash if it is stored in `files`."""
     if len(data) < MIN_SHARED_FILE:
         return f"={data}"
     digest = blake2b(data.encode(), digest_size=DIGEST).hexdigest()

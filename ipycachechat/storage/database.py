@@ -1,7 +1,7 @@
 """The SQLite file: open it, bring it to the newest schema, run transactions.
 
-All notebooks and kernels of a user share one file. Each kernel writes to a conversation of its own, so that no kernel
-waits for another for longer than one small transaction takes.
+All notebooks and kernels of a user share one file. Each kernel writes to its own conversation, so that kernels wait
+for each other only for one small transaction.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ class Database:
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 return
-            except (
-                sqlite3.OperationalError
-            ):  # another kernel creates the file; SQLite's own timeout does not apply
+            except sqlite3.OperationalError:  # another kernel creates it; SQLite's own timeout does not apply
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.01)
@@ -134,7 +132,7 @@ class Database:
 
     @property
     def secret(self) -> bytes:
-        """The key with which all kernels make fingerprints of API keys."""
+        """The secret with which all kernels make fingerprints of API keys."""
         return bytes(self.fetch("SELECT value FROM meta WHERE name='secret'")[0][0])
 
     def close(self) -> None:

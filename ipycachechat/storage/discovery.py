@@ -1,4 +1,4 @@
-"""Look for what an earlier kernel stored of a notebook. `%load_ext` does so: only the standard library is imported."""
+"""Find the newest stored conversation of a notebook. `%load_ext` does so, so this imports only the standard library."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def find_stored(path: Path, notebook: str) -> StoredSummary | None:
 def newest(
     fetch: Fetch, notebook: str, exclude: Collection[int] = (), drafts: str = "drafts"
 ) -> StoredSummary | None:
-    """Return the conversation of a notebook that changed last and is not empty, none of those to `exclude`.
+    """Return the newest conversation of a notebook that is not empty and not one of those to `exclude`.
 
     `drafts`: the table of unfinished turns.
     """
@@ -70,5 +70,5 @@ def newest(
 
 
 def printable(path: str) -> str:
-    """Return a path in a form that SQLite takes: a folder's name may not be valid text."""
+    """Return a path as text that SQLite accepts: the name of a folder may not be valid Unicode."""
     return path.encode("utf-8", "backslashreplace").decode()

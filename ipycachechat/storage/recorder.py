@@ -1,9 +1,9 @@
-"""Write each change and each bill of one kernel to the store; reserve requests against the day's budget."""
+"""Write each change and each bill of one kernel to the store, resume what an earlier kernel wrote, reserve budget."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,36 +18,38 @@ from ipycachechat.conversation.turns import Turn
 from ipycachechat.errors import BadInput, OverBudget
 from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
 from ipycachechat.storage.connection import Connection, Store
-from ipycachechat.storage.conversations import StoredConversation
+from ipycachechat.storage.conversations import ConversationTable, StoredConversation
 from ipycachechat.storage.discovery import printable
-from ipycachechat.storage.resume import fork_newest
 from ipycachechat.storage.usage_log import SpendRow
+
+MAX_LISTED = 5
+"""Maximum number of notebooks that an error lists."""
 
 
 class Recorder:
     """Observer of one conversation and of its requests. Without a usable file it writes nothing and raises nothing.
 
-    What could not be written is written once the file can be used again: `changed` writes all missing versions.
+    Once the file can be used again, `save` writes all missing versions.
     """
 
     def __init__(self, notebook: str) -> None:
-        """`notebook`: the name under which the conversation is found again, usually the path."""
+        """`notebook`: name under which the conversation is found again, usually the path of the notebook."""
         self._notebook = printable(notebook)
         self._connection = Connection()
         self._settings: Callable[[], dict[str, Any]] = dict
         self._store: Store | None = None
-        """The store that has the conversation: another file gets a conversation of its own."""
+        """The store that contains the conversation: another file gets a conversation of its own."""
         self._conversation: int | None = None
         self._saved_versions = 0
         self._merged: set[int] = set()
-        """Numbers of conversations that it wrote to before it resumed another; their turns are in its history."""
+        """Numbers of the conversations that it wrote before it resumed another; their turns are in its history."""
         self._identity_name = ""
         self._unsaved_bills: list[RequestRecord] = []
         self.resumed_notebook = ""
         """Notebook whose conversation was resumed; "" if none was."""
 
     def start(self, find_path: Callable[[], Path | None], settings: Callable[[], dict[str, Any]]) -> None:
-        """Write from now on to the file that `find_path` returns (None: nothing is kept).
+        """Write from now on to the file that `find_path` returns (None: nothing is saved).
 
         `settings` returns the settings that are saved with the conversation, to apply again when it is resumed.
         """
@@ -55,12 +57,12 @@ class Recorder:
         self._connection.set_path(find_path)
 
     def stop(self) -> None:
-        """Write nothing until it is started again."""
+        """Write nothing until `start` is called again."""
         self.start(lambda: None, dict)
 
     @property
     def problem(self) -> str:
-        """Return what went wrong with the file since the last call, in one line; "" if nothing did."""
+        """What went wrong with the file since this was last read, in one line; "" if nothing did."""
         return self._connection.pop_problem()
 
     @contextmanager
@@ -71,7 +73,7 @@ class Recorder:
             yield store
 
     def identity(self) -> CallerIdentity:
-        """Return the identity under which this conversation sends its requests, the same after it was resumed."""
+        """Return the identity under which this conversation sends its requests; it survives a resume."""
         identity = CallerIdentity()
         if self._identity_name:
             identity = replace(identity, name=self._identity_name)
@@ -82,7 +84,7 @@ class Recorder:
         return identity
 
     def save(self, history: History) -> None:
-        """Save the versions that are new, and the branches."""
+        """Save the new versions, and the branches."""
         with self._use() as store:
             if store is not None and (self._conversation is not None or history.current.all_turns):
                 number, settings = self._number(store), self._settings()
@@ -91,13 +93,13 @@ class Recorder:
                 self._write_bills(store)
 
     def flush(self, history: History) -> None:
-        """Write for the last time what could not be written before, if anything. A forked process writes nothing."""
+        """Try for the last time to write what could not be written. A forked process writes nothing."""
         if self._connection.failing:
             self._connection.retry_now(report=False)
             self.save(history)
 
     def save_draft(self, turn: Turn, placement: Placement) -> None:
-        """Save an unfinished turn as far as it has come."""
+        """Save an unfinished turn."""
         with self._use() as store:
             if store is not None:
                 store.conversations.save_draft(self._number(store), turn, placement, time.time())
@@ -146,7 +148,7 @@ class Recorder:
     def _unknown_spending(self) -> OverBudget:
         return OverBudget(
             f"The day's budget cannot be checked ({self._connection.unavailable_reason()})",
-            "Nothing was sent. Keep what is spent (%config ChatMagics.keep, store), or: %chat budget off --day",
+            "Nothing was sent. Save what is spent (%config ChatMagics.keep, store), or: %chat budget off --day",
         )
 
     def spending(self) -> list[SpendRow]:
@@ -160,11 +162,11 @@ class Recorder:
             self._connection.unavailable_reason(), "See %config ChatMagics.keep and ChatMagics.store."
         )
 
-    def resume(self, notebook: str = "") -> StoredConversation:
-        """Continue the newest conversation of an earlier kernel, of this notebook or another, in a copy of it.
+    def resume(self, wanted: str = "") -> StoredConversation:
+        """Continue the newest conversation of an earlier kernel, in a copy of it.
 
-        The caller must report the merged history as the next change: its first versions are those of the result.
-        Raises BadInput; then nothing has changed.
+        `wanted`: path, name or part of the path of a notebook; "" for this one. The caller must save the merged history
+        next, whose first versions are those of the result. Raises BadInput; then nothing has changed.
         """
         self._connection.retry_now(report=True)
         stored: StoredConversation | None = None
@@ -173,14 +175,15 @@ class Recorder:
                 exclude = {*self._merged}
                 if self._conversation is not None:
                     exclude |= {*store.conversations.ancestors(self._conversation)}
-                resumed = fork_newest(store, notebook, self._notebook, exclude, time.time())
-                stored = resumed.stored
-                self._merged, self.resumed_notebook = exclude, resumed.notebook
-                self._conversation, self._saved_versions = resumed.conversation, stored.saved_versions
-                self._identity_name = stored.name
+                notebook, newest = _find_newest(store.conversations, wanted, self._notebook, exclude)
+                self._conversation, stored = store.conversations.fork(newest, self._notebook, time.time())
+                self._merged, self.resumed_notebook = exclude, notebook
+                self._saved_versions, self._identity_name = stored.saved_versions, stored.name
         if stored is None:
             raise BadInput(self._connection.unavailable_reason(), "Nothing was changed.")
-        return stored
+        # A local model's server ended with its kernel, and its cache with it.
+        trackers = tuple((scope, tracker) for scope, tracker in stored.trackers if scope[0] != "llama.cpp")
+        return replace(stored, trackers=trackers)
 
     def _number(self, store: Store) -> int:
         """Return the number of the conversation, which is created when something is first written."""
@@ -192,3 +195,32 @@ class Recorder:
         if self._unsaved_bills:
             store.usage.add(self._notebook, self._unsaved_bills)
             self._unsaved_bills.clear()
+
+
+def _find_newest(
+    table: ConversationTable, wanted: str, own: str, exclude: Collection[int]
+) -> tuple[str, int]:
+    """Return a notebook and the number of its newest conversation. Raises BadInput if there is none.
+
+    `wanted`: path, name or part of the path of the notebook, "" for `own`. `exclude`: conversations to skip.
+    """
+    notebooks = table.notebooks()
+    notebook = _match(wanted, notebooks) if wanted else own
+    if newest := table.newest(notebook, exclude):
+        return notebook, newest.id
+    other = "other " if notebook in notebooks else ""
+    message = f"No {other}conversation is saved for {repr(wanted) if wanted else 'this notebook'}"
+    if not notebooks:
+        raise BadInput(message, "Chat cells are saved from now on.")
+    names = ", ".join(notebooks[:MAX_LISTED])
+    raise BadInput(message, f"%chat resume NAME continues that of another notebook: {names}")
+
+
+def _match(wanted: str, notebooks: list[str]) -> str:
+    """Return the notebook with this path, else with this name, else with this in its path; of several the first."""
+    tests: tuple[Callable[[str], bool], ...] = (
+        lambda path: path == wanted,
+        lambda path: wanted in (Path(path).name, Path(path).stem),
+        lambda path: wanted in path,
+    )
+    return next((path for test in tests for path in notebooks if test(path)), wanted)

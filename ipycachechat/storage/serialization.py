@@ -53,7 +53,8 @@ def load_conversation(data: Any) -> Conversation:
     schema = 0 if isinstance(data, list) else data.get("schema") if isinstance(data, Mapping) else None
     if schema != 0 and (not isinstance(data, Mapping) or data.get("kind") != KIND):
         raise BadInput(
-            "This is not a saved conversation", "Give a .json file that %chat save or Chat.hist has made."
+            "This is not a saved conversation",
+            "Give a .json file written by %chat save, or the messages of Chat.hist.",
         )
     if type(schema) is not int or schema < 0:
         raise corrupt_file_error(ValueError("its format has no number"))
@@ -83,7 +84,7 @@ def _check_turn(turn: Turn, name: str) -> None:
     if not turn.prompt_text.strip() and not files_of(turn.prompt):
         raise ValueError(f"the prompt of {name} is empty")
     if not turn.replies or any(message.role == "user" for message in turn.replies):
-        raise ValueError(f"{name} is not one question and its answer")
+        raise ValueError(f"{name} is not one prompt and its answer")
     from_wire.check_calls(turn, name)
 
 
@@ -97,7 +98,7 @@ def corrupt_file_error(error: Exception) -> BadInput:
     """Return the error for a file that is damaged, by the error that reading it raised."""
     reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
     return BadInput(
-        f"The saved conversation is damaged: {reason}", "Nothing was changed. Take another copy of it."
+        f"The saved conversation is damaged: {reason}", "Nothing was changed. Use another copy of it."
     )
 
 

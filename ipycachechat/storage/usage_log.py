@@ -63,15 +63,9 @@ class UsageLog:
         with self._database.transaction() as db:
             for record in records:
                 usage, cost = record.usage, record.cost
-                tokens = (
-                    usage.input,
-                    usage.read,
-                    usage.written,
-                    usage.written_1h,
-                    usage.output,
-                    usage.thinking,
-                )
-                row = (record.sent_at, notebook, record.model, *tokens, cost.paid, cost.saved, usage.at_least)
+                prompt = (usage.input, usage.read, usage.written, usage.written_1h)
+                rest = (usage.output, usage.thinking, cost.paid, cost.saved, usage.at_least)
+                row = (record.sent_at, notebook, record.model, *prompt, *rest)
                 db.execute(f"INSERT INTO requests({COLUMNS}) VALUES({', '.join('?' * len(row))})", row)
 
     def spent(self, now: float) -> float:

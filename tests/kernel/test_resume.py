@@ -95,14 +95,14 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
         ),
         ("[" * 100_000, "damaged"),
         (saved('{"role": "user", "content": " "}', ANSWER), "the prompt of turn 1 of the file is empty"),
-        (saved(QUESTION), "not one question and its answer"),
-        (saved(QUESTION, QUESTION, ANSWER), "not one question and its answer"),
+        (saved(QUESTION), "not one prompt and its answer"),
+        (saved(QUESTION, QUESTION, ANSWER), "not one prompt and its answer"),
         (saved(QUESTION, ANSWER, at="1e999"), "a number was expected"),
         (saved(QUESTION, ANSWER, at="NaN"), "a number was expected"),
         (saved(QUESTION, ANSWER, at="1" + "0" * 400), "damaged"),
         (saved(QUESTION, ANSWER).replace('"tools": []', '"tools": ["no json"]'), "damaged"),
         (saved(QUESTION, ANSWER).replace('"schema": 1', '"schema": "1"'), "its format has no number"),
-        ('[{"role": "user", "content": "q"}]', "not one question and its answer"),
+        ('[{"role": "user", "content": "q"}]', "not one prompt and its answer"),
         (
             '{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": '
             '[{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "",'
@@ -458,7 +458,7 @@ def test_a_store_that_cannot_be_used_is_told_once_and_stops_nothing(wire: WireSe
         file(kernel, "broken.db").write_text("no database at all, but long enough to look like one " * 40)
         kernel.run("%config ChatMagics.store = 'broken.db'")
         first, second = chat(kernel, "a"), chat(kernel, "b")
-        assert "the conversation goes on, but is not kept" in first.printed
+        assert "the conversation continues, but is not saved" in first.printed
         assert first.answer and second.answer and not second.printed
         assert prompts(wire) == ["a", "b"]
 

@@ -112,7 +112,7 @@ def test_a_full_disk_is_told_of_once_and_what_it_lacks_is_written_when_there_is_
         error = kernel.run("%chat save s.json").error
     finally:
         kernel.run("full(resource.RLIM_INFINITY)\nrecorder._connection.retry_now(report=False)")
-    assert sum("is not kept (" in one for one in told) == 1
+    assert sum("is not saved (" in one for one in told) == 1
     assert sum("the reply was not recorded (" in one for one in told) == 1
     assert "cannot be written: File too large" in error
     assert (folder / "s.json").read_text() == "was" and (folder / "full.json").read_bytes() == was
@@ -120,7 +120,7 @@ def test_a_full_disk_is_told_of_once_and_what_it_lacks_is_written_when_there_is_
     assert ran.answer and not ran.printed
     assert len(json.loads((folder / "full.json").read_text())["replies"]) == 6
     kernel.run("%chat replies off\nfull(1 << 16)")
-    assert "is not kept (" in kernel.run(f"%%chat\nat last {'word ' * 30_000}").printed  # told again
+    assert "is not saved (" in kernel.run(f"%%chat\nat last {'word ' * 30_000}").printed  # told again
     kernel.run("full(resource.RLIM_INFINITY)")  # and nobody asks any more
     kernel.run("%unload_ext ipycachechat\nget_ipython().meta.clear()")
     kernel.run(

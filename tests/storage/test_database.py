@@ -688,7 +688,7 @@ def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
     one = recorder(path)
     heard(one)
     problem = one.problem
-    assert problem.startswith("ipycachechat: the conversation goes on, but is not kept (")
+    assert problem.startswith("ipycachechat: the conversation continues, but is not saved (")
     assert told in problem and str(path) in problem and len(problem.splitlines()) == 1
     heard(one)
     assert not one.problem
@@ -812,7 +812,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
                 break
             last = history
         heard(one)
-    assert problem.startswith("ipycachechat: the conversation goes on, but is not kept (")
+    assert problem.startswith("ipycachechat: the conversation continues, but is not saved (")
     assert not one.problem
     assert "rollback" not in problem  # but what went wrong
     assert kept(path) == last

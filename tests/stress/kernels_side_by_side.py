@@ -35,7 +35,7 @@ LOCAL = 4
 """Of so many kernels one asks the local model, too."""
 STUCK = 60.0
 """Seconds after which a cell is taken for stuck."""
-PROBLEMS = ("is locked", "is not kept", "Traceback", "cannot be read")
+PROBLEMS = ("is locked", "is not saved", "Traceback", "cannot be read")
 Said = tuple[str, str]
 
 

@@ -84,7 +84,7 @@ def killed(wire: WireServer, data: Path, number: int, after: float) -> Moment:
         at = time.monotonic()
         os.kill(kernel.pid, signal.SIGKILL)
         over = _was_over(kernel, request)
-    wrong = "a problem was told" if "is not kept" in told else ""
+    wrong = "a problem was told" if "is not saved" in told else ""
     return _look(wire, data, notebook, short, asked, over, at, at - start, wrong)
 
 

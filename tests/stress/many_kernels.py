@@ -60,7 +60,7 @@ def ask(kernel: Kernel, notebook: Path, number: int, until: float) -> Asked:
         ran = kernel.run(f"%%chat\n{question}", cell=f"cell-{len(turns)}")
         if not slow:
             longest = max(longest, time.monotonic() - start)
-        problems += bool(ran.error) or "is not kept" in ran.text
+        problems += bool(ran.error) or "is not saved" in ran.text
         turns.append((question, ran.answer.strip()))
     return Asked(str(notebook), tuple(turns), longest, problems)
 
