@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# A provider's current middle model, in the order in which keys are looked for.
 DEFAULT_MODELS = {
     "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-5",
     "OPENAI_API_KEY": "openai/gpt-5.6-terra",
     "GEMINI_API_KEY": "gemini/gemini-3.8-flash",
 }
+"""Each provider's current middle model, by its key's environment variable; the first key that is set decides."""
 LOCAL = "local"
+"""Name of the model on this machine."""
 MAX_OUTPUT_TOKENS = 16_000
-"""Tokens of an answer, where the model could give more."""
+"""Limit of an answer, even if the model allows more."""
 LOCAL_MAX_OUTPUT_TOKENS = 1_024
 MAX_TOOL_STEPS = 20
-"""Rounds of calls of tools in one turn."""
+"""Rounds of tool calls in one turn."""
 EFFORT_OPTION = "reasoning_effort"
-"""Litellm's option for it."""
+"""litellm's option for the reasoning effort."""
 EFFORTS = ("low", "medium", "high")
-"""How much a model may think before it answers."""
+"""Reasoning efforts."""
 TTL_SECONDS = {"5m": 300, "1h": 3600}
-"""Lifetimes of a cache that one can ask for, by their names on the wire."""
+"""Seconds of each cache TTL that can be requested."""
 TTLS: Mapping[str, int | None] = {"auto": None, **TTL_SECONDS}
-"""How long the cache is to live, in seconds; auto: whichever is cheaper by the pauses seen so far."""
+"""Values of the option `ttl`, in seconds; auto: the cheaper one, judged by the pauses so far."""
 WATCH_MODES = ("off", "code", "code+output", "code+output+images")
 """Which parts of recently run cells are included with a prompt."""
 REWRITE_WARNING_TOKENS = 10_000
-"""Warm tokens; a request that will write more of them again says so before."""
+"""Cached tokens that a request may write again without a warning before it is sent."""
 
 
 def default_model(environment: Mapping[str, str]) -> str:
-    """The first provider's whose key is in the environment, else the model on this machine."""
-    for key, name in DEFAULT_MODELS.items():
-        if environment.get(key, "").strip():
-            return name
-    return LOCAL
+    """Return the model of the first provider whose key is in the environment, else the local one."""
+    keys = (key for key in DEFAULT_MODELS if environment.get(key, "").strip())
+    return DEFAULT_MODELS.get(next(keys, ""), LOCAL)
