@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ipycachechat import defaults
 from ipycachechat.api.results import DisplayText, shown
@@ -92,6 +92,13 @@ class BaseChat:
         self._open: weakref.ref[Any] | None = None
         """The stream that is being read; who forgets it, has closed it."""
         self._ask(".")  # whatever is wrong with the settings is told at once
+
+    @classmethod
+    def _with_session(cls, session: ChatSession, loop: BackgroundLoop, /, **settings: Any) -> Self:
+        """Return a chat on an existing session and event loop, with these settings of the constructor."""
+        chat = cls(**settings)
+        chat.session, chat._loop = session, loop
+        return chat
 
     @property
     def tools(self) -> Any:

@@ -141,7 +141,7 @@ class AsyncChat(BaseChat):
 
     def fork(self) -> AsyncChat:
         """A chat that goes on from here by itself, with the same settings; what is warm is warm for both."""
-        return _forked(self, AsyncChat)
+        return AsyncChat._with_session(self.session.fork(), self._loop, **self._settings(), **self.options)
 
 
 class Chat(BaseChat):
@@ -243,16 +243,7 @@ class Chat(BaseChat):
         >>> len(chat.hist), len(other.hist)
         (2, 4)
         """
-        return _forked(self, Chat)
-
-
-C = TypeVar("C", bound=BaseChat)
-
-
-def _forked(chat: C, kind: type[C]) -> C:
-    made = kind(**chat._settings(), **chat.options)
-    made.session, made._loop = chat.session.fork(), chat._loop
-    return made
+        return Chat._with_session(self.session.fork(), self._loop, **self._settings(), **self.options)
 
 
 async def _awaited(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The kernel's own chat, from Python: the conversation of its chat cells."""
+"""`get_chat()`: the conversation of the chat cells, from Python."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class _Setting:
 class KernelChat(Chat):
     """A `Chat` whose turns are those of the chat cells, with the settings of `%chat`, which it reads and sets.
 
-    A turn belongs to the cell in which it is asked: run again, the cell replaces it. Everything is looked up at each
-    use, since the extension may be reloaded.
+    A turn belongs to the cell that asks it; running the cell again replaces the turn. Everything is looked up at
+    each use, since the extension may be reloaded.
     """
 
     model: Any = _Setting("")
@@ -54,7 +54,7 @@ class KernelChat(Chat):
     retries: Any = _Setting()
 
     def __init__(self) -> None:
-        """Set nothing: the settings of `%chat` hold."""
+        """Set nothing: the settings of `%chat` apply."""
         self.ns = self.temp = self.api_base = self.api_key = None
         self.cache, self.options = True, {}
         self._open, self._made = None, None
@@ -70,7 +70,7 @@ class KernelChat(Chat):
 
     @property
     def tools(self) -> Any:
-        """The names given to `%chat tools`, or None; set them, or the functions."""
+        """The names given to `%chat tools`, or None; can be set to names or functions."""
         return list(kernel_cell_chat().tools.names) or None
 
     @tools.setter
@@ -102,15 +102,14 @@ class KernelChat(Chat):
         )
 
     def fork(self) -> Chat:
-        """Return a chat that goes on from here by itself, outside of the notebook's conversation."""
+        """Return a chat that continues from here by itself, outside of the notebook's conversation."""
         functions = kernel_cell_chat().tools.resolve().functions
-        fork = Chat(**self._settings() | {"tools": [*functions.values()]}, **self.options)
-        fork.session, fork._loop = self.session.fork(), self._loop
-        return fork
+        settings = self._settings() | {"tools": [*functions.values()]}
+        return Chat._with_session(self.session.fork(), self._loop, **settings, **self.options)
 
 
 def kernel_cell_chat() -> CellChat:
-    """Return the chat of this kernel. Raises BadInput if the extension is not loaded."""
+    """Return this kernel's CellChat. Raises BadInput if the extension is not loaded."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None or EXTENSION_KEY not in shell.meta:
