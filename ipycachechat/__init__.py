@@ -20,7 +20,9 @@ _MODULES = {
     "ChatError": "errors",
     "errors": "errors",
     "get_chat": "notebook.kernel_chat",
+    "load_ipython_extension": "notebook.extension",
     "register_model": "api.chat",
+    "unload_ipython_extension": "notebook.extension",
 }
 
 
@@ -36,17 +38,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
-
-
-def load_ipython_extension(shell: Any) -> None:
-    """Register the magics and print which model is in use."""
-    from ipycachechat.notebook import extension
-
-    extension.load_ipython_extension(shell)
-
-
-def unload_ipython_extension(shell: Any) -> None:
-    """Remove the magics; the conversation stays in case the extension is loaded again."""
-    from ipycachechat.notebook import extension
-
-    extension.unload_ipython_extension(shell)

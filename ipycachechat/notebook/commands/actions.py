@@ -17,7 +17,7 @@ Say in a sentence what is wrong. Then give the whole cell, corrected, as one blo
 
 
 def warm(cell_chat: CellChat, duration: str) -> None:
-    """Write the conversation to the cache now; with a duration, keep it warm for so long."""
+    """Write the conversation to the cache now; with a time, keep it cached that long while that is cheaper."""
     session, request = cell_chat.session, cell_chat.next_request("")
     if duration == "off":
         session.keep_warm(request, 0)
@@ -49,7 +49,7 @@ def doctor(cell_chat: CellChat, name: str) -> None:
 
 
 def fix(cell_chat: CellChat, more: str) -> None:
-    """Ask for the cell that failed last, corrected, and put that below for the user to run."""
+    """Ask what is wrong in the cell that failed last; the corrected cell is put below, for you to run."""
     error = cell_chat.session.lookups.last_error
     if error is None:
         fail("%chat fix: no cell has failed yet", "Run a cell that fails first; chat cells do not count.")
@@ -62,7 +62,7 @@ def fix(cell_chat: CellChat, more: str) -> None:
 
 
 def insert(cell_chat: CellChat, argument: str) -> None:
-    """Put a block of the last answer's Python code in a new cell below."""
+    """Copy block N (default: the first) of the last answer's Python code into a new cell."""
     result, turns = cell_chat.chat.answer(), cell_chat.chat.history.current.turns
     last = result.turn.replies if result and result.turn else ()
     replies = next(

@@ -12,14 +12,14 @@ from ipycachechat.rendering.format import budget_lines, one_line
 
 
 def model(cell_chat: CellChat, name: str) -> None:
-    """Show the model, or change it."""
+    """Show or change the model: PROVIDER/MODEL, local, or local:PATH.gguf ("": by the keys in the environment)."""
     if name:
         cell_chat.settings.model = unquoted(name)
     print_lines(f"Model: {cell_chat.model_in_use()}")
 
 
 def system(cell_chat: CellChat, text: str) -> None:
-    """Show the system prompt, or change it."""
+    """Show or change the system prompt ("": none)."""
     if text:
         cell_chat.chat.versions.set_system(unquoted(text))
     current = cell_chat.chat.history.current.system
@@ -29,14 +29,21 @@ def system(cell_chat: CellChat, text: str) -> None:
 
 
 def tools(cell_chat: CellChat, names: str) -> None:
-    """Show the functions that the model may call, or change them."""
+    """Show or change the functions that the model may call; off: none.
+
+    --ask: ask before each call; --no-ask: do not ask.
+    """
     if names:
         cell_chat.tools.set(names)
     print_lines(cell_chat.tools.summary)
 
 
 def budget(cell_chat: CellChat, argument: str) -> None:
-    """Show what this kernel, or with `--day` all kernels in a day, may spend, or change it."""
+    """Show what is spent and left, or limit this kernel's total spending in dollars; off: no limit.
+
+    A request that could exceed the limit is not sent (%%chat --confirm asks you instead). --day: limit the spending
+    of all notebooks per day.
+    """
     amount, per_day = split_flag(argument, "--day")
     if amount:
         limit = 0.0 if amount == "off" else _dollars(amount)
@@ -62,7 +69,10 @@ def _dollars(amount: str) -> float:
 
 
 def watch(cell_chat: CellChat, mode: str) -> None:
-    """Show what of recently run cells is included with a question, or change it."""
+    """Show or change whether recently run cells are included with your question.
+
+    WHAT: off, code, code+output or code+output+images.
+    """
     if mode and mode not in defaults.WATCH_MODES:
         fail(f"%chat watch {mode}: choose {', '.join(defaults.WATCH_MODES)}")
     cell_chat.settings.watch = mode = mode or cell_chat.settings.watch
@@ -70,7 +80,7 @@ def watch(cell_chat: CellChat, mode: str) -> None:
 
 
 def ttl(cell_chat: CellChat, lifetime: str) -> None:
-    """Show how long the provider is to keep the cache, or change it."""
+    """Show or change how long the provider keeps the cache: auto, 5m or 1h."""
     if lifetime and lifetime not in defaults.TTLS:
         fail(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
     cell_chat.settings.ttl = lifetime or cell_chat.settings.ttl

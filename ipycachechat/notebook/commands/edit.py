@@ -36,7 +36,7 @@ def redo(cell_chat: CellChat, _: str) -> None:
 
 
 def reset(cell_chat: CellChat, _: str) -> None:
-    """Start a new conversation."""
+    """Start a new conversation (%chat undo restores the old one)."""
     cell_chat.chat.versions.reset()
     print_lines("Started a new conversation (%chat undo restores the old one)")
 
@@ -51,7 +51,7 @@ def fork(cell_chat: CellChat, name: str) -> None:
 
 
 def switch(cell_chat: CellChat, name: str) -> None:
-    """Continue with another branch; with no name, show the branches."""
+    """Continue with another branch; without a name: list the branches."""
     if name:
         cell_chat.chat.versions.change(lambda history: history.switch(unquoted(name)))
         return print_lines(_branch(cell_chat))
@@ -65,7 +65,7 @@ def _branch(cell_chat: CellChat) -> str:
 
 
 def pin(cell_chat: CellChat, argument: str) -> None:
-    """Keep a cache checkpoint after a turn."""
+    """Keep a cache checkpoint after turn N (default: the last), for example after a long document; off: remove it."""
     count = len(cell_chat.chat.history.current.turns)
     if not count:
         fail("%chat pin: there are no turns yet")
@@ -78,7 +78,7 @@ def pin(cell_chat: CellChat, argument: str) -> None:
 
 
 def sync(cell_chat: CellChat, _: str) -> None:
-    """Match the saved notebook's order and drop the turns of deleted cells."""
+    """Match the saved notebook's order and drop deleted cells."""
     saved, chat = notebook_file.read(cell_chat.session.notebook), cell_chat.chat
     before = chat.history.current
     history = chat.history.reordered(saved.cells, saved.saved_at, cell_chat.now)
@@ -102,7 +102,7 @@ def sync(cell_chat: CellChat, _: str) -> None:
 
 
 def replay(cell_chat: CellChat, _: str) -> None:
-    """Rerun the turns that are out of date, in order, in their cells' own outputs where these can be redrawn."""
+    """Rerun the turns that are out of date, in order, each in its own cell."""
     session, chat, last, count = cell_chat.session, cell_chat.chat, 0, 0
     while later := [number for number in chat.history.current.stale if number > last]:
         last = min(later)

@@ -17,7 +17,7 @@ from ipycachechat.text.format import plural
 
 
 def save(cell_chat: CellChat, name: str) -> None:
-    """Write the conversation to a file, in the format of its extension."""
+    """Write the conversation as .json, .md or .html."""
     path, conversation = file_path("save", name), cell_chat.chat.history.current
     formats = {".json": _to_json, ".md": export.to_markdown, ".html": export.to_html}
     if path.suffix.lower() not in formats:
@@ -31,7 +31,7 @@ def _to_json(conversation: Conversation) -> str:
 
 
 def load(cell_chat: CellChat, name: str) -> None:
-    """Continue a saved conversation; `%chat undo` goes back to the present one."""
+    """Continue a conversation saved as .json."""
     path = file_path("load", name)
     try:
         data = json.loads(path.read_text("utf-8", "surrogatepass"))
@@ -45,7 +45,7 @@ def load(cell_chat: CellChat, name: str) -> None:
 
 
 def resume(cell_chat: CellChat, name: str) -> None:
-    """Continue what an earlier kernel stored for this notebook, or for another."""
+    """Continue the conversation that an earlier kernel stored for this notebook (or for the named one)."""
     session, recorder = cell_chat.session, cell_chat.session.recorder
     if not name and recorder.resumed_notebook:
         return print_lines("Already resumed; %chat resume NAME continues another notebook's conversation")
@@ -71,7 +71,10 @@ def resume(cell_chat: CellChat, name: str) -> None:
 
 
 def replies(cell_chat: CellChat, argument: str) -> None:
-    """Record every reply in a file, and replay it when the same request is sent again."""
+    """Record replies in a file, and replay them when the same request is sent again; off: stop.
+
+    --strict: never ask the model; a request that is not in the file fails.
+    """
     client = cell_chat.chat.client
     words, strict = split_flag(argument, "--strict")
     name = unquoted(words)

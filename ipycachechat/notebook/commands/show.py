@@ -36,7 +36,7 @@ def status(cell_chat: CellChat, _: str) -> None:
 
 
 def history(cell_chat: CellChat, _: str) -> None:
-    """Show the turns, each with its cost and whether it is cached; a click unfolds one."""
+    """List the turns: cell, state, tokens, cost, cached or not; click one to unfold it."""
     chat = cell_chat.chat
     if not chat.history.current.all_turns:
         return print_lines("No turns yet")
@@ -56,14 +56,17 @@ def history(cell_chat: CellChat, _: str) -> None:
 
 
 def plan(cell_chat: CellChat, text: str) -> None:
-    """Show what this prompt, else the next one, will read, write and cost."""
+    """Predict what this prompt (default: the next one) will read, write and cost, block by block."""
     request = _next_request(cell_chat, text)
     forecast = cell_chat.session.runner.wait(lambda emit: cell_chat.chat.plan(request, emit))
     show_report(cell_chat, reports.plan(forecast), panels.plan(forecast))
 
 
 def show(cell_chat: CellChat, argument: str) -> None:
-    """Show exactly what the next request, or that of a turn, contains; `--wire`: as JSON."""
+    """Show exactly what the next request (with TEXT as its prompt), or that of turn N, contains, with its tokens.
+
+    --wire: as the JSON that is passed to litellm.
+    """
     wire = "--wire" in argument.split()
     if wire:
         argument = argument.replace("--wire", "", 1).strip()
@@ -90,7 +93,10 @@ def _next_request(cell_chat: CellChat, text: str) -> TurnRequest:
 
 
 def why(cell_chat: CellChat, argument: str) -> None:
-    """Show what a turn was expected to read from the cache, what it did read, and why less."""
+    """Explain what turn N (default: the last) read from the cache.
+
+    Shows expected and billed tokens, why less was read, the first difference, and what to do.
+    """
     chat = cell_chat.chat
     number = turn_number(cell_chat, "why", argument) if argument else 0
     if not number and chat.failed is not None:
@@ -102,7 +108,11 @@ def why(cell_chat: CellChat, argument: str) -> None:
 
 
 def usage(cell_chat: CellChat, argument: str) -> SpendReport | None:
-    """Show the inspector; with `--all` return what all kernels were billed."""
+    """Show the inspector: tokens, cost and savings by turn, what is cached until when, and cache details by turn.
+
+    It is updated after every chat and stays in the saved notebook. --all: costs by notebook, model and day, over
+    all kernels.
+    """
     if argument not in ("", "--all"):
         fail(f"%chat usage {argument}: the only option is --all")
     if argument:
