@@ -152,7 +152,7 @@ def run(
             if future is not None:  # a bug in drawing must not lose an answer that was paid for
                 future.cancel()
                 with suppress(Exception):
-                    screen.done(events.result(coroutine) or TurnResult())
+                    screen.finish(events.result(coroutine) or TurnResult())
             screen.close()
             raise
         try:
@@ -205,7 +205,7 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
         finally:
             if future is not None:
                 future.cancel()  # does nothing once it is done
-            screen.done(TurnResult())
+            screen.finish(TurnResult())
             screen.close()
     if future is None or future.cancelled():
         raise Interrupted("Stopped.", "The conversation is unchanged.")
@@ -218,7 +218,7 @@ def _draw_result(screen: Screen, result: TurnResult) -> None:
     """Draw the result, however often stop is pressed where it cannot be deferred."""
     while True:
         try:
-            return screen.done(result)
+            return screen.finish(result)
         except KeyboardInterrupt:
             continue
 

@@ -32,6 +32,7 @@ class CellChat:
         self.session = session
         self.settings: ChatSettings = session.settings
         self.shell = session.shell
+        self.tools: ToolRegistry = session.tools
         self._value_hashes: dict[str, dict[str, int]] = {}
         """Hash of each value in a cell's last prompt, by cell id and expression."""
 
@@ -39,11 +40,6 @@ class CellChat:
     def chat(self) -> ChatSession:
         """The conversation of the chat cells."""
         return self.session.chat
-
-    @property
-    def tools(self) -> ToolRegistry:
-        """The functions that the model may call."""
-        return self.session.tools
 
     @property
     def now(self) -> float:
@@ -82,7 +78,7 @@ class CellChat:
         return replace(
             self.next_request(prompt.content, prompt.cell_runs, think),
             placement=placement,
-            approve_tool_call=self.approve(),
+            approve_tool_call=self.approval(),
             redacted=prompt.redacted,
             notes=(*prompt.notes, *prompt.cell_context_note, *note),
         )
@@ -133,7 +129,7 @@ class CellChat:
             )
         return Placement(cell, order=order)
 
-    def approve(self) -> Callable[[ToolCall], bool] | None:
+    def approval(self) -> Callable[[ToolCall], bool] | None:
         """Return the function that asks the user before each tool call, or None if calls need no approval."""
         return self.tools.approval(frontend.stdin_available(self.shell))
 

@@ -94,7 +94,7 @@ class KernelChat(Chat):
         return replace(
             request,
             placement=END if request.answers_pending_prompt else cell_chat.placement(),
-            approve_tool_call=cell_chat.approve(),
+            approve_tool_call=cell_chat.approval(),
             ask_user=cell_chat.ask_user(),
             confirm_over=settings.confirm_over,
             limits=replace(settings.limits, retries=request.limits.retries),

@@ -20,7 +20,7 @@ class ToolRegistry:
         """`namespace`: the kernel's variables."""
         self._namespace = namespace
         self.names: list[str] = []
-        self.ask = False
+        self.asks_first = False
         """True if the user is asked before each call."""
         self._resolved: tuple[list[Any], Tools] = ([], Tools())
 
@@ -46,7 +46,7 @@ class ToolRegistry:
             self.names = before
             raise
         for word in words:
-            self.ask = options.get(word, self.ask)
+            self.asks_first = options.get(word, self.asks_first)
 
     def resolve(self) -> Tools:
         """Return the tools as currently defined. Raises BadInput."""
@@ -72,7 +72,7 @@ class ToolRegistry:
 
         Raises BadInput if the user cannot be asked.
         """
-        if not (self.ask and self.names):
+        if not (self.asks_first and self.names):
             return None
         if not stdin_available:
             raise BadInput(
@@ -85,15 +85,15 @@ class ToolRegistry:
         """The tools in one line, for the user."""
         if not self.names:
             return "Tools are off"
-        return f"Tools: {', '.join(self.names)}" + " (you approve each call)" * self.ask
+        return f"Tools: {', '.join(self.names)}" + " (you approve each call)" * self.asks_first
 
     def to_save(self) -> dict[str, Any]:
         """Return the names and `--ask`, for the kernel that resumes the conversation."""
-        return {"tools": list(self.names), "ask": self.ask}
+        return {"tools": list(self.names), "ask": self.asks_first}
 
     def restore(self, saved: Mapping[str, Any]) -> list[str]:
         """Add the tools that `to_save` returned in an earlier kernel; return those that are not defined here."""
-        self.ask = self.ask or bool(saved.get("ask"))
+        self.asks_first = self.asks_first or bool(saved.get("ask"))
         missing = []
         for name in map(str, saved.get("tools", [])):
             try:

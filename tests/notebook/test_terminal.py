@@ -73,7 +73,7 @@ def test_plain_text_comes_as_if_in_one_piece_and_printed_lines_are_not_read_agai
         for start in range(0, len(text), size):
             screen.on_event(StreamChunk(text[start : start + size]))
             assert "\n" not in screen._text
-        screen.done(TurnResult())
+        screen.finish(TurnResult())
     clean = sanitize.clean(text)
     assert out.getvalue() == clean + "\n" * bool(clean)
 

@@ -149,8 +149,8 @@ class Shown:
 
     def before_other_output(self) -> None: ...
 
-    def done(self, done: TurnResult) -> None:
-        self.end = done
+    def finish(self, result: TurnResult) -> None:
+        self.end = result
 
     def close(self) -> None:
         self.closed = True

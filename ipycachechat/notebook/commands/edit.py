@@ -113,7 +113,7 @@ def replay(cell_chat: CellChat, _: str) -> None:
             model=turn.model or cell_chat.model_in_use(),
             system=turn.system,
             placement=Placement(turn.cell, replaces=turn),
-            approve_tool_call=cell_chat.approve(),
+            approve_tool_call=cell_chat.approval(),
         )
         redraws = session.runner.can_redraw(turn)
         if not redraws:

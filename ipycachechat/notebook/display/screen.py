@@ -68,7 +68,7 @@ class Screen(Protocol):
     def before_other_output(self) -> None:
         """Prepare for other output below, such as a question to the user."""
 
-    def done(self, result: TurnResult) -> None:
+    def finish(self, result: TurnResult) -> None:
         """Draw the finished answer."""
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class NotebookScreen:
         if split:  # the cell is cleared when the next output comes, which must be ours
             self._draw({"text/html": answer.streaming_html(self._answer.rest)})
 
-    def done(self, result: TurnResult) -> None:
+    def finish(self, result: TurnResult) -> None:
         if result.turn is not None:
             self._join_outputs()
             segments = [*self._answer.discarded, *answer.segments(result.turn.replies)]

@@ -106,7 +106,7 @@ class PlainScreen:
     def close(self) -> None:
         pass
 
-    def done(self, result: TurnResult) -> None:
+    def finish(self, result: TurnResult) -> None:
         self._print(sanitize.clean(self._text))
         if self._any_output:
             write_stdout("\n")
@@ -159,7 +159,7 @@ class RichScreen:
     def before_other_output(self) -> None:
         self._print_rest()
 
-    def done(self, result: TurnResult) -> None:
+    def finish(self, result: TurnResult) -> None:
         self._print_rest()
         if result.turn is not None:
             self._console.print(_line(f"[{badge.to_text(result)}]"))
