@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from ipycachechat.providers import litellm_import
 
@@ -16,14 +15,13 @@ PAUSE = 0.01
 
 
 class IdleWork:
-    """Takes one step of `steps` at a time, then runs `last` as a task; pauses while a cell runs.
+    """Imports step by step, then prepares litellm's first request; pauses while a cell runs.
 
     Nothing is done without a running loop, as in the IPython terminal.
     """
 
-    def __init__(self, steps: Iterator[object], last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._steps: Iterator[object] | None = steps
-        self._last = last
+    def __init__(self) -> None:
+        self._steps: Iterator[str] | None = import_steps()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -58,7 +56,7 @@ class IdleWork:
             next(self._steps)
         except StopIteration:
             self._steps = None
-            self._task = asyncio.get_running_loop().create_task(self._last())
+            self._task = asyncio.get_running_loop().create_task(litellm_import.warm_up())
         except Exception:  # an import error is reported by the first chat, which needs the import
             self._steps = None
         else:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ipycachechat import defaults
 from ipycachechat.notebook import SESSION_KEY, frontend
 from ipycachechat.notebook.cell_watcher import CellWatcher
-from ipycachechat.notebook.idle_tasks import IdleWork, import_steps
+from ipycachechat.notebook.idle_tasks import IdleWork
 from ipycachechat.notebook.lookups import CellLookups
 from ipycachechat.notebook.settings import ChatSettings
-from ipycachechat.providers import litellm_import
 from ipycachechat.storage import discovery
 
 if TYPE_CHECKING:
@@ -48,11 +47,8 @@ class NotebookSession:
         self.watcher = CellWatcher(shell, lambda: str(settings.watch))
         self._chat: ChatSession | None = None
         self._recorder: Recorder | None = None
-        self._loop: BackgroundLoop | None = None
-        self._runner: CellRunner | None = None
-        self._inspector: Inspector | None = None
         self._keepalive: Future[None] | None = None
-        self._idle = IdleWork(import_steps(), litellm_import.warm_up)
+        self._idle = IdleWork()
         self._events: list[tuple[str, Callable[..., None]]] = []
         self._register("pre_run_cell", self._idle.pause, self.watcher.on_cell_start)
         self._register("post_run_cell", self._idle.arm, self.lookups.on_cell_end, self.watcher.on_cell_end)
@@ -98,14 +94,12 @@ class NotebookSession:
         assert self.chat is not None and self._recorder is not None
         return self._recorder
 
-    @property
+    @cached_property
     def loop(self) -> BackgroundLoop:
         """The event loop of the network work."""
-        if self._loop is None:
-            from ipycachechat.runtime.event_loop import BackgroundLoop
+        from ipycachechat.runtime.event_loop import BackgroundLoop
 
-            self._loop = BackgroundLoop()
-        return self._loop
+        return BackgroundLoop()
 
     @cached_property
     def tools(self) -> ToolRegistry:
@@ -114,25 +108,27 @@ class NotebookSession:
 
         return ToolRegistry(self.shell.user_ns)
 
-    @property
+    @cached_property
     def runner(self) -> CellRunner:
         """The runner of turn requests in the running cell."""
-        if self._runner is None:
-            from ipycachechat.notebook.cell_runner import CellRunner
+        from ipycachechat.notebook.cell_runner import CellRunner
 
-            self._runner = CellRunner(self.shell, self.chat, self.loop)
-            self._register("pre_run_cell", self._runner.badges.freeze)
-        return self._runner
+        runner = CellRunner(self.shell, self.chat, self.loop)
+        self._register("pre_run_cell", runner.badges.freeze)
+        return runner
 
-    @property
+    @cached_property
     def inspector(self) -> Inspector:
         """The output of `%chat usage`, redrawn after every cell that changes it."""
-        if self._inspector is None:
-            from ipycachechat.notebook.display.inspector import Inspector
+        from ipycachechat.notebook.display.inspector import Inspector
 
-            self._inspector = Inspector(self.chat)
-            self._register("post_run_cell", self._inspector.redraw)
-        return self._inspector
+        inspector = Inspector(self.chat)
+        self._register("post_run_cell", inspector.redraw)
+        return inspector
+
+    def _created(self, name: str) -> bool:
+        """Return True if the cached property has been used."""
+        return name in vars(self)
 
     def model_in_use(self) -> str:
         """Return the model of the next request: the setting, else by the keys in the environment, else `local`."""
@@ -153,8 +149,8 @@ class NotebookSession:
             result = self.runner.ask(request, redraw)
         finally:
             self.print_problems()
-        if self._inspector is not None:  # now, since a cell may send many requests
-            self._inspector.redraw()
+        if self._created("inspector"):  # now, since a cell may send many requests
+            self.inspector.redraw()
         return result
 
     def print_problems(self) -> None:
@@ -228,10 +224,10 @@ class NotebookSession:
 
     def _at_exit(self) -> None:
         self._idle.stop()
-        if self._runner is not None:
-            self._runner.badges.freeze()
-        if self._loop is not None and self._loop.running:
-            self._loop.submit(self.chat.stop()).result(timeout=10)
-            self._loop.stop()
+        if self._created("runner"):
+            self.runner.badges.freeze()
+        if self._created("loop") and self.loop.running:
+            self.loop.submit(self.chat.stop()).result(timeout=10)
+            self.loop.stop()
         if self._chat is not None:
             self.recorder.flush(self._chat.history)
