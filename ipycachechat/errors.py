@@ -1,25 +1,4 @@
-"""The errors that users see, each in two lines: what happened, and what to do.
-
-ChatError
-├── BadInput                 the input is not valid
-│   └── PromptError          a `{{ expression }}` in the prompt has no value
-├── OverBudget               the request could cost more than is left, or an unknown amount
-├── ModelError               the provider refused, failed, or did not answer
-│   ├── KeyMissing           there is no key in the environment
-│   ├── KeyRejected          401, 403
-│   ├── UnknownModel         404, or an unknown provider
-│   ├── ContextTooLong       the conversation does not fit into the model's context
-│   ├── RequestRefused       any other 4xx
-│   ├── RateLimited          429
-│   ├── Overloaded           5xx
-│   ├── Unreachable          no connection
-│   ├── ConnectionLost       the connection ended in the middle of the answer
-│   │   └── ResponseTimeout  the answer took longer than `total_timeout`
-│   ├── EmptyAnswer          the answer has neither text nor tool calls
-│   └── BadAnswer            the answer does not match the requested type
-├── LocalModelError          the local model could not be downloaded or started
-└── Interrupted              the user stopped the request
-"""
+"""The errors that users see, each in two lines: what happened, and what to do."""
 
 from __future__ import annotations
 

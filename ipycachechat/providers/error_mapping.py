@@ -62,6 +62,45 @@ _KEYS = re.compile(
     r"\b(sk|pk|rk|key|AIza|xai|gsk|r8|hf)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+|\S*\*{3}\S*", re.I
 )
 
+SENTENCES: dict[type[ModelError], tuple[str, str]] = {
+    KeyMissing: (
+        "There is no key for {model}: {keys} is not in the environment",
+        "Set it before Jupyter starts, or with %env, or choose another model: %chat model local",
+    ),
+    KeyRejected: (
+        "{model}: the key was rejected ({message})",
+        "Check the key for {provider} in the environment, then try again.",
+    ),
+    ContextTooLong: (
+        "{model}: the conversation is too long for the model ({message})",
+        "Remove turns (undo, reset), continue from an earlier one (fork), or choose a model with a larger context.",
+    ),
+    UnknownModel: (
+        "{model}: unknown model ({message})",
+        "Check its name, or choose another: %chat model NAME",
+    ),
+    RateLimited: ("{model}: too many requests ({message})", "{wait}, then try again."),
+    Unreachable: (
+        "{model}: no connection to {provider}",
+        "Check the network (and proxy or base URL, if set), then try again.",
+    ),
+    RequestRefused: (
+        "{model}: the request was refused ({message})",
+        "The conversation is unchanged. Correct what the message names, then try again.",
+    ),
+    Overloaded: ("{model}: the provider failed ({message})", "Wait a moment, then try again."),
+}
+"""What happened, and what to do."""
+OVERLOADED = ("{model}: the provider is overloaded ({message})", "Wait a moment, then try again.")
+UNKNOWN_PROVIDER = (
+    "No provider is known for the model {model!r}",
+    "Write it as PROVIDER/MODEL, for example anthropic/claude-sonnet-5, or: %chat model local",
+)
+UNTRUSTED_CERTIFICATE = (
+    "{model}: the certificate of {provider} is not trusted by this machine",
+    "Check the address and its certificate (SSL_CERT_FILE, a proxy of your network).",
+)
+
 
 def masked(text: str, key: str = "") -> str:
     """Return the start of a text without keys: neither parts of known ones nor anything that looks like one."""
@@ -160,83 +199,58 @@ def translate(
     *,
     answering: bool = False,
 ) -> ModelError:
-    """Return our error for litellm's, by status and text: litellm raises InternalServerError even for a missing key.
+    """Return our error for litellm's.
 
     `missing_keys`: environment variables that could hold the key, if none is set. `key`: the key given for this
     request. `answering`: part of the answer has arrived.
     """
-    details: dict[str, Any] = {
+    seconds = retry_after(error)
+    fields: dict[str, Any] = {
         "provider_message": provider_message(error, key, MAX_TEXT),
-        "retry_after": retry_after(error),
+        "retry_after": seconds,
     }
     if answering:
-        return connection_lost(model, **details)
+        return connection_lost(model, **fields)
     text = f"{type(error).__name__} {error}"
-    status = getattr(error, "status_code", None)
-    message = provider_message(error, key)
-    provider = model.partition("/")[0] if "/" in model else "the provider"
-    if status in (401, 403) or "AuthenticationError" in text or _NO_KEY.search(text):
-        if missing_keys:
-            return KeyMissing(
-                f"There is no key for {model}: {' or '.join(missing_keys)} is not in the environment",
-                "Set it before Jupyter starts, or with %env, or choose another model: %chat model local",
-                **details,
-            )
-        return KeyRejected(
-            f"{model}: the key was rejected ({message})",
-            f"Check the key for {provider} in the environment, then try again.",
-            **details,
-        )
-    if "ContextWindowExceeded" in text or (status in (400, 413, 500, None) and _TOO_LONG.search(text)):
-        return ContextTooLong(
-            f"{model}: the conversation is too long for the model ({message})",
-            "Remove turns (undo, reset), continue from an earlier one (fork), or choose a model with a larger context.",
-            **details,
-        )
-    if "LLM Provider NOT provided" in text:
-        return UnknownModel(
-            f"No provider is known for the model {model!r}",
-            "Write it as PROVIDER/MODEL, for example anthropic/claude-sonnet-5, or: %chat model local",
-            **details,
-        )
-    if status == 404 or "NotFoundError" in text:
-        return UnknownModel(
-            f"{model}: unknown model ({message})",
-            "Check its name, or choose another: %chat model NAME",
-            **details,
-        )
-    if status == 429:
-        seconds = details["retry_after"]
-        wait = "Wait a moment" if seconds is None else f"Wait {math.ceil(seconds)} s"
-        return RateLimited(f"{model}: too many requests ({message})", f"{wait}, then try again.", **details)
     causes = "\n".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
-    if _UNTRUSTED_CERTIFICATE.search(causes):
-        return Unreachable(
-            f"{model}: the certificate of {provider} is not trusted by this machine",
-            "Check the address and its certificate (SSL_CERT_FILE, a proxy of your network).",
-            billed=NOTHING_SENT,
-            retryable=False,
-            **details,
-        )
-    if _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text:
-        return Unreachable(
-            f"{model}: no connection to {provider}",
-            "Check the network (and proxy or base URL, if set), then try again.",
-            billed=NOTHING_SENT if _NOT_CONNECTED.search(causes) else None,
-            **details,
-        )
-    if isinstance(status, int) and 400 <= status < 500:
-        return RequestRefused(
-            f"{model}: the request was refused ({message})",
-            "The conversation is unchanged. Correct what the message names, then try again.",
-            **details,
-        )
-    return Overloaded(
-        f"{model}: the provider failed ({message})",
-        "Wait a moment, then try again.",
-        retryable=isinstance(status, int) and status >= 500,
-        **details,
-    )
+    status = getattr(error, "status_code", None)
+    kind = _kind(text, causes, status, key_is_missing=bool(missing_keys))
+    sentences = SENTENCES[kind]
+    if kind is UnknownModel and "LLM Provider NOT provided" in text:
+        sentences = UNKNOWN_PROVIDER
+    elif kind is Unreachable and _UNTRUSTED_CERTIFICATE.search(causes):
+        sentences = UNTRUSTED_CERTIFICATE
+        fields |= {"billed": NOTHING_SENT, "retryable": False}
+    elif kind is Unreachable and _NOT_CONNECTED.search(causes):
+        fields["billed"] = NOTHING_SENT
+    elif kind is Overloaded:
+        sentences = OVERLOADED if status in (503, 529) else sentences
+        fields["retryable"] = isinstance(status, int) and status >= 500
+    values = {
+        "model": model,
+        "provider": model.partition("/")[0] if "/" in model else "the provider",
+        "message": provider_message(error, key),
+        "keys": " or ".join(missing_keys),
+        "wait": "Wait a moment" if seconds is None else f"Wait {math.ceil(seconds)} s",
+    }
+    message, hint = (sentence.format_map(values) for sentence in sentences)
+    return kind(message, hint, **fields)
+
+
+def _kind(text: str, causes: str, status: Any, *, key_is_missing: bool) -> type[ModelError]:
+    """Return our class of error, by status and text: litellm raises InternalServerError even for a missing key."""
+    if status in (401, 403) or "AuthenticationError" in text or _NO_KEY.search(text):
+        return KeyMissing if key_is_missing else KeyRejected
+    if "ContextWindowExceeded" in text or (status in (400, 413, 500, None) and _TOO_LONG.search(text)):
+        return ContextTooLong
+    if status == 404 or "LLM Provider NOT provided" in text or "NotFoundError" in text:
+        return UnknownModel
+    if status == 429:
+        return RateLimited
+    no_connection = _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text
+    if no_connection or _UNTRUSTED_CERTIFICATE.search(causes):
+        return Unreachable
+    return RequestRefused if isinstance(status, int) and 400 <= status < 500 else Overloaded
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

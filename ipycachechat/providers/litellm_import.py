@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Set
 from importlib.machinery import ExtensionFileLoader
+from itertools import accumulate
 from types import FrameType
 
 # litellm's own dependencies, heaviest first, so that a cell that runs meanwhile waits for one portion only.
@@ -121,14 +122,8 @@ def _all_or_nothing() -> Iterator[None]:
 def _partly_imported(before: Set[str]) -> list[str]:
     """Return new modules of which a parent package is missing. Compiled ones stay: they can be loaded only once."""
     new = [name for name in sys.modules if name not in before and not _is_compiled(name)]
-    return [name for name in new if any(package not in sys.modules for package in _packages(name))]
-
-
-def _packages(name: str) -> Iterator[str]:
-    """Yield the packages that contain a module."""
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
+    packages = {name: accumulate(name.split(".")[:-1], "{}.{}".format) for name in new}
+    return [name for name in new if any(package not in sys.modules for package in packages[name])]
 
 
 def _is_compiled(name: str) -> bool:

@@ -124,7 +124,9 @@ def test_too_long_a_conversation_is_told(kernel: Kernel, server: WireServer, pro
 
 
 @every_provider
-@pytest.mark.parametrize(("status", "told"), [(429, "too many requests"), (529, "failed"), (500, "failed")])
+@pytest.mark.parametrize(
+    ("status", "told"), [(429, "too many requests"), (529, "overloaded"), (500, "failed")]
+)
 def test_the_providers_trouble_is_told_after_one_request(
     kernel: Kernel, server: WireServer, provider: str, status: int, told: str
 ) -> None:
