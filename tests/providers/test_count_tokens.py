@@ -1,4 +1,4 @@
-"""The estimate of tokens: near for prose, numbers and what is no text."""
+"""Token estimates of prose, numbers and binary text."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ipycachechat.providers.model_data import PIECE_LENGTH, count_tokens
         ("half \ud800 a character", 3, 12),
     ],
 )
-def test_tokens_of_a_text(text: str, least: int, most: int) -> None:
+def test_estimate_is_near_for_prose_numbers_and_binary_text(text: str, least: int, most: int) -> None:
     assert least <= count_tokens(text) <= most
 
 
-def test_one_long_word_is_counted_in_pieces() -> None:
+def test_a_long_word_is_counted_in_pieces() -> None:
     word = base64.b64encode(b"\0" * 8 * PIECE_LENGTH).decode()
     pieces = [word[start : start + PIECE_LENGTH] for start in range(0, len(word), PIECE_LENGTH)]
     assert count_tokens(word) == sum(map(count_tokens, pieces))

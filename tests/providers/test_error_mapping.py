@@ -1,4 +1,4 @@
-"""Litellm's errors become two lines without a key in them."""
+"""litellm's errors become errors of two lines without any key."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Foreign(Exception):
         ("overloaded", 529, errors.Overloaded),
     ],
 )
-def test_each_kind_is_told_apart(message: str, status: int, kind: type[Exception]) -> None:
+def test_status_and_text_give_the_kind_of_error(message: str, status: int, kind: type[Exception]) -> None:
     error = translate(Foreign(message, status), "anthropic/x")
     assert type(error) is kind
     assert len(str(error).splitlines()) == 2
 
 
-def test_after_some_of_the_answer_it_is_a_dropped_connection() -> None:
+def test_an_error_within_the_answer_is_a_lost_connection() -> None:
     assert isinstance(translate(Foreign("x", 500), "a/b", answering=True), errors.ConnectionLost)
 
 
-def test_a_missing_key_is_named() -> None:
+def test_the_variable_of_a_missing_key_is_named() -> None:
     error = translate(Foreign("Missing credentials", 500), "openai/x", ["OPENAI_API_KEY"])
     assert isinstance(error, errors.KeyMissing)
     assert "OPENAI_API_KEY" in error.message
@@ -55,7 +55,7 @@ def test_a_missing_key_is_named() -> None:
         "sk-proj-ab**********cdef",
     ],
 )
-def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+def test_no_key_appears_in_the_error(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     monkeypatch.setenv("SOME_PROVIDER_API_KEY", "plainsecret-of-my-company")
     body = '{"error": {"message": "Incorrect API key provided: ' + secret + '. See the page"}}'
     for status in (400, 401, 404, 429, 500):
@@ -65,11 +65,11 @@ def test_no_key_is_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> Non
     assert secret not in masked(f"Bearer {secret}")
 
 
-def test_litellms_wrapping_is_taken_off() -> None:
+def test_litellms_wrapping_is_removed() -> None:
     wrapped = "litellm.InternalServerError: AnthropicException - b'500 Trouble\\n\\nagain'. Handle with `X`."
     assert "(500 Trouble again)" in translate(Foreign(wrapped, 500), "anthropic/x").message
 
 
-def test_what_a_provider_says_at_length_is_cut() -> None:
+def test_a_long_message_of_the_provider_is_cut() -> None:
     error = translate(Foreign("words " * 500, 422), "openai/x")
     assert len(error.message) < 300

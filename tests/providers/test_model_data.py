@@ -1,4 +1,4 @@
-"""Rates out of litellm's own price data."""
+"""Prices and limits from litellm's model map."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_default_model_has_a_price_and_a_limit(data: dict[str, dict[str, A
         assert max_output_tokens(record, 16_000) == 16_000
 
 
-def test_tiers_keep_what_they_do_not_change() -> None:
+def test_a_price_tier_keeps_rates_that_it_does_not_change() -> None:
     record = {
         "input_cost_per_token": 1.0,
         "output_cost_per_token": 2.0,
@@ -54,16 +54,16 @@ def test_tiers_keep_what_they_do_not_change() -> None:
 
 
 @pytest.mark.parametrize("record", [{}, {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}])
-def test_nothing_is_no_price(record: dict[str, Any]) -> None:
+def test_a_missing_or_zero_price_is_unknown(record: dict[str, Any]) -> None:
     assert price_of(record) == Price()
 
 
-def test_another_providers_model_of_the_same_name_is_not_taken(data: dict[str, dict[str, Any]]) -> None:
+def test_another_providers_model_of_the_same_name_does_not_match(data: dict[str, dict[str, Any]]) -> None:
     assert model_record(data, "openrouter", "claude-sonnet-5") == {}
     assert model_record(data, "anthropic", "no-such-model") == {}
 
 
-def test_the_longest_answer() -> None:
+def test_max_output_tokens_is_limited() -> None:
     assert max_output_tokens({"max_output_tokens": 64_000}, 16_000) == 16_000
     assert max_output_tokens({"max_output_tokens": 4_096}, 16_000) == 4_096
     assert max_output_tokens({}, 16_000) is None

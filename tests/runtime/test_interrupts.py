@@ -1,4 +1,4 @@
-"""The stop button: each press is told once, and at no bad moment."""
+"""Each interrupt is reported once, at whatever line it comes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def press() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def test_only_the_first_press_raises() -> None:
+def test_only_the_first_interrupt_raises() -> None:
     with InterruptGuard() as button, button.interruptible():
         with pytest.raises(KeyboardInterrupt):
             press()
@@ -44,7 +44,7 @@ def test_only_the_first_press_raises() -> None:
         assert button.interrupted
 
 
-def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
+def test_the_first_interrupt_stops_the_work_and_raises_nothing() -> None:
     ended = []
     with InterruptGuard() as button:
         button.on_interrupt(lambda: ended.append(1))
@@ -53,7 +53,7 @@ def test_the_first_press_ends_what_runs_and_raises_nothing() -> None:
     assert button.interrupted and ended == [1]
 
 
-def test_a_press_before_there_was_anything_to_end_ends_it_as_soon_as_it_is_there() -> None:
+def test_an_interrupt_before_the_work_stops_it_as_soon_as_it_starts() -> None:
     ended = []
     with InterruptGuard() as button:
         press()
@@ -61,7 +61,7 @@ def test_a_press_before_there_was_anything_to_end_ends_it_as_soon_as_it_is_there
     assert ended == [1]
 
 
-def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after_it() -> None:
+def test_in_a_tool_each_interrupt_raises_and_the_work_stops_after_the_tool() -> None:
     ended = []
     with InterruptGuard() as button:
         button.on_interrupt(lambda: ended.append(1))
@@ -73,7 +73,7 @@ def test_in_a_tool_each_press_raises_and_one_that_is_caught_ends_what_runs_after
     assert ended == [1]
 
 
-def test_a_press_that_a_tool_let_through_ends_what_runs_once() -> None:
+def test_an_interrupt_raised_by_a_tool_stops_the_work_once() -> None:
     ended = []
     with InterruptGuard() as button:
         button.on_interrupt(lambda: ended.append(1))
@@ -84,9 +84,7 @@ def test_a_press_that_a_tool_let_through_ends_what_runs_once() -> None:
     assert ended == [1]
 
 
-def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_interrupt_right_after_interrupted_work_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     with InterruptGuard():
         press()
     press()
@@ -96,7 +94,7 @@ def test_a_press_right_after_the_end_of_what_was_stopped_means_the_same(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_press_right_after_the_last_of_a_cell_is_none() -> None:
+def test_an_interrupt_right_after_the_last_work_of_a_cell_is_ignored() -> None:
     with InterruptGuard(last=True):
         pass
     press()
@@ -105,13 +103,13 @@ def test_a_press_right_after_the_last_of_a_cell_is_none() -> None:
         assert button.interrupted
 
 
-def test_what_was_not_stopped_leaves_the_button_as_it_was() -> None:
+def test_without_an_interrupt_the_handler_is_restored() -> None:
     with InterruptGuard():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_handler_of_somebody_elses_stays() -> None:
+def test_a_handler_of_another_library_stays() -> None:
     def other(*_: object) -> None:
         pass
 
@@ -120,7 +118,7 @@ def test_a_handler_of_somebody_elses_stays() -> None:
         assert signal.getsignal(signal.SIGINT) is other
 
 
-def test_a_press_while_the_button_is_put_in_place_is_told_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_the_handler_is_set_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     def put(*args: Any) -> None:
         real(*args)
         press()
@@ -202,7 +200,7 @@ class Line:
 
 
 @pytest.mark.parametrize("run", [cell_runner.run, cell_runner.wait])
-def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable[..., TurnResult]) -> None:
+def test_an_interrupt_at_any_line_of_a_cell_shows_and_reports_the_end(run: Callable[..., TurnResult]) -> None:
     loop, number, before = BackgroundLoop(), 0, sys.gettrace()
     try:
         while True:
@@ -226,7 +224,7 @@ def test_at_whichever_line_it_is_pressed_the_end_is_shown_and_told(run: Callable
     assert number > 20
 
 
-def test_at_whichever_line_it_is_pressed_who_waits_in_python_is_told() -> None:
+def test_an_interrupt_at_any_line_reaches_a_caller_from_python() -> None:
     loop, number, before = BackgroundLoop(), 0, sys.gettrace()
     try:
         while True:
@@ -250,7 +248,7 @@ def test_at_whichever_line_it_is_pressed_who_waits_in_python_is_told() -> None:
     assert number > 10
 
 
-def test_an_event_loops_handler_which_could_only_cancel_who_waits_here_gives_way() -> None:
+def test_the_handler_of_an_event_loop_is_replaced() -> None:
     async def cell() -> None:
         before = signal.getsignal(signal.SIGINT)
         with InterruptGuard():
@@ -279,7 +277,7 @@ def test_a_handler_that_is_set_between_two_uses_stays() -> None:
     assert signal.getsignal(signal.SIGINT) is other
 
 
-def test_what_is_not_to_be_disturbed_is_done_before_a_press_is_told() -> None:
+def test_a_deferred_interrupt_is_raised_after_the_block() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt):
         with deferred_interrupts():

@@ -1,4 +1,4 @@
-"""What takes too long is ended, and of the timer nothing is left, whenever it strikes."""
+"""Work that takes too long is stopped, and no timer is left, at whatever line it strikes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def forever() -> None:
         pass
 
 
-def test_what_is_done_in_time_is_given() -> None:
+def test_work_within_the_limit_returns_its_result() -> None:
     assert run_with_time_limit(1, lambda: 3) == 3
 
 
-def test_what_takes_too_long_is_ended() -> None:
+def test_work_beyond_the_limit_is_stopped() -> None:
     with pytest.raises(TimeLimitExceeded):
         run_with_time_limit(0.02, forever)
 
 
-def test_what_takes_long_to_be_freed_is_ended_once() -> None:
+def test_a_slow_destructor_is_stopped_once() -> None:
     def much() -> None:
         held = [[number] for number in range(2_000_000)]
         while held:
@@ -52,7 +52,7 @@ def test_what_takes_long_to_be_freed_is_ended_once() -> None:
         gc.enable()
 
 
-def test_an_alarm_while_the_timer_is_ended_raises_nothing() -> None:
+def test_an_alarm_while_the_timer_is_stopped_raises_nothing() -> None:
     def done() -> int:
         over = signal.getsignal(signal.SIGALRM)
         assert callable(over)
@@ -62,7 +62,7 @@ def test_an_alarm_while_the_timer_is_ended_raises_nothing() -> None:
     assert run_with_time_limit(5, done) == 3
 
 
-def test_an_interrupt_before_the_timer_is_ended_leaves_none_running() -> None:
+def test_an_interrupt_before_the_timer_is_stopped_leaves_no_timer() -> None:
     begin = signal.setitimer
 
     def interrupted(which: signal._Itimer | int, *times: float) -> tuple[float, float]:
@@ -88,6 +88,6 @@ def test_another_thread_has_no_limit() -> None:
     assert found == [None]
 
 
-def test_one_in_another_is_under_the_limit_of_the_outer() -> None:
+def test_nested_work_has_the_outer_limit() -> None:
     with pytest.raises(TimeLimitExceeded):
         run_with_time_limit(0.02, lambda: run_with_time_limit(60, forever))

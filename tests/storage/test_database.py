@@ -1,4 +1,4 @@
-"""What is kept is what was; and a file that cannot be used stops nothing."""
+"""Conversations are loaded as they were saved; a file that cannot be used stops nothing."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @unhurried
 @given(was=histories(), when=st.sets(st.integers(0, 12)), data=st.data())
-def test_what_was_written_is_loaded_and_a_copy_goes_on_by_itself(
+def test_a_conversation_is_loaded_as_saved_and_a_fork_is_independent(
     store: Store, was: list[History], when: set[int], data: st.DataObject
 ) -> None:
     mine, written = store.conversations.create(HERE, "me", NOW), 0
@@ -146,7 +146,7 @@ def _walked(history: History) -> list[Conversation]:
 
 @unhurried
 @given(was=histories(), unfinished=turns, place=places)
-def test_an_unfinished_turn_is_there_in_its_place_until_the_next_change(
+def test_a_draft_is_loaded_in_its_place_until_the_next_change(
     store: Store, was: list[History], unfinished: Turn, place: Placement
 ) -> None:
     last, mine = was[-1], store.conversations.create(HERE, "", NOW)
@@ -179,7 +179,7 @@ memories = st.builds(
 
 @unhurried
 @given(memory=memories)
-def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: CacheTracker) -> None:
+def test_a_cache_tracker_is_loaded_as_saved(store: Store, memory: CacheTracker) -> None:
     mine = store.conversations.create(HERE, "", NOW)
     store.conversations.save_history(mine, of(turn(1)), 0, {}, NOW)
     store.conversations.save_tracker(mine, SCOPE, CacheTracker(memory.rules))
@@ -188,7 +188,7 @@ def test_what_is_remembered_of_a_cache_is_the_same_again(store: Store, memory: C
         assert store.conversations.load(number).trackers == ((SCOPE, memory),)
 
 
-def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -> None:
+def test_a_loaded_tracker_expects_to_read_the_saved_prefix(store: Store) -> None:
     conversation = Conversation("be brief", tuple(turn(n, "word " * 2000) for n in range(5)))
     memory = CacheTracker(rules_for(*SCOPE[:2]))
     first = memory.prepare(prompt_messages(conversation, turn(6)), RequestOptions(), 1024, NOW)
@@ -206,7 +206,7 @@ def test_a_memory_that_was_kept_expects_to_read_what_was_written(store: Store) -
     assert plans[1].expected.read > 1024
 
 
-def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
+def test_a_large_attachment_is_stored_once_for_all_turns(path: Path) -> None:
     from ipycachechat.conversation.messages import Attachment
 
     file = Attachment("image/png", "A" * 100 * MIN_SHARED_FILE)
@@ -222,7 +222,7 @@ def test_a_long_file_is_kept_once_for_all_turns(path: Path) -> None:
 # The file.
 
 
-def test_nobody_else_may_read_what_is_kept(path: Path) -> None:
+def test_only_the_user_can_read_the_file(path: Path) -> None:
     old = os.umask(0)
     try:
         one = recorder(path)
@@ -250,7 +250,7 @@ def old_file(path: Path) -> None:
         db.commit()
 
 
-def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
+def test_a_file_with_an_older_schema_is_migrated_with_all_its_data(path: Path) -> None:
     old_file(path)
     found = find_stored(path, HERE)
     assert found is not None and (found.id, found.turns) == (7, 1)
@@ -268,7 +268,7 @@ def test_a_file_of_an_older_form_is_brought_up_to_date_with_all_that_is_in_it(pa
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
-def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
+def test_every_older_schema_is_migrated_to_the_same_tables(tmp_path: Path) -> None:
     tables = []
     for form in range(len(MIGRATIONS) + 1):
         path = tmp_path / f"{form}.db"
@@ -280,9 +280,7 @@ def test_every_older_form_comes_to_the_same_tables(tmp_path: Path) -> None:
     assert len(tables[0]) == 12 and all(one == tables[0] for one in tables)
 
 
-def test_a_draft_in_a_file_of_an_older_form_is_found_before_and_resumed_after_the_migration(
-    path: Path,
-) -> None:
+def test_a_draft_in_an_older_schema_is_found_before_and_resumed_after_the_migration(path: Path) -> None:
     old_file(path)
     draft = '{"messages": [{"role": "user", "content": "more"}, {"role": "assistant", "content": "so f"}],'
     with closing(sqlite3.connect(path)) as db:
@@ -320,7 +318,7 @@ def test_a_kernel_of_an_older_version_fails_with_an_error_once_a_newer_one_has_m
     assert kept(path) == of(turn(1))
 
 
-def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
+def test_discovery_creates_no_file(path: Path) -> None:
     assert find_stored(path, HERE) is None
     assert not path.parent.exists()
     path.parent.mkdir()
@@ -335,7 +333,7 @@ def test_the_newest_is_looked_for_without_making_a_file(path: Path) -> None:
     assert {*path.parent.iterdir()} == there and path.read_bytes() == was
 
 
-def test_nothing_is_kept_of_a_conversation_in_which_nothing_was_said(path: Path) -> None:
+def test_an_empty_conversation_is_not_saved(path: Path) -> None:
     one = recorder(path)
     one.save(History.starting_with(Conversation("be brief")))
     with closing(Store(path)) as store:
@@ -382,7 +380,7 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
 # Taking up.
 
 
-def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> None:
+def test_a_resumed_conversation_continues_in_a_copy(path: Path) -> None:
     first, old = chat(path)
     old.history = of(turn(1))
     first.save_draft(turn(2), END)
@@ -397,7 +395,7 @@ def test_what_is_taken_up_goes_on_in_a_conversation_of_its_own(path: Path) -> No
     assert kept(path) == of(turn(1), turn(2)).undo()
 
 
-def test_what_was_said_before_stays_as_a_branch(path: Path) -> None:
+def test_turns_before_a_resume_stay_as_a_branch(path: Path) -> None:
     _, old = chat(path, "/notebooks/other.ipynb")
     old.history = of(turn(1)).fork("aside")
     one, dialogue = chat(path)
@@ -409,7 +407,7 @@ def test_what_was_said_before_stays_as_a_branch(path: Path) -> None:
     assert not one.problem
 
 
-def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Path) -> None:
+def test_an_earlier_conversation_is_found_after_this_kernel_has_saved_its_own(path: Path) -> None:
     _, old = chat(path)
     old.history = of(turn(1))
     one, new = chat(path)
@@ -421,16 +419,14 @@ def test_what_an_earlier_kernel_left_is_found_after_this_one_has_asked(path: Pat
         persistence.resume(new, one)
 
 
-def test_the_beginning_of_an_answer_comes_back_in_the_place_of_the_turn_that_was_asked_again(
-    path: Path,
-) -> None:
+def test_a_resumed_draft_replaces_the_turn_that_it_reran(path: Path) -> None:
     one, was = recorder(path), of(turn(1), turn(2))
     one.save(was)
     one.save_draft(turn(9), Placement(replaces=was.current.turns[0]))
     assert kept(path).current.turns == (turn(9), turn(2))
 
 
-def test_what_is_warm_is_known_again(path: Path) -> None:
+def test_cached_prefixes_are_known_after_a_resume(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
     state = CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})
@@ -450,7 +446,7 @@ def test_what_is_warm_is_known_again(path: Path) -> None:
     ).state.entries  # that server has ended
 
 
-def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> None:
+def test_another_notebooks_conversation_is_resumed_by_name(path: Path) -> None:
     for n, name in enumerate(["/a/old.ipynb", "/b/data.ipynb", "/c/data.ipynb"]):
         recorder(path, name).save(of(turn(n)))
     for name, n in (("old", 0), ("data.ipynb", 2), ("/b/", 1)):
@@ -463,7 +459,7 @@ def test_another_notebooks_conversation_is_taken_up_by_its_name(path: Path) -> N
     assert kept(path, "/b/data.ipynb") == of(turn(1))
 
 
-def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
+def test_a_conversation_that_is_written_during_a_resume_is_complete(path: Path) -> None:
     first, over = recorder(path), threading.Event()
     first.save(of(turn(0)))
 
@@ -490,7 +486,7 @@ def test_what_is_written_to_while_it_is_taken_up_is_whole(path: Path) -> None:
     assert not first.problem
 
 
-def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> None:
+def test_after_a_resume_that_finds_nothing_turns_are_saved(path: Path) -> None:
     one, dialogue = chat(path)
     for name, told in (
         ("", "No conversation is saved for this notebook"),
@@ -507,7 +503,7 @@ def test_where_there_is_nothing_to_take_up_what_follows_is_kept(path: Path) -> N
     assert kept(path) == of(turn(1), turn(2))
 
 
-def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
+def test_a_damaged_conversation_is_not_resumed(path: Path) -> None:
     recorder(path).save(of(turn(1)))
     with closing(sqlite3.connect(path)) as db:
         db.execute("DELETE FROM turns")
@@ -519,7 +515,7 @@ def test_a_conversation_that_is_not_whole_is_not_taken_up(path: Path) -> None:
     assert not one.problem and kept(path) == of(turn(2))
 
 
-def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> None:
+def test_without_a_store_there_is_nothing_to_resume(tmp_path: Path) -> None:
     idle, dialogue = Recorder(HERE), ChatSession()
     persistence.connect(dialogue, idle)
     with pytest.raises(BadInput, match="Conversations are not saved"):
@@ -528,14 +524,14 @@ def test_where_nothing_is_kept_there_is_nothing_to_take_up(tmp_path: Path) -> No
     assert not idle.problem and not [*tmp_path.iterdir()]
 
 
-def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+def test_a_file_that_others_could_read_becomes_private(path: Path) -> None:
     path.parent.mkdir()
     path.touch(0o644)
     recorder(path).save(of(turn(1)))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_another_kernel_holds_open_is_closed_to_them_too(path: Path) -> None:
+def test_a_file_that_another_kernel_has_open_becomes_private_too(path: Path) -> None:
     one = recorder(path)
     one.save(of(turn(1)))
     files = [*path.parent.iterdir()]
@@ -546,7 +542,7 @@ def test_what_another_kernel_holds_open_is_closed_to_them_too(path: Path) -> Non
         assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
 
 
-def test_a_fork_writes_a_conversation_of_its_own(path: Path) -> None:
+def test_a_forked_process_writes_its_own_conversation(path: Path) -> None:
     one, history = recorder(path), of(turn(1))
     one.save(history)
     if (child := os.fork()) == 0:
@@ -577,7 +573,7 @@ def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
     assert not one.problem and kept(path) == dialogue.history
 
 
-def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None:
+def test_a_change_without_effect_keeps_the_draft(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
     one.save_draft(turn(2), END)
@@ -587,7 +583,7 @@ def test_what_is_not_changed_takes_no_unfinished_answer_away(path: Path) -> None
     assert kept(path).current.turns == (turn(1),)
 
 
-def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path) -> None:
+def test_cached_prefixes_are_resumed_also_after_this_kernel_has_sent_requests(path: Path) -> None:
     one, dialogue = chat(path)
     dialogue.history = of(turn(1))
     booked, to, _ = bill()
@@ -601,7 +597,7 @@ def test_what_is_warm_is_known_again_also_after_this_kernel_has_asked(path: Path
     assert {*again.client.trackers.get(to).state.entries} == {b"e" * 16, b"m" * 16}
 
 
-def test_names_and_prompts_that_are_no_text_stop_nothing(path: Path) -> None:
+def test_invalid_unicode_in_names_and_prompts_stops_nothing(path: Path) -> None:
     one = recorder(path, os.fsdecode(b"/notebooks/\xff.ipynb"))
     heard(one)
     assert len(one.problem.splitlines()) < 2
@@ -679,7 +675,7 @@ def heard(one: Recorder) -> None:
         (Path.mkdir, "Is a directory"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
+def test_an_unusable_file_is_reported_once_and_left_unchanged(
     path: Path, make: Callable[[Path], None], told: str
 ) -> None:
     path.parent.mkdir(mode=0o700)
@@ -700,7 +696,7 @@ def test_a_file_that_cannot_be_used_is_told_of_once_and_stays_as_it_is(
     assert (path.read_bytes() if path.is_file() else b"") == was
 
 
-def test_what_was_missed_is_kept_once_the_file_can_be_used(
+def test_missed_versions_are_saved_once_the_file_can_be_used(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.parent.mkdir()
@@ -729,7 +725,7 @@ def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
     assert kept(elsewhere) == of(turn(1), turn(2))
 
 
-def test_a_file_is_used_again_after_another_one_could_not_be_opened(path: Path, tmp_path: Path) -> None:
+def test_a_file_is_used_again_after_another_could_not_be_opened(path: Path, tmp_path: Path) -> None:
     one, broken = recorder(path), tmp_path / "broken.db"
     noise(broken)
     one.save(of(turn(1)))
@@ -758,7 +754,7 @@ def nobody(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_folder_that_may_only_be_read_stops_nothing(there: bool) -> None:
+def test_a_read_only_folder_stops_nothing(there: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "chats.db"
@@ -796,7 +792,7 @@ def full() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("length", [300_000, 6_000_000])  # within what SQLite holds in memory, and beyond
-def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, length: int) -> None:
+def test_a_full_disk_stops_nothing_and_loses_no_saved_data(path: Path, length: int) -> None:
     one, other = recorder(path), recorder(path, "/notebooks/other.ipynb")
     history = of(turn(0))
     one.save(history)
@@ -822,7 +818,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_was_kept(path: Path, l
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Path) -> None:
+def test_the_days_spending_includes_bills_and_reservations_of_all_kernels(path: Path) -> None:
     one, other = Store(path), Store(path)
     noon = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
     held, left = one.usage.reserve(0.6, 1.0, noon)
@@ -839,7 +835,7 @@ def test_a_day_is_what_was_billed_and_what_is_held_back_in_all_kernels(path: Pat
     assert Store(path).usage.spent(noon - 24 * 3600) == 0.0
 
 
-def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_can_be(path: Path) -> None:
+def test_a_stopped_request_counts_once_in_the_day_with_its_cost_bound(path: Path) -> None:
     one = recorder(path)
     persistence.connect(ChatSession(), one)
     booked, to, memory = bill()
@@ -851,9 +847,7 @@ def test_a_request_that_was_stopped_counts_once_in_the_day_as_the_most_that_it_c
     assert spent.paid == pytest.approx(0.1) and spent.unknown_cost == spent.unknown_tokens == 1
 
 
-def test_tokens_of_an_answer_that_broke_off_are_a_lower_bound_also_where_no_price_is_known(
-    path: Path,
-) -> None:
+def test_tokens_of_a_broken_answer_are_a_lower_bound_also_without_a_price(path: Path) -> None:
     one = recorder(path)
     booked, to, memory = bill()
     one.save_bill(replace(booked, usage=Usage(9, 0, 0, 0, 1, at_least=True), cost=Cost()), to, memory)

@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order: what goes over the wire is what a plain list of turns says."""
+"""After any operations in any order, the requests match a plain list of turns."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def said(server: WireServer) -> list[str]:
     ]
 
 
-def test_what_goes_over_the_wire_is_what_a_plain_list_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_match_a_plain_list_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in import_in_portions():
         pass
     with WireServer(clock=Clock(1_000_000.0)) as server:

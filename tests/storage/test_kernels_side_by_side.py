@@ -7,7 +7,7 @@ from stress.kernels_side_by_side import together
 
 
 @pytest.mark.local
-def test_what_kernels_do_at_once_on_one_file_is_all_kept() -> None:
+def test_kernels_that_use_one_file_at_once_lose_nothing() -> None:
     result = together(seconds=6, kernels=3)
     print(result.told)
     assert result.turns > 3

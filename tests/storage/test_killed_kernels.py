@@ -1,4 +1,4 @@
-"""Kernels that are killed while an answer arrives: the long form is `killed.py`."""
+"""Kernels that are killed while an answer arrives; the long form is `tests/stress/killed_kernels.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from stress.killed_kernels import moments, told
 
 
-def test_a_killed_kernel_loses_no_finished_turn_and_a_second_of_an_answer_at_most() -> None:
+def test_a_killed_kernel_loses_at_most_one_second_of_an_answer() -> None:
     seed = random.randrange(1 << 32)
     found = moments(6, seed)
     print(f"seed {seed}:", told(found))
