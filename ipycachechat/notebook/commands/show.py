@@ -22,7 +22,7 @@ def status(cell_chat: CellChat, _: str) -> None:
     chat = cell_chat.chat
     history, conversation = chat.history, chat.history.current
     stale, detached = len(conversation.stale), len(conversation.all_turns) - len(conversation.turns)
-    notes = [f"{stale} out of date"] * bool(stale) + [f"{detached} of deleted cells"] * bool(detached)
+    notes = [f"{stale} out of date"] * bool(stale) + [f"{detached} from deleted cells"] * bool(detached)
     line = f"{cell_chat.model_in_use()}, {plural(len(conversation.turns), 'turn')}"
     line += f" ({', '.join(notes)})" * bool(notes)
     print_lines(line + f", on branch {history.current_branch}" * (len(history.branches) > 1))
