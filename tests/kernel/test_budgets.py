@@ -33,7 +33,7 @@ def test_a_budget_is_told_and_holds_before_anything_is_sent(wire: WireServer, ke
     assert "no budget" in kernel.run("%chat budget off").printed
     assert not kernel.run("%%chat\nand what else?").error
     for wrong in ("much", "-1", "0", "nan", "1 2"):
-        assert "a budget is a number of dollars" in kernel.run(f"%chat budget {wrong}").error
+        assert "A budget is a number of dollars" in kernel.run(f"%chat budget {wrong}").error
     kernel.run("%config ChatMagics.budget = 0.01")
     assert "of $0.01000" in kernel.run("%chat budget").printed
 

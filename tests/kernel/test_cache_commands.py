@@ -70,7 +70,7 @@ def test_a_pinned_turn_keeps_a_checkpoint(wire: WireServer, kernel: Kernel) -> N
 def test_the_lifetime_is_set_and_sent(wire: WireServer, kernel: Kernel) -> None:
     assert "Cache lifetime: auto" in kernel.run("%chat ttl").printed
     assert "Cache lifetime: 1h" in kernel.run("%chat ttl 1h").printed
-    assert "a lifetime is auto, 5m or 1h" in kernel.run("%chat ttl 2h").error
+    assert "Choose auto, 5m, 1h." in kernel.run("%chat ttl 2h").error
     kernel.run("%%chat\nhello")
     assert "'ttl': '1h'" in str(wire.requests[-1].body)
 

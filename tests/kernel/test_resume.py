@@ -162,7 +162,7 @@ def test_documents_hold_question_and_answer_and_run_nothing(kernel: Kernel, wire
         ("%chat switch nowhere", "There is no branch 'nowhere'"),
         ("%chat redo", "There is nothing to redo"),
         ("%chat sync", "does not know which notebook"),
-        ("%chat usage --some", "the only option is --all"),
+        ("%chat usage --some", "The only option is --all"),
         ("%chat resume nowhere", "No conversation is saved for 'nowhere'"),
         ("%chat replies --strict", "which file?"),
         ("%chat replies nowhere.json --strict", "There is no file"),

@@ -130,7 +130,7 @@ def run(cell_chat: CellChat, line: str) -> Any:
         return show.status(cell_chat, "")
     command = _find(name)
     if argument.strip() and not command.usage:
-        fail(f"%chat {name} takes no argument")
+        fail(f"%chat {name} takes no argument", f"See %chat help {name}.")
     return command.handler(cell_chat, argument.strip())
 
 

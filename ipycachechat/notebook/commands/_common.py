@@ -10,6 +10,8 @@ from ipycachechat.notebook import frontend
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.rendering.format import write_stdout
 
+NO_TURNS = "Ask something in a %%chat cell first."
+
 
 def print_lines(*lines: str) -> None:
     """Print lines: below the cell in a notebook, below the prompt in a terminal."""
@@ -26,7 +28,7 @@ def show_report(cell_chat: CellChat, text: str, html: str) -> None:
     display({"text/html": html, "text/plain": text}, raw=True)
 
 
-def fail(message: str, todo: str = "See %chat help, or %%chat?") -> NoReturn:
+def fail(message: str, todo: str) -> NoReturn:
     """Raise BadInput."""
     raise BadInput(" ".join(message.split()), todo)
 
@@ -46,8 +48,9 @@ def turn_number(cell_chat: CellChat, command: str, argument: str) -> int:
     """Return the number of an existing turn. Raises BadInput."""
     count = len(cell_chat.chat.history.current.turns)
     if not (argument.isdecimal() and 1 <= int(argument) <= count):
-        available = f"choose from turns 1 to {count}" if count else "there are no turns yet"
-        fail(f"%chat {command} {argument}: {available}")
+        if not count:
+            fail(f"%chat {command} {argument}: there are no turns yet", NO_TURNS)
+        fail(f"%chat {command} {argument}: there is no such turn", f"Choose from turns 1 to {count}.")
     return int(argument)
 
 

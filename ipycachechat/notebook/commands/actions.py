@@ -41,7 +41,10 @@ def doctor(cell_chat: CellChat, name: str) -> None:
     cost = "price unknown" if dollars is None else f"at most {money(dollars)}"
     requests = plural(count, "request")
     if not frontend.stdin_available(cell_chat.shell):
-        fail(f"%chat doctor would send {requests} to {model}, and this run cannot ask you")
+        fail(
+            f"%chat doctor would send {requests} to {model}, and this run cannot ask you",
+            "Run it in a cell by hand.",
+        )
     if not frontend.confirm(f"Send {requests} to {model} ({tokens:,} tokens in all, {cost})? [y/N] "):
         return print_lines("Cancelled; nothing was sent")
     checks = runner.wait(lambda emit: chat.examine(model, emit))
@@ -70,7 +73,7 @@ def insert(cell_chat: CellChat, argument: str) -> None:
     )
     blocks = answer.python_blocks(answer.segments(replies))
     if not blocks:
-        fail(f"%chat insert {argument}: the last answer has no Python code")
+        fail(f"%chat insert {argument}: the last answer has no Python code", "It copies code blocks only.")
     if not (argument or "1").isdecimal() or not 1 <= int(argument or 1) <= len(blocks):
         fail(
             f"%chat insert {argument}: the last answer has {plural(len(blocks), 'block')} of Python code",
@@ -84,5 +87,5 @@ def _seconds(duration: str) -> float:
     match = re.fullmatch(r"(\d{1,5})(s|m|min|h)?", duration.replace(" ", ""))
     seconds = int(match[1]) * {"s": 1, "h": 3600}.get(match[2] or "", 60) if match else 0
     if not 0 < seconds <= MAX_WARM_SECONDS:
-        fail(f"%chat warm {duration}: this is not a duration; write 30m or 2h, at most a day")
+        fail(f"%chat warm {duration}: this is not a duration", "Write 30m or 2h, for example; at most a day.")
     return float(seconds)

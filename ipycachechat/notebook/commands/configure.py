@@ -64,7 +64,10 @@ def _dollars(amount: str) -> float:
     except ValueError:
         limit = 0.0
     if not 0 < limit < math.inf:
-        fail(f"%chat budget {amount}: a budget is a number of dollars, such as 2.00; off removes it")
+        fail(
+            f"%chat budget {amount}: this is not an amount",
+            "A budget is a number of dollars, such as 2.00; off removes it.",
+        )
     return limit
 
 
@@ -74,7 +77,7 @@ def watch(cell_chat: CellChat, mode: str) -> None:
     WHAT: off, code, code+output or code+output+images.
     """
     if mode and mode not in defaults.WATCH_MODES:
-        fail(f"%chat watch {mode}: choose {', '.join(defaults.WATCH_MODES)}")
+        fail(f"%chat watch {mode}: there is no such mode", f"Choose {', '.join(defaults.WATCH_MODES)}.")
     cell_chat.settings.watch = mode = mode or cell_chat.settings.watch
     print_lines(f"Include recently run cells: {mode}")
 
@@ -82,6 +85,6 @@ def watch(cell_chat: CellChat, mode: str) -> None:
 def ttl(cell_chat: CellChat, lifetime: str) -> None:
     """Show or change how long the provider keeps the cache: auto, 5m or 1h."""
     if lifetime and lifetime not in defaults.TTLS:
-        fail(f"%chat ttl {lifetime}: a lifetime is auto, 5m or 1h")
+        fail(f"%chat ttl {lifetime}: this is not a lifetime", f"Choose {', '.join(defaults.TTLS)}.")
     cell_chat.settings.ttl = lifetime or cell_chat.settings.ttl
     print_lines(f"Cache lifetime: {cell_chat.settings.ttl}")

@@ -8,7 +8,14 @@ from ipycachechat.conversation.placement import Placement
 from ipycachechat.errors import Interrupted
 from ipycachechat.notebook import notebook_file
 from ipycachechat.notebook.chat_cells import CellChat
-from ipycachechat.notebook.commands._common import fail, print_lines, show_report, turn_number, unquoted
+from ipycachechat.notebook.commands._common import (
+    NO_TURNS,
+    fail,
+    print_lines,
+    show_report,
+    turn_number,
+    unquoted,
+)
 from ipycachechat.rendering import panels, reports
 from ipycachechat.rendering.format import one_line, time_of_day
 from ipycachechat.text.format import money, percent, plural
@@ -18,7 +25,7 @@ def undo(cell_chat: CellChat, _: str) -> None:
     """Go back to before the last change."""
     before = cell_chat.chat.history.current.turns
     if not cell_chat.chat.versions.undo():
-        fail("There is nothing to undo")
+        fail("There is nothing to undo", "%chat history lists the turns.")
     after = cell_chat.chat.history.current.turns
     kept = {id(turn) for turn in after}
     removed = [turn for turn in before if id(turn) not in kept]
@@ -30,7 +37,7 @@ def undo(cell_chat: CellChat, _: str) -> None:
 def redo(cell_chat: CellChat, _: str) -> None:
     """Restore what was undone last."""
     if not cell_chat.chat.versions.redo():
-        fail("There is nothing to redo")
+        fail("There is nothing to redo", "%chat redo restores what %chat undo has just undone.")
     count = len(cell_chat.chat.history.current.turns)
     print_lines(f"Redone; the conversation has {plural(count, 'turn')}")
 
@@ -68,7 +75,7 @@ def pin(cell_chat: CellChat, argument: str) -> None:
     """Keep a cache checkpoint after turn N (default: the last), for example after a long document; off: remove it."""
     count = len(cell_chat.chat.history.current.turns)
     if not count:
-        fail("%chat pin: there are no turns yet")
+        fail("%chat pin: there are no turns yet", NO_TURNS)
     if argument == "off":
         cell_chat.chat.versions.pin(None)
         return print_lines("No turn is pinned")

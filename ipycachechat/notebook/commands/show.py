@@ -114,7 +114,7 @@ def usage(cell_chat: CellChat, argument: str) -> SpendReport | None:
     all kernels.
     """
     if argument not in ("", "--all"):
-        fail(f"%chat usage {argument}: the only option is --all")
+        fail(f"%chat usage {argument}: there is no such option", "The only option is --all.")
     if argument:
         return SpendReport(cell_chat.session.recorder.spending())
     if frontend.can_update_displays(cell_chat.shell):
