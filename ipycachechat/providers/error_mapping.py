@@ -34,32 +34,28 @@ MAX_LINE, MAX_TEXT = 200, 2_000
 MAX_INPUT = 10_000
 """Maximum characters of a message that are read."""
 MAX_CAUSES = 20
+# In litellm's errors and their causes, of which it keeps little but the text:
 _UNTRUSTED_CERTIFICATE = re.compile(
-    r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError", re.I
+    r"(?i)certificate_verify_failed|certificate verify failed|SSLCertVerificationError"
 )
-_NOT_CONNECTED = re.compile(
-    r"connection refused|connect call failed|cannot connect|all connection attempts failed|ConnectError"
-    r"|name or service not known|nodename nor servname|getaddrinfo|name resolution|network is unreachable",
-    re.I,
+_NEVER_CONNECTED = re.compile(
+    r"(?i)connection refused|connect call failed|cannot connect|all connection attempts failed|ConnectError"
+    r"|name or service not known|nodename nor servname|getaddrinfo|name resolution|network is unreachable"
 )
-_DELAY = re.compile(r'"retryDelay"\W{1,4}([\d.]+)s')
-_NO_CONNECTION = re.compile(
-    r"connection refused|connection error|cannot connect|connect call failed|name or service not known"
+_CONNECTION_FAILED = re.compile(
+    r"(?i)connection refused|connection error|cannot connect|connect call failed|name or service not known"
     r"|nodename nor servname|network is unreachable|getaddrinfo|server disconnected|connection reset"
-    r"|connecterror|temporary failure in name",
-    re.I,
+    r"|connecterror|temporary failure in name"
 )
 _TOO_LONG = re.compile(
-    r"context.{0,20}(length|window|size)|prompt is too long|too many tokens|maximum context"
-    r"|input token count.{0,40}exceeds|exceed_context_size",
-    re.I,
+    r"(?i)context.{0,20}(length|window|size)|prompt is too long|too many tokens|maximum context"
+    r"|input token count.{0,40}exceeds|exceed_context_size"
 )
-_NO_KEY = re.compile(
-    r"missing credentials|missing .{0,20}api.?key|api.?key.{0,40}(must be set|not set)", re.I
-)
+_NO_KEY = re.compile(r"(?i)missing credentials|missing .{0,20}api.?key|api.?key.{0,40}(must be set|not set)")
+_RETRY_DELAY = re.compile(r'"retryDelay"\W{1,4}([\d.]+)s')
 # Text that looks like a key or a part of one, as providers repeat it.
 _KEYS = re.compile(
-    r"\b(sk|pk|rk|key|AIza|xai|gsk|r8|hf)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+|\S*\*{3}\S*", re.I
+    r"(?i)\b(sk|pk|rk|key|AIza|xai|gsk|r8|hf)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+|\S*\*{3}\S*"
 )
 
 SENTENCES: dict[type[ModelError], tuple[str, str]] = {
@@ -179,7 +175,7 @@ def retry_after(error: BaseException) -> float | None:
         return seconds
     with contextlib.suppress(TypeError, ValueError, IndexError):
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    delay = _DELAY.search(str(error))  # Gemini sends it in the body
+    delay = _RETRY_DELAY.search(str(error))  # Gemini sends it in the body
     return _number(delay[1]) if delay else None
 
 
@@ -205,10 +201,8 @@ def translate(
     request. `answering`: part of the answer has arrived.
     """
     seconds = retry_after(error)
-    fields: dict[str, Any] = {
-        "provider_message": provider_message(error, key, MAX_TEXT),
-        "retry_after": seconds,
-    }
+    long_message = provider_message(error, key, MAX_TEXT)
+    fields: dict[str, Any] = {"provider_message": long_message, "retry_after": seconds}
     if answering:
         return connection_lost(model, **fields)
     text = f"{type(error).__name__} {error}"
@@ -221,7 +215,7 @@ def translate(
     elif kind is Unreachable and _UNTRUSTED_CERTIFICATE.search(causes):
         sentences = UNTRUSTED_CERTIFICATE
         fields |= {"billed": NOTHING_SENT, "retryable": False}
-    elif kind is Unreachable and _NOT_CONNECTED.search(causes):
+    elif kind is Unreachable and _NEVER_CONNECTED.search(causes):
         fields["billed"] = NOTHING_SENT
     elif kind is Overloaded:
         sentences = OVERLOADED if status in (503, 529) else sentences
@@ -247,8 +241,8 @@ def _kind(text: str, causes: str, status: Any, *, key_is_missing: bool) -> type[
         return UnknownModel
     if status == 429:
         return RateLimited
-    no_connection = _NO_CONNECTION.search(text) or "APIConnectionError" in text or "Timeout" in text
-    if no_connection or _UNTRUSTED_CERTIFICATE.search(causes):
+    failed = _CONNECTION_FAILED.search(text) or "APIConnectionError" in text or "Timeout" in text
+    if failed or _UNTRUSTED_CERTIFICATE.search(causes):
         return Unreachable
     return RequestRefused if isinstance(status, int) and 400 <= status < 500 else Overloaded
 

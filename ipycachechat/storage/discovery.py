@@ -63,12 +63,12 @@ def newest(
         " FROM conversations"
         " WHERE notebook=? AND (has_draft OR EXISTS(SELECT 1 FROM versions WHERE conversation=id))"
         " ORDER BY changed DESC LIMIT ?",
-        (printable(notebook), len(exclude) + 1),
+        (to_sqlite_text(notebook), len(exclude) + 1),
     )
     summaries = (StoredSummary(number, turns, changed, bool(draft)) for number, turns, changed, draft in rows)
     return next((summary for summary in summaries if summary.id not in exclude), None)
 
 
-def printable(path: str) -> str:
+def to_sqlite_text(path: str) -> str:
     """Return a path as text that SQLite accepts: the name of a folder may not be valid Unicode."""
     return path.encode("utf-8", "backslashreplace").decode()

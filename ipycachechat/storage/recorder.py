@@ -19,7 +19,7 @@ from ipycachechat.errors import BadInput, OverBudget
 from ipycachechat.providers.endpoint import CallerIdentity, ModelEndpoint
 from ipycachechat.storage.connection import Connection, Store
 from ipycachechat.storage.conversations import ConversationTable, StoredConversation
-from ipycachechat.storage.discovery import printable
+from ipycachechat.storage.discovery import to_sqlite_text
 from ipycachechat.storage.usage_log import SpendRow
 
 MAX_LISTED = 5
@@ -34,7 +34,7 @@ class Recorder:
 
     def __init__(self, notebook: str) -> None:
         """`notebook`: name under which the conversation is found again, usually the path of the notebook."""
-        self._notebook = printable(notebook)
+        self._notebook = to_sqlite_text(notebook)
         self._connection = Connection()
         self._settings: Callable[[], dict[str, Any]] = dict
         self._store: Store | None = None

@@ -80,7 +80,7 @@ def load_conversation(data: Any) -> Conversation:
 
 
 def _check_turn(turn: Turn, name: str) -> None:
-    """Raise BadInput or ValueError for a turn that no provider accepts. `name`: of the turn, for the error."""
+    """Raise BadInput or ValueError for a turn that no provider accepts; errors mention the `name`."""
     if not turn.prompt_text.strip() and not files_of(turn.prompt):
         raise ValueError(f"the prompt of {name} is empty")
     if not turn.replies or any(message.role == "user" for message in turn.replies):
@@ -102,11 +102,11 @@ def corrupt_file_error(error: Exception) -> BadInput:
     )
 
 
-def dump_turn(turn: Turn, stow: FileData = _unchanged) -> Json:
-    """Return a turn as JSON values. `stow` converts the data of attachments."""
+def dump_turn(turn: Turn, save_data: FileData = _unchanged) -> Json:
+    """Return a turn as JSON values. `save_data` converts the data of attachments."""
     messages = (Message("user", turn.prompt), *turn.replies)
     data: Json = {
-        "messages": [dump_message(message, stow) for message in messages],
+        "messages": [dump_message(message, save_data) for message in messages],
         "model": turn.model,
         "state": turn.status.value,
     }
@@ -125,14 +125,17 @@ def dump_turn(turn: Turn, stow: FileData = _unchanged) -> Json:
         "detached": turn.detached,
         "past": turn.past_digest.hex() or None,
         "replayed": turn.replayed or None,
-        "watched": [_dump_cell_run(cell_run, stow) for cell_run in turn.cell_runs] or None,
+        "watched": [_dump_cell_run(cell_run, save_data) for cell_run in turn.cell_runs] or None,
     }
     return data | {name: value for name, value in optional.items() if value is not None}
 
 
-def load_turn(data: Any, fetch: FileData = _unchanged) -> Turn:
-    """Return the turn again. `fetch` undoes `stow`. Raises KeyError, TypeError or ValueError for a wrong form."""
-    first, *replies = [load_message(message, fetch) for message in data["messages"]]
+def load_turn(data: Any, load_data: FileData = _unchanged) -> Turn:
+    """Return the turn in JSON values. Raises KeyError, TypeError or ValueError if they are not one.
+
+    `load_data` reverses `save_data`.
+    """
+    first, *replies = [load_message(message, load_data) for message in data["messages"]]
     if first.role != "user":
         raise ValueError("a turn begins with a prompt")
     cell, cost, usage = data.get("cell"), data.get("cost"), data.get("usage")
@@ -151,7 +154,7 @@ def load_turn(data: Any, fetch: FileData = _unchanged) -> Turn:
         past_digest=bytes.fromhex(data.get("past", "")),
         detached=None if detached is None else float(_number(detached)),
         replayed=bool(data.get("replayed")),
-        cell_runs=tuple(_load_cell_run(run, fetch) for run in data.get("watched", ())),
+        cell_runs=tuple(_load_cell_run(run, load_data) for run in data.get("watched", ())),
     )
 
 
@@ -168,11 +171,11 @@ def _load_cell(data: Any) -> CellRef:
     return CellRef(*map(_text, (data["id"], data["run"], data.get("page", ""))))
 
 
-def dump_message(message: Message, stow: FileData = _unchanged) -> Json:
-    """Return a message as JSON values. `stow` converts the data of attachments."""
+def dump_message(message: Message, save_data: FileData = _unchanged) -> Json:
+    """Return a message as JSON values. `save_data` converts the data of attachments."""
     content: Any = message.content
     if not isinstance(content, str):
-        content = [part if isinstance(part, str) else _dump_file(part, stow) for part in content]
+        content = [part if isinstance(part, str) else _dump_file(part, save_data) for part in content]
     data: Json = {"role": message.role, "content": content}
     if message.tool_calls:
         data["calls"] = [
@@ -192,8 +195,8 @@ def dump_message(message: Message, stow: FileData = _unchanged) -> Json:
     return data
 
 
-def load_message(data: Any, fetch: FileData = _unchanged) -> Message:
-    """Return the message again. `fetch` undoes `stow`. Raises KeyError, TypeError or ValueError for a wrong form."""
+def load_message(data: Any, load_data: FileData = _unchanged) -> Message:
+    """Return the message in JSON values, as `load_turn` does for a turn."""
     role = data["role"]
     if role not in ("user", "assistant", "tool"):
         raise ValueError(f"a message has the role {role!r}")
@@ -209,43 +212,43 @@ def load_message(data: Any, fetch: FileData = _unchanged) -> Message:
     ]
     return Message(
         role,
-        _load_content(data["content"], fetch),
+        _load_content(data["content"], load_data),
         tuple(calls),
         tool_call_id=_text(data.get("call_id", "")),
         thinking=tuple(thinking),
     )
 
 
-def _load_content(data: Any, fetch: FileData) -> Content:
+def _load_content(data: Any, load_data: FileData) -> Content:
     if not isinstance(data, list):
         return _text(data)
-    return tuple(part if isinstance(part, str) else _load_file(part, fetch) for part in data)
+    return tuple(part if isinstance(part, str) else _load_file(part, load_data) for part in data)
 
 
-def _dump_cell_run(run: CellRun, stow: FileData) -> Json:
+def _dump_cell_run(run: CellRun, save_data: FileData) -> Json:
     data: Json = {"cell": run.cell_id, "number": run.number, "source": run.source, "digest": run.digest}
     data |= {"outputs": list(run.outputs)} if run.outputs else {}
-    return data | ({"pictures": [_dump_file(image, stow) for image in run.images]} if run.images else {})
+    return data | ({"pictures": [_dump_file(image, save_data) for image in run.images]} if run.images else {})
 
 
-def _load_cell_run(data: Any, fetch: FileData) -> CellRun:
+def _load_cell_run(data: Any, load_data: FileData) -> CellRun:
     return CellRun(
         cell_id=_text(data["cell"]),
         number=int(_number(data["number"])),
         source=_text(data["source"]),
         outputs=tuple(map(_text, data.get("outputs", ()))),
-        images=tuple(_load_file(image, fetch) for image in data.get("pictures", ())),
+        images=tuple(_load_file(image, load_data) for image in data.get("pictures", ())),
         digest=_text(data["digest"]),
     )
 
 
-def _dump_file(file: Attachment, stow: FileData) -> Json:
-    return {"media": file.media_type, "data": stow(file.data), "name": file.name, "detail": file.detail}
+def _dump_file(file: Attachment, save_data: FileData) -> Json:
+    return {"media": file.media_type, "data": save_data(file.data), "name": file.name, "detail": file.detail}
 
 
-def _load_file(data: Any, fetch: FileData) -> Attachment:
+def _load_file(data: Any, load_data: FileData) -> Attachment:
     media_type, name, detail = map(_text, (data["media"], data["name"], data["detail"]))
-    return Attachment(media_type, fetch(_text(data["data"])), name, detail)
+    return Attachment(media_type, load_data(_text(data["data"])), name, detail)
 
 
 def _thinking_format(value: Any) -> Any:
