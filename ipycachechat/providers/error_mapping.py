@@ -61,7 +61,7 @@ _KEYS = re.compile(
 SENTENCES: dict[type[ModelError], tuple[str, str]] = {
     KeyMissing: (
         "There is no key for {model}: {keys} is not in the environment",
-        "Set it before Jupyter starts, or with %env, or choose another model: %chat model local",
+        "Set it before Jupyter starts, or with %env, or use %chat model local.",
     ),
     KeyRejected: (
         "{model}: the key was rejected ({message})",
@@ -73,7 +73,7 @@ SENTENCES: dict[type[ModelError], tuple[str, str]] = {
     ),
     UnknownModel: (
         "{model}: unknown model ({message})",
-        "Check its name, or choose another: %chat model NAME",
+        "Check its name, or choose another one with %chat model NAME.",
     ),
     RateLimited: ("{model}: too many requests ({message})", "{wait}, then try again."),
     Unreachable: (
@@ -90,7 +90,7 @@ SENTENCES: dict[type[ModelError], tuple[str, str]] = {
 OVERLOADED = ("{model}: the provider is overloaded ({message})", "Wait a moment, then try again.")
 UNKNOWN_PROVIDER = (
     "No provider is known for the model {model!r}",
-    "Write it as PROVIDER/MODEL, for example anthropic/claude-sonnet-5, or: %chat model local",
+    "Write it as PROVIDER/MODEL, for example anthropic/claude-sonnet-5, or use %chat model local.",
 )
 UNTRUSTED_CERTIFICATE = (
     "{model}: the certificate of {provider} is not trusted by this machine",
