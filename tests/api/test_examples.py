@@ -23,7 +23,7 @@ def knowing(server: WireServer) -> Any:
     """A model that knows one thing."""
 
     def reply(call: Call) -> Reply:
-        return Reply('{"name": "Paris"}') if "JSON schema" in call.said else default_reply(call)
+        return Reply('{"name": "Paris"}') if "JSON schema" in call.user_text else default_reply(call)
 
     server.always = reply
     yield server

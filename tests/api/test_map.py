@@ -65,7 +65,7 @@ def test_nothing_to_ask_gives_nothing_and_no_number_is_refused(server: WireServe
 
 @pytest.mark.parametrize("model", [SONNET, GEMINI, GPT])
 def test_each_prompt_may_call_tools(server: WireServer, model: str) -> None:
-    server.always = lambda call: Reply("done") if call.answers else calls(("look", {"q": call.said}))
+    server.always = lambda call: Reply("done") if call.answers else calls(("look", {"q": call.user_text}))
     found = Chat(model, PREFIX, tools=[look]).map(["a", "b", "c"], progress=False)
     assert [one.text for one in found] == ["done"] * 3  # type: ignore[union-attr]
     assert len(server.requests) == 6

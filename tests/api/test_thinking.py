@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 import pytest
-from support.python_calls import GEMINI, GPT, SONNET, calls, exact, look
+from support.python_calls import GEMINI, GPT, SONNET, calls, count_like_server, look
 from wire import Bill, Reply, WireServer, words
 
 from ipycachechat import Chat
@@ -38,7 +38,7 @@ def test_claude_gets_its_sealed_thoughts_back_and_the_bill_is_foreseen(
     server: WireServer, model: str, effort: str
 ) -> None:
     chat = Chat(model, system=words(1500, "rule"), tools=[look], think=cast(Any, effort))
-    exact(chat, server)
+    count_like_server(chat, server)
     server.script(
         thinking(calls(("look", {"q": "a"})), "first", words(50)),
         thinking(calls(("look", {"q": "b"}), text="so"), "second", words(60)),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
-from support.python_calls import GEMINI, GPT, SONNET, calls, exact, fetch, look
+from support.python_calls import GEMINI, GPT, SONNET, calls, count_like_server, fetch, look
 from wire import HttpError, Reply, WireServer, words
 from wire.replies import ToolCall
 
@@ -50,7 +50,7 @@ def test_calls_are_answered_in_their_order_and_the_loop_ends_with_the_answer(
 def test_a_loop_of_twelve_steps_with_three_calls_each_is_billed_as_foretold(server: WireServer) -> None:
     """Every step after the first reads all that came before it; no dummy tool, no empty text, results in order."""
     chat = Chat(SONNET, system=words(900, "rule"), tools=[look, fetch])
-    exact(chat, server)
+    count_like_server(chat, server)
     steps = [
         calls(
             ("look", {"q": f"a{n}"}),

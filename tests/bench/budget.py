@@ -15,7 +15,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS)]
 
-from support.budget_world import MODELS, TINY, World, happen  # noqa: E402
+from support.budget_world import MODELS, TINY, World, random_step  # noqa: E402
 from wire import Clock, WireServer  # noqa: E402
 
 from ipycachechat.providers.litellm_import import import_in_portions  # noqa: E402
@@ -32,7 +32,7 @@ def main(conversations: int) -> int:
             r = random.Random(seed)
             world = World(server, loop, r.choice([0.2, 1, 3, 10, 40]) / 100, model=r.choice(MODELS))
             for _ in range(25):
-                happen(world, r)
+                random_step(world, r)
             billed, purse = world.billed, world.chat.client.budgets.state
             found["requests"] += len(server.requests)
             found["interrupted"] += sum(request.closed != "complete" for request in server.requests)

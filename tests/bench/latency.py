@@ -17,7 +17,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
-from support.kernels import Kernel, Ran  # noqa: E402
+from support.kernels import CellResult, Kernel  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 
 RUNS = 15
@@ -107,7 +107,7 @@ def _from_start(kernel: Kernel, cell: str) -> float:
     return (_first_frame(kernel.run(cell)) - start) * 1000
 
 
-def _first_frame(ran: Ran) -> float:
+def _first_frame(ran: CellResult) -> float:
     return next(
         float(m["arrived"]) for m in ran.messages if "firsttoken" in str(m["content"].get("data", ""))
     )

@@ -44,7 +44,7 @@ def answered(wire: WireServer, lab: Lab) -> Iterator[None]:
     numbers = count(1)
 
     def answer(call: Call) -> Reply:
-        return Reply(f"Answer {next(numbers)} to {call.said}")
+        return Reply(f"Answer {next(numbers)} to {call.user_text}")
 
     wire.always = answer
     yield

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.budget_world import MODELS, TINY, TOOLS, World, happen
+from support.budget_world import MODELS, TINY, TOOLS, World, random_step
 from support.talks import SONNET, Talk, nothing
 from wire import HttpError, Reply, WireServer, words
 from wire.money import dollars
@@ -32,7 +32,7 @@ def test_over_random_conversations_the_server_never_bills_more_than_the_budget(
     r = random.Random(seed)
     world = World(server, loop, cents / 100, model=r.choice(MODELS))
     for _ in range(steps):
-        happen(world, r)
+        random_step(world, r)
         assert world.billed <= world.spent + TINY
         assert world.billed <= world.budget + TINY
     assert world.spent <= world.budget + TINY
@@ -45,9 +45,9 @@ def world(server: WireServer, loop: asyncio.AbstractEventLoop) -> World:
 
 def test_what_could_be_too_much_is_not_sent_and_the_conversation_is_as_it_was(world: World) -> None:
     world.server.script(Reply("yes"))
-    assert (done := world.send(world.ask("hello"))) and done.error is None
+    assert (done := world.send(world.request("hello"))) and done.error is None
     before = world.chat.history.current
-    done = world.send(world.ask("and?", most=16_000))
+    done = world.send(world.request("and?", max_tokens=16_000))
     assert done and isinstance(done.error, OverBudget)
     first, second = str(done.error).splitlines()
     assert "can cost $0.16" in first and "the budget of $0.01000" in first and "is left" in first
@@ -56,7 +56,7 @@ def test_what_could_be_too_much_is_not_sent_and_the_conversation_is_as_it_was(wo
     )
     assert len(world.server.requests) == 1 and world.chat.history.current is before
     world.server.script(Reply("yes"))
-    assert (done := world.send(world.ask("and?"))) and done.error is None
+    assert (done := world.send(world.request("and?"))) and done.error is None
     assert world.spent == pytest.approx(world.billed)
 
 
@@ -69,7 +69,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
         return words(900)
 
     world.server.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(9)])
-    done = world.send(world.ask("look", tools=make_tools([read])))
+    done = world.send(world.request("look", tools=make_tools([read])))
     assert done and isinstance(done.error, OverBudget) and done.turn
     assert "The calls before it are kept" in done.error.hint
     assert done.turn.status is TurnStatus.INTERRUPTED
@@ -78,7 +78,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
     assert world.billed <= world.budget
     world.budget = 1.0
     world.server.clear_scripts()
-    assert (done := world.send(world.ask("go on", tools=make_tools([read])))) and done.error is None
+    assert (done := world.send(world.request("go on", tools=make_tools([read])))) and done.error is None
 
 
 @pytest.mark.parametrize(("says", "sent"), [(True, 1), (False, 0), (None, 0)])
@@ -90,7 +90,7 @@ def test_who_wants_to_be_asked_is_asked_with_the_plan(world: World, says: bool |
         return bool(says)
 
     who = None if says is None else person
-    done = world.send(world.ask("hello", most=16_000, confirm=True, ask_user=who))
+    done = world.send(world.request("hello", max_tokens=16_000, confirm=True, ask_user=who))
     assert done and len(world.server.requests) == sent
     assert (done.error is None) == bool(says)
     if says is None:
@@ -111,11 +111,13 @@ def test_a_prompt_that_can_cost_much_is_asked_about_once(world: World, over: flo
         return True
 
     world.server.script(Reply("so", tool_calls=(ToolCall("look", {"q": "x"}),)), Reply("done"))
-    done = world.send(world.ask("hello", tools=TOOLS, most=1000, ask_user=person, confirm_over=over))
+    done = world.send(
+        world.request("hello", tools=TOOLS, max_tokens=1000, ask_user=person, confirm_over=over)
+    )
     assert done and done.error is None and len(questions) == asked
-    done = world.send(world.ask("hello", most=1000, confirm_over=over))
+    done = world.send(world.request("hello", max_tokens=1000, confirm_over=over))
     assert done and (done.error is None) == (not asked)
-    done = world.send(world.ask("hello", most=1000, confirm_over=over, ask_user=lambda _: False))
+    done = world.send(world.request("hello", max_tokens=1000, confirm_over=over, ask_user=lambda _: False))
     assert done and (done.error is None) == (not asked)
     assert len(world.server.requests) == (2 if asked else 4)
     assert not world.chat.client.budgets.state.held and not world.chat.client.busy
@@ -123,30 +125,32 @@ def test_a_prompt_that_can_cost_much_is_asked_about_once(world: World, over: flo
 
 def test_an_unknown_price_is_no_price(world: World) -> None:
     world.model = "openai/nobody-knows-this-one"
-    done = world.send(world.ask("hello"))
+    done = world.send(world.request("hello"))
     assert done and "is unknown (its price is unknown), and there is a budget" in str(done.error)
     assert not world.server.requests
-    assert (done := world.send(world.ask("hello", confirm=True, ask_user=lambda _: True))) and not done.error
+    assert (
+        done := world.send(world.request("hello", confirm=True, ask_user=lambda _: True))
+    ) and not done.error
     assert len(world.server.requests) == 1 and world.chat.client.budgets.state.unknown == 1
     world.budget = 0.0
-    assert (done := world.send(world.ask("hello"))) and not done.error
+    assert (done := world.send(world.request("hello"))) and not done.error
 
 
 @pytest.mark.parametrize("options", [{"service_tier": "priority"}, {"web_search_options": {}}])
 def test_what_is_billed_besides_tokens_is_unknown(world: World, options: dict[str, Any]) -> None:
-    done = world.send(world.ask("hello", options=options))
+    done = world.send(world.request("hello", options=options))
     assert done and f"{next(iter(options))} may cost something" in str(done.error)
     assert not world.server.requests
 
 
 def test_an_answer_that_was_stopped_counts_as_a_whole_one(world: World) -> None:
     world.server.script(Reply(words(40), chunk_delay=0.01))
-    assert world.send(world.ask("hello", most=300), stop_after=2) is None
+    assert world.send(world.request("hello", max_tokens=300), stop_after=2) is None
     purse = world.chat.client.budgets.state
     assert purse.unbilled_requests == 1 and purse.unbilled_max >= 300 * 10e-6 > world.billed
     world.server.script(Reply(fault=HttpError(400, "no")))
     before = world.spent
-    assert (done := world.send(world.ask("hello", most=300))) and done.error
+    assert (done := world.send(world.request("hello", max_tokens=300))) and done.error
     assert world.spent == before  # a refusal is not billed
 
 
@@ -160,7 +164,7 @@ def test_many_at_once_are_never_too_much_together_and_wait_for_each_other(world:
 
     world.chat.client.budgets.reserve = watched  # type: ignore[method-assign]
     world.server.always = Reply("yes " * 3, chunk_delay=0.003)
-    asks = [world.ask(f"question {n}", most=500) for n in range(8)]
+    asks = [world.request(f"question {n}", max_tokens=500) for n in range(8)]
     found = world.loop.run_until_complete(batch.run_batch(world.chat, asks, 8, nothing))
     done = [one for one in found if isinstance(one, TurnResult) and one.error is None]
     assert len(done) == 8 and 1 < max(together) < 4  # each holds $0.009 back, and costs a hundredth of that
@@ -198,7 +202,7 @@ def test_what_was_too_long_holds_nothing_back_and_the_shorter_one_is_checked_ane
 
     world.server.context_limit = 6000
     world.server.script(Reply("so", tool_calls=(ToolCall("read", {"q": "x"}),)), Reply("done"))
-    done = world.send(world.ask("look", tools=make_tools([read])))
+    done = world.send(world.request("look", tools=make_tools([read])))
     assert done and done.error is None and done.turn
     first, *refused, last = [request.bill is not None for request in world.server.requests]
     assert first and last and refused and not any(refused)
@@ -212,7 +216,7 @@ def test_what_is_spent_is_what_the_server_bills_to_the_token(world: World, model
     world.budget, world.model = 1.0, model
     for n in range(4):
         world.server.script(Reply(words(30)))
-        assert (done := world.send(world.ask(f"{n} {words(2000)}"))) and done.error is None
+        assert (done := world.send(world.request(f"{n} {words(2000)}"))) and done.error is None
     assert world.spent == pytest.approx(world.billed)
 
 

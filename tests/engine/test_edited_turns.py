@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.talks import SONNET, Talk, agree, nothing
+from support.talks import SONNET, Talk, assert_predicted_and_billed_alike, nothing
 from wire import Reply, words
 
 from ipycachechat.conversation.placement import Placement
@@ -49,7 +49,7 @@ def test_stale_turns_asked_again_in_order_are_foreseen_to_the_token(talk: Talk) 
     talk.ask("edited", "b")
     for number in (3, 4):
         assert min(talk.chat.history.current.stale) == number
-        agree(asked_again(talk, number), talk.bill)
+        assert_predicted_and_billed_alike(asked_again(talk, number), talk.bill)
     assert not talk.chat.history.current.stale
 
 
@@ -72,8 +72,8 @@ def test_each_branch_reads_what_it_wrote_when_it_is_gone_back_to(talk: Talk, mod
     idea = talk.bill.prompt
     talk.chat.history = talk.chat.history.switch("main")
     for cell in "mn":
-        agree(talk.ask(f"{cell} {words(1500)}", cell), talk.bill)
+        assert_predicted_and_billed_alike(talk.ask(f"{cell} {words(1500)}", cell), talk.bill)
     assert talk.bill.read > 6000  # what both have in common, and its own
     talk.chat.history = talk.chat.history.switch("idea")
-    agree(talk.ask("and?", "k"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("and?", "k"), talk.bill)
     assert talk.bill.read >= idea

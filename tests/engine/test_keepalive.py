@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count as counter
 
 import pytest
-from support.talks import OPUS, Talk, agree, nothing
+from support.talks import OPUS, Talk, assert_predicted_and_billed_alike, nothing
 from wire import HttpError, Reply, Stall, count, words
 
 from ipycachechat.caching.miss_reasons import MissCause
@@ -34,7 +34,7 @@ def test_the_prefix_is_written_now_and_read_by_the_next_prompt(talk: Talk) -> No
     assert not talk.server.requests[-1].body.get("stream")
     assert booked.usage.written == talk.bill.written == 3000 + count("yes, that is so")
     assert booked.usage.output == 0
-    agree(talk.ask("and?"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("and?"), talk.bill)
     assert talk.bill.read == 3000 + count("yes, that is so")
     assert talk.chat.ledger.requests == 3
 
@@ -42,7 +42,7 @@ def test_the_prefix_is_written_now_and_read_by_the_next_prompt(talk: Talk) -> No
 def test_a_system_prompt_is_written_before_the_first_question(talk: Talk) -> None:
     talk.chat.versions.set_system(words(2000, "rule"))
     talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
-    agree(talk.ask("hello"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("hello"), talk.bill)
     assert talk.bill.read == 2000
 
 
@@ -56,7 +56,7 @@ def test_half_an_hour_is_bridged_by_reading_alone(talk: Talk) -> None:
     assert all(request.bill and request.bill.written == 0 and request.bill.read == 3000 for request in sent)
     assert talk.chat.keepalive and talk.chat.keepalive.ended == "the time is over"
     assert talk.chat.keepalive.refreshed == 6
-    agree(talk.ask("and?"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("and?"), talk.bill)
     assert talk.bill.read == 3000
 
 
@@ -93,7 +93,7 @@ def test_an_hours_entry_is_refreshed_by_the_hour(talk: Talk) -> None:
     asked = len(talk.server.requests)
     keep(talk, 3 * 3600)
     assert len(talk.server.requests) - asked == 3
-    agree(talk.ask("and?"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("and?"), talk.bill)
     assert talk.bill.read == 3000
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.talks import OPUS, SONNET
-from support.tool_loops import sized, tool
+from support.tool_loops import count_text, tool
 from wire import Bill, Reply, WireServer, words
 
 from ipycachechat.caching.miss_reasons import MissCause, MissReason
@@ -60,7 +60,7 @@ class World:
     def __post_init__(self) -> None:
         self.server.clear()
         self.server.forget()
-        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=sized, pauses=NOTEBOOK)
+        self.engine = ModelClient(clock=lambda: self.server.clock.now, count=count_text, pauses=NOTEBOOK)
 
     def text(self, size: int) -> str:
         return f"n{next(self.number)} {words(size)}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.talks import OPUS, SONNET, Talk, agree, cause, nothing
+from support.talks import OPUS, SONNET, Talk, assert_predicted_and_billed_alike, cause, nothing
 from wire import Reply, Stall, WireServer, words
 
 from ipycachechat.caching.miss_reasons import MissCause
@@ -161,7 +161,7 @@ def test_the_cell_asked_again_reads_what_was_just_written_whatever_was_lost_befo
     assert talk.bill.written > 14_000
     talk.wait(10)
     done = talk.ask("question", "c2")
-    agree(done, talk.bill)
+    assert_predicted_and_billed_alike(done, talk.bill)
     assert talk.bill.written + talk.bill.fresh < 50
     assert done.reason is None
 
@@ -246,7 +246,7 @@ def test_other_peoples_variables_change_nothing_and_a_key_is_called_a_key(
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another")
     done = talk.ask("and?")
-    agree(done, talk.bill)
+    assert_predicted_and_billed_alike(done, talk.bill)
     assert talk.bill.read == 2000 and done.reason is None
     monkeypatch.setenv("ANTHROPIC_API_KEY", "another-key")
     done = talk.ask("and now?")
@@ -284,7 +284,7 @@ def test_the_minimum_is_the_models_wherever_it_runs(model: str, minimum: int) ->
 def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> None:
     talk.model = HAIKU
     done = talk.ask(words(2000))
-    agree(done, talk.bill)
+    assert_predicted_and_billed_alike(done, talk.bill)
     assert done.warm_until is None
     assert cause(talk.ask("and?")) is MissCause.SHORT
 
@@ -380,10 +380,10 @@ def test_nothing_is_said_to_be_missed_or_not_where_nothing_is_promised(talk: Tal
     "options", [{"parallel_tool_calls": True}, {"tool_choice": "auto"}, {"thinking": {"type": "disabled"}}]
 )
 def test_a_default_said_aloud_changes_nothing(talk: Talk, options: dict[str, Any]) -> None:
-    from support.tool_loops import Loop, begun, tool
+    from support.tool_loops import ToolLoop, send_four_turns, tool
 
-    one = Loop(talk.server, talk.loop, tools=[tool("look")])
-    begun(one)
+    one = ToolLoop(talk.server, talk.loop, tools=[tool("look")])
+    send_four_turns(one)
     one.options = options
     one.user(10, 4)
     expected, bill, reason = one.send()

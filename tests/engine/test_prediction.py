@@ -8,7 +8,7 @@ from itertools import count as counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.talks import OPUS, SONNET, Talk, agree, cause, nothing
+from support.talks import OPUS, SONNET, Talk, assert_predicted_and_billed_alike, cause, nothing
 from wire import Reply, WireServer, count, words
 
 from ipycachechat.caching.miss_reasons import MissCause
@@ -42,14 +42,16 @@ def test_the_prediction_is_the_bill(
 ) -> None:
     talk = Talk(server, loop, ttl=ttl)
     cells = counter()
-    agree(talk.ask(words(first), f"cell-{next(cells)}"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask(words(first), f"cell-{next(cells)}"), talk.bill)
     for what, number in steps:
         if what == "ask":
-            agree(talk.ask(words(number), f"cell-{next(cells)}"), talk.bill)
+            assert_predicted_and_billed_alike(talk.ask(words(number), f"cell-{next(cells)}"), talk.bill)
         elif what == "again":
-            agree(talk.ask(words(number + 5, "again"), f"cell-{number}"), talk.bill)
+            assert_predicted_and_billed_alike(
+                talk.ask(words(number + 5, "again"), f"cell-{number}"), talk.bill
+            )
         elif what == "same" and (turns := talk.chat.history.current.turns) and (cell := turns[-1].cell):
-            agree(talk.ask(turns[-1].prompt, cell.id), talk.bill)
+            assert_predicted_and_billed_alike(talk.ask(turns[-1].prompt, cell.id), talk.bill)
         elif what == "pin":
             talk.chat.versions.pin(min(number, len(talk.chat.history.current.turns)))
         elif what == "wait":
@@ -70,13 +72,13 @@ def test_a_write_twenty_blocks_back_is_reached(talk: Talk) -> None:
         talk.model = OPUS
         talk.ask("and?")
     talk.model = SONNET
-    agree(talk.ask("again?"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("again?"), talk.bill)
     assert talk.bill.read >= 2000
 
 
 def test_an_hours_entry_after_a_small_addition_keeps_the_whole_prefix_through_a_pause(talk: Talk) -> None:
     talk.ask(words(9000))
-    agree(talk.ask("a small addition"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("a small addition"), talk.bill)
     assert talk.bill.written_1h > 0
     assert talk.bill.written_1h < 50
     done = talk.ask("another")
@@ -85,7 +87,7 @@ def test_an_hours_entry_after_a_small_addition_keeps_the_whole_prefix_through_a_
         done.warm_until and done.warm_until - talk.server.clock.now == 3600
     )  # though its own end lives for less
     talk.wait(1500)
-    agree(talk.ask("after a long pause"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("after a long pause"), talk.bill)
     assert talk.bill.read > 9000
 
 
@@ -98,7 +100,7 @@ def test_what_lives_for_an_hour_is_kept_alive_behind_a_growing_end(talk: Talk) -
         talk.ask(words(3000))
         assert talk.bill.written_1h == 0
     talk.wait(1500)
-    agree(talk.ask("after a long pause"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("after a long pause"), talk.bill)
     assert talk.bill.read > 9000
 
 
@@ -112,7 +114,7 @@ def test_the_place_to_which_a_conversation_goes_back_is_marked(talk: Talk) -> No
     talk.ask("question 4")
     assert talk.bill.read == 0
     talk.chat.versions.undo()
-    agree(talk.ask("question 5"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("question 5"), talk.bill)
     assert talk.bill.read >= 20_000
 
 
@@ -121,7 +123,7 @@ def test_pins_are_kept_and_never_make_more_than_four_checkpoints(talk: Talk) -> 
     for n in range(8):
         talk.ask(words(100))
         talk.chat.versions.pin(n + 1)
-    agree(talk.ask("and?"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("and?"), talk.bill)
     call = talk.server.requests[-1].call
     assert call and sum(block.ttl is not None for block in call.blocks) == 4
 
@@ -179,7 +181,7 @@ def test_turn_edited(
     # The last one's answer had not been sent before.
     later = turns - 1 - edited
     assert done.reason.tokens == later * 1500 + (later - 1) * count("yes, that is so")
-    agree(done, talk.bill)
+    assert_predicted_and_billed_alike(done, talk.bill)
     assert talk.ask("and then?", "newer").reason is None
 
 
@@ -206,7 +208,7 @@ def test_dropped_though_still_warm(talk: Talk) -> None:
     done = talk.ask("and then?")
     assert cause(done) is MissCause.DROPPED
     assert done.reason and (done.reason.tokens or 0) > 2000
-    agree(talk.ask("and now?"), talk.bill)
+    assert_predicted_and_billed_alike(talk.ask("and now?"), talk.bill)
 
 
 def test_not_reported(talk: Talk) -> None:
@@ -220,7 +222,7 @@ def test_another_key_is_another_cache(talk: Talk, monkeypatch: pytest.MonkeyPatc
     talk.ask(words(2000))
     monkeypatch.setenv("ANTHROPIC_API_KEY", "another-key")
     done = talk.ask("and?")
-    agree(done, talk.bill)
+    assert_predicted_and_billed_alike(done, talk.bill)
     assert talk.bill.read == 0
 
 

@@ -204,7 +204,7 @@ def test_silence_before_the_answer_is_given_up(talk: Talk, model: str) -> None:
         talk.server.script(Reply("late", fault=Stall(stage)))  # type: ignore[arg-type] # one of its stages
         done, _ = ask(talk, RequestLimits(retries=0, first_token_timeout=0.3, read_timeout=0.3))
         assert isinstance(done.error, Unreachable), done.error
-        assert talk.server.requests[-1].done.wait(10) and talk.server.requests[-1].closed == "client"
+        assert talk.server.requests[-1].ended_event.wait(10) and talk.server.requests[-1].closed == "client"
 
 
 @every_provider

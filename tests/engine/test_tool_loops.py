@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.tool_loops import Json, Loop, begun, tool
+from support.tool_loops import Json, ToolLoop, send_four_turns, tool
 from wire import WireServer, count, words
 
 from ipycachechat.caching.miss_reasons import MissCause
@@ -17,8 +17,8 @@ from ipycachechat.conversation.messages import Message
 
 
 @pytest.fixture
-def talk(server: WireServer, loop: asyncio.AbstractEventLoop) -> Loop:
-    return Loop(server, loop, tools=[tool("look")])
+def talk(server: WireServer, loop: asyncio.AbstractEventLoop) -> ToolLoop:
+    return ToolLoop(server, loop, tools=[tool("look")])
 
 
 rounds = st.lists(
@@ -37,7 +37,7 @@ rounds = st.lists(
 def test_the_prediction_is_the_bill_in_tool_loops(
     server: WireServer, loop: asyncio.AbstractEventLoop, turns: list[Any]
 ) -> None:
-    talk = Loop(server, loop, tools=[tool("look")])
+    talk = ToolLoop(server, loop, tools=[tool("look")])
     for number, (prompt, steps, pause, batch) in enumerate(turns):
         talk.user(prompt, number)
         for text, results in [*steps, (None, [])]:
@@ -61,8 +61,8 @@ def test_the_prediction_is_the_bill_in_tool_loops(
         server.clock.advance(pause)
 
 
-def test_tools_changed(talk: Loop) -> None:
-    begun(talk)
+def test_tools_changed(talk: ToolLoop) -> None:
+    send_four_turns(talk)
     talk.tools.append(tool("other"))
     talk.user(10, 4)
     expected, bill, reason = talk.send()
@@ -85,8 +85,8 @@ def test_tools_changed(talk: Loop) -> None:
         ),
     ],
 )
-def test_settings_changed(talk: Loop, options: Json, told: MissCause, named: str) -> None:
-    begun(talk)
+def test_settings_changed(talk: ToolLoop, options: Json, told: MissCause, named: str) -> None:
+    send_four_turns(talk)
     talk.options = options
     talk.user(10, 4)
     expected, bill, reason = talk.send()
@@ -98,8 +98,8 @@ def test_settings_changed(talk: Loop, options: Json, told: MissCause, named: str
     assert expected.read == bill.read > 6000
 
 
-def test_the_default_said_aloud_is_no_change(talk: Loop) -> None:
-    begun(talk)
+def test_the_default_said_aloud_is_no_change(talk: ToolLoop) -> None:
+    send_four_turns(talk)
     talk.options = {"tool_choice": "auto"}
     talk.user(10, 4)
     expected, bill, reason = talk.send()
@@ -108,38 +108,38 @@ def test_the_default_said_aloud_is_no_change(talk: Loop) -> None:
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-def test_turn_removed(talk: Loop, gone: int) -> None:
-    begun(talk)
-    talk.said = [one for one in talk.said if one.turn != gone]
+def test_turn_removed(talk: ToolLoop, gone: int) -> None:
+    send_four_turns(talk)
+    talk.messages = [one for one in talk.messages if one.turn != gone]
     talk.user(10, 3)
     _, bill, reason = talk.send()
     assert reason and (reason.cause, reason.turn) == (MissCause.REMOVED, gone)
     assert bill.fresh == 0
     # The last answer had not been sent before: it is paid for the first time, as is the new prompt.
-    new = sum(count(one.message.text) for one in talk.said[-2:])
+    new = sum(count(one.message.text) for one in talk.messages[-2:])
     assert reason.tokens == bill.prompt - new - bill.read
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_turn_inserted(talk: Loop, place: int) -> None:
-    begun(talk)
-    at = next(n for n, one in enumerate(talk.said) if one.turn == place)
+def test_turn_inserted(talk: ToolLoop, place: int) -> None:
+    send_four_turns(talk)
+    at = next(n for n, one in enumerate(talk.messages) if one.turn == place)
     new = [
         PromptMessage(Message("user", "new " + words(20)), place, "new"),
         PromptMessage(Message("assistant", "so"), place),
     ]
-    later = talk.said[at:]
-    talk.said = [*talk.said[:at], *new, *later]
+    later = talk.messages[at:]
+    talk.messages = [*talk.messages[:at], *new, *later]
     talk.user(10, 5)
     _, _, reason = talk.send()
     assert reason and (reason.cause, reason.turn, reason.cell) == (MissCause.INSERTED, place, "new")
 
 
-def test_a_change_of_system_prompt_behind_tools_marks_no_wrong_message(talk: Loop) -> None:
-    talk.said.insert(0, PromptMessage(Message("system", words(1200))))
-    begun(talk)
+def test_a_change_of_system_prompt_behind_tools_marks_no_wrong_message(talk: ToolLoop) -> None:
+    talk.messages.insert(0, PromptMessage(Message("system", words(1200))))
+    send_four_turns(talk)
     for n in range(3):
-        talk.said[0] = PromptMessage(Message("system", words(1200, f"rule{n}")))
+        talk.messages[0] = PromptMessage(Message("system", words(1200, f"rule{n}")))
         talk.user(10, 4 + n)
         expected, bill, reason = talk.send()
         assert reason and reason.cause is MissCause.SYSTEM

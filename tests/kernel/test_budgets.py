@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.kernels import Kernel, answered
+from support.kernels import Kernel, run_and_answer
 from wire import Reply, WireServer, words
 from wire.money import dollars
 from wire.replies import ToolCall
@@ -56,7 +56,7 @@ def test_a_tool_loop_stops_in_the_middle_and_keeps_what_it_has(wire: WireServer,
 @pytest.mark.parametrize(("says", "sent"), [("y", 1), ("n", 0), ("", 0)])
 def test_confirm_asks_with_the_plan(wire: WireServer, kernel: Kernel, says: str, sent: int) -> None:
     kernel.run("%chat budget 0.01")
-    question, _ = answered(kernel, "%%chat --confirm\nhello", says)
+    question, _ = run_and_answer(kernel, "%%chat --confirm\nhello", says)
     assert (
         "can cost $0.16" in question and "$0.01000 is left" in question and "plan: ≈0 tokens read" in question
     )
@@ -66,14 +66,14 @@ def test_confirm_asks_with_the_plan(wire: WireServer, kernel: Kernel, says: str,
 
 def test_where_nobody_can_answer_nothing_is_sent(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat budget 0.01")
-    error = kernel.run("%%chat --confirm\nhello", somebody=False).error
+    error = kernel.run("%%chat --confirm\nhello", stdin=False).error
     assert "nobody is there to be asked" in error and len(error.splitlines()) == 2
     kernel.run("%chat budget off\n%config ChatMagics.confirm_over = 0.1")
-    error = kernel.run("%%chat\nhello", somebody=False).error
+    error = kernel.run("%%chat\nhello", stdin=False).error
     assert "nobody is there to be asked" in error and "confirm_over" in error and len(error.splitlines()) == 2
     assert not wire.requests
-    assert not kernel.run("%%chat --max-tokens 100\nhello", somebody=False).error
-    question, _ = answered(kernel, "%%chat\nhello", "y")
+    assert not kernel.run("%%chat --max-tokens 100\nhello", stdin=False).error
+    question, _ = run_and_answer(kernel, "%%chat\nhello", "y")
     assert "costs $0.16" in question and "at most" in question and len(wire.requests) == 2
 
 
@@ -83,7 +83,7 @@ def test_a_model_of_unknown_price_is_refused_and_the_local_one_is_free(
     kernel.run("%chat budget 0.01")
     error = kernel.run("%%chat -m openai/nobody-knows-this-one --max-tokens 10\nhello").error
     assert "its price is unknown" in error and not wire.requests
-    answered(kernel, "%%chat -m openai/nobody-knows-this-one --max-tokens 10 --confirm\nhello", "y")
+    run_and_answer(kernel, "%%chat -m openai/nobody-knows-this-one --max-tokens 10 --confirm\nhello", "y")
     assert len(wire.requests) == 1
     assert "requests that may have cost more" in kernel.run("%chat budget").printed
 

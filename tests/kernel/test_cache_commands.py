@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.kernels import Kernel, answered
+from support.kernels import Kernel, run_and_answer
 from wire import Reply, WireServer, words
 
 
@@ -111,17 +111,17 @@ def test_and_still_asks_for_help_where_it_is_meant_to(kernel: Kernel, line: str)
 
 
 def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: Kernel) -> None:
-    error = kernel.run("%chat doctor", somebody=False).error
+    error = kernel.run("%chat doctor", stdin=False).error
     assert "this run cannot ask you" in error
     assert not wire.requests
 
 
 def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) -> None:
-    question, told = answered(kernel, "%chat doctor anthropic/claude-sonnet-5", "y")
+    question, told = run_and_answer(kernel, "%chat doctor anthropic/claude-sonnet-5", "y")
     assert "8 requests" in question and "at most $0.0" in question
     assert "8 checked" not in told and told.count(" ok\n") == 8
     assert max(map(len, told.splitlines())) <= 112  # no line is broken in JupyterLab
     assert "The provider does as the rules say." in told
     assert len(wire.requests) == 8
-    assert "nothing was sent" in answered(kernel, "%chat doctor", "")[1]
+    assert "nothing was sent" in run_and_answer(kernel, "%chat doctor", "")[1]
     assert len(wire.requests) == 8

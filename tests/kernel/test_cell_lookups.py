@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import Reply, WireServer
 
 FAILS = "def ratio(a, b):\n    total = a + b\n    return a / b\n\nrows = [1, 0]\nratio(*rows)"
@@ -19,7 +19,7 @@ def sent(wire: WireServer) -> str:
     return str(wire.requests[-1].messages[-1]["content"])
 
 
-def number(ran: Ran) -> int:
+def number(ran: CellResult) -> int:
     return int(ran.reply["content"]["execution_count"])
 
 

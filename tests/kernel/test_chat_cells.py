@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import Bill, Reply, WireServer
 
 LONG = "A line of a long document that is worth caching.\n" * 400
@@ -20,7 +20,7 @@ RATES = {
 }
 
 
-def chat(kernel: Kernel, text: str, cell: str = "", options: str = "") -> Ran:
+def chat(kernel: Kernel, text: str, cell: str = "", options: str = "") -> CellResult:
     return kernel.run(f"%%chat {options}\n{text}", cell)
 
 
@@ -36,7 +36,7 @@ def dollars(model: str, bill: Bill) -> float:
     ) / 1e6
 
 
-def paid(ran: Ran) -> float:
+def paid(ran: CellResult) -> float:
     return float(ran.badge.split("$")[1].split()[0])
 
 
@@ -197,7 +197,7 @@ def test_a_cut_off_answer_says_so(kernel: Kernel, wire: WireServer) -> None:
 
 
 def test_nobody_there_means_no_widget(kernel: Kernel) -> None:
-    alone = kernel.run("%%chat\nhello", somebody=False)
+    alone = kernel.run("%%chat\nhello", stdin=False)
     assert all("application/vnd.jupyter.widget-view+json" not in data for data in alone.outputs)
     assert alone.badge
 
@@ -206,13 +206,13 @@ def test_the_badge_is_a_widget_then_static(kernel: Kernel) -> None:
     ran = chat(kernel, "hello")
     (data,) = [d for d in ran.outputs if "application/vnd.jupyter.widget-view+json" in d]
     assert data["text/plain"] == ran.badge
-    (update,) = kernel.run("1").of("update_display_data")
+    (update,) = kernel.run("1").contents("update_display_data")
     assert update["data"] == {key: data[key] for key in ("text/html", "text/plain")}
 
 
 def test_the_badge_becomes_static_by_itself(kernel: Kernel) -> None:
     chat(kernel, "hello")
-    later = [m for m in kernel.also(12) if m["header"]["msg_type"] == "update_display_data"]
+    later = [m for m in kernel.iopub_messages(12) if m["header"]["msg_type"] == "update_display_data"]
     assert ["ipycachechat-badge" in m["content"]["data"]["text/html"] for m in later] == [True]
 
 

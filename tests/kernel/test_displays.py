@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.html_tables import Html
-from support.kernels import Json, Kernel, Ran
+from support.kernels import CellResult, Json, Kernel
 from wire import Reply, WireServer, words
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -17,15 +17,15 @@ def _says_yes(wire: WireServer) -> None:
     wire.clock.run()
 
 
-def chat(kernel: Kernel, *texts: str) -> Ran:
-    ran = Ran()
+def chat(kernel: Kernel, *texts: str) -> CellResult:
+    ran = CellResult()
     for text in texts:
         ran = kernel.run(f"%%chat\n{text}", cell=text[:8])
         assert not ran.error, ran.error
     return ran
 
 
-def shown(ran: Ran) -> Json:
+def shown(ran: CellResult) -> Json:
     (bundle,) = ran.outputs
     assert not ran.printed
     return bundle
@@ -85,7 +85,7 @@ def test_a_turn_unfolds_to_its_prefix_and_to_what_was_expected_of_it(
     wire: WireServer, kernel: Kernel
 ) -> None:
     chat(kernel, words(3000), "and?")
-    html = Html(shown(kernel.run("%chat usage", somebody=False))["text/html"])
+    html = Html(shown(kernel.run("%chat usage", stdin=False))["text/html"])
     prefixes = [table for table in html.tables if table[0][0] == "block"]
     counts = [table for table in html.tables if table[0] == ["", "read", "written", "fresh", "input"]]
     assert len(prefixes) == len(counts) == 2
@@ -100,7 +100,7 @@ def test_a_turn_unfolds_to_its_prefix_and_to_what_was_expected_of_it(
 def test_it_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000), "and?")
     first = kernel.run("%chat usage")
-    assert VIEW not in shown(first) and not first.of("comm_open")
+    assert VIEW not in shown(first) and not first.contents("comm_open")
     for n, text in enumerate(("why?", "how?"), 3):
         drawn = updates(chat(kernel, text).messages)
         assert VIEW not in drawn[-1] and len(turns(drawn[-1])) == n + 1
@@ -127,10 +127,10 @@ def test_it_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kern
 
 def test_where_nobody_is_there_it_is_static_for_good(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000))
-    ran = kernel.run("%chat usage", somebody=False)
+    ran = kernel.run("%chat usage", stdin=False)
     assert VIEW not in shown(ran) and len(turns(shown(ran))) == 2
-    assert not ran.of("comm_open")
-    assert not updates(kernel.run("%%chat\nand?", somebody=False).messages)
+    assert not ran.contents("comm_open")
+    assert not updates(kernel.run("%%chat\nand?", stdin=False).messages)
 
 
 def test_turns_of_an_earlier_kernel_have_their_bills_and_say_so(wire: WireServer, kernel: Kernel) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import (
     Body,
     Drop,
@@ -58,7 +58,7 @@ FAULTS: dict[str, Any] = {
 PASSING = {"408", "429", "500", "502", "503", "529", "429 with retry-after", "a proxy's page, 502"} | {
     name for name in FAULTS if name.startswith(("reset", "silence", "truncated", "error event"))
 }
-Ask = Callable[[str, str], Ran]
+Ask = Callable[[str, str], CellResult]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def kernel(kernel: Kernel) -> Kernel:
 def asked(kernel: Kernel, wire: WireServer, record_property: Callable[[str, object], None]) -> Ask:
     """Asks a provider under a fault; what comes of it is clear, and noted."""
 
-    def ask(provider: str, fault: str) -> Ran:
+    def ask(provider: str, fault: str) -> CellResult:
         kernel.run(f"%chat model {MODELS[provider]}")
         begun, before = time.monotonic(), len(wire.requests)
         ran = kernel.run("%%chat\nhello", "q")

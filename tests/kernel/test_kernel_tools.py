@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import Reply, WireServer, words
 from wire.replies import ToolCall
 
@@ -41,7 +41,7 @@ def call(name: str, text: str = "", **arguments: object) -> Reply:
     return Reply(text, tool_calls=(ToolCall(name, arguments),))
 
 
-def html(ran: Ran) -> str:
+def html(ran: CellResult) -> str:
     return next(str(shown["text/html"]) for shown in ran.outputs if "text/markdown" in shown)
 
 
@@ -110,10 +110,10 @@ def test_each_call_can_be_asked_about(wire: WireServer, kernel: Kernel, answer: 
 
 def test_where_nobody_can_answer_asking_refuses_and_sends_nothing(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat tools look --ask")
-    ran = kernel.run("%%chat\nhi", somebody=False)
+    ran = kernel.run("%%chat\nhi", stdin=False)
     assert "this run cannot ask you" in ran.error and not wire.requests
     kernel.run("%chat tools --no-ask")
-    assert kernel.run("%%chat\nhi", somebody=False).answer
+    assert kernel.run("%%chat\nhi", stdin=False).answer
 
 
 def test_an_async_tool_that_blocks_is_said_to_hold_up_the_end(wire: WireServer, kernel: Kernel) -> None:
@@ -185,7 +185,7 @@ def test_python_and_the_cells_are_one_conversation(wire: WireServer, kernel: Ker
 def test_an_answer_from_python_is_shown_as_markdown(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply("**bold** <script>x</script>"))
     ran = kernel.run("from ipycachechat import Chat\nChat('anthropic/claude-sonnet-5')('hi')")
-    (shown,) = (content["data"] for content in ran.of("execute_result"))
+    (shown,) = (content["data"] for content in ran.contents("execute_result"))
     assert "<strong>bold</strong>" in shown["text/html"] and "<script" not in shown["text/html"]
 
 

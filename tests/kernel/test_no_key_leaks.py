@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from support.kernels import Kernel, Ran
-from support.planted_secrets import made
+from support.kernels import CellResult, Kernel
+from support.planted_secrets import fake
 from wire import HttpError, Reply, StreamError, WireServer
 
 MODELS = {
@@ -23,12 +23,12 @@ MODELS = {
     "OPENROUTER": "openrouter/anthropic/claude-sonnet-4.5",
 }
 KEYS = {  # two of a form that is known, and two that look like nothing
-    "ANTHROPIC": "sk-" + "ant-api03-" + made(60, seed=52),
-    "OPENAI": f"gw/{made(30, seed=53)}+x/{made(9, seed=54)}==",
-    "GEMINI": "AI" + "za" + made(35, seed=55),
-    "OPENROUTER": "company" + made(30, seed=56),
+    "ANTHROPIC": "sk-" + "ant-api03-" + fake(60, seed=52),
+    "OPENAI": f"gw/{fake(30, seed=53)}+x/{fake(9, seed=54)}==",
+    "GEMINI": "AI" + "za" + fake(35, seed=55),
+    "OPENROUTER": "company" + fake(30, seed=56),
 }
-GIVEN, LATER = "given" + made(36, seed=57), "later" + made(36, seed=58)
+GIVEN, LATER = "given" + fake(36, seed=57), "later" + fake(36, seed=58)
 OWN = ("given.txt", "later.txt")  # where the person keeps them himself
 PIECE = 10  # letters of a key that tell too much of it
 
@@ -103,7 +103,7 @@ class Search:
             told = [message["content"], message["metadata"], [repr(one) for one in message["buffers"]]]
             self.text(f"{where}, {kind}", json.dumps(told, ensure_ascii=False, default=str))
 
-    def ran(self, where: str, ran: Ran) -> Ran:
+    def ran(self, where: str, ran: CellResult) -> CellResult:
         self.messages(where, [*ran.messages, ran.reply])
         return ran
 
@@ -134,7 +134,7 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
 ) -> None:
     search = Search([*KEYS.values(), GIVEN, LATER])
 
-    def run(cell: str, where: str = "", *replies: Reply) -> Ran:
+    def run(cell: str, where: str = "", *replies: Reply) -> CellResult:
         wire.script(*replies)
         ran = search.ran(where or cell, kernel.run(cell))
         wire.clear()
@@ -183,7 +183,7 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
     refused = Reply(fault=HttpError(401, f"Incorrect key {LATER}"))
     assert "the key was rejected" in run("%%chat -m openai/gpt-5.5\nhello", "later", refused).error
     run("%config ChatMagics")
-    search.messages("afterwards", kernel.also(0.5))
+    search.messages("afterwards", kernel.iopub_messages(0.5))
     run("%unload_ext ipycachechat")  # which has all that is kept written
     search.files(Path(kernel.folder.name))
     print(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from support.kernels import PROJECT, Kernel, Ran
+from support.kernels import PROJECT, CellResult, Kernel
 from wire import WireServer
 
 MODEL = "openai/gpt-5.5"
@@ -29,7 +29,7 @@ class Notebook:
     """Id to source, in order."""
     deleted: list[str] = field(default_factory=list)
     """What the next request reports."""
-    ran: Ran = field(default_factory=Ran)
+    ran: CellResult = field(default_factory=CellResult)
 
     def load(self) -> None:
         self.kernel.run("%load_ext ipycachechat")

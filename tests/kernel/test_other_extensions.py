@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import HttpError, Reply, WireServer
 
 STATE = """
@@ -114,7 +114,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before | after if before.get(name) != after.get(name)}
 
 
-def fine(kernel: Kernel, *cells: str) -> Ran:
+def fine(kernel: Kernel, *cells: str) -> CellResult:
     """Run cells, none of which fails; the last one's."""
     for cell in cells:
         ran = kernel.run(cell)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 from support.kernels import Kernel
-from support.planted_secrets import PLANTED, made
+from support.planted_secrets import PLANTED, fake
 from wire import Reply, ToolCall, WireServer
 
 ENVIRONMENT = {
-    "WEATHER_API_KEY": made(32, seed=7),
-    "DATABASE_URL": f"postgresql://me:{made(20, seed=8)}@db.example.org/x",
-    "AWS_SECRET_ACCESS_KEY": made(40, seed=9),
-    "SMTP_PASSWORD": made(16, seed=10),
+    "WEATHER_API_KEY": fake(32, seed=7),
+    "DATABASE_URL": f"postgresql://me:{fake(20, seed=8)}@db.example.org/x",
+    "AWS_SECRET_ACCESS_KEY": fake(40, seed=9),
+    "SMTP_PASSWORD": fake(16, seed=10),
 }
-HIDDEN = [*(ENVIRONMENT[name] for name in ENVIRONMENT if name != "DATABASE_URL"), made(20, seed=8)]
+HIDDEN = [*(ENVIRONMENT[name] for name in ENVIRONMENT if name != "DATABASE_URL"), fake(20, seed=8)]
 FORMS = [(before + secret + after, secret) for _, before, secret, after in PLANTED]
 AT_ONCE = 8
 HEADERS = ("Proc-Type", "DEK-Info", "Version")
@@ -66,12 +66,12 @@ def test_no_form_of_a_secret_arrives_however_it_is_held(wire: WireServer, kernel
     for start in range(0, len(FORMS), AT_ONCE):
         planted = FORMS[start : start + AT_ONCE]
         kernel.run(f"s = {[text for text, _ in planted]!r}\ns")
-        made = kernel.run(WAYS[way])
-        assert not made.error, made.error
+        fake = kernel.run(WAYS[way])
+        assert not fake.error, fake.error
         ran = kernel.run("%%chat\nWhat is in {{ v }}?", f"cell {start}")
         assert not ran.error, ran.error
         sent = json.dumps(wire.requests[-1].body)
-        shown = json.dumps(ran.of("display_data", "update_display_data"))
+        shown = json.dumps(ran.contents("display_data", "update_display_data"))
         assert "[masked: " in sent and "masked: " in ran.badge
         assert found(planted, sent) == found(planted, shown) == []
     stored = kept(kernel)
@@ -103,7 +103,7 @@ def test_what_tools_return_is_masked_too(wire: WireServer, kernel: Kernel) -> No
     ran = kernel.run("%%chat\nLook.")
     assert not ran.error and "WEATHER_API_KEY" in ran.badge
     everything = json.dumps([request.body for request in wire.requests]) + json.dumps(
-        ran.of("display_data", "update_display_data")
+        ran.contents("display_data", "update_display_data")
     )
     assert not any(secret in everything for secret in HIDDEN)
     assert "[masked: WEATHER_API_KEY]" in everything

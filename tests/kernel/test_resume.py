@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import Bill, Reply, Stall, WireServer
 from wire import ToolCall as Call
 
@@ -30,7 +30,7 @@ def started(kernel: Kernel, model: str = GPT) -> str:
     return told
 
 
-def chat(kernel: Kernel, text: str, cell: str = "") -> Ran:
+def chat(kernel: Kernel, text: str, cell: str = "") -> CellResult:
     ran = kernel.run(f"%%chat\n{text}", cell or text)
     assert not ran.error, ran.error
     return ran

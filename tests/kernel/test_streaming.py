@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import Drop, HttpError, Reply, Stall, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
@@ -25,7 +25,7 @@ def test_placeholder_then_first_token_then_the_whole(wire: WireServer, kernel: K
     # Long enough that a busy machine redraws the waiting line while it counts, whichever seconds it comes to show.
     wire.script(Reply(("Hello ", "there, ", "**friend**"), first_delay=5, chunk_delay=0.5))
     ran = kernel.run("%%chat\nhello")
-    frames = [html(content["data"]) for content in ran.of("display_data", "update_display_data")]
+    frames = [html(content["data"]) for content in ran.contents("display_data", "update_display_data")]
     waiting = [frame for frame in frames if "ipycachechat-waiting" in frame]
     assert "Waiting for anthropic/claude-sonnet-5: turn 1, ≈" in waiting[0]
     assert any(re.search(r"\b[1-9]\d* s\b", frame) for frame in waiting)
@@ -55,8 +55,8 @@ def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(
     wire.script(Reply(tuple(text[n : n + 20] for n in range(0, len(text), 20)), rate=1500))
     ran = kernel.run("%%chat --max-tokens 60000\nhello")
     assert ran.size <= 2_000_000
-    assert len(ran.of("display_data")) < 50  # JupyterLab folds up what is more
-    assert len(ran.of("clear_output")) == 1
+    assert len(ran.contents("display_data")) < 50  # JupyterLab folds up what is more
+    assert len(ran.contents("clear_output")) == 1
     assert len(ran.outputs) == 2
     assert ran.answer.strip() == text.strip() and ran.badge
 
@@ -68,7 +68,7 @@ def test_never_more_outputs_than_the_front_end_shows(wire: WireServer, kernel: K
     )
     ran = kernel.run("%%chat\nhello")
     kernel.run("screen.MAX_OUTPUTS = limit")
-    assert len(ran.of("display_data")) == 3 + 2  # and in the end the answer and its badge
+    assert len(ran.contents("display_data")) == 3 + 2  # and in the end the answer and its badge
     assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 200
 
 
@@ -99,15 +99,15 @@ def test_a_question_stands_below_the_answer_so_far(wire: WireServer, kernel: Ker
     kernel.run("def shout():\n    'Say something.'\n    print('HEARD')\n\n%chat tools shout --ask")
     request = kernel.start("%%chat\nhello")
     asked = kernel.client.get_stdin_msg(timeout=30)
-    so_far = Ran(kernel.also(1))
+    so_far = CellResult(kernel.iopub_messages(1))
     assert "shout()" in asked["content"]["prompt"]
-    assert len(so_far.of("clear_output")) == 1
+    assert len(so_far.contents("clear_output")) == 1
     assert len(so_far.outputs) == 1 and "So I look." in html(so_far.outputs[0])
     assert html(so_far.outputs[0]).count("A paragraph") == 100
     kernel.client.input("y")
     ran = kernel.finish(request)
     ran.messages[:0] = so_far.messages
-    assert len(ran.of("clear_output")) == 1 and "HEARD" in ran.printed
+    assert len(ran.contents("clear_output")) == 1 and "HEARD" in ran.printed
     assert len(ran.outputs) == 2 and ran.answer.endswith("It was loud.")
 
 
@@ -115,7 +115,7 @@ def test_what_else_a_cell_shows_is_never_cleared(wire: WireServer, kernel: Kerne
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
     wire.script(*[Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=400)] * 2)
     ran = kernel.run("print('before')\nget_ipython().run_cell_magic('chat', '', 'hello')\nprint('after')")
-    assert not ran.of("clear_output")
+    assert not ran.contents("clear_output")
     assert ran.printed == "before\nafter\n" and len(ran.outputs) == 2
 
 
@@ -125,7 +125,7 @@ def test_what_an_expression_prints_stays(wire: WireServer, kernel: Kernel) -> No
         "class Loud:\n    def __repr__(self):\n        print('HEARD')\n        return 'loud'\n\nloud = Loud()"
     )
     ran = kernel.run("%%chat\n{{ loud }}")
-    assert "HEARD" in ran.printed and not ran.of("clear_output")
+    assert "HEARD" in ran.printed and not ran.contents("clear_output")
     assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 100
 
 
@@ -134,7 +134,7 @@ def test_what_anothers_hook_prints_before_a_cell_stays(wire: WireServer, kernel:
     kernel.run("def hook(info):\n    print('HEARD')\n\nget_ipython().events.register('pre_run_cell', hook)")
     ran = kernel.run("%%chat\nhello")
     kernel.run("get_ipython().events.unregister('pre_run_cell', hook)")
-    assert "HEARD" in ran.printed and not ran.of("clear_output")
+    assert "HEARD" in ran.printed and not ran.contents("clear_output")
     assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 100
 
 
@@ -177,7 +177,8 @@ def test_the_pause_before_it_is_asked_again_is_counted_down(wire: WireServer, ke
     wire.script(Reply(fault=HttpError(429, "slow", headers={"retry-after": "2"})), Reply("Here."))
     ran = kernel.run("%%chat\nhello")
     told = [
-        str(content["data"].get("text/plain")) for content in ran.of("display_data", "update_display_data")
+        str(content["data"].get("text/plain"))
+        for content in ran.contents("display_data", "update_display_data")
     ]
     left = [text.partition("Retrying in ")[2].partition(" s")[0] for text in told if "Retrying" in text]
     assert left[0] in "23" and left[-1] in "01" and ran.answer == "Here."
@@ -191,11 +192,11 @@ def test_a_long_answer_that_is_stopped_ends_as_one_answer_and_one_badge(
     wire.script(Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=50))
     request = kernel.start("%%chat\nhello")
     begun = kernel.finish(request, until="A paragraph")
-    meanwhile = kernel.also(2)
+    meanwhile = kernel.iopub_messages(2)
     kernel.interrupt()
     ran = kernel.finish(request)
     ran.messages[:0] = [*begun.messages, *meanwhile]
-    assert len(ran.of("display_data")) > 3
+    assert len(ran.contents("display_data")) > 3
     assert len(ran.outputs) == 2 and "interrupted" in ran.badge
     assert ran.answer and long.startswith(ran.answer)
 

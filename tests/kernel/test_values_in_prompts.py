@@ -6,7 +6,7 @@ import base64
 from typing import NamedTuple
 
 import pytest
-from support.kernels import Kernel, Ran
+from support.kernels import CellResult, Kernel
 from wire import WireServer
 
 MB = 1_000_000
@@ -128,7 +128,7 @@ def text(wire: WireServer) -> str:
     return "\n".join(str(part["text"]) for part in content if part["type"] == "text")
 
 
-def ask(kernel: Kernel, prompt: str) -> Ran:
+def ask(kernel: Kernel, prompt: str) -> CellResult:
     ran = kernel.run(f"%%chat\n{prompt}")
     assert not ran.error, ran.error
     return ran

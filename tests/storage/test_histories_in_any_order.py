@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.talks import SONNET, agree, nothing
+from support.talks import SONNET, assert_predicted_and_billed_alike, nothing
 from wire import Clock, Reply, WireServer, count
 
 from ipycachechat.caching.planner import NOTEBOOK
@@ -122,7 +122,7 @@ class Notebook(RuleBasedStateMachine):
         assert said(self.server) == expected
         bill = self.server.requests[-1].bill
         assert bill is not None
-        agree(done, bill)
+        assert_predicted_and_billed_alike(done, bill)
         gone = [line for line in self.plain.now if line.cell == cell and line.run != run] if cell else []
         pinned = rerun != "append" and any(line.pinned for line in gone)
         self.plain.change([*before, Line(cell, run, asked, answer, pinned=pinned), *after])

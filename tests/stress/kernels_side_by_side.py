@@ -62,7 +62,7 @@ class Notebook:
 
 def reply(call: Call) -> Reply:
     """At once, or in pieces over a second."""
-    question = call.said.strip()
+    question = call.user_text.strip()
     if question.startswith("slow"):
         return Reply(tuple(f"{question}-{n} " for n in range(40)), chunk_delay=0.025)
     return Reply(f"heard: {question}")

@@ -63,9 +63,9 @@ class Moment:
 
 def answer(call: Call) -> Reply:
     """A slow, regular one to a question for a long one."""
-    if "long" in call.said:
+    if "long" in call.user_text:
         return Reply(tuple(f"w{n} " for n in range(WORDS)), chunk_delay=PAUSE)
-    return Reply(f"short: {call.said}")
+    return Reply(f"short: {call.user_text}")
 
 
 def killed(wire: WireServer, data: Path, number: int, after: float) -> Moment:
@@ -129,7 +129,7 @@ def _look(
         wrong = wrong or f"not what was sent: {kept_words}"
     if over and (long is None or long.status is not TurnStatus.COMPLETE):
         wrong = wrong or "a finished answer is not there as such"
-    record = next((one for one in [*wire.requests] if one.call and one.call.said.strip() == asked), None)
+    record = next((one for one in [*wire.requests] if one.call and one.call.user_text.strip() == asked), None)
     sent = [then for then in _written(record) if then <= at]
     late = at - sent[len(kept_words)] if len(kept_words) < len(sent) else 0.0
     return Moment(after, len(sent), len(kept_words), late, len(short), missing, wrong)

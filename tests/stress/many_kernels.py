@@ -43,7 +43,7 @@ class Asked:
 
 def reply(call: Call) -> Reply:
     """Quick, or in small pieces over a second."""
-    question = call.said.strip()
+    question = call.user_text.strip()
     if question.startswith("slow"):
         return Reply(tuple(f"{question}-{n} " for n in range(50)), chunk_delay=0.02)
     return Reply(f"heard: {question}")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from support.kernels import Kernel, Ran  # noqa: E402
+from support.kernels import CellResult, Kernel  # noqa: E402
 from wire import Reply, Request, ToolCall, WireServer  # noqa: E402
 from wire.replies import Script  # noqa: E402
 
@@ -217,7 +217,7 @@ class Stops:
             kernel.run("%chat reset\n%chat tools plain catching beside")
         return moment
 
-    def _shown(self, ran: Ran, pressed: datetime, moment: Moment) -> Iterator[str]:
+    def _shown(self, ran: CellResult, pressed: datetime, moment: Moment) -> Iterator[str]:
         """What is not as it should be in the cell."""
         moment.early = "KeyboardInterrupt" in ran.error and not OURS.search(ran.error)
         if moment.early:
@@ -236,7 +236,7 @@ class Stops:
         if missing:
             yield f"shown, and then gone: {missing[:3]}"
 
-    def _next(self, kernel: Kernel, moment: Moment, ran: Ran, sent: int) -> Iterator[str]:
+    def _next(self, kernel: Kernel, moment: Moment, ran: CellResult, sent: int) -> Iterator[str]:
         """What is wrong with the next question."""
         model = moment.model
         think = WAYS[moment.way].line if model != "local" else ""

@@ -25,7 +25,7 @@ import psutil
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from support.kernels import Kernel, Ran  # noqa: E402
+from support.kernels import CellResult, Kernel  # noqa: E402
 from wire import WireServer  # noqa: E402
 
 TURNS, EACH, SHORT = 10_000, 50, 600
@@ -212,7 +212,7 @@ def soaked(turns: int, each: int) -> Soaked:
     return Soaked(before, after, took, wrong)
 
 
-def seconds(ran: Ran) -> float:
+def seconds(ran: CellResult) -> float:
     """From the cell's start to its reply, by the kernel's clock."""
     began = next(m for m in ran.messages if m["content"].get("execution_state") == "busy")["header"]["date"]
     return float((ran.reply["header"]["date"] - began).total_seconds())

@@ -1,4 +1,4 @@
-"""axe-core on a part of the page: what keeps people from using it."""
+"""Accessibility violations that axe-core finds in a part of the page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ GRAVE = ("serious", "critical")
 
 
 def violations(page: Page, selector: str) -> list[str]:
-    """The serious and critical violations in what the selector matches, each with the element that has it.
+    """Serious and critical violations in the element of the selector, each with the HTML of its node.
 
-    The page is high enough meanwhile to hold all of it, since axe passes over what is scrolled away; and the body has
-    a height, since JupyterLab's has none, by which axe takes everything on the page for hidden.
+    Meanwhile the viewport is high enough for the whole element, since axe skips what is scrolled out of view, and the
+    body has a height: JupyterLab's has none, so axe would take everything on the page for hidden.
     """
-    part, size = page.locator(selector).first, page.viewport_size
-    high = part.evaluate("node => Math.ceil(node.getBoundingClientRect().height)")
+    element, size = page.locator(selector).first, page.viewport_size
+    high = element.evaluate("node => Math.ceil(node.getBoundingClientRect().height)")
     assert size is not None
     page.set_viewport_size({"width": size["width"], "height": high + 400})
     page.evaluate("() => { document.body.style.height = '100vh' }")
-    part.evaluate(
+    element.evaluate(
         """node => new Promise(done => requestAnimationFrame(() => setTimeout(() => {
           node.scrollIntoView();
           done();
@@ -30,11 +30,11 @@ def violations(page: Page, selector: str) -> list[str]:
     finally:
         page.evaluate("() => { document.body.style.height = '' }")
         page.set_viewport_size(size)
-    seen = [one["id"] for kind in ("violations", "passes", "incomplete") for one in response[kind]]
-    assert "color-contrast" in seen, f"axe sees no letters in {selector}"
+    rules = [rule["id"] for kind in ("violations", "passes", "incomplete") for rule in response[kind]]
+    assert "color-contrast" in rules, f"axe found no text in {selector}"
     return [
-        f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:300]}"
-        for one in response["violations"]
-        if one["impact"] in GRAVE
-        for node in one["nodes"]
+        f"{rule['id']} ({rule['impact']}): {rule['help']}: {node['html'][:300]}"
+        for rule in response["violations"]
+        if rule["impact"] in GRAVE
+        for node in rule["nodes"]
     ]

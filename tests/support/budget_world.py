@@ -1,4 +1,4 @@
-"""A chat with a budget, to which random things happen."""
+"""A chat with a budget, and random steps of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TOOLS = make_tools([look])
 
 @dataclass
 class World:
-    """A chat with a budget, to which things happen."""
+    """A chat with a budget, on a wire server whose bills it is compared with."""
 
     server: WireServer
     loop: asyncio.AbstractEventLoop
@@ -53,7 +53,7 @@ class World:
     model: str = SONNET
     number: Any = field(default_factory=counter)
     refused: int = 0
-    """Prompts that were, or might have become, too much."""
+    """Number of prompts that were refused since they could exceed the budget."""
 
     def __post_init__(self) -> None:
         self.server.clear()
@@ -68,19 +68,19 @@ class World:
 
     @property
     def billed(self) -> float:
-        """By the server, as soon as nothing is open there."""
+        """Dollars that the server billed; waits for open requests."""
         for request in self.server.requests:
             request.wait()
         return dollars(self.server.requests)
 
     @property
     def spent(self) -> float:
-        purse = self.chat.client.budgets.state
-        assert not purse.held
-        return purse.spent
+        state = self.chat.client.budgets.state
+        assert not state.held
+        return state.spent
 
     def text(self, size: int) -> str:
-        """So many words or signs that no other text has."""
+        """A unique text of about `size` words or characters."""
         name = next(self.number)
         kinds = (
             words(size),
@@ -89,38 +89,40 @@ class World:
         )
         return f"n{name} {kinds[name % 3]}"
 
-    def ask(self, prompt: Content, *, cell: str = "", most: int = 64, **more: Any) -> TurnRequest:
-        place = Placement(CellRef(cell, f"{cell}-{next(self.number)}")) if cell else Placement()
-        return TurnRequest(prompt, self.model, place, max_tokens=most, **more)
+    def request(
+        self, prompt: Content, *, cell: str = "", max_tokens: int = 64, **options: Any
+    ) -> TurnRequest:
+        placement = Placement(CellRef(cell, f"{cell}-{next(self.number)}")) if cell else Placement()
+        return TurnRequest(prompt, self.model, placement, max_tokens=max_tokens, **options)
 
-    def send(self, ask: TurnRequest, stop_after: int = 0) -> TurnResult | None:
-        """Ask; cancelled after so many pieces, if that is not 0: then None."""
-        pieces = counter(1)
+    def send(self, request: TurnRequest, stop_after: int = 0) -> TurnResult | None:
+        """Send a request; `stop_after` cancels it after so many chunks (0: never), and None is returned."""
+        chunk_numbers = counter(1)
 
         async def main() -> TurnResult | None:
-            def tell(event: object) -> None:
+            def emit(event: object) -> None:
                 if isinstance(event, RunOnCallerThread):
                     event.work()
-                if isinstance(event, StreamChunk) and next(pieces) == stop_after:
+                if isinstance(event, StreamChunk) and next(chunk_numbers) == stop_after:
                     sending.cancel()
 
-            sending = asyncio.ensure_future(self.chat.send(ask, tell))
+            sending = asyncio.ensure_future(self.chat.send(request, emit))
             try:
-                done = await sending
+                result = await sending
             except asyncio.CancelledError:
                 return None
-            self.refused += isinstance(done.error, OverBudget)
-            return done
+            self.refused += isinstance(result.error, OverBudget)
+            return result
 
         return self.loop.run_until_complete(main())
 
 
-def happen(world: World, r: random.Random) -> None:
-    """One thing that may happen to a conversation."""
-    server, most = world.server, r.choice([1, 20, 64, 300])
-    long_answer = words(r.choice([3, 50, 400]), "said")
-    world.model = r.choice(MODELS) if r.random() < 0.3 else world.model
-    kind = r.choice(
+def random_step(world: World, rng: random.Random) -> None:
+    """Do one random thing: ask, edit, stop, undo, warm, let the connection break, …"""
+    server, max_tokens = world.server, rng.choice([1, 20, 64, 300])
+    long_answer = words(rng.choice([3, 50, 400]), "said")
+    world.model = rng.choice(MODELS) if rng.random() < 0.3 else world.model
+    kind = rng.choice(
         [
             "ask",
             "ask",
@@ -138,28 +140,30 @@ def happen(world: World, r: random.Random) -> None:
         ]
         + ["undo", "system", "silent", "usageless"]
     )
-    prompt: Content = world.text(r.choice([3, 40, 400, 3000]))
+    prompt: Content = world.text(rng.choice([3, 40, 400, 3000]))
     replies = [Reply(long_answer)]
-    ask, stop = world.ask(prompt, cell=r.choice(["", "a", "b"]), most=most), 0
+    request, stop = world.request(prompt, cell=rng.choice(["", "a", "b"]), max_tokens=max_tokens), 0
     if kind == "tools":
-        calls = tuple(ToolCall("look", {"q": world.text(3)}) for _ in range(r.randint(1, 3)))
-        replies = [Reply(r.choice(["", "so"]), tool_calls=calls) for _ in range(r.randint(1, 4))] + replies
-        ask = replace(ask, tools=TOOLS)
+        calls = tuple(ToolCall("look", {"q": world.text(3)}) for _ in range(rng.randint(1, 3)))
+        replies = [
+            Reply(rng.choice(["", "so"]), tool_calls=calls) for _ in range(rng.randint(1, 4))
+        ] + replies
+        request = replace(request, tools=TOOLS)
     elif kind == "stop":
-        stop = r.randint(1, 6)
+        stop = rng.randint(1, 6)
         replies = [Reply(words(40, "slow"), chunk_delay=0.003)]
     elif kind == "drop":
-        fault = r.choice(
+        fault = rng.choice(
             [Drop("headers"), Drop("first"), Drop("chunk", 2), Truncated(2), StreamError(2), StreamError(0)]
         )
         replies = [Reply(words(10), fault=fault)]
     elif kind == "refused":
-        replies = [Reply(fault=HttpError(r.choice([400, 429, 500, 503, 529])))]
+        replies = [Reply(fault=HttpError(rng.choice([400, 429, 500, 503, 529])))]
     elif kind == "picture":
         picture = Attachment("image/png", b64encode(world.text(3).encode()).decode())
-        ask = world.ask((picture, world.text(9)), most=most)
+        request = world.request((picture, world.text(9)), max_tokens=max_tokens)
     elif kind == "long":
-        server.context_limit = r.choice([500, 2000])
+        server.context_limit = rng.choice([500, 2000])
     elif kind == "silent":
         replies = [Reply("")]
     elif kind == "usageless":
@@ -167,21 +171,21 @@ def happen(world: World, r: random.Random) -> None:
     if kind == "undo":
         world.chat.versions.undo()
     elif kind == "system":
-        world.chat.versions.set_system(world.text(r.choice([10, 1500])))
+        world.chat.versions.set_system(world.text(rng.choice([10, 1500])))
     elif kind == "pause":
-        server.clock.advance(r.choice([10, 200, 400, 4000]))
+        server.clock.advance(rng.choice([10, 200, 400, 4000]))
     elif kind == "warm":
         try:
-            world.loop.run_until_complete(world.chat.warm(world.ask(""), nothing))
-            world.loop.run_until_complete(world.chat.keep_warm(world.ask(""), 1000).run())
+            world.loop.run_until_complete(world.chat.warm(world.request(""), nothing))
+            world.loop.run_until_complete(world.chat.keep_warm(world.request(""), 1000).run())
         except ChatError:
             pass
     elif kind == "map":
         server.always = Reply(long_answer, chunk_delay=0.001)
-        asks = [world.ask(world.text(20), most=most) for _ in range(r.randint(2, 9))]
-        world.loop.run_until_complete(batch.run_batch(world.chat, asks, 4, nothing))
+        requests = [world.request(world.text(20), max_tokens=max_tokens) for _ in range(rng.randint(2, 9))]
+        world.loop.run_until_complete(batch.run_batch(world.chat, requests, 4, nothing))
     else:
         server.script(*replies)
-        world.send(ask, stop)
+        world.send(request, stop)
     server.clear_scripts()
     server.context_limit, server.always = None, default_reply

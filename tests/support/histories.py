@@ -1,4 +1,4 @@
-"""Histories as they may come about: turns with all that a turn can hold, and whatever may be done to them."""
+"""Random histories: turns with everything that a turn can contain, and all changes to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipycachechat.conversation.usage import Cost, Usage
 CELLS = ("a", "b", "c", "d")
 texts = st.text(max_size=40) | st.sampled_from(["", "\ud800 alone", "\0", "=data", "Ω" * 3000])
 seconds = st.floats(1, 2e9)
-# Few, so that many turns have the same one; long enough to be kept apart, or just not.
+# Few values, so that turns share them; some just long enough to be stored separately, some not.
 datas = st.sampled_from(
     ["AAAA", "=", "https://example.org/a.png", "B" * 999, "C" * 1000, "=" * 1500, "D" * 50_000]
 )
@@ -36,11 +36,14 @@ cells = st.builds(CellRef, st.sampled_from(CELLS), st.sampled_from(["run 1", "ru
 
 @st.composite
 def replies(draw: st.DrawFn) -> tuple[Message, ...]:
-    said: list[Message] = []
+    messages: list[Message] = []
     for _ in range(draw(st.integers(0, 2))):
-        asked = Message("assistant", draw(texts), draw(calls), thinking=draw(thoughts))
-        said += [asked, *(Message("tool", draw(contents), tool_call_id=call.id) for call in asked.tool_calls)]
-    return (*said, Message("assistant", draw(texts), thinking=draw(thoughts)))
+        answer = Message("assistant", draw(texts), draw(calls), thinking=draw(thoughts))
+        messages += [
+            answer,
+            *(Message("tool", draw(contents), tool_call_id=call.id) for call in answer.tool_calls),
+        ]
+    return (*messages, Message("assistant", draw(texts), thinking=draw(thoughts)))
 
 
 usages = st.builds(
@@ -66,28 +69,28 @@ turns = st.builds(
 places = st.builds(Placement, st.none() | cells, st.sampled_from(["replace", "rewind", "append"]))
 
 
-def _spoilt(now: Conversation, n: int, how: str) -> Conversation:
-    """The conversation with one of its turns gone, changed, or in another place."""
-    placed, n = [*now.all_turns], n % max(1, len(now.all_turns))
-    if placed and how == "removed":
-        del placed[n]
-    elif placed and how == "edited":
-        placed[n] = replace(placed[n], prompt="something else", pinned=not placed[n].pinned)
-    elif how == "turned round":
-        placed.reverse()
-    return replace(now, all_turns=tuple(placed))
+def _damaged(conversation: Conversation, n: int, damage: str) -> Conversation:
+    """The conversation with a turn removed or changed, or with its turns in reverse order."""
+    turns, n = [*conversation.all_turns], n % max(1, len(conversation.all_turns))
+    if turns and damage == "removed":
+        del turns[n]
+    elif turns and damage == "edited":
+        turns[n] = replace(turns[n], prompt="something else", pinned=not turns[n].pinned)
+    elif damage == "turned round":
+        turns.reverse()
+    return replace(conversation, all_turns=tuple(turns))
 
 
 @st.composite
 def steps(draw: st.DrawFn, history: History) -> History:
-    """The history after one thing more was done."""
-    now, some = history.current, st.sets(st.sampled_from(CELLS), min_size=1)
-    what = draw(
+    """The history after one more change."""
+    current, some_cells = history.current, st.sets(st.sampled_from(CELLS), min_size=1)
+    change = draw(
         st.sampled_from("put put put undo undo redo fork switch spoil detach attach reset system".split())
     )
-    match what:
+    match change:
         case "put":
-            return history.change(place_turn(now, draw(turns), draw(places)))
+            return history.change(place_turn(current, draw(turns), draw(places)))
         case "undo":
             return history.undo()
         case "redo":
@@ -97,23 +100,25 @@ def steps(draw: st.DrawFn, history: History) -> History:
         case "switch":
             return history.switch(draw(st.sampled_from([branch.name for branch in history.branches])))
         case "spoil":
-            how = draw(st.sampled_from(["removed", "edited", "turned round"]))
-            return history.change(_spoilt(now, draw(st.integers(0, 9)), how))
+            damage = draw(st.sampled_from(["removed", "edited", "turned round"]))
+            return history.change(_damaged(current, draw(st.integers(0, 9)), damage))
         case "detach":
-            return history.mark_deleted(draw(some), draw(seconds))
+            return history.mark_deleted(draw(some_cells), draw(seconds))
         case "attach":
-            return history.mark_restored(draw(some))
+            return history.mark_restored(draw(some_cells))
         case "reset":
-            return history.change(replace(now, all_turns=()))
+            return history.change(replace(current, all_turns=()))
         case _:
             system = draw(st.text(max_size=20))
-            return history.change(replace(now, system=system, tools=tuple(draw(st.lists(texts, max_size=2)))))
+            return history.change(
+                replace(current, system=system, tools=tuple(draw(st.lists(texts, max_size=2))))
+            )
 
 
 @st.composite
-def histories(draw: st.DrawFn, begin: History = History()) -> list[History]:
-    """A history as it was again and again, while something was done to it."""
-    found = [begin]
+def histories(draw: st.DrawFn, start: History = History()) -> list[History]:
+    """The versions of a history, one after each change."""
+    versions = [start]
     for _ in range(draw(st.integers(1, 12))):
-        found.append(draw(steps(found[-1])))
-    return found
+        versions.append(draw(steps(versions[-1])))
+    return versions

@@ -1,4 +1,4 @@
-"""The tables in a piece of HTML, and what it is made of."""
+"""Tables, tags, attributes and titles of an HTML text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 
 
 class Html(HTMLParser):
-    """What a piece of HTML holds; parsed at once."""
+    """A parsed HTML text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tables: list[list[list[str]]] = []
-        """Each a list of rows, heads first."""
+        """Tables; each is a list of rows, the heads first."""
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
         self.titles: list[str] = []
@@ -40,7 +40,7 @@ class Html(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def table(self, *heads: str) -> list[dict[str, str]]:
-        """The rows of the first table that has these heads, by its heads; none where there is no such table."""
+        """Rows of the first table that has these heads, as dicts by head; empty if there is no such table."""
         for head, *rows in self.tables:
             if set(heads) <= set(head):
                 return [dict(zip(head, row, strict=True)) for row in rows]

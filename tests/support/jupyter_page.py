@@ -1,4 +1,4 @@
-"""JupyterLab or Notebook 7 on the loopback, operated through Chromium, as a person would.
+"""JupyterLab or Notebook 7 on the loopback, operated through Chromium as a user would.
 
     with Lab(tmp_path) as lab:
         write_notebook(tmp_path / "a.ipynb", ["1 + 1", "print('two')"])
@@ -6,7 +6,7 @@
         lab.run_all()
         assert lab.outputs(0).inner_text() == "2"
 
-server.py says what the server is; its settings are not the developer's.
+jupyter_server.py starts the server, whose settings are not the developer's.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from support.jupyter_server import APPS, AppName, Server
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    # What a page asks for elsewhere is noted, but never leaves the machine.
+    # Requests to other hosts are recorded, but never leave the machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 
 def write_notebook(path: Path, cells: Sequence[str | tuple[str, Sequence[Mapping[str, Any]]]]) -> Path:
-    """A notebook of code cells: each a source, or a source with the outputs it was saved with (untrusted).
+    """Write a notebook of code cells, each a source or (source, outputs); the outputs are not trusted.
 
     An output is a mime bundle. The cells' ids are cell-0, cell-1, …
     """
-    written = []
+    json_cells = []
     for number, cell in enumerate(cells):
         source, bundles = (cell, ()) if isinstance(cell, str) else cell
         outputs = [{"output_type": "display_data", "metadata": {}, "data": bundle} for bundle in bundles]
-        fixed: dict[str, object] = {"cell_type": "code", "metadata": {}, "execution_count": None}
-        written.append({**fixed, "id": f"cell-{number}", "source": source, "outputs": outputs})
+        fields: dict[str, object] = {"cell_type": "code", "metadata": {}, "execution_count": None}
+        json_cells.append({**fields, "id": f"cell-{number}", "source": source, "outputs": outputs})
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {"cells": written, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    notebook = {"cells": json_cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     path.write_text(json.dumps(notebook))
     return path
 
@@ -56,9 +56,9 @@ class Lab:
 
     page: Page
     requests: list[str]
-    """Every address that the page has asked for, in order."""
+    """URLs of all requests of the page, in order."""
     errors: list[str]
-    """What the page's scripts left uncaught."""
+    """Uncaught errors of the page's scripts."""
 
     def __init__(
         self,
@@ -94,12 +94,12 @@ class Lab:
             self._playwright.stop()
         self._server.end()
 
-    # What a person does
+    # Actions of a user
 
     def open(self, notebook: str | Path, *, kernel: bool = True) -> None:
-        """Load the page anew and show this notebook (a path in `directory`); without a kernel if so asked.
+        """Load the page and show this notebook (a path in `directory`), with or without a kernel.
 
-        A kernel that the notebook already has goes on living, and is used again.
+        If the notebook already has a kernel, it keeps running and is used again.
         """
         page = self._server.app.page.format(quote(str(notebook)))
         self.page.goto(f"{self._server.origin}/{page}?reset&token={self._server.token}")
@@ -107,9 +107,9 @@ class Lab:
         self.page.evaluate("promise => window.jupyterapp[promise]", self._server.app.ready)
         self._until_splash_is_gone()
         start = {} if kernel else {"kernelPreference": {"shouldStart": False, "shouldReuse": False}}
-        # Notebook 7 opens a new tab of the browser unless it is told that there is no tab beside which to open.
-        here = {"ref": "_noref"}
-        self.command("docmanager:open", path=str(notebook), factory="Notebook", options=here, **start)
+        # Without this, Notebook 7 opens a new tab of the browser.
+        options = {"ref": "_noref"}
+        self.command("docmanager:open", path=str(notebook), factory="Notebook", options=options, **start)
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         self.page.evaluate(
             """async () => {
@@ -129,7 +129,7 @@ class Lab:
         self.wait_idle(timeout)
 
     def run_cell(self, number: int, *, wait: bool = True) -> None:
-        """Run one cell; `wait=False` comes back while it runs."""
+        """Run one cell; `wait=False` returns while it runs."""
         self.select(number)
         if wait:
             self.command("notebook:run-cell")
@@ -144,7 +144,7 @@ class Lab:
         )
 
     def type_cell(self, number: int, source: str) -> None:
-        """Put this text into a cell in place of what it holds."""
+        """Replace the source of a cell."""
         self.page.evaluate(
             """([number, source]) => {
               const cell = window.jupyterapp.shell.currentWidget.content.widgets[number];
@@ -154,7 +154,7 @@ class Lab:
         )
 
     def fill(self, sources: Sequence[str]) -> None:
-        """Put new code cells in place of all that the notebook has, and save it; its kernel goes on."""
+        """Replace all cells by new code cells and save the notebook; its kernel keeps running."""
         self.page.evaluate(
             """cells => {
               const shared = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
@@ -171,15 +171,15 @@ class Lab:
         self.save()
 
     def press(self, number: int, *keys: str) -> None:
-        """Click a cell's prompt, so that it is selected in command mode, press keys, and wait for what they do."""
-        with self._ended():
+        """Select a cell in command mode by a click on its prompt, press keys, and wait until they took effect."""
+        with self._commands_ended():
             self.cell(number).locator(".jp-InputPrompt").first.click()
             for key in keys:
                 self.page.keyboard.press(key)
 
     def menu(self, *names: str, confirm: bool = False, timeout: float = 120) -> None:
-        """Choose an entry of the menu bar, confirm the dialog that it opens, if any, and wait for what it does."""
-        with self._ended(timeout):
+        """Choose an entry of the menu bar, confirm its dialog if asked to, and wait until it took effect."""
+        with self._commands_ended(timeout):
             self.page.locator(".lm-MenuBar-itemLabel").get_by_text(names[0], exact=True).click()
             for name in names[1:]:
                 self.page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
@@ -189,18 +189,18 @@ class Lab:
 
     def cells(self) -> dict[str, str]:
         """The sources of all cells by their ids, in order."""
-        found = self.page.evaluate(
+        sources = self.page.evaluate(
             """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
               cell => [cell.model.id, cell.model.sharedModel.getSource()])"""
         )
-        return {str(name): str(source) for name, source in found}
+        return {str(name): str(source) for name, source in sources}
 
     def cell(self, number: int) -> Locator:
         """The whole of one cell: input and outputs."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
 
     def outputs(self, number: int) -> Locator:
-        """The output area of one cell; nothing is in it before the cell has output."""
+        """The output area of one cell; empty until the cell has output."""
         return self.cell(number).locator(".jp-Cell-outputArea")
 
     def save(self) -> None:
@@ -217,7 +217,7 @@ class Lab:
         self.command("notebook:shutdown-kernel")
 
     def reopen(self, *, kernel: bool = False) -> None:
-        """Load the page anew with the same notebook as it was last saved, by default with no kernel."""
+        """Load the page again with the saved notebook, by default without a kernel."""
         path = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
         self.open(path, kernel=kernel)
 
@@ -229,28 +229,28 @@ class Lab:
         self._until_splash_is_gone()
 
     def screenshot(self, path: Path | str, cell: int | None = None) -> None:
-        """A picture of the page, or of one whole cell."""
+        """Save a picture of the page or of one whole cell."""
         if cell is None:
             self.page.screenshot(path=path)
         else:
             self.cell(cell).screenshot(path=path)
 
-    # What the tests need besides
+    # Helpers of the tests
 
     def command(self, name: str, timeout: float = 120, /, **args: object) -> None:
-        """Run one of JupyterLab's commands and wait for the end of what it starts."""
-        done = self.page.evaluate(
+        """Run one of JupyterLab's commands and wait until it has ended."""
+        ended = self.page.evaluate(
             """async ([name, args, timeout]) => await Promise.race([
               window.jupyterapp.commands.execute(name, args).then(() => true),
               new Promise(late => setTimeout(() => late(false), timeout * 1000)),
             ])""",
             [name, args, timeout],
         )
-        if not done:
+        if not ended:
             raise TimeoutError(f"{name} did not end in {timeout} s")
 
     def wait_idle(self, timeout: float = 120) -> None:
-        """Wait until no cell is running or waiting to run and the page has drawn what came."""
+        """Wait until no cell is running or waiting to run and the page has drawn all outputs."""
         self.page.wait_for_function(
             """() => {
               const cells = [...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')];
@@ -262,7 +262,7 @@ class Lab:
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
 
     def trusted(self) -> bool:
-        """Whether the page takes the outputs of every cell as trusted."""
+        """Return True if the page treats the outputs of all cells as trusted."""
         return bool(
             self.page.evaluate(
                 "() => window.jupyterapp.shell.currentWidget.content.widgets.every(c => c.model.trusted)"
@@ -270,13 +270,19 @@ class Lab:
         )
 
     def foreign_requests(self) -> list[str]:
-        """The addresses asked for that are not the server's own."""
-        own = (self._server.origin, self._server.origin.replace("http", "ws", 1), "data:", "blob:", "about:")
-        return [address for address in self.requests if not address.startswith(own)]
+        """URLs of requests to other servers than the page's own."""
+        own_addresses = (
+            self._server.origin,
+            self._server.origin.replace("http", "ws", 1),
+            "data:",
+            "blob:",
+            "about:",
+        )
+        return [address for address in self.requests if not address.startswith(own_addresses)]
 
     @contextmanager
-    def _ended(self, timeout: float = 120) -> Iterator[None]:
-        """Wait for the end of all of JupyterLab's commands that are started meanwhile, by whatever."""
+    def _commands_ended(self, timeout: float = 120) -> Iterator[None]:
+        """Wait for all of JupyterLab's commands that are started in this block to end."""
         self.page.evaluate(
             """() => {
               const { commands } = window.jupyterapp;
@@ -291,14 +297,14 @@ class Lab:
             }"""
         )
         yield
-        done = self.page.evaluate(
+        ended = self.page.evaluate(
             """async timeout => await Promise.race([
               window.labEnd(), new Promise(late => setTimeout(() => late(false), timeout * 1000)),
             ])""",
             timeout,
         )
-        if not done:
-            raise TimeoutError(f"what was started did not end in {timeout} s")
+        if not ended:
+            raise TimeoutError(f"the started commands did not end in {timeout} s")
 
     def _until_splash_is_gone(self) -> None:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
@@ -323,7 +329,7 @@ class Lab:
         self.page.on("pageerror", lambda error: self._note(str(error)))
 
     def _note(self, error: str) -> None:
-        """Keep an error, but for the front ends' own: of a kernel shut down under it, of shortcuts loaded early."""
+        """Record an error, except two of the front ends: after a kernel's shutdown, and for shortcuts loaded early."""
         closed = self._kernel_closed and error.endswith("of null (reading 'kernel')")
         early = self._server.app is APPS["notebook"] and error.endswith("of undefined (reading 'schema')")
         if not (closed or early):

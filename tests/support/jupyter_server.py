@@ -1,7 +1,7 @@
-"""A Jupyter server of its own on the loopback, for a page of JupyterLab or of Notebook 7.
+"""A Jupyter server on the loopback, for a page of JupyterLab or Notebook 7.
 
-Its settings, data and runtime live in a directory of their own, so a developer's do not matter, and nothing
-that it or its page does by itself asks anything off this machine.
+Its settings, data and runtime are in a directory of their own, so the developer's do not matter, and neither it
+nor its page sends requests to other machines by itself.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ AppName = Literal["lab", "notebook"]
 
 
 class App(NamedTuple):
-    """What differs between the front ends."""
+    """The differences between the front ends."""
 
     module: str
     settings: str
-    """The name of the class that takes them."""
+    """Name of the class with the application's settings."""
     page: str
-    """Where a notebook is shown."""
+    """Path of the page that shows a notebook."""
     ready: str
-    """The promise of the page's app that one may open it; Notebook 7 counts as restored only when one is open."""
+    """Promise of the page's app that resolves when a notebook can be opened (Notebook 7 is "restored" only later)."""
 
 
 APPS: Mapping[AppName, App] = {
@@ -49,13 +49,13 @@ APPS: Mapping[AppName, App] = {
 
 
 class Server:
-    """The server: started, and ended together with its kernels."""
+    """The server, which is ended together with its kernels."""
 
     app: App
     origin: str
-    """Where it listens."""
+    """Address at which it listens."""
     token: str
-    """What a page has to show it."""
+    """Token that pages need."""
 
     def __init__(self, directory: Path, app: AppName, env: Mapping[str, str | None], theme: str) -> None:
         self.directory = directory
@@ -67,20 +67,24 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Come back once it answers."""
+        """Start the server and wait until it answers."""
         settings = self._home / "settings" / "@jupyterlab"
-        _settings(settings / "apputils-extension" / "themes", theme=f"JupyterLab {self._theme.title()}")
-        _settings(
+        _write_settings(settings / "apputils-extension" / "themes", theme=f"JupyterLab {self._theme.title()}")
+        _write_settings(
             settings / "apputils-extension" / "notification",
             checkForUpdates=False,
             fetchNews="false",
             doNotDisturbMode=True,
         )
-        # Every cell and output is drawn at once, so that a test sees also what is far below.
-        _settings(settings / "notebook-extension" / "tracker", windowingMode="none", maxNumberOutputs=1000)
-        # Notebook 7's own opening of the page's notebook starts a kernel in any case: `open` does it instead.
+        # All cells and outputs are drawn at once, so that tests also see those outside of the window.
+        _write_settings(
+            settings / "notebook-extension" / "tracker", windowingMode="none", maxNumberOutputs=1000
+        )
+        # When Notebook 7 itself opens the page's notebook, it always starts a kernel; `open` does it instead.
         opener = "@jupyter-notebook/application-extension:opener"
-        _written(self._home / "config" / "labconfig" / "page_config.json", disabledExtensions={opener: True})
+        _write_json(
+            self._home / "config" / "labconfig" / "page_config.json", disabledExtensions={opener: True}
+        )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -97,7 +101,7 @@ class Server:
                     f"--{self.app.settings}.expose_app_in_browser=True",
                     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                     "--LabApp.news_url=None",
-                    # The other one asks PyPI.
+                    # The default one sends requests to PyPI.
                     "--LabApp.extension_manager=readonly",
                 ],
                 cwd=self.directory,
@@ -106,10 +110,10 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        _until_up(f"{self.origin}/api/status?token={self.token}", self._process, self._log)
+        _wait_until_up(f"{self.origin}/api/status?token={self.token}", self._process, self._log)
 
     def end(self) -> None:
-        """End it, and leave nothing of it behind."""
+        """End the server and delete its directory."""
         if self._process is not None:
             _end(self._process)
         shutil.rmtree(self._home, ignore_errors=True)
@@ -136,16 +140,16 @@ class Server:
         return env
 
 
-def _settings(path: Path, **values: object) -> None:
-    _written(path.with_suffix(".jupyterlab-settings"), **values)
+def _write_settings(path: Path, **values: object) -> None:
+    _write_json(path.with_suffix(".jupyterlab-settings"), **values)
 
 
-def _written(path: Path, **values: object) -> None:
+def _write_json(path: Path, **values: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values))
 
 
-def _until_up(address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server.poll() is not None:
@@ -159,7 +163,7 @@ def _until_up(address: str, server: subprocess.Popen[bytes], log: Path, seconds:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end (it takes its kernels along), then see to it: at times it would take for ever."""
+    """Ask the server to end with its kernels; kill them if it takes too long, as it sometimes does."""
     if server.poll() is not None:
         return
     started = psutil.Process(server.pid).children(recursive=True)

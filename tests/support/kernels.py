@@ -1,4 +1,4 @@
-"""A real kernel, spoken to as a notebook does.
+"""A real kernel, run as a notebook runs it.
 
 with Kernel(env=wire.env()) as kernel:
     kernel.run("%load_ext ipycachechat")
@@ -24,44 +24,44 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 PROJECT = Path(__file__).parents[2]
-LONGEST = 90.0  # seconds for one cell
+CELL_TIMEOUT = 90.0  # seconds for one cell
 Json = dict[str, Any]
 
 
 @dataclass
-class Ran:
-    """What one execute request caused."""
+class CellResult:
+    """The messages that one execute request caused."""
 
     messages: list[Json] = field(default_factory=list)
     """Everything on IOPub, in order; each with "arrived" (time.monotonic) and "bytes" (of its content)."""
     reply: Json = field(default_factory=dict)
 
-    def of(self, *kinds: str) -> list[Json]:
-        """The contents of these kinds of messages."""
+    def contents(self, *kinds: str) -> list[Json]:
+        """The contents of the messages of these kinds."""
         return [m["content"] for m in self.messages if m["header"]["msg_type"] in kinds]
 
     @property
     def printed(self) -> str:
-        return "".join(content["text"] for content in self.of("stream"))
+        return "".join(content["text"] for content in self.contents("stream"))
 
     @property
     def outputs(self) -> list[Json]:
-        """The mime bundles of this cell that stand in the end: updates and clearing have replaced what was before."""
-        shown: dict[str, Json] = {}
+        """The final mime bundles of this cell, after all updates and clearing of outputs."""
+        bundles: dict[str, Json] = {}
         for number, message in enumerate(self.messages):
             kind, content = message["header"]["msg_type"], message["content"]
             name = content.get("transient", {}).get("display_id") or str(number)
             if kind == "clear_output":
-                shown.clear()
+                bundles.clear()
             if kind in ("display_data", "execute_result") or (
-                kind == "update_display_data" and name in shown
+                kind == "update_display_data" and name in bundles
             ):
-                shown[name] = content["data"]
-        return list(shown.values())
+                bundles[name] = content["data"]
+        return list(bundles.values())
 
     @property
     def text(self) -> str:
-        """All that stands below the cell, as text."""
+        """All output below the cell, as text."""
         return self.printed + "\n".join(data["text/plain"] for data in self.outputs)
 
     @property
@@ -72,13 +72,13 @@ class Ran:
     @property
     def badge(self) -> str:
         """The badge as text, "" if there is none."""
-        found = (d["text/plain"] for d in self.outputs if "ipycachechat-badge" in d.get("text/html", ""))
-        return next(found, "")
+        badges = (d["text/plain"] for d in self.outputs if "ipycachechat-badge" in d.get("text/html", ""))
+        return next(badges, "")
 
     @property
     def error(self) -> str:
         """The traceback as the notebook shows it, "" if the cell did not fail."""
-        return "\n".join("\n".join(content["traceback"]) for content in self.of("error"))
+        return "\n".join("\n".join(content["traceback"]) for content in self.contents("error"))
 
     @property
     def size(self) -> int:
@@ -87,12 +87,14 @@ class Ran:
 
     def numbers(self) -> dict[str, int | str]:
         """The badge's numbers by name."""
-        found = re.findall(r"([\d,]+|unknown)(?: \(\d+%\))? (read|written|fresh|input|answered)", self.badge)
-        return {name: int(n.replace(",", "")) if n != "unknown" else n for n, name in found}
+        matches = re.findall(
+            r"([\d,]+|unknown)(?: \(\d+%\))? (read|written|fresh|input|answered)", self.badge
+        )
+        return {name: int(n.replace(",", "")) if n != "unknown" else n for n, name in matches}
 
 
 class Kernel:
-    """A kernel process of its own, and a client; a context manager. `env`: None removes a variable."""
+    """A kernel process and its client; a context manager. `env`: a value of None removes a variable."""
 
     client: BlockingKernelClient
 
@@ -135,7 +137,7 @@ class Kernel:
         self.folder.cleanup()
 
     def limits(self, **seconds: float) -> None:
-        """Set limits of the kernel's requests that are no settings."""
+        """Set those limits of the kernel's requests that are not settings."""
         self.run(
             "import dataclasses, ipycachechat.notebook.settings as settings\n"
             f"settings.DEFAULT_LIMITS = dataclasses.replace(settings.DEFAULT_LIMITS, **{seconds!r})"
@@ -146,21 +148,21 @@ class Kernel:
         return int(self.manager.provisioner.pid)  # type: ignore[union-attr]
 
     def restart(self) -> None:
-        """A new process in its place, as the front end's button makes one."""
+        """Restart the kernel, as the front end's button does."""
         self.manager.restart_kernel(now=True)
         self.client.wait_for_ready(timeout=60)
 
-    def start(self, code: str, cell: str = "", *, somebody: bool = True, deleted: Sequence[str] = ()) -> str:
-        """Send a cell and come back at once: the request's id.
+    def start(self, code: str, cell: str = "", *, stdin: bool = True, deleted: Sequence[str] = ()) -> str:
+        """Send a cell and return the request's id without waiting.
 
-        `somebody`: whether a person could answer. `deleted`: cells that the front end reports as deleted.
+        `stdin`: True if the user can be asked. `deleted`: cells that the front end reports as deleted.
         """
         content = {
             "code": code,
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": somebody,
+            "allow_stdin": stdin,
             "stop_on_error": True,
         }
         message = self.client.session.msg("execute_request", content)
@@ -169,52 +171,54 @@ class Kernel:
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
-    def finish(self, request: str, until: str = "") -> Ran:
-        """What the request causes, to its end, or until a message whose content holds `until`."""
-        ran, end = Ran(), time.monotonic() + LONGEST
+    def finish(self, request: str, until: str = "") -> CellResult:
+        """Collect a request's messages until its end, or until a message whose content contains `until`."""
+        result, end = CellResult(), time.monotonic() + CELL_TIMEOUT
         while time.monotonic() < end:
-            message = self.client.get_iopub_msg(timeout=LONGEST)
+            message = self.client.get_iopub_msg(timeout=CELL_TIMEOUT)
             message["arrived"] = time.monotonic()
             if message["parent_header"].get("msg_id") != request:
                 continue
             text = json.dumps(message["content"])
             message["bytes"] = len(text.encode())
-            ran.messages.append(message)
+            result.messages.append(message)
             if until and until in text:
-                return ran
+                return result
             if message["header"]["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
-        while ran.reply.get("parent_header", {}).get("msg_id") != request:
-            ran.reply = self.client.get_shell_msg(timeout=LONGEST)
-        return ran
+        while result.reply.get("parent_header", {}).get("msg_id") != request:
+            result.reply = self.client.get_shell_msg(timeout=CELL_TIMEOUT)
+        return result
 
-    def run(self, code: str, cell: str = "", *, somebody: bool = True, deleted: Sequence[str] = ()) -> Ran:
+    def run(
+        self, code: str, cell: str = "", *, stdin: bool = True, deleted: Sequence[str] = ()
+    ) -> CellResult:
         """Run a cell to its end."""
-        return self.finish(self.start(code, cell, somebody=somebody, deleted=deleted))
+        return self.finish(self.start(code, cell, stdin=stdin, deleted=deleted))
 
     def value(self, expression: str) -> Any:
-        """The value of an expression in the kernel, by way of JSON."""
-        ran = self.run(f"import json as _json\nprint(_json.dumps({expression}))")
-        assert not ran.error, ran.error
-        return json.loads(ran.printed)
+        """The value of an expression in the kernel, passed as JSON."""
+        result = self.run(f"import json as _json\nprint(_json.dumps({expression}))")
+        assert not result.error, result.error
+        return json.loads(result.printed)
 
     def interrupt(self) -> None:
         """Press the stop button."""
         self.manager.interrupt_kernel()
 
-    def also(self, seconds: float) -> list[Json]:
-        """What comes on IOPub in this time, whoever caused it."""
-        end, got = time.monotonic() + seconds, []
-        while (left := end - time.monotonic()) > 0:
+    def iopub_messages(self, seconds: float) -> list[Json]:
+        """All messages on IOPub in this time, of any request."""
+        end, messages = time.monotonic() + seconds, []
+        while (remaining := end - time.monotonic()) > 0:
             try:
-                got.append(self.client.get_iopub_msg(timeout=left))
-            except Exception:  # queue.Empty, by whichever name
+                messages.append(self.client.get_iopub_msg(timeout=remaining))
+            except Exception:  # queue.Empty
                 break
-        return got
+        return messages
 
 
-def answered(kernel: Kernel, code: str, answer: str) -> tuple[str, str]:
-    """Run a cell that asks the person one question: the question, and what was printed."""
+def run_and_answer(kernel: Kernel, code: str, answer: str) -> tuple[str, str]:
+    """Run a cell that asks the user one question, and answer; return the question and the printed text."""
     request = kernel.start(code)
     question = kernel.client.get_stdin_msg(timeout=30)["content"]["prompt"]
     kernel.client.input(answer)

@@ -1,4 +1,4 @@
-"""Secrets of every form, put together here so that no scanner finds any: none is real."""
+"""Fake secrets of every form, built from parts so that no scanner reports this file."""
 
 from __future__ import annotations
 
@@ -16,106 +16,106 @@ URL = LETTERS + "-_"
 BASE64 = LETTERS + "+/"
 
 
-def made(length: int, letters: str = LETTERS, seed: int = 0) -> str:
-    """Letters as a provider would draw them, the same every time; a digit and a letter among the first."""
-    drawn = random.Random(f"{length}{letters}{seed}")
-    return "a7" + "".join(drawn.choice(letters) for _ in range(length - 2))
+def fake(length: int, letters: str = LETTERS, seed: int = 0) -> str:
+    """Letters like those of a provider's key, the same at each run; they start with a letter and a digit."""
+    generator = random.Random(f"{length}{letters}{seed}")
+    return "a7" + "".join(generator.choice(letters) for _ in range(length - 2))
 
 
 def caps(length: int) -> str:
-    return made(length, UPPER).upper()
+    return fake(length, UPPER).upper()
 
 
-def coded(value: object) -> str:
+def b64_json(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-PEM_BODY = "\n".join(made(64, BASE64, seed) for seed in range(4))
+PEM_BODY = "\n".join(fake(64, BASE64, seed) for seed in range(4))
 
 
 def pem(kind: str, extra: str = "") -> str:
     return f"-----BEGIN {kind}-----\n{extra}{PEM_BODY}\n-----END {kind}-----"
 
 
-# label, what stands before the secret part, the secret part, what stands after it
+# label, text before the secret part, the secret part, text after it
 PLANTED = [
-    ("Anthropic key", "sk-" + "ant-api03-", made(93, URL) + "AA", ""),
-    ("Anthropic key", "sk-" + "ant-oat01-", made(95, URL), ""),
-    ("Anthropic key", "sk-" + "ant-admin01-", made(95, URL), ""),
-    ("OpenAI key", "sk-" + "proj-", made(124, URL), ""),
-    ("OpenAI key", "sk-" + "svcacct-", made(80, URL), ""),
-    ("OpenAI key", "sk-" + "admin-", made(80, URL), ""),
-    ("API key", "sk-", made(20) + "T3Blbk" + "FJ" + made(20, seed=1), ""),
-    ("API key", "sk-", made(32, HEX), ""),  # DeepSeek, DashScope
-    ("API key", "sk-", made(22, URL), ""),  # LiteLLM
+    ("Anthropic key", "sk-" + "ant-api03-", fake(93, URL) + "AA", ""),
+    ("Anthropic key", "sk-" + "ant-oat01-", fake(95, URL), ""),
+    ("Anthropic key", "sk-" + "ant-admin01-", fake(95, URL), ""),
+    ("OpenAI key", "sk-" + "proj-", fake(124, URL), ""),
+    ("OpenAI key", "sk-" + "svcacct-", fake(80, URL), ""),
+    ("OpenAI key", "sk-" + "admin-", fake(80, URL), ""),
+    ("API key", "sk-", fake(20) + "T3Blbk" + "FJ" + fake(20, seed=1), ""),
+    ("API key", "sk-", fake(32, HEX), ""),  # DeepSeek, DashScope
+    ("API key", "sk-", fake(22, URL), ""),  # LiteLLM
     ("API key", "sk-" + "lf-", "a7c0f2d4-1b2c-4d3e-8f90-0a1b2c3d4e5f", ""),
-    ("OpenRouter key", "sk-" + "or-v1-", made(64, HEX), ""),
-    ("Google key", "AI" + "za", "Sy" + made(33, URL), ""),
-    ("Google key", "AQ" + ".Ab", made(50, URL), ""),
-    ("Google OAuth secret", "GOC" + "SPX-", made(28, URL), ""),
-    ("Google OAuth secret", "ya" + "29.", made(120, URL), ""),
-    ("GitHub token", "gh" + "p_", made(36), ""),
-    ("GitHub token", "gh" + "o_", made(36), ""),
-    ("GitHub token", "gh" + "u_", made(36), ""),
-    ("GitHub token", "gh" + "s_", made(36), ""),
-    ("GitHub token", "gh" + "r_", made(76), ""),
-    ("GitHub token", "github" + "_pat_", made(22) + "_" + made(59, seed=1), ""),
-    ("GitLab token", "gl" + "pat-", made(20, URL), ""),
-    ("GitLab token", "gl" + "rt-", made(20, URL), ""),
+    ("OpenRouter key", "sk-" + "or-v1-", fake(64, HEX), ""),
+    ("Google key", "AI" + "za", "Sy" + fake(33, URL), ""),
+    ("Google key", "AQ" + ".Ab", fake(50, URL), ""),
+    ("Google OAuth secret", "GOC" + "SPX-", fake(28, URL), ""),
+    ("Google OAuth secret", "ya" + "29.", fake(120, URL), ""),
+    ("GitHub token", "gh" + "p_", fake(36), ""),
+    ("GitHub token", "gh" + "o_", fake(36), ""),
+    ("GitHub token", "gh" + "u_", fake(36), ""),
+    ("GitHub token", "gh" + "s_", fake(36), ""),
+    ("GitHub token", "gh" + "r_", fake(76), ""),
+    ("GitHub token", "github" + "_pat_", fake(22) + "_" + fake(59, seed=1), ""),
+    ("GitLab token", "gl" + "pat-", fake(20, URL), ""),
+    ("GitLab token", "gl" + "rt-", fake(20, URL), ""),
     ("AWS access key id", "AK" + "IA", caps(16), ""),
     ("AWS access key id", "AS" + "IA", caps(16), ""),
-    ("AWS secret key", "aws_secret_access_key = ", made(18, BASE64) + "/" + made(21, BASE64), ""),
-    ("AWS secret key", '"SecretAccessKey": "', made(40, BASE64), '"'),
-    ("AWS Bedrock key", "AB" + "SK", made(128, BASE64), "=="),
-    ("Slack token", "xo" + "xb-", "1234567890-1234567890123-" + made(24), ""),
-    ("Slack token", "xo" + "xp-", "1234567890-1234567890-1234567890-" + made(32, HEX), ""),
-    ("Slack token", "xa" + "pp-1-", "A01234567-1234567890123-" + made(64, HEX), ""),
-    ("webhook URL", "https://hooks.slack" + ".com/services/", f"T{caps(8)}/B{caps(10)}/{made(24)}", ""),
-    ("webhook URL", "https://discord.com/api/" + "webhooks/1234567890123456789/", made(68, URL), ""),
-    ("Stripe key", "sk_" + "live_", made(24), ""),
-    ("Stripe key", "rk_" + "live_", made(99), ""),
-    ("Stripe key", "sk_" + "test_", made(24), ""),
-    ("webhook secret", "wh" + "sec_", made(32), ""),
-    ("SendGrid key", "S" + "G.", made(22, URL) + "." + made(43, URL), ""),
-    ("Twilio key", "S" + "K", made(32, HEX), ""),
-    ("Mailgun key", "ke" + "y-", made(32, HEX), ""),
-    ("Hugging Face token", "h" + "f_", made(34), ""),
-    ("npm token", "np" + "m_", made(36), ""),
-    ("PyPI token", "pypi-" + "AgEIcHlwaS5vcmc", made(150, URL), ""),
-    ("PyPI token", "pypi-" + "AgENdGVzdC5weXBpLm9yZw", made(150, URL), ""),
-    ("Telegram token", "1234567890:", "A" + "A" + made(33, URL), ""),
-    ("Discord token", "", "M" + "T" + made(24) + "." + made(6) + "." + made(38, URL), ""),
-    ("Azure key", "DefaultEndpointsProtocol=https;Account" + "Key=", made(86, BASE64) + "==", ""),
-    ("Azure signature", "https://x.blob.core.windows.net/c?sv=2024&sig" + "=", quote(made(43) + "=", safe=""), ""),
-    ("JSON web token", "", f"{coded({'alg': 'HS256'})}.{coded({'sub': '1', 'name': 'x'})}.{made(43, URL)}", ""),
+    ("AWS secret key", "aws_secret_access_key = ", fake(18, BASE64) + "/" + fake(21, BASE64), ""),
+    ("AWS secret key", '"SecretAccessKey": "', fake(40, BASE64), '"'),
+    ("AWS Bedrock key", "AB" + "SK", fake(128, BASE64), "=="),
+    ("Slack token", "xo" + "xb-", "1234567890-1234567890123-" + fake(24), ""),
+    ("Slack token", "xo" + "xp-", "1234567890-1234567890-1234567890-" + fake(32, HEX), ""),
+    ("Slack token", "xa" + "pp-1-", "A01234567-1234567890123-" + fake(64, HEX), ""),
+    ("webhook URL", "https://hooks.slack" + ".com/services/", f"T{caps(8)}/B{caps(10)}/{fake(24)}", ""),
+    ("webhook URL", "https://discord.com/api/" + "webhooks/1234567890123456789/", fake(68, URL), ""),
+    ("Stripe key", "sk_" + "live_", fake(24), ""),
+    ("Stripe key", "rk_" + "live_", fake(99), ""),
+    ("Stripe key", "sk_" + "test_", fake(24), ""),
+    ("webhook secret", "wh" + "sec_", fake(32), ""),
+    ("SendGrid key", "S" + "G.", fake(22, URL) + "." + fake(43, URL), ""),
+    ("Twilio key", "S" + "K", fake(32, HEX), ""),
+    ("Mailgun key", "ke" + "y-", fake(32, HEX), ""),
+    ("Hugging Face token", "h" + "f_", fake(34), ""),
+    ("npm token", "np" + "m_", fake(36), ""),
+    ("PyPI token", "pypi-" + "AgEIcHlwaS5vcmc", fake(150, URL), ""),
+    ("PyPI token", "pypi-" + "AgENdGVzdC5weXBpLm9yZw", fake(150, URL), ""),
+    ("Telegram token", "1234567890:", "A" + "A" + fake(33, URL), ""),
+    ("Discord token", "", "M" + "T" + fake(24) + "." + fake(6) + "." + fake(38, URL), ""),
+    ("Azure key", "DefaultEndpointsProtocol=https;Account" + "Key=", fake(86, BASE64) + "==", ""),
+    ("Azure signature", "https://x.blob.core.windows.net/c?sv=2024&sig" + "=", quote(fake(43) + "=", safe=""), ""),
+    ("JSON web token", "", f"{b64_json({'alg': 'HS256'})}.{b64_json({'sub': '1', 'name': 'x'})}.{fake(43, URL)}", ""),
     ("private key", "", pem("RSA PRIVATE" + " KEY"), ""),
     ("private key", "", pem("OPENSSH PRIVATE" + " KEY"), ""),
     ("private key", "", pem("PRIVATE" + " KEY"), ""),
     ("private key", "", pem("RSA PRIVATE" + " KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"), ""),
     ("private key", "", pem("PGP PRIVATE" + " KEY BLOCK", "Version: GnuPG v2\n\n"), ""),
     ("private key", "", pem("PRIVATE" + " KEY")[:200], ""),  # cut off
-    ("Databricks token", "da" + "pi", made(32, HEX), ""),
-    ("DigitalOcean token", "do" + "p_v1_", made(64, HEX), ""),
-    ("Docker token", "dc" + "kr_pat_", made(27, URL), ""),
-    ("Shopify token", "sh" + "pat_", made(32, HEX), ""),
-    ("Atlassian token", "AT" + "ATT3", made(186, URL), ""),
-    ("Notion token", "nt" + "n_", made(46), ""),
-    ("Groq key", "gs" + "k_", made(52), ""),
-    ("xAI key", "xa" + "i-", made(80), ""),
-    ("Perplexity key", "pp" + "lx-", made(48), ""),
-    ("Replicate token", "r" + "8_", made(37), ""),
-    ("Cerebras key", "cs" + "k-", made(48, LOWER), ""),
-    ("NVIDIA key", "nv" + "api-", made(64, URL), ""),
-    ("Fireworks key", "f" + "w_", made(24), ""),
-    ("Tavily key", "tv" + "ly-", "dev-" + made(32), ""),
-    ("LangSmith key", "ls" + "v2_pt_", made(32, HEX) + "_" + made(10, HEX), ""),
-    ("Pinecone key", "pc" + "sk_", made(6) + "_" + made(60), ""),
-    ("Vault token", "hv" + "s.", made(90, URL), ""),
-    ("Grafana token", "gl" + "sa_", made(32) + "_" + made(8, HEX), ""),
-    ("bearer token", "Authorization: Bearer ", made(40), ""),
-    ("bearer token", "'authorization': 'bearer ", made(32, URL), "'"),
+    ("Databricks token", "da" + "pi", fake(32, HEX), ""),
+    ("DigitalOcean token", "do" + "p_v1_", fake(64, HEX), ""),
+    ("Docker token", "dc" + "kr_pat_", fake(27, URL), ""),
+    ("Shopify token", "sh" + "pat_", fake(32, HEX), ""),
+    ("Atlassian token", "AT" + "ATT3", fake(186, URL), ""),
+    ("Notion token", "nt" + "n_", fake(46), ""),
+    ("Groq key", "gs" + "k_", fake(52), ""),
+    ("xAI key", "xa" + "i-", fake(80), ""),
+    ("Perplexity key", "pp" + "lx-", fake(48), ""),
+    ("Replicate token", "r" + "8_", fake(37), ""),
+    ("Cerebras key", "cs" + "k-", fake(48, LOWER), ""),
+    ("NVIDIA key", "nv" + "api-", fake(64, URL), ""),
+    ("Fireworks key", "f" + "w_", fake(24), ""),
+    ("Tavily key", "tv" + "ly-", "dev-" + fake(32), ""),
+    ("LangSmith key", "ls" + "v2_pt_", fake(32, HEX) + "_" + fake(10, HEX), ""),
+    ("Pinecone key", "pc" + "sk_", fake(6) + "_" + fake(60), ""),
+    ("Vault token", "hv" + "s.", fake(90, URL), ""),
+    ("Grafana token", "gl" + "sa_", fake(32) + "_" + fake(8, HEX), ""),
+    ("bearer token", "Authorization: Bearer ", fake(40), ""),
+    ("bearer token", "'authorization': 'bearer ", fake(32, URL), "'"),
     ("authorization", "Authorization: Basic ", base64.b64encode(b"someone:letmein").decode(), ""),
-    ("authorization", '"Authorization": "Token ', made(40, HEX), '"'),
+    ("authorization", '"Authorization": "Token ', fake(40, HEX), '"'),
     ("URL password", "postgresql://someone:", "letmein", "@db.example.com:5432/x"),
     ("URL password", "mongodb+srv://someone:", "Tr0ub4dor&3", "@cluster0.example.net/?w=1"),
     ("URL password", "redis://:", "p@ss:w0rd", "@localhost:6379/0"),
@@ -126,12 +126,12 @@ PLANTED = [
     ("password", "PGPASSWORD=", "s3cretsauce", ""),
     ("password", "Pwd: ", "x9-Kettle!", ""),
     ("password", 'passphrase: str = "', "open.sesame1", '"'),
-    ("secret", 'api_key = "', made(32, LOWER), '"'),  # Mistral
-    ("secret", "COHERE_API_KEY=", made(40), ""),
-    ("secret", "x-api-key: ", made(40), ""),
-    ("secret", '"clientSecret": "', made(40, URL), '"'),
+    ("secret", 'api_key = "', fake(32, LOWER), '"'),  # Mistral
+    ("secret", "COHERE_API_KEY=", fake(40), ""),
+    ("secret", "x-api-key: ", fake(40), ""),
+    ("secret", '"clientSecret": "', fake(40, URL), '"'),
     ("secret", 'token="', "a7c0f2d4-1b2c-4d3e-8f90-0a1b2c3d4e5f", '"'),
-    ("secret", "AccessKey := `", made(30), "`"),
+    ("secret", "AccessKey := `", fake(30), "`"),
     ("secret", '"auth": "', base64.b64encode(b"someone:letmein-2024").decode(), '"'),
     ("secret", "//registry.npmjs.org/:_authToken=", "a7c0f2d4-1b2c-4d3e-8f90-0a1b2c3d4e5f", ""),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Models, tools and replies that the tests of chats share."""
+"""Models, tools and replies for the tests of chats from Python."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ async def fetch(
     return {"n": n}
 
 
-def calls(*given: tuple[str, Any], text: str = "") -> Reply:
-    return Reply(text, tool_calls=tuple(ToolCall(name, arguments) for name, arguments in given))
+def calls(*name_and_arguments: tuple[str, Any], text: str = "") -> Reply:
+    return Reply(text, tool_calls=tuple(ToolCall(name, arguments) for name, arguments in name_and_arguments))
 
 
-def exact(chat: Chat | AsyncChat, server: WireServer) -> None:
-    """Let the chat's engine count with the server's own tokenizer, on its clock."""
+def count_like_server(chat: Chat | AsyncChat, server: WireServer) -> None:
+    """Let the chat count tokens with the server's tokenizer, on the server's clock."""
 
-    def sized(text: str) -> int:
+    def count_text(text: str) -> int:
         if not text.startswith('{"type":"function"'):
             return count(text)
-        given = json.loads(text)["function"]
-        bare = {"name": given["name"], "input_schema": given["parameters"], "type": "custom"}
-        return count(json.dumps({**bare, "description": given["description"]}, separators=(",", ":")))
+        function = json.loads(text)["function"]
+        bare = {"name": function["name"], "input_schema": function["parameters"], "type": "custom"}
+        return count(json.dumps({**bare, "description": function["description"]}, separators=(",", ":")))
 
-    chat.session = ChatSession(chat.session.history.current, clock=lambda: server.clock.now, count=sized)
+    chat.session = ChatSession(chat.session.history.current, clock=lambda: server.clock.now, count=count_text)

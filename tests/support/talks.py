@@ -26,7 +26,7 @@ def nothing(_: object) -> None:
 
 @dataclass
 class Talk:
-    """Asks, and compares with what the server billed."""
+    """A chat session that sends prompts to the wire server, whose bills are compared with predictions."""
 
     server: WireServer
     loop: asyncio.AbstractEventLoop
@@ -47,16 +47,16 @@ class Talk:
         )
 
     def next(self, prompt: str = "", cell: str = "") -> TurnRequest:
-        where = CellRef(cell, f"{cell}-{next(self.runs)}") if cell else None
-        return TurnRequest(prompt, self.model, Placement(where), ttl=self.ttl)
+        cell_ref = CellRef(cell, f"{cell}-{next(self.runs)}") if cell else None
+        return TurnRequest(prompt, self.model, Placement(cell_ref), ttl=self.ttl)
 
     def ask(
         self, prompt: str, cell: str = "", answer: str | tuple[str, ...] = "yes, that is so"
     ) -> TurnResult:
         self.server.script(Reply(answer))
-        done = self.loop.run_until_complete(self.chat.send(self.next(prompt, cell), nothing))
-        assert done.error is None, done.error
-        return done
+        result = self.loop.run_until_complete(self.chat.send(self.next(prompt, cell), nothing))
+        assert result.error is None, result.error
+        return result
 
     @property
     def bill(self) -> Bill:
@@ -68,10 +68,10 @@ class Talk:
         self.server.clock.advance(seconds)
 
 
-def agree(done: TurnResult, bill: Bill) -> None:
-    """Prediction, usage and bill are the same, token for token."""
-    assert done.turn and done.expected
-    used, expected = done.turn.usage, done.expected
+def assert_predicted_and_billed_alike(result: TurnResult, bill: Bill) -> None:
+    """Assert that prediction, usage and bill have the same tokens."""
+    assert result.turn and result.expected
+    used, expected = result.turn.usage, result.expected
     assert (expected.read, expected.written_1h, expected.written, expected.fresh) == (
         bill.read,
         bill.written_1h,
@@ -87,5 +87,5 @@ def agree(done: TurnResult, bill: Bill) -> None:
     assert bill.read + bill.written + bill.fresh == bill.prompt
 
 
-def cause(done: TurnResult) -> MissCause | None:
-    return done.reason.cause if done.reason else None
+def cause(result: TurnResult) -> MissCause | None:
+    return result.reason.cause if result.reason else None

@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.planted_secrets import HEX, PEM_BODY, PLANTED, caps, made, pem
+from support.planted_secrets import HEX, PEM_BODY, PLANTED, caps, fake, pem
 
 from ipycachechat.text.redaction import (
     PIECE_LENGTH,
@@ -170,7 +170,7 @@ PICTURE = base64.b64encode(random.Random(7).randbytes(300_000)).decode()
 @pytest.mark.parametrize("written", [str, repr, json.dumps], ids=lambda written: written.__name__)
 def test_what_is_harmless_stays_as_it_is(written: Callable[[str], str]) -> None:
     environ = {
-        "ANTHROPIC_API_KEY": "sk-" + "ant-api03-" + made(95),
+        "ANTHROPIC_API_KEY": "sk-" + "ant-api03-" + fake(95),
         "HOME": "/home/jovyan",
         "DB_PASSWORD": "postgres",
     }
@@ -179,9 +179,9 @@ def test_what_is_harmless_stays_as_it_is(written: Callable[[str], str]) -> None:
         assert redactor(written(text)) == RedactedText(written(text), ())
 
 
-PLAIN = "q7-Kettle_" + made(30)
-AWKWARD = "pa's\"s\\w\u00f6rd \n&/+=%<" + made(8)
-ONE_QUOTE = "it's caf\u00e9 " + made(8)  # repr has no need to escape the quote
+PLAIN = "q7-Kettle_" + fake(30)
+AWKWARD = "pa's\"s\\w\u00f6rd \n&/+=%<" + fake(8)
+ONE_QUOTE = "it's caf\u00e9 " + fake(8)  # repr has no need to escape the quote
 WRITTEN: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "in a word": lambda value: f"x{value}y",
@@ -243,22 +243,22 @@ def test_the_lines_of_a_known_key_are_found_apart() -> None:
 
 
 def test_of_secrets_in_one_another_the_longest_is_masked() -> None:
-    inner, outer = "kettle-42", "kettle-42-" + made(20)
+    inner, outer = "kettle-42", "kettle-42-" + fake(20)
     mask = Redactor.from_environ({"INNER_TOKEN": inner, "OUTER_TOKEN": outer})
     assert mask(f"{outer} {inner}").text == "[masked: OUTER_TOKEN] [masked: INNER_TOKEN]"
 
 
 def test_nothing_is_left_of_a_token_that_has_a_known_value_in_it() -> None:
-    known = made(9)
-    token = "gh" + "p_" + made(15, seed=1) + known + made(12, seed=2)
+    known = fake(9)
+    token = "gh" + "p_" + fake(15, seed=1) + known + fake(12, seed=2)
     assert Redactor.from_environ({"A_TOKEN": known})(f"<{token}>").text == "<[masked: GitHub token]>"
-    assert Redactor.from_environ({"A_TOKEN": known})(f"x{known}" + "gh" + "p_" + made(36)).text.startswith(
+    assert Redactor.from_environ({"A_TOKEN": known})(f"x{known}" + "gh" + "p_" + fake(36)).text.startswith(
         "x[masked: A_TOKEN][masked"
     )
 
 
 def test_a_known_value_goes_by_its_name() -> None:
-    value = "sk-" + "ant-api03-" + made(95)
+    value = "sk-" + "ant-api03-" + fake(95)
     assert Redactor()(value).labels == ("Anthropic key",)
     assert Redactor.from_environ({}, [value])(value).labels == ("provider key",)
     assert Redactor.from_environ({"B_KEY": value, "A_KEY": value}, [value])(value).labels == ("A_KEY",)
@@ -268,24 +268,24 @@ def test_a_known_value_goes_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "secret"),
     [
-        ("OPENAI_API_KEY", made(40), True),
-        ("openai_apikey", made(40), True),
-        ("API_KEY_2", made(40), True),
-        ("HF_TOKEN", made(34), True),
-        ("GITHUB_PAT", made(34), True),
+        ("OPENAI_API_KEY", fake(40), True),
+        ("openai_apikey", fake(40), True),
+        ("API_KEY_2", fake(40), True),
+        ("HF_TOKEN", fake(34), True),
+        ("GITHUB_PAT", fake(34), True),
         ("AWS_ACCESS_KEY_ID", "AK" + "IA" + caps(16), True),
-        ("AWS_SECRET_ACCESS_KEY", "/" + made(39), True),
+        ("AWS_SECRET_ACCESS_KEY", "/" + fake(39), True),
         ("PGPASSWORD", "hunter2", True),
         ("MYSQL_PWD", "19841984", True),
         ("DB_PASSWD", "correct horse battery staple", True),
-        ("MY_CREDENTIALS", made(20), True),
+        ("MY_CREDENTIALS", fake(20), True),
         ("BASIC_AUTH", "someone:letmein", True),
-        ("SESSION_COOKIE", made(20), True),
+        ("SESSION_COOKIE", fake(20), True),
         ("DATABASE_URL", "postgresql://someone:letmein1@db/x", "letmein1"),
         ("ANYTHING", "redis://:p%40ss-word1@db", "p@ss-word1"),
         ("STORAGE", "Server=x;Password=letmein1;Port=1", "letmein1"),
-        ("STORAGE", "AccountName=x;AccountKey=" + made(86) + "==;", made(86) + "=="),
-        ("AZURE_CONNECTION_STRING", "Endpoint=x;Key2=" + made(20), True),
+        ("STORAGE", "AccountName=x;AccountKey=" + fake(86) + "==;", fake(86) + "=="),
+        ("AZURE_CONNECTION_STRING", "Endpoint=x;Key2=" + fake(20), True),
         ("HOME", "/home/jovyan", False),
         ("PWD", "/home/jovyan/project1", False),
         ("SSH_AUTH_SOCK", "/tmp/ssh-1234567/agent.1", False),
@@ -305,7 +305,7 @@ def test_a_known_value_goes_by_its_name() -> None:
         ("MONKEY", "bananas-for-2-monkeys", False),
         ("BYPASS", "localhost-127-0-0-1", False),
         ("PATH", "/usr/bin:/bin", False),
-        ("GIT_SHA", made(40, HEX), False),
+        ("GIT_SHA", fake(40, HEX), False),
         ("A_SECRET", "\0" * 12, False),
     ],
 )
@@ -333,7 +333,7 @@ def test_the_note(found: tuple[str, ...], told: str) -> None:
 
 
 def test_the_same_secret_is_counted_once_in_a_text() -> None:
-    token, other = ("gh" + "p_" + made(36, seed=seed) for seed in (1, 2))
+    token, other = ("gh" + "p_" + fake(36, seed=seed) for seed in (1, 2))
     masked = Redactor()(f"{token} {other} {token}")
     assert describe_redactions(masked.labels) == "masked: 2 GitHub tokens"
     assert masked.text == " ".join(["[masked: GitHub token]"] * 3)
@@ -344,11 +344,11 @@ def test_a_mask_does_not_show_what_it_knows() -> None:
 
 
 MASK = Redactor.from_environ(
-    {"A_KEY": made(12), "B_SECRET": AWKWARD, "C_TOKEN": "OPENAI_API_KEY_1", "OPENAI_API_KEY_1": PLAIN}
+    {"A_KEY": fake(12), "B_SECRET": AWKWARD, "C_TOKEN": "OPENAI_API_KEY_1", "OPENAI_API_KEY_1": PLAIN}
 )
 PIECES = st.one_of(
     st.sampled_from([before + secret + after for _, before, secret, after in PLANTED]),
-    st.sampled_from([made(12), AWKWARD, "OPENAI_API_KEY_1", PLAIN, PLAIN[:14] + "..."]),
+    st.sampled_from([fake(12), AWKWARD, "OPENAI_API_KEY_1", PLAIN, PLAIN[:14] + "..."]),
     st.sampled_from(
         [
             *HARMLESS,
@@ -410,7 +410,7 @@ def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
 def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
     start: int, length: int, between: str
 ) -> None:
-    key = made(40, seed=3)
+    key = fake(40, seed=3)
     piece = key[start : start + length]
     if len(piece) < PIECE_LENGTH:
         return
@@ -422,7 +422,7 @@ def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
 
 def test_what_no_key_has_is_left_as_it_is() -> None:
     text = "The request req_011CSHoEeqs5C35K2UUqR7Fy is refused: <b>max_tokens</b> is 8192, and a key is missing."
-    assert strip_known_secrets(text, {"ITS_API_KEY": made(40, seed=3)}) == text
+    assert strip_known_secrets(text, {"ITS_API_KEY": fake(40, seed=3)}) == text
 
 
 def test_a_key_tells_itself_to_who_sends_it_and_to_no_repr() -> None:

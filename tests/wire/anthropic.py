@@ -107,20 +107,20 @@ class Anthropic:
         if text := "".join(reply.text_chunks):
             content.append({"type": "text", "text": text})
         for tool in reply.tool_calls:
-            given = json.loads(tool.json) if tool.json else {}
-            content.append({"type": "tool_use", "id": tool.id, "name": tool.name, "input": given})
+            arguments = json.loads(tool.json) if tool.json else {}
+            content.append({"type": "tool_use", "id": tool.id, "name": tool.name, "input": arguments})
         return self.message(call, bill, answer, content=content, stop_reason=STOP[reply.ending])
 
     def events(self, call: Call, reply: Reply, bill: Bill, answer: Answer) -> Iterator[Event]:
         """The answer as a stream."""
-        first = Bill(bill.fresh, bill.read, bill.written_5m, bill.written_1h, output=1)
-        yield event("message_start", message=self.message(call, first, answer))
+        start_bill = Bill(bill.fresh, bill.read, bill.written_5m, bill.written_1h, output=1)
+        yield event("message_start", message=self.message(call, start_bill, answer))
         for index, (block, deltas) in enumerate(self.content(reply)):
             yield event("content_block_start", index=index, content_block=block)
             if index == 0:
                 yield event("ping")
-            for delta, seen, tokens in deltas:
-                yield event("content_block_delta", seen, tokens, index=index, delta=delta)
+            for delta, is_content, tokens in deltas:
+                yield event("content_block_delta", is_content, tokens, index=index, delta=delta)
             yield event("content_block_stop", index=index)
         stop = {"stop_reason": STOP[reply.ending], "stop_sequence": None}
         total = {k: v for k, v in self.usage(bill).items() if k not in ("cache_creation", "service_tier")}
@@ -129,14 +129,14 @@ class Anthropic:
 
     def content(self, reply: Reply) -> Iterator[tuple[Json, list[tuple[Json, bool, int]]]]:
         """Each content block as it starts, and its deltas (delta, is content, tokens)."""
-        if parts := reply.thinking_chunks:
-            deltas = [({"type": "thinking_delta", "thinking": part}, True, count(part)) for part in parts]
-            sign = {"type": "signature_delta", "signature": signature("".join(parts))}
+        if chunks := reply.thinking_chunks:
+            deltas = [({"type": "thinking_delta", "thinking": chunk}, True, count(chunk)) for chunk in chunks]
+            sign = {"type": "signature_delta", "signature": signature("".join(chunks))}
             yield {"type": "thinking", "thinking": "", "signature": ""}, [*deltas, (sign, False, 0)]
-        if parts := reply.text_chunks:
+        if chunks := reply.text_chunks:
             yield (
                 {"type": "text", "text": ""},
-                [({"type": "text_delta", "text": part}, True, count(part)) for part in parts],
+                [({"type": "text_delta", "text": chunk}, True, count(chunk)) for chunk in chunks],
             )
         for tool in reply.tool_calls:
             start = {"type": "tool_use", "id": tool.id, "name": tool.name, "input": {}}
@@ -147,11 +147,11 @@ class Anthropic:
             )
 
     def stream_error(self, error: ApiError, answer: Answer) -> bytes:
-        """The error event of a stream that has begun."""
+        """The error event of a stream that has started."""
         return sse("error", self.error(error, answer))
 
     def garbage(self) -> bytes:
-        """An event whose data is no JSON."""
+        """An event whose data is not valid JSON."""
         return b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"ty\n\n'
 
     def headers(self, answer: Answer) -> dict[str, str]:

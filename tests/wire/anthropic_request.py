@@ -1,4 +1,4 @@
-"""Anthropic Messages: what prompt a request means.
+"""Anthropic Messages: validate a request and turn it into the blocks of its prompt.
 
 The order is tools, system, messages; a plain string is one text block; neighbours of one role are one turn.
 Source: platform.claude.com/docs/en/build-with-claude/prompt-caching.
@@ -72,15 +72,15 @@ def read_request(body: Json) -> Call:
     check_order(roles, messages, body)
     check_tools(roles, messages)
     head = [*tool_blocks(body.get("tools") or ()), *system_blocks(body.get("system"))]
-    kept = list(seen_messages(roles, messages, model))
-    blocks = [*head, *(block for i, parts in kept for block in prompt_blocks(roles[i], parts))]
+    visible = list(visible_messages(roles, messages, model))
+    blocks = [*head, *(block for i, parts in visible for block in prompt_blocks(roles[i], parts))]
     marked = automatic(check_marks(blocks), body.get("cache_control"))
     humans = [
         parts
         for role, parts in zip(roles, messages, strict=True)
         if role == "user" and not results_only(parts)
     ]
-    last = humans[-1] if humans else []
+    last_user_message = humans[-1] if humans else []
     return Call(
         provider="anthropic",
         model=model,
@@ -88,18 +88,18 @@ def read_request(body: Json) -> Call:
         body=body,
         blocks=tuple(marked),
         turns=len(humans),
-        said=" ".join(part["text"] for part in last if part["type"] == "text"),
+        user_text=" ".join(part["text"] for part in last_user_message if part["type"] == "text"),
         max_tokens=limit,
         seeds=seeds(body, messages),
         answers=tuple(text_of(part) for part in messages[-1] if part["type"] == "tool_result"),
     )
 
 
-def text_blocks(content: object, where: str) -> list[dict[str, Any]]:
+def text_blocks(content: object, path: str) -> list[dict[str, Any]]:
     """A content as a list of blocks: a plain string is one text block."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    need(isinstance(content, list), f"{where}: Input should be a valid list")
+    need(isinstance(content, list), f"{path}: Input should be a valid list")
     assert isinstance(content, list)
     return content
 
@@ -123,7 +123,7 @@ def message_blocks(i: int, message: Json, model: str) -> list[dict[str, Any]]:
 
 
 def automatic(blocks: list[Block], mark: Json | None) -> list[Block]:
-    """Set the checkpoint that a top-level `cache_control` asks for: on the last block that can bear one."""
+    """Set the checkpoint of a top-level `cache_control` on the last block that can have one."""
     if mark is None:
         return blocks
     check_mark({"cache_control": mark}, "body")
@@ -131,11 +131,12 @@ def automatic(blocks: list[Block], mark: Json | None) -> list[Block]:
     able = [i for i, block in enumerate(blocks) if block.kind not in THINKING]
     if not able:
         return blocks
-    last = blocks[able[-1]]
+    last_block = blocks[able[-1]]
     need(
-        last.ttl in (None, ttl), "cache_control: the last block already has a cache_control with another ttl"
+        last_block.ttl in (None, ttl),
+        "cache_control: the last block already has a cache_control with another ttl",
     )
-    if last.ttl is None:
+    if last_block.ttl is None:
         count = sum(block.ttl is not None for block in blocks)
         need(count < 4, f"A maximum of 4 blocks with cache_control may be provided. Found {count + 1}.")
     return check_marks(
@@ -170,7 +171,7 @@ def prompt_blocks(role: str, parts: list[dict[str, Any]]) -> Iterator[Block]:
 
 
 def make_block(tier: Tier, role: str, part: Json) -> Block:
-    """One block; marks inside a tool_result are no checkpoints, and no part of the prompt."""
+    """One block; marks inside a tool_result are neither checkpoints nor part of the prompt."""
     bare = {name: value for name, value in part.items() if name != "cache_control"}
     if part["type"] == "tool_result" and "content" in part:
         inner = text_blocks(part["content"], "content")
@@ -179,15 +180,15 @@ def make_block(tier: Tier, role: str, part: Json) -> Block:
 
 
 def lifetime(part: Json) -> int | None:
-    """Seconds of a block's checkpoint, None if it has none."""
+    """Lifetime of a block's checkpoint in seconds, None if it has no checkpoint."""
     mark = part.get("cache_control")
     return LIFETIMES[mark.get("ttl", "5m")] if mark else None
 
 
-def seen_messages(
+def visible_messages(
     roles: list[str], messages: list[list[dict[str, Any]]], model: str
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """What the model sees: older ones do not see thinking from before the last plain user message."""
+    """The messages that the model sees: older models drop thinking before the last plain user message."""
     plain = (i for i, role in enumerate(roles) if role == "user" and not results_only(messages[i]))
     cut = 0 if keeps_thinking(model) else max(plain, default=0)
     for i, parts in enumerate(messages):
@@ -210,7 +211,7 @@ def seeds(body: Json, messages: list[list[dict[str, Any]]]) -> tuple[str, str, s
 
 
 def has_image(part: Json) -> bool:
-    """Is there an image in the block."""
+    """Return True if the block contains an image."""
     inner = part.get("content")
     return part["type"] == "image" or (isinstance(inner, list) and any(has_image(item) for item in inner))
 

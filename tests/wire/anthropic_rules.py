@@ -1,4 +1,4 @@
-"""Anthropic Messages: what the service refuses.
+"""Anthropic Messages: requests that the service refuses.
 
 Sources: platform.claude.com/docs: api/messages, build-with-claude/prompt-caching, .../extended-thinking,
 agents-and-tools/tool-use/implement-tool-use, api/errors. The messages are those of the real service where
@@ -30,7 +30,7 @@ THINKING = ("thinking", "redacted_thinking")
 
 
 def check_options(body: Json) -> None:
-    """Options that exclude one another."""
+    """Refuse options that exclude one another."""
     thinking, limit = body.get("thinking") or {}, body["max_tokens"]
     if thinking.get("type") == "enabled":
         budget = thinking.get("budget_tokens", 0)
@@ -38,62 +38,62 @@ def check_options(body: Json) -> None:
         need(limit == 0 or limit > budget, "`max_tokens` must be greater than `thinking.budget_tokens`")
     if limit == 0:
         forced = (body.get("tool_choice") or {}).get("type") in ("any", "tool")
-        for wrong, what in (
+        for wrong, name in (
             (body.get("stream"), "stream"),
             (thinking.get("type") in ("enabled", "adaptive"), "thinking"),
             (forced, "tool_choice"),
             (body.get("output_format"), "output_format"),
         ):
-            need(not wrong, f"max_tokens: 0 is not supported together with `{what}`")
+            need(not wrong, f"max_tokens: 0 is not supported together with `{name}`")
 
 
-def check_part(part: Json, where: str) -> None:
-    """One content block: known fields, no empty text, no mark where none may be."""
+def check_part(part: Json, path: str) -> None:
+    """Check one content block: known fields, no empty text, and marks only where they are allowed."""
     kind = part.get("type")
     need(
         kind in FIELDS,
-        f"{where}: Input tag {kind!r} found using 'type' does not match any of the expected tags",
+        f"{path}: Input tag {kind!r} found using 'type' does not match any of the expected tags",
     )
     allowed = {"type", *FIELDS[str(kind)]} | (set() if kind in THINKING else {"cache_control"})
     for name in part:
-        need(name in allowed, f"{where}.{kind}.{name}: Extra inputs are not permitted")
+        need(name in allowed, f"{path}.{kind}.{name}: Extra inputs are not permitted")
     if kind == "text":
-        check_text(part, where)
+        check_text(part, path)
     if kind == "thinking":
         need(
             part.get("signature") == signature(part["thinking"]),
-            f"{where}: Invalid `signature` in `thinking` block",
+            f"{path}: Invalid `signature` in `thinking` block",
         )
-    check_mark(part, where)
+    check_mark(part, path)
 
 
-def check_text(part: Json, where: str) -> None:
-    """A text block must say something, the more so if it is marked."""
+def check_text(part: Json, path: str) -> None:
+    """Refuse an empty text block, marked or not."""
     empty = not part["text"]
     need(
         not (empty and part.get("cache_control")),
-        f"{where}.text: cache_control cannot be set for empty text blocks",
+        f"{path}.text: cache_control cannot be set for empty text blocks",
     )
-    group = where.split(".", 1)[0]
+    group = path.split(".", 1)[0]
     need(not empty, f"{group}: text content blocks must be non-empty")
     need(part["text"].strip(), f"{group}: text content blocks must contain non-whitespace text")
 
 
-def check_mark(part: Json, where: str) -> None:
-    """The form of a `cache_control`."""
+def check_mark(part: Json, path: str) -> None:
+    """Check the form of a `cache_control`."""
     mark = part.get("cache_control")
     if mark is None:
         return
-    need(mark.get("type") == "ephemeral", f"{where}.cache_control.type: Input should be 'ephemeral'")
-    need(mark.get("ttl", "5m") in TTLS, f"{where}.cache_control.ephemeral.ttl: Input should be '5m' or '1h'")
+    need(mark.get("type") == "ephemeral", f"{path}.cache_control.type: Input should be 'ephemeral'")
+    need(mark.get("ttl", "5m") in TTLS, f"{path}.cache_control.ephemeral.ttl: Input should be '5m' or '1h'")
     for name in mark:
         need(
-            name in ("type", "ttl"), f"{where}.cache_control.ephemeral.{name}: Extra inputs are not permitted"
+            name in ("type", "ttl"), f"{path}.cache_control.ephemeral.{name}: Extra inputs are not permitted"
         )
 
 
 def check_order(roles: list[str], messages: list[list[dict[str, Any]]], body: Json) -> None:
-    """Who speaks first and last."""
+    """Check the roles of the first and the last message."""
     need(roles[0] == "user", 'messages: first message must use the "user" role')
     if roles[-1] == "assistant":
         need(
@@ -107,21 +107,21 @@ def check_order(roles: list[str], messages: list[list[dict[str, Any]]], body: Js
             "messages: final assistant content cannot end with trailing whitespace",
         )
     if (body.get("thinking") or {}).get("type") == "enabled" and results_only(messages[-1]):
-        first = max((i for i, role in enumerate(roles) if role == "assistant"), default=None)
-        if first is not None:
-            kind = messages[first][0]["type"]
+        last_answer = max((i for i, role in enumerate(roles) if role == "assistant"), default=None)
+        if last_answer is not None:
+            kind = messages[last_answer][0]["type"]
             need(
                 kind in THINKING,
-                f"messages.{first}.content.0.type: Expected `thinking` or `redacted_thinking`, "
+                f"messages.{last_answer}.content.0.type: Expected `thinking` or `redacted_thinking`, "
                 f"but found `{kind}`. When `thinking` is enabled, a final `assistant` message must start "
                 "with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks).",
             )
 
 
 def check_tools(roles: list[str], messages: list[list[dict[str, Any]]]) -> None:
-    """Every tool_use is answered at the start of the next user turn, and nothing else is answered."""
+    """Check that the next user turn starts with one result for each tool_use, and has no other results."""
     asked_at = 0
-    seen: set[str] = set()
+    used_ids: set[str] = set()
     open_ids: list[str] = []
     for turn in turns(roles):
         parts = [(i, j, part) for i in turn for j, part in enumerate(messages[i])]
@@ -151,18 +151,18 @@ def check_tools(roles: list[str], messages: list[list[dict[str, Any]]]) -> None:
             asked_at = turn[-1]
             open_ids = [part["id"] for _, _, part in parts if part["type"] == "tool_use"]
             need(
-                len(open_ids) == len(set(open_ids)) and not seen & set(open_ids),
+                len(open_ids) == len(set(open_ids)) and not used_ids & set(open_ids),
                 "messages: `tool_use` ids must be unique",
             )
-            seen |= set(open_ids)
+            used_ids |= set(open_ids)
     check_answered(asked_at, open_ids)
 
 
-def check_answered(at: int, missing: list[str]) -> None:
-    """No call may be left open."""
+def check_answered(index: int, missing: list[str]) -> None:
+    """Refuse tool calls that have no result."""
     need(
         not missing,
-        f"messages.{at}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+        f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
         f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in "
         "the next message.",
     )
@@ -181,10 +181,10 @@ def turns(roles: list[str]) -> Iterator[list[int]]:
 
 
 def check_marks(blocks: list[Block]) -> list[Block]:
-    """At most four checkpoints, and no long one after a short one."""
-    found = [block for block in blocks if block.ttl]
-    need(len(found) <= 4, f"A maximum of 4 blocks with cache_control may be provided. Found {len(found)}.")
-    lifetimes = [block.ttl for block in found]
+    """Refuse more than four checkpoints, and a long one after a short one."""
+    marked = [block for block in blocks if block.ttl]
+    need(len(marked) <= 4, f"A maximum of 4 blocks with cache_control may be provided. Found {len(marked)}.")
+    lifetimes = [block.ttl for block in marked]
     need(
         lifetimes == sorted(lifetimes, key=lambda ttl: -(ttl or 0)),
         "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
@@ -194,25 +194,25 @@ def check_marks(blocks: list[Block]) -> list[Block]:
 
 
 def signature(thinking: str) -> str:
-    """The signature of a thinking block; the server knows its own again."""
+    """The signature of a thinking block; the server recognizes its own."""
     return "Erz" + sha256(thinking.encode()).hexdigest()
 
 
 def results_only(parts: list[dict[str, Any]]) -> bool:
-    """Is the message nothing but tool results."""
+    """Return True if the message consists of tool results only."""
     return all(part["type"] == "tool_result" for part in parts)
 
 
 def keeps_thinking(model: str) -> bool:
-    """Is earlier thinking kept when a plain user message follows: Opus 4.5+, Sonnet 4.6+, all 5.x."""
+    """Return True if thinking is kept after a plain user message: Opus 4.5+, Sonnet 4.6+, all 5.x."""
     return bool(re.search(r"(opus|sonnet|haiku|fable|mythos)-5|opus-4-[5-8]|sonnet-4-6|mythos", model))
 
 
 def prefill(model: str) -> bool:
-    """May the conversation end with an assistant message: not from Opus 4.6 and Sonnet 4.6 on."""
+    """Return True if the last message may be the assistant's: not from Opus 4.6 and Sonnet 4.6 on."""
     return not keeps_thinking(model) or "opus-4-5" in model
 
 
 def inner_system(model: str) -> bool:
-    """May a system message stand among the messages."""
+    """Return True if a system message may be among the messages."""
     return any(name in model for name in ("opus-4-8", "opus-5", "fable-5", "mythos-5"))

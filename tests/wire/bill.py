@@ -1,4 +1,4 @@
-"""What a request is billed, in tokens, in one form for all providers."""
+"""The tokens that a request is billed, in one form for all providers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Bill:
 
     @property
     def written(self) -> int:
-        """Tokens written to a cache, whatever the lifetime."""
+        """Tokens written to a cache, of any lifetime."""
         return self.written_5m + self.written_1h + self.written_30m
 
     @property

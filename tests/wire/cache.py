@@ -3,13 +3,13 @@
 Anthropic: platform.claude.com/docs/en/build-with-claude/prompt-caching. An entry is written only at a
 checkpoint; a read walks back from a checkpoint at most 20 positions, counting the checkpoint's own; a run
 of tool_use blocks, or of tool_result blocks, is one position; a lifetime runs from the start of the request
-that wrote or read the entry; an entry can be read once the response to its writer has begun.
+that wrote or read the entry; an entry can be read once the response to its writer has started.
 OpenAI: developers.openai.com/api/docs/guides/prompt-caching. The same entries, but no lookback limit: the
 latest 80 breakpoints of the conversation are tried.
 
-Where the pages are silent, this server decides: an entry is dead at exactly its lifetime; a read refreshes
+Where the pages say nothing, this server decides: an entry is dead at exactly its lifetime; a read refreshes
 the deepest entry found from each checkpoint, not the shorter ones; an entry written for 5m and marked 1h
-while alive stays 5m; a checkpoint below an already read prefix makes an entry free of charge.
+while alive stays 5m; a checkpoint below a prefix that was read makes an entry free of charge.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One piece of a prompt. `wire` is its canonical JSON with role, without `cache_control`."""
+    """One block of a prompt. `wire` is its canonical JSON with role, without `cache_control`."""
 
     wire: str
     tokens: int
@@ -38,7 +38,7 @@ class Block:
     kind: str
     text: str = ""
     ttl: int | None = None  # seconds, if this block is a checkpoint
-    ends: bool = False  # may an implicit breakpoint stand here (OpenAI)
+    may_end: bool = False  # True if an implicit breakpoint may be set here (OpenAI)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ class Entry:
 
 @dataclass(slots=True)
 class BlockCache:
-    """Prefixes written by checkpoint, kept apart per API key."""
+    """Prefixes written at checkpoints, separate for each API key."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def live(self, key: str, prefix: str, now: float) -> Entry | None:
-        """The entry for a prefix if there is one that has not expired."""
+        """The entry of a prefix, or None if there is none or it has expired."""
         entry = self.entries.get((key, prefix))
         return entry if entry is not None and now < entry.expires else None
 
     def read(self, key: str, prefix: str, now: float) -> bool:
-        """Is the prefix cached; if so its lifetime starts again."""
+        """Return True if the prefix is cached; if so, its lifetime starts again."""
         entry = self.live(key, prefix, now)
         if entry is None:
             return False
@@ -86,8 +86,8 @@ class BlockCache:
 def anthropic_minimum(model: str) -> int:
     """Smallest prefix, in tokens, that a Claude model caches (the page's table "Cache limitations")."""
     name = model.lower().rsplit("/", 1)[-1].replace(".", "-")
-    found = [known for known in MINIMUM if known in name]
-    return MINIMUM[max(found, key=len)] if found else 1024
+    matches = [family for family in MINIMUM if family in name]
+    return MINIMUM[max(matches, key=len)] if matches else 1024
 
 
 MINIMUM = {
@@ -100,61 +100,68 @@ MINIMUM = {
 
 def positions(blocks: Sequence[Block]) -> list[int]:
     """Position of each block in the sense of the lookback: a run of tool_use or tool_result shares one."""
-    found: list[int] = []
+    indices: list[int] = []
     for i, block in enumerate(blocks):
-        before = blocks[i - 1] if i else None
+        previous = blocks[i - 1] if i else None
         runs = block.kind in ("tool_use", "tool_result")
-        joined = before is not None and runs and before.kind == block.kind
-        found.append(found[-1] + (not joined) if found else 0)
-    return found
+        joined = previous is not None and runs and previous.kind == block.kind
+        indices.append(indices[-1] + (not joined) if indices else 0)
+    return indices
 
 
 def prefixes(blocks: Iterable[Block], seeds: Sequence[str]) -> list[str]:
     """Chained hash of every prefix. `seeds`: per tier, the settings that invalidate it and what follows."""
     chain, entered = sha256(), -1
-    found: list[str] = []
+    hashes: list[str] = []
     for block in blocks:
         while entered < TIERS.index(block.tier):
             entered += 1
             chain.update(b"\x00tier" + seeds[entered].encode())
         chain.update(b"\x00" + block.wire.encode())
-        found.append(chain.hexdigest())
-    return found
+        hashes.append(chain.hexdigest())
+    return hashes
 
 
 def sums(blocks: Iterable[Block]) -> list[int]:
     """Tokens up to and including each block."""
-    total, found = 0, []
+    total, totals = 0, []
     for block in blocks:
         total += block.tokens
-        found.append(total)
-    return found
+        totals.append(total)
+    return totals
 
 
 def plan_anthropic(
     cache: BlockCache, key: str, blocks: Sequence[Block], seeds: Sequence[str], minimum: int, now: float
 ) -> Plan:
-    """Bill a prompt by Anthropic's rules and refresh what it reads; `commit` writes its own entries.
+    """Bill a prompt by Anthropic's rules and refresh the entries that it reads; `commit` writes its own.
 
     Mixed lifetimes: up to the highest hit is read, from there to the highest 1h checkpoint is written
     for 1h, from there to the last checkpoint for 5m, the rest is fresh.
     """
     names, places, upto = prefixes(blocks, seeds), positions(blocks), sums(blocks)
-    marks = [(i, block.ttl) for i, block in enumerate(blocks) if block.ttl is not None and upto[i] >= minimum]
+    checkpoints = [
+        (i, block.ttl) for i, block in enumerate(blocks) if block.ttl is not None and upto[i] >= minimum
+    ]
     hit = -1
-    for mark, _ in marks:
-        near = (i for i in range(mark, -1, -1) if places[mark] - places[i] < LOOKBACK)
+    for checkpoint, _ in checkpoints:
+        near = (i for i in range(checkpoint, -1, -1) if places[checkpoint] - places[i] < LOOKBACK)
         hit = max(hit, next((i for i in near if cache.read(key, names[i], now)), -1))
     total = upto[-1] if upto else 0
-    read = upto[hit] if hit >= 0 else 0
-    long = max([upto[i] for i, ttl in marks if i > hit and ttl == HOUR], default=read)
-    last = max([upto[i] for i, _ in marks if i > hit], default=read)
+    read_tokens = upto[hit] if hit >= 0 else 0
+    one_hour_end = max([upto[i] for i, ttl in checkpoints if i > hit and ttl == HOUR], default=read_tokens)
+    written_end = max([upto[i] for i, _ in checkpoints if i > hit], default=read_tokens)
 
     def commit() -> None:
-        for i, ttl in marks:
+        for i, ttl in checkpoints:
             cache.write(key, names[i], upto[i], ttl, now)
 
-    bill = Bill(fresh=total - last, read=read, written_1h=long - read, written_5m=last - long)
+    bill = Bill(
+        fresh=total - written_end,
+        read=read_tokens,
+        written_1h=one_hour_end - read_tokens,
+        written_5m=written_end - one_hour_end,
+    )
     return Plan(bill, commit)
 
 
@@ -165,21 +172,23 @@ def plan_openai_blocks(
 
     Written are one implicit breakpoint, at the end of the latest eligible message, and the latest explicit
     ones: four at most, of at least 1024 tokens each. A read takes the longest prefix found at any of the
-    latest 80 breakpoints, which are taken to be the explicit ones and the ends of eligible messages.
+    latest 80 breakpoints, which are taken to be the explicit ones and the may_end of eligible messages.
     """
     names, upto = prefixes(blocks, (model, "", "")), sums(blocks)
     big = [i for i in range(len(blocks)) if upto[i] >= 1024]
     explicit = [i for i in big if blocks[i].ttl is not None]
-    ends = [i for i in big if blocks[i].ends]
-    writes = explicit[-4:] if explicit_only else sorted({*explicit[-3:], *ends[-1:]})
-    tried = explicit if explicit_only else sorted({*explicit, *ends})
+    message_ends = [i for i in big if blocks[i].may_end]
+    writes = explicit[-4:] if explicit_only else sorted({*explicit[-3:], *message_ends[-1:]})
+    tried = explicit if explicit_only else sorted({*explicit, *message_ends})
     hit = next((i for i in reversed(tried[-80:]) if cache.read(key, names[i], now)), -1)
     total = upto[-1] if upto else 0
-    read = upto[hit] if hit >= 0 else 0
-    last = max([upto[i] for i in writes if i > hit], default=read)
+    read_tokens = upto[hit] if hit >= 0 else 0
+    written_end = max([upto[i] for i in writes if i > hit], default=read_tokens)
 
     def commit() -> None:
         for i in writes:
             cache.write(key, names[i], upto[i], MINUTES_30, now)
 
-    return Plan(Bill(fresh=total - last, read=read, written_30m=last - read), commit)
+    return Plan(
+        Bill(fresh=total - written_end, read=read_tokens, written_30m=written_end - read_tokens), commit
+    )

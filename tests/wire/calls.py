@@ -1,4 +1,4 @@
-"""A validated request, and the error a provider answers to one that is not valid."""
+"""A validated request, and the error that a provider returns for one that is not valid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request after validation, in the form all providers share."""
+    """One request after validation, in one form for all providers."""
 
     provider: str
     model: str
@@ -21,7 +21,7 @@ class Call:
     body: Json
     blocks: tuple[Block, ...]
     turns: int  # user messages that are not merely tool results
-    said: str  # text of the last such message
+    user_text: str  # text of the last such message
     max_tokens: int | None = None
     seeds: tuple[str, str, str] = ("", "", "")  # settings that invalidate tools, system, messages
     answers: tuple[str, ...] = ()  # texts of the tool results at the end of the prompt
@@ -33,7 +33,7 @@ class Call:
 
 
 class ApiError(Exception):
-    """A request refused. `kind` and `extra` go into the provider's own error body."""
+    """The request is refused. `kind` and `extra` go into the provider's own error body."""
 
     def __init__(self, status: int, message: str, kind: str = "invalid_request_error", **extra: Any) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One write to a stream. `content` marks what a user would see; `tokens` is the output it stands for."""
+    """One write to a stream. `content`: True if a user would see it; `tokens`: output tokens that it carries."""
 
     data: bytes
     content: bool = False
@@ -51,7 +51,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is common to the answers of one request: its number, id, and the time of the provider's clock."""
+    """Number of a request, the time on the provider's clock, and headers: parts of every answer to it."""
 
     serial: int
     now: float

@@ -1,4 +1,4 @@
-"""The time the providers' caches live by."""
+"""The clock of the providers' caches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ START = 1_800_000_000.0
 
 
 class Clock:
-    """A clock that stands still until told otherwise, or with `real=True` one that also runs by itself."""
+    """A clock that moves only when a test advances it, or with `real=True` also by itself."""
 
     def __init__(self, start: float | None = None, real: bool = False) -> None:
         self.real = real
@@ -25,15 +25,15 @@ class Clock:
         self._base = value - (time.monotonic() if self.real else 0.0)
 
     def run(self) -> None:
-        """Show the real time from now on."""
+        """Set the clock to the real time and let it run."""
         self.real = True
         self.now = time.time()
 
     def stand_still(self) -> None:
-        """Stand at the start from now on."""
+        """Set the clock to its start and stop it."""
         self.real = False
         self.now = START
 
     def advance(self, seconds: float) -> None:
-        """Move on."""
+        """Move the clock forward."""
         self._base += seconds

@@ -11,6 +11,6 @@ from .server import WireServer
 
 @pytest.fixture
 def wire() -> Iterator[WireServer]:
-    """A running loopback server with a clock that stands still."""
+    """A running loopback server; its clock moves only when a test advances it."""
     with WireServer() as server:
         yield server

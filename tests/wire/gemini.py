@@ -82,9 +82,9 @@ class Gemini:
 
     def read(self, path: str, body: Json) -> Call:
         """Validate a request."""
-        found = PATH.match(path)
-        assert found is not None
-        model = unquote(found["model"])
+        match = PATH.match(path)
+        assert match is not None
+        model = unquote(match["model"])
         if model.startswith("no-such"):
             raise ApiError(
                 404,
@@ -108,11 +108,11 @@ class Gemini:
         return Call(
             provider="gemini",
             model=model,
-            stream=found["method"] == "streamGenerateContent",
+            stream=match["method"] == "streamGenerateContent",
             body=body,
             blocks=tuple(blocks(body, contents)),
             turns=len(humans),
-            said=humans[-1] if humans else "",
+            user_text=humans[-1] if humans else "",
             max_tokens=config.get("maxOutputTokens") or config.get("max_output_tokens"),
             answers=tuple(
                 canonical(response(part)["response"]) for part in contents[-1]["parts"] if response(part)
@@ -136,25 +136,31 @@ class Gemini:
         return {"error": {"code": error.status, "message": error.message, "status": status, **error.extra}}
 
     def usage(self, reply: Reply, bill: Bill) -> dict[str, Any]:
-        """The usage object: the prompt includes what was cached, thoughts are apart from the candidates."""
-        shown: dict[str, Any] = {
+        """The usage object: the prompt includes cached tokens; thoughts are not among the candidates."""
+        counts: dict[str, Any] = {
             "promptTokenCount": bill.prompt,
             "candidatesTokenCount": bill.output - bill.thinking,
             "totalTokenCount": bill.prompt + bill.output,
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": bill.prompt}],
         }
         if bill.thinking:
-            shown["thoughtsTokenCount"] = bill.thinking
+            counts["thoughtsTokenCount"] = bill.thinking
         if bill.read and reply.report_cache:  # the service leaves the field out when nothing was read
-            shown["cachedContentTokenCount"] = bill.read
-            shown["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": bill.read}]
-        return shown
+            counts["cachedContentTokenCount"] = bill.read
+            counts["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": bill.read}]
+        return counts
 
     def answer(
-        self, call: Call, reply: Reply, bill: Bill, answer: Answer, parts: list[Json], finish: str | None
+        self,
+        call: Call,
+        reply: Reply,
+        bill: Bill,
+        answer: Answer,
+        content_parts: list[Json],
+        finish: str | None,
     ) -> dict[str, Any]:
-        """A GenerateContentResponse, whole or one chunk of a stream."""
-        candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+        """A GenerateContentResponse: a whole answer or one chunk of a stream."""
+        candidate: dict[str, Any] = {"content": {"parts": content_parts, "role": "model"}, "index": 0}
         if finish:
             candidate["finishReason"] = finish
         return {
@@ -166,38 +172,45 @@ class Gemini:
 
     def body(self, call: Call, reply: Reply, bill: Bill, answer: Answer) -> Json:
         """The answer that is not streamed."""
-        parts: list[Json] = []
+        content_parts: list[Json] = []
         if thought := "".join(reply.thinking_chunks):
-            parts.append({"text": thought, "thought": True})
+            content_parts.append({"text": thought, "thought": True})
         if text := "".join(reply.text_chunks):
-            parts.append({"text": text})
-        parts += function_calls(call.model, reply)
-        return self.answer(call, reply, bill, answer, parts, STOP[reply.ending])
+            content_parts.append({"text": text})
+        content_parts += function_calls(call.model, reply)
+        return self.answer(call, reply, bill, answer, content_parts, STOP[reply.ending])
 
     def events(self, call: Call, reply: Reply, bill: Bill, answer: Answer) -> Iterator[Event]:
         """The answer as a stream; every chunk carries the usage so far, function calls come whole."""
-        pieces: list[tuple[Json, int, bool]] = [
-            *(({"text": part, "thought": True}, count(part), True) for part in reply.thinking_chunks),
-            *(({"text": part}, count(part), False) for part in reply.text_chunks),
+        chunks: list[tuple[Json, int, bool]] = [
+            *(({"text": chunk, "thought": True}, count(chunk), True) for chunk in reply.thinking_chunks),
+            *(({"text": chunk}, count(chunk), False) for chunk in reply.text_chunks),
         ]
-        for part, tool in zip(function_calls(call.model, reply), reply.tool_calls, strict=True):
-            pieces.append((part, count(tool.name) + count(tool.json), False))
-        out = thought = 0
-        for i, (part, tokens, thinking) in enumerate(pieces):
-            out, thought = out + tokens, thought + (tokens if thinking else 0)
-            last = i == len(pieces) - 1
-            so_far = bill if last else Bill(bill.fresh, bill.read, output=out, thinking=thought)
-            finish = STOP[reply.ending] if last else None
-            yield Event(sse(self.answer(call, reply, so_far, answer, [part], finish)), True, tokens)
-        if not pieces:
+        for chunk, tool in zip(function_calls(call.model, reply), reply.tool_calls, strict=True):
+            chunks.append((chunk, count(tool.name) + count(tool.json), False))
+        output_tokens = thinking_tokens = 0
+        for i, (chunk, tokens, thinking) in enumerate(chunks):
+            output_tokens, thinking_tokens = (
+                output_tokens + tokens,
+                thinking_tokens + (tokens if thinking else 0),
+            )
+            is_last = i == len(chunks) - 1
+            so_far = (
+                bill
+                if is_last
+                else Bill(bill.fresh, bill.read, output=output_tokens, thinking=thinking_tokens)
+            )
+            finish = STOP[reply.ending] if is_last else None
+            yield Event(sse(self.answer(call, reply, so_far, answer, [chunk], finish)), True, tokens)
+        if not chunks:
             yield Event(sse(self.answer(call, reply, bill, answer, [{"text": ""}], STOP[reply.ending])))
 
     def stream_error(self, error: ApiError, answer: Answer) -> bytes:
-        """The error line of a stream that has begun."""
+        """The error line of a stream that has started."""
         return sse(self.error(error, answer))
 
     def garbage(self) -> bytes:
-        """A line whose data is no JSON."""
+        """A line whose data is not valid JSON."""
         return b'data: {"candidates": [{"content": {"par\r\n\r\n'
 
     def headers(self, answer: Answer) -> dict[str, str]:
@@ -206,7 +219,7 @@ class Gemini:
 
 
 def function_calls(model: str, reply: Reply) -> list[Json]:
-    """The functionCall parts; from 3 on the first bears a thought signature that clients hand back."""
+    """The functionCall parts; from Gemini 3 on the first has a thought signature, which clients return."""
     parts: list[dict[str, Any]] = [
         {"functionCall": {"name": tool.name, "args": json.loads(tool.json or "{}")}}
         for tool in reply.tool_calls

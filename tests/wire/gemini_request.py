@@ -1,4 +1,4 @@
-"""Gemini generateContent: which requests are valid, and what prompt they mean.
+"""Gemini generateContent: validate a request and turn it into the blocks of its prompt.
 
 Sources: ai.google.dev: api/generate-content, gemini-api/docs/function-calling, .../thought-signatures,
 .../caching.
@@ -16,19 +16,19 @@ from .tokens import canonical, count_json, count_part
 
 
 def minimum(model: str) -> int | None:
-    """Smallest prefix the model caches on its own: none before 2.5, 2048 for 2.5, 4096 later."""
+    """Smallest prefix that the model caches without being asked: none before 2.5, 2048 for 2.5, 4096 later."""
     version = re.match(r"gemini-(\d+)(?:\.(\d+))?", model)
     number = (int(version[1]), int(version[2] or 0)) if version else (3, 0)
     return None if number < (2, 5) else 2048 if number < (3, 0) else 4096
 
 
 def signs(model: str) -> bool:
-    """Do function calls bear thought signatures (ai.google.dev/gemini-api/docs/thought-signatures)."""
+    """Return True if function calls have signatures (ai.google.dev/gemini-api/docs/thought-signatures)."""
     return minimum(model) == 4096
 
 
 def check_contents(contents: list[dict[str, Any]]) -> None:
-    """Calls follow a user turn; answers follow their calls, as many as there were."""
+    """Check that calls follow a user turn, and that as many results follow them."""
     open_calls = 0
     for i, item in enumerate(contents):
         parts = item.get("parts") or []
@@ -61,7 +61,7 @@ def check_contents(contents: list[dict[str, Any]]) -> None:
 
 
 def check_signatures(contents: list[dict[str, Any]]) -> None:
-    """In the current turn, the first function call of each step comes back with a signature."""
+    """Check that the first function call of each step of the current turn has a signature."""
     start = max(
         (i for i, item in enumerate(contents) if item.get("role", "user") == "user" and texts(item)),
         default=0,
@@ -95,7 +95,7 @@ def blocks(body: Json, contents: list[dict[str, Any]]) -> Iterator[Block]:
 
 
 def response(part: Json) -> Any:
-    """The answer of a function in a part, None if there is none."""
+    """The function response in a part, None if there is none."""
     return part.get("functionResponse") or part.get("function_response")
 
 

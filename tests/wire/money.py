@@ -1,4 +1,4 @@
-"""What a bill comes to in dollars, by litellm's list of prices and nothing of ours."""
+"""The price of requests in dollars, from litellm's price list and none of our code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .requests import Request
 
 
 def dollars(requests: Iterable[Request]) -> float:
-    """All that the provider charges for these; nothing for those that it refused."""
+    """Dollars that the provider charges for these requests; refused ones are free."""
     return sum(_dollars(request) for request in requests)
 
 

@@ -90,13 +90,13 @@ class OpenAI:
         details: dict[str, Any] = {"cached_tokens": bill.read, "audio_tokens": 0}
         if writes(call.model):
             details["cache_write_tokens"] = bill.written
-        shown: dict[str, Any] = {
+        counts: dict[str, Any] = {
             "prompt_tokens": bill.prompt,
             "completion_tokens": bill.output,
             "total_tokens": bill.prompt + bill.output,
             "completion_tokens_details": {"reasoning_tokens": bill.thinking, "audio_tokens": 0},
         }
-        return {**shown, "prompt_tokens_details": details} if reply.report_cache else shown
+        return {**counts, "prompt_tokens_details": details} if reply.report_cache else counts
 
     def body(self, call: Call, reply: Reply, bill: Bill, answer: Answer) -> Json:
         """The answer that is not streamed."""
@@ -136,8 +136,8 @@ class OpenAI:
             return Event(sse({**head, "choices": [choice], **null}), content, tokens)
 
         yield chunk({"role": "assistant", "content": "" if reply.text_chunks else None, "refusal": None})
-        for part in reply.text_chunks:
-            yield chunk({"content": part}, content=True, tokens=count(part))
+        for text_chunk in reply.text_chunks:
+            yield chunk({"content": text_chunk}, content=True, tokens=count(text_chunk))
         for i, tool in enumerate(reply.tool_calls):
             start = {
                 "index": i,
@@ -146,7 +146,7 @@ class OpenAI:
                 "function": {"name": tool.name, "arguments": ""},
             }
             yield chunk({"tool_calls": [start]})
-            for cut in (tool.json[at : at + 16] for at in range(0, len(tool.json), 16)):
+            for cut in (tool.json[offset : offset + 16] for offset in range(0, len(tool.json), 16)):
                 yield chunk(
                     {"tool_calls": [{"index": i, "function": {"arguments": cut}}]}, None, True, count(cut)
                 )
@@ -156,15 +156,15 @@ class OpenAI:
         yield Event(b"data: [DONE]\n\n")
 
     def wants_usage(self, call: Call) -> bool:
-        """Does the last chunk of a stream carry the usage."""
+        """Return True if the last chunk of a stream reports the usage."""
         return bool((call.body.get("stream_options") or {}).get("include_usage"))
 
     def stream_error(self, error: ApiError, answer: Answer) -> bytes:
-        """The error line of a stream that has begun."""
+        """The error line of a stream that has started."""
         return sse(self.error(error, answer))
 
     def garbage(self) -> bytes:
-        """A line whose data is no JSON."""
+        """A line whose data is not valid JSON."""
         return b'data: {"id":"chatcmpl-0","object":"chat.comple\n\n'
 
     def headers(self, answer: Answer) -> dict[str, str]:
@@ -173,7 +173,7 @@ class OpenAI:
 
 
 def writes(model: str) -> bool:
-    """Does the model report cache writes: gpt-5.6 and later."""
+    """Return True if the model reports cache writes: gpt-5.6 and later."""
     version = re.match(r"(?:.*/)?gpt-(\d+)(?:\.(\d+))?", model)
     return version is not None and (int(version[1]), int(version[2] or 0)) >= (5, 6)
 

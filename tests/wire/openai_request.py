@@ -1,7 +1,7 @@
-"""OpenAI chat completions: which requests are valid, and what prompt they mean.
+"""OpenAI chat completions: validate a request and turn it into the blocks of its prompt.
 
 Sources: developers.openai.com/api: reference/chat/create, guides/function-calling, guides/prompt-caching,
-guides/error-codes. `strict=False` is what routers and proxies in front of other models do: they take
+guides/error-codes. `strict=False` is for routers and proxies in front of other models, which accept
 `cache_control` on messages, parts and tools.
 """
 
@@ -91,7 +91,7 @@ def read_request(body: Json, strict: bool) -> Call:
     check_tools(messages)
     blocks = [*tool_blocks(body.get("tools") or ()), *message_blocks(messages)]
     humans = [text_of(message) for message in messages if message["role"] == "user"]
-    last = max((i for i, message in enumerate(messages) if message["role"] != "tool"), default=-1)
+    last_other = max((i for i, message in enumerate(messages) if message["role"] != "tool"), default=-1)
     return Call(
         provider="openai",
         model=body["model"],
@@ -99,18 +99,18 @@ def read_request(body: Json, strict: bool) -> Call:
         body=body,
         blocks=tuple(blocks),
         turns=len(humans),
-        said=humans[-1] if humans else "",
+        user_text=humans[-1] if humans else "",
         max_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
-        answers=tuple(text_of(message) for message in messages[last + 1 :]),
+        answers=tuple(text_of(message) for message in messages[last_other + 1 :]),
     )
 
 
 def check_names(body: Json) -> None:
-    """The service knows its parameters and refuses all others."""
+    """Refuse parameters and fields that the service does not know."""
     for name in body:
         need(name in PARAMETERS, f"Unrecognized request argument supplied: {name}", param=None)
     for i, message in enumerate(body["messages"]):
-        known(message, MESSAGE, f"messages[{i}]")
+        check_fields(message, MESSAGE, f"messages[{i}]")
         need(
             message.get("role") in ROLES,
             f"Invalid value: '{message.get('role')}'. Supported values are: 'system', "
@@ -119,12 +119,14 @@ def check_names(body: Json) -> None:
             code="invalid_value",
         )
         content = message.get("content")
-        # What the assistant said is not among the blocks that can bear a breakpoint.
-        parts = PART - {"prompt_cache_breakpoint"} if message.get("role") == "assistant" else PART
+        # A part of an assistant message cannot have a breakpoint.
+        fields = PART - {"prompt_cache_breakpoint"} if message.get("role") == "assistant" else PART
         for j, part in enumerate(content if isinstance(content, list) else ()):
-            known(part, parts, f"messages[{i}].content[{j}]")
+            check_fields(part, fields, f"messages[{i}].content[{j}]")
         for j, tool in enumerate(message.get("tool_calls") or ()):
-            known(tool, frozenset(("id", "type", "function", "custom")), f"messages[{i}].tool_calls[{j}]")
+            check_fields(
+                tool, frozenset(("id", "type", "function", "custom")), f"messages[{i}].tool_calls[{j}]"
+            )
         empty = content is None and not (message.get("tool_calls") or message.get("refusal"))
         need(
             not empty,
@@ -132,27 +134,27 @@ def check_names(body: Json) -> None:
             param=f"messages.[{i}].content",
         )
     for i, tool in enumerate(body.get("tools") or ()):
-        known(tool, frozenset(("type", "function", "custom")), f"tools[{i}]")
-        known(
+        check_fields(tool, frozenset(("type", "function", "custom")), f"tools[{i}]")
+        check_fields(
             tool.get("function", {}),
             frozenset(("name", "description", "parameters", "strict")),
             f"tools[{i}].function",
         )
 
 
-def known(value: Json, names: frozenset[str], where: str) -> None:
+def check_fields(value: Json, names: frozenset[str], path: str) -> None:
     """Refuse a field that the service does not know."""
     for name in value:
         need(
             name in names,
-            f"Unknown parameter: '{where}.{name}'.",
-            param=f"{where}.{name}",
+            f"Unknown parameter: '{path}.{name}'.",
+            param=f"{path}.{name}",
             code="unknown_parameter",
         )
 
 
 def check_tools(messages: list[dict[str, Any]]) -> None:
-    """A tool message answers a call of the assistant message before it, and every call is answered."""
+    """Check that each tool message answers a call of the assistant message before it, and that none is open."""
     missing: list[str] = []
     for i, message in enumerate(messages):
         if message["role"] == "tool":
@@ -169,18 +171,18 @@ def check_tools(messages: list[dict[str, Any]]) -> None:
     check_answered(missing, len(messages))
 
 
-def check_answered(missing: list[str], at: int) -> None:
-    """No call may be left open."""
+def check_answered(missing: list[str], index: int) -> None:
+    """Refuse tool calls that have no result."""
     need(
         not missing,
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
         "'tool_call_id'. The following tool_call_ids did not have response messages: " + ", ".join(missing),
-        param=f"messages.[{at}].role",
+        param=f"messages.[{index}].role",
     )
 
 
 def tool_blocks(tools: list[dict[str, Any]] | tuple[()]) -> Iterator[Block]:
-    """The tools, which lead the prompt."""
+    """The blocks of the tools, which come first in the prompt."""
     for tool in tools:
         yield Block(canonical(tool), count_json(tool), "tools", "tool", canonical(tool))
 
@@ -192,17 +194,17 @@ def message_blocks(messages: list[dict[str, Any]]) -> Iterator[Block]:
 
 
 def message_parts(message: Json) -> list[Block]:
-    """The blocks of one message; an implicit breakpoint may stand at its end unless the model wrote it."""
+    """The blocks of one message; its end may be an implicit breakpoint unless the model wrote it."""
     role, content = message["role"], message.get("content")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-    found = [make_block(role, part, message) for part in parts]
+    blocks = [make_block(role, part, message) for part in parts]
     for tool in message.get("tool_calls") or ():
-        name, given = tool["function"]["name"], tool["function"]["arguments"]
-        wire = canonical([role, tool["id"], name, given])
-        found.append(Block(wire, count(name) + count(given), "messages", "tool_call"))
-    if found and role != "assistant":
-        found[-1] = replace(found[-1], ends=True)
-    return found
+        name, arguments = tool["function"]["name"], tool["function"]["arguments"]
+        wire = canonical([role, tool["id"], name, arguments])
+        blocks.append(Block(wire, count(name) + count(arguments), "messages", "tool_call"))
+    if blocks and role != "assistant":
+        blocks[-1] = replace(blocks[-1], may_end=True)
+    return blocks
 
 
 def make_block(role: str, part: Json, message: Json) -> Block:
@@ -224,7 +226,7 @@ def text_of(message: Json) -> str:
 
 
 def no_such_model(model: str) -> ApiError:
-    """The error for a name the service does not serve."""
+    """The error for a model that the service does not have."""
     return ApiError(
         404, f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found"
     )

@@ -1,8 +1,8 @@
 """OpenAI Responses: answers and events; keys, errors and both caches are those of chat completions.
 
 Sources: developers.openai.com/api: reference/resources/responses, .../streaming-events, guides/reasoning.
-litellm goes here instead of to chat completions for gpt-5.4 and later when `tools` and `reasoning_effort`
-come together; it appends `/responses` to the same base URL.
+litellm uses it instead of chat completions for gpt-5.4 and later if a request has both `tools` and
+`reasoning_effort`; it appends `/responses` to the same base URL.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Maker = Callable[..., Event]
 
 
 class OpenAIResponses(OpenAI):
-    """The Responses protocol on the caches of `chat`. `stored`: reasoning it keeps, by item id."""
+    """The Responses protocol on the caches of `chat`. `stored`: the reasoning that it keeps, by item id."""
 
     # Never digits alone: litellm takes `call_` and a number for an index and puts the item's id in its place.
     tool_prefix = "call_w"
@@ -86,8 +86,8 @@ class OpenAIResponses(OpenAI):
         }
 
     def response(self, call: Call, answer: Answer, **fields: Any) -> dict[str, Any]:
-        """The response object: what was asked for comes back in it."""
-        given = {name: value for name, value in call.body.items() if name in ECHOED and value is not None}
+        """The response object, which repeats the options of the request."""
+        echoed = {name: value for name, value in call.body.items() if name in ECHOED and value is not None}
         options = call.body.get("prompt_cache_options") or {}
         caching = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **options}}
         return {
@@ -100,7 +100,7 @@ class OpenAIResponses(OpenAI):
             "model": call.model,
             "output": [],
             **ECHOED,
-            **given,
+            **echoed,
             **(caching if writes(call.model) else {}),
             "reasoning": {"effort": None, "summary": None, **(call.body.get("reasoning") or {})},
             "service_tier": "default",
@@ -123,12 +123,12 @@ class OpenAIResponses(OpenAI):
 
     def output(self, call: Call, reply: Reply, answer: Answer) -> list[dict[str, Any]]:
         """The items: reasoning, message, calls."""
-        found: list[dict[str, Any]] = []
+        items: list[dict[str, Any]] = []
         if reply.thinking_chunks:
-            found.append(self.reasoning(call, "".join(reply.thinking_chunks), answer))
+            items.append(self.reasoning(call, "".join(reply.thinking_chunks), answer))
         if reply.text_chunks or not (reply.tool_calls or CUT.get(reply.ending)):
-            found.append(message(call, reply, answer))
-        found += [
+            items.append(message(call, reply, answer))
+        items += [
             {
                 "id": f"fc_{answer.serial:030d}{i:02d}",
                 "type": "function_call",
@@ -139,22 +139,22 @@ class OpenAIResponses(OpenAI):
             }
             for i, tool in enumerate(reply.tool_calls)
         ]
-        if CUT.get(reply.ending) and found and "status" in found[-1]:
-            found[-1]["status"] = "incomplete"
-        return found
+        if CUT.get(reply.ending) and items and "status" in items[-1]:
+            items[-1]["status"] = "incomplete"
+        return items
 
     def reasoning(self, call: Call, text: str, answer: Answer) -> dict[str, Any]:
-        """A reasoning item: a summary if asked for, here the whole; encrypted if asked for."""
-        # No other item of a conversation has its id, even if the log was cleared and numbers start again.
+        """A reasoning item: its summary (here the whole text) and its encryption only if asked for."""
+        # Its id is unique in a conversation, even if the log was cleared and numbers start again.
         name = f"rs_{sha256(canonical([answer.serial, call.body, text]).encode()).hexdigest()[:32]}"
         if call.body.get("store") is not False:
             self.stored[name] = text
         sealed = "reasoning.encrypted_content" in (call.body.get("include") or ())
-        shown = bool((call.body.get("reasoning") or {}).get("summary"))
+        has_summary = bool((call.body.get("reasoning") or {}).get("summary"))
         return {
             "id": name,
             "type": "reasoning",
-            "summary": [{"type": "summary_text", "text": text}] if shown else [],
+            "summary": [{"type": "summary_text", "text": text}] if has_summary else [],
             **({"encrypted_content": seal(name, text)} if sealed else {}),
         }
 
@@ -164,7 +164,7 @@ class OpenAIResponses(OpenAI):
         hides = (call.body.get("stream_options") or {}).get("include_obfuscation") is not False
 
         def event(kind: str, content: bool = False, tokens: int = 0, **fields: Any) -> Event:
-            # The service pads what it streams, so that the sizes of packets do not give the text away.
+            # The service pads streamed text, so that the sizes of packets do not reveal it.
             pad = {"obfuscation": "x" * (-len(fields["delta"]) % 16)} if content and hides else {}
             number = {"sequence_number": next(self.sequences[answer.serial])}
             return Event(sse(kind, {"type": kind, **number, **fields, **pad}), content, tokens)
@@ -173,20 +173,20 @@ class OpenAIResponses(OpenAI):
         yield event("response.in_progress", response=self.response(call, answer))
         end = self.body(call, reply, bill, answer)
         for index, item in enumerate(end["output"]):
-            yield event("response.output_item.added", output_index=index, item=begun(item))
+            yield event("response.output_item.added", output_index=index, item=announced(item))
             yield from PARTS[item["type"]](event, item, index, reply)
             yield event("response.output_item.done", output_index=index, item=item)
         yield event(f"response.{end['status']}", response=end)
 
     def stream_error(self, error: ApiError, answer: Answer) -> bytes:
-        """The error event of a stream that has begun."""
+        """The error event of a stream that has started."""
         number = next(self.sequences[answer.serial])
         code = CODES.get(error.status, "server_error")
         detail = {"code": code, "message": error.message, "param": None}
         return sse("error", {"type": "error", "sequence_number": number, **detail})
 
     def garbage(self) -> bytes:
-        """An event whose data is no JSON."""
+        """An event whose data is not valid JSON."""
         return b'event: response.output_text.delta\ndata: {"type":"response.output_text.del\n\n'
 
 
@@ -205,7 +205,7 @@ def message(call: Call, reply: Reply, answer: Answer) -> dict[str, Any]:
 
 
 def phases(model: str) -> bool:
-    """Does the model say whether a message is commentary: "gpt-5.3-codex and beyond"."""
+    """Return True if the model marks messages as commentary or not: "gpt-5.3-codex and beyond"."""
     version = re.match(r"gpt-(\d+)(?:\.(\d+))?(-codex)?", model)
     if version is None:
         return False
@@ -213,7 +213,7 @@ def phases(model: str) -> bool:
     return number > (5, 3) or (number == (5, 3) and bool(version[3]))
 
 
-def begun(item: Json) -> Json:
+def announced(item: Json) -> Json:
     """An item as it is announced."""
     empty: dict[str, Any] = {"status": "in_progress", "content": [], "arguments": "", "summary": []}
     return {name: empty.get(name, value) for name, value in item.items()}
@@ -223,33 +223,33 @@ def reasoning_events(event: Maker, item: Json, index: int, reply: Reply) -> Iter
     """The summary."""
     if not item["summary"]:
         return
-    at = {"item_id": item["id"], "output_index": index, "summary_index": 0}
+    place = {"item_id": item["id"], "output_index": index, "summary_index": 0}
     part = item["summary"][0]
-    yield event("response.reasoning_summary_part.added", **at, part={**part, "text": ""})
+    yield event("response.reasoning_summary_part.added", **place, part={**part, "text": ""})
     for cut in reply.thinking_chunks:
-        yield event("response.reasoning_summary_text.delta", True, count(cut), **at, delta=cut)
-    yield event("response.reasoning_summary_text.done", **at, text=part["text"])
-    yield event("response.reasoning_summary_part.done", **at, part=part)
+        yield event("response.reasoning_summary_text.delta", True, count(cut), **place, delta=cut)
+    yield event("response.reasoning_summary_text.done", **place, text=part["text"])
+    yield event("response.reasoning_summary_part.done", **place, part=part)
 
 
 def message_events(event: Maker, item: Json, index: int, reply: Reply) -> Iterator[Event]:
     """The text."""
-    at = {"item_id": item["id"], "output_index": index, "content_index": 0}
+    place = {"item_id": item["id"], "output_index": index, "content_index": 0}
     part = item["content"][0]
-    yield event("response.content_part.added", **at, part={**part, "text": ""})
+    yield event("response.content_part.added", **place, part={**part, "text": ""})
     for cut in reply.text_chunks:
-        yield event("response.output_text.delta", True, count(cut), **at, delta=cut, logprobs=[])
-    yield event("response.output_text.done", **at, text=part["text"], logprobs=[])
-    yield event("response.content_part.done", **at, part=part)
+        yield event("response.output_text.delta", True, count(cut), **place, delta=cut, logprobs=[])
+    yield event("response.output_text.done", **place, text=part["text"], logprobs=[])
+    yield event("response.content_part.done", **place, part=part)
 
 
 def call_events(event: Maker, item: Json, index: int, reply: Reply) -> Iterator[Event]:
     """The arguments of a call."""
-    at = {"item_id": item["id"], "output_index": index}
-    given = item["arguments"]
-    for cut in (given[i : i + 16] for i in range(0, len(given), 16)):
-        yield event("response.function_call_arguments.delta", True, count(cut), **at, delta=cut)
-    yield event("response.function_call_arguments.done", **at, arguments=given)
+    place = {"item_id": item["id"], "output_index": index}
+    arguments = item["arguments"]
+    for cut in (arguments[i : i + 16] for i in range(0, len(arguments), 16)):
+        yield event("response.function_call_arguments.delta", True, count(cut), **place, delta=cut)
+    yield event("response.function_call_arguments.done", **place, arguments=arguments)
 
 
 PARTS = {"reasoning": reasoning_events, "message": message_events, "function_call": call_events}

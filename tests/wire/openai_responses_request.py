@@ -1,4 +1,4 @@
-"""OpenAI Responses: what prompt a request means, and its reasoning items.
+"""OpenAI Responses: turn a request into the blocks of its prompt, and check its reasoning items.
 
 Sources: developers.openai.com/api: reference/resources/responses/methods/create, guides/reasoning. Messages,
 calls and outputs make the blocks that the same conversation makes in chat completions; tools are
@@ -28,12 +28,12 @@ SEAL = "gAAAAA"
 def read_request(body: Json, stored: Mapping[str, str]) -> Call:
     """Validate a request; ApiError if the service would refuse it. `stored`: reasoning kept, by item id."""
     check_request(body)
-    given = body["input"]
-    items = given if isinstance(given, list) else [{"role": "user", "content": given}]
+    prompt_input = body["input"]
+    items = prompt_input if isinstance(prompt_input, list) else [{"role": "user", "content": prompt_input}]
     check_reasoning(items, body, stored)
     humans = [text_of(item) for item in items if item.get("role") == "user"]
     outputs = ("function_call_output",)
-    last = max((i for i, item in enumerate(items) if item.get("type") not in outputs), default=-1)
+    last_other = max((i for i, item in enumerate(items) if item.get("type") not in outputs), default=-1)
     return Call(
         provider="openai",
         model=body["model"],
@@ -41,9 +41,9 @@ def read_request(body: Json, stored: Mapping[str, str]) -> Call:
         body=body,
         blocks=tuple(prompt_blocks(body, items, stored)),
         turns=len(humans),
-        said=humans[-1] if humans else "",
+        user_text=humans[-1] if humans else "",
         max_tokens=body.get("max_output_tokens"),
-        answers=tuple(text_of(item) for item in items[last + 1 :]),
+        answers=tuple(text_of(item) for item in items[last_other + 1 :]),
     )
 
 
@@ -59,7 +59,7 @@ def prompt_blocks(body: Json, items: list[dict[str, Any]], stored: Mapping[str, 
 
 
 def all_turns(body: Json) -> bool:
-    """Does the model see the reasoning of earlier turns: from gpt-5.6 on, unless told otherwise."""
+    """Return True if the model sees the reasoning of earlier turns: by default from gpt-5.6 on."""
     context = (body.get("reasoning") or {}).get("context") or "auto"
     return context == "all_turns" or (context == "auto" and writes(body["model"]))
 
@@ -72,28 +72,28 @@ def item_blocks(item: Json, stored: Mapping[str, str]) -> list[Block]:
     if kind == "function_call_output":
         return message_blocks("tool", item["output"], {"tool_call_id": item["call_id"]})
     if kind == "function_call":
-        name, given = item["name"], item["arguments"]
-        wire = canonical(["assistant", item["call_id"], name, given])
-        return [Block(wire, count(name) + count(given), "messages", "tool_call")]
+        name, arguments = item["name"], item["arguments"]
+        wire = canonical(["assistant", item["call_id"], name, arguments])
+        return [Block(wire, count(name) + count(arguments), "messages", "tool_call")]
     text = thought(item, stored)
     return [Block(canonical(["assistant", "reasoning", text]), count(text), "messages", "reasoning", text)]
 
 
 def message_blocks(role: str, content: Any, owner: Json, phase: str | None = None) -> list[Block]:
-    """The blocks of a message or an output; an implicit breakpoint may stand at its end."""
+    """The blocks of a message or an output; its end may be an implicit breakpoint."""
     parts = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-    more = {"phase": phase} if phase else {}
-    found = [make_block(role, {**chat_part(part), **more}, owner) for part in parts]
-    if found and role != "assistant":
-        found[-1] = replace(found[-1], ends=True)
-    return found
+    phase_field = {"phase": phase} if phase else {}
+    blocks = [make_block(role, {**chat_part(part), **phase_field}, owner) for part in parts]
+    if blocks and role != "assistant":
+        blocks[-1] = replace(blocks[-1], may_end=True)
+    return blocks
 
 
 def chat_part(part: Json) -> dict[str, Any]:
-    """A part as chat completions have it, without what is no part of the prompt."""
-    gone = {"annotations", "logprobs", *(() if part.get(MARK) else (MARK,))}
-    kept = {name: value for name, value in part.items() if name not in gone}
-    return {**kept, "type": TYPES.get(part["type"], part["type"])}
+    """A part in the form of chat completions, without the fields that are not part of the prompt."""
+    left_out = {"annotations", "logprobs", *(() if part.get(MARK) else (MARK,))}
+    fields = {name: value for name, value in part.items() if name not in left_out}
+    return {**fields, "type": TYPES.get(part["type"], part["type"])}
 
 
 def text_of(item: Json) -> str:
@@ -103,8 +103,8 @@ def text_of(item: Json) -> str:
 
 
 def check_reasoning(items: list[dict[str, Any]], body: Json, stored: Mapping[str, str]) -> None:
-    """Reasoning must be known or readable, come once, and stand before what it led to."""
-    seen: set[str] = set()
+    """Check that reasoning is stored or readable, comes once, and precedes the item that it led to."""
+    names: set[str] = set()
     for i, item in enumerate(items):
         if item.get("type") != "reasoning":
             continue
@@ -115,13 +115,13 @@ def check_reasoning(items: list[dict[str, Any]], body: Json, stored: Mapping[str
             param=f"input[{i}].id",
             code="missing_required_parameter",
         )
-        need(name not in seen, f"Duplicate item found with id {name}.", param="input")
-        seen |= {name} if name else set()
+        need(name not in names, f"Duplicate item found with id {name}.", param="input")
+        names |= {name} if name else set()
         thought(item, stored, body.get("store") is not False)
-        rest = (later for later in items[i + 1 :] if later.get("type") != "reasoning")
-        led = next(rest, {})
+        later_items = (later for later in items[i + 1 :] if later.get("type") != "reasoning")
+        following = next(later_items, {})
         need(
-            led.get("type") == "function_call" or led.get("role") == "assistant",
+            following.get("type") == "function_call" or following.get("role") == "assistant",
             f"Item '{name}' of type 'reasoning' was provided without its required following item.",
             param="input",
         )

@@ -1,9 +1,9 @@
-"""OpenAI Responses: which requests are valid.
+"""OpenAI Responses: requests that the service refuses.
 
 Sources: developers.openai.com/api: reference/resources/responses/methods/create, guides/function-calling,
 guides/reasoning, guides/prompt-caching, guides/error-codes; where a page gives no error message, the one
-that users of the service report. What the service would do but this server cannot play (other kinds of
-tools and items, stored conversations, background mode, a cache lifetime of 12h) is refused too.
+that users of the service report. Options of the service that this server does not have (other kinds of
+tools and items, stored conversations, background mode, a cache lifetime of 12h) are refused, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from .calls import ApiError, Json, need
 from .openai import writes
-from .openai_request import REASONING, known
+from .openai_request import REASONING, check_fields
 
 PARAMETERS = frozenset(
     "access_programs background background_options context_management conversation image include input "
@@ -72,7 +72,7 @@ INPUT: Mapping[str, frozenset[str]] = {
     "input_image": frozenset({"type", "detail", "file_id", "image_url", MARK}),
     "input_file": frozenset({"type", "detail", "file_data", "file_id", "file_url", "filename", MARK}),
 }
-# What the assistant said is not among the blocks that can bear a breakpoint.
+# A part of an assistant message cannot have a breakpoint.
 OUTPUT: Mapping[str, frozenset[str]] = {
     "output_text": frozenset({"type", "text", "annotations", "logprobs"}),
     "refusal": frozenset({"type", "refusal"}),
@@ -80,12 +80,12 @@ OUTPUT: Mapping[str, frozenset[str]] = {
 
 
 def check_request(body: Json) -> None:
-    """Everything about a request but the reasoning items, which need to know what was answered before."""
+    """Check a request except for its reasoning items, which depend on earlier answers."""
     for name in body:
         need(name in PARAMETERS, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
     for name in UNPLAYED:
         need(not body.get(name), f"The loopback server does not play '{name}'.", param=name)
-    required(body, ("model",))
+    check_required(body, ("model",))
     need(
         body.get("input"),
         "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation_id' must be provided.",
@@ -101,55 +101,55 @@ def check_request(body: Json) -> None:
     check_pairs(items)
 
 
-def required(value: Json, names: Iterable[str], where: str = "") -> None:
-    """Refuse a value that lacks a field."""
+def check_required(value: Json, names: Iterable[str], path: str = "") -> None:
+    """Refuse a value without one of these fields."""
     for name in names:
         need(
             value.get(name) is not None,
-            f"Missing required parameter: '{where}{name}'.",
-            param=f"{where}{name}",
+            f"Missing required parameter: '{path}{name}'.",
+            param=f"{path}{name}",
             code="missing_required_parameter",
         )
 
 
-def one_of(value: object, allowed: Sequence[str], where: str) -> None:
+def check_value(value: object, allowed: Sequence[str], path: str) -> None:
     """Refuse a value that is not in a list."""
     names = [f"'{name}'" for name in allowed]
     listed = " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])}, and {names[-1]}"
     need(
         value in allowed,
         f"Invalid value: '{value}'. Supported values are: {listed}.",
-        param=where,
+        param=path,
         code="invalid_value",
     )
 
 
-def typed(value: object, kind: type | tuple[type, ...], where: str, expected: str) -> None:
+def check_type(value: object, kind: type | tuple[type, ...], path: str, expected: str) -> None:
     """Refuse a value of another type."""
     need(
         isinstance(value, kind),
-        f"Invalid type for '{where}': expected {expected}, but got {type(value).__name__} instead.",
-        param=where,
+        f"Invalid type for '{path}': expected {expected}, but got {type(value).__name__} instead.",
+        param=path,
         code="invalid_type",
     )
 
 
 def unsupported(name: str) -> ApiError:
-    """The error for a parameter that other models take."""
+    """The error for a parameter that only other models have."""
     message = f"Unsupported parameter: '{name}' is not supported with this model."
     return ApiError(400, message, param=name, code="unsupported_parameter")
 
 
 def check_options(body: Json) -> None:
-    """Settings of the answer."""
+    """Check the settings of the answer."""
     for name, fields in FIELDS.items():
-        known(body.get(name) or {}, fields, name)
+        check_fields(body.get(name) or {}, fields, name)
     for path, allowed in VALUES.items():
         outer, inner = path.split(".")
         if (value := (body.get(outer) or {}).get(inner)) is not None:
-            one_of(value, allowed, path)
+            check_value(value, allowed, path)
     for i, value in enumerate(body.get("include") or ()):
-        one_of(value, INCLUDES, f"include[{i}]")
+        check_value(value, INCLUDES, f"include[{i}]")
     if (body.get("reasoning") or {}).get("effort") and not body["model"].startswith(REASONING):
         raise unsupported("reasoning.effort")
     need(
@@ -168,19 +168,21 @@ def check_options(body: Json) -> None:
 
 
 def check_caching(body: Json) -> None:
-    """Settings of the cache that only some models have."""
+    """Check the settings of the cache, which only some models have."""
     if body.get("prompt_cache_options") is not None and not writes(body["model"]):
         raise unsupported("prompt_cache_options")
-    if (kept := body.get("prompt_cache_retention")) is not None:
-        one_of(kept, ("24h",) if writes(body["model"]) else ("in_memory", "24h"), "prompt_cache_retention")
+    if (retention := body.get("prompt_cache_retention")) is not None:
+        check_value(
+            retention, ("24h",) if writes(body["model"]) else ("in_memory", "24h"), "prompt_cache_retention"
+        )
 
 
 def check_tools(body: Json) -> None:
-    """The tools, and that the choice is one of them."""
+    """Check the tools, and that the tool choice is one of them."""
     for i, tool in enumerate(body.get("tools") or ()):
-        one_of(tool.get("type"), ("function",), f"tools[{i}].type")
-        required(tool, ("name",), f"tools[{i}].")
-        known(tool, TOOL, f"tools[{i}]")
+        check_value(tool.get("type"), ("function",), f"tools[{i}].type")
+        check_required(tool, ("name",), f"tools[{i}].")
+        check_fields(tool, TOOL, f"tools[{i}]")
         need(
             re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", tool["name"]),
             f"Invalid 'tools[{i}].name': string does not match pattern. Expected a string that matches the "
@@ -190,11 +192,11 @@ def check_tools(body: Json) -> None:
         )
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        one_of(choice.get("type"), ("function", "allowed_tools"), "tool_choice.type")
+        check_value(choice.get("type"), ("function", "allowed_tools"), "tool_choice.type")
     elif choice is not None:
-        one_of(choice, ("none", "auto", "required"), "tool_choice")
+        check_value(choice, ("none", "auto", "required"), "tool_choice")
     if isinstance(choice, dict) and choice["type"] == "function":
-        required(choice, ("name",), "tool_choice.")
+        check_required(choice, ("name",), "tool_choice.")
         names = [tool["name"] for tool in body.get("tools") or ()]
         need(
             choice["name"] in names,
@@ -203,74 +205,74 @@ def check_tools(body: Json) -> None:
         )
 
 
-def check_item(item: Json, where: str, model: str) -> None:
-    """One item of the input."""
+def check_item(item: Json, path: str, model: str) -> None:
+    """Check one item of the input."""
     kind = item.get("type", "message")
-    one_of(kind, tuple(ITEMS), where)
+    check_value(kind, tuple(ITEMS), path)
     fields, names, begins = ITEMS[kind]
-    known(item, fields, where)
-    required(item, names, f"{where}.")
+    check_fields(item, fields, path)
+    check_required(item, names, f"{path}.")
     if (name := item.get("id")) is not None:
         need(
             name.startswith(begins),
-            f"Invalid '{where}.id': '{name}'. Expected an ID that begins with '{begins}'.",
-            param=f"{where}.id",
+            f"Invalid '{path}.id': '{name}'. Expected an ID that begins with '{begins}'.",
+            param=f"{path}.id",
             code="invalid_value",
         )
     if kind == "message":
-        one_of(item["role"], ROLES, where)
-        said = item["role"] == "assistant"
-        check_content(item["content"], f"{where}.content", OUTPUT if said else INPUT, model)
+        check_value(item["role"], ROLES, path)
+        by_assistant = item["role"] == "assistant"
+        check_content(item["content"], f"{path}.content", OUTPUT if by_assistant else INPUT, model)
     if kind == "function_call":
-        typed(item["arguments"], str, f"{where}.arguments", "a string")
+        check_type(item["arguments"], str, f"{path}.arguments", "a string")
     if kind == "function_call_output":
-        check_content(item["output"], f"{where}.output", INPUT, model)
+        check_content(item["output"], f"{path}.output", INPUT, model)
     if "call_id" in item:
-        check_length(item["call_id"], f"{where}.call_id")
+        check_length(item["call_id"], f"{path}.call_id")
     need(
         kind != "reasoning" or not item.get("content"),
-        f"Invalid '{where}.content': array too long. Expected an array with maximum length 0, but got an "
+        f"Invalid '{path}.content': array too long. Expected an array with maximum length 0, but got an "
         f"array with length {len(item.get('content') or ())} instead.",
-        param=f"{where}.content",
+        param=f"{path}.content",
         code="array_above_max_length",
     )
 
 
-def check_length(name: str, where: str) -> None:
-    """An id of a call has at most 64 characters."""
+def check_length(name: str, path: str) -> None:
+    """Refuse an id of a call with more than 64 characters."""
     need(
         len(name) <= 64,
-        f"Invalid '{where}': string too long. Expected a string with maximum length 64, but got a string "
+        f"Invalid '{path}': string too long. Expected a string with maximum length 64, but got a string "
         f"with length {len(name)} instead.",
-        param=where,
+        param=path,
         code="string_above_max_length",
     )
 
 
-def check_content(content: object, where: str, parts: Mapping[str, frozenset[str]], model: str) -> None:
-    """A text, or a list of parts."""
-    typed(content, (str, list), where, "a string or an array")
+def check_content(content: object, path: str, fields: Mapping[str, frozenset[str]], model: str) -> None:
+    """Check a content: a text or a list of parts."""
+    check_type(content, (str, list), path, "a string or an array")
     for i, part in enumerate(content if isinstance(content, list) else ()):
-        one_of(part.get("type"), tuple(parts), f"{where}[{i}]")
-        known(part, parts[part["type"]], f"{where}[{i}]")
+        check_value(part.get("type"), tuple(fields), f"{path}[{i}]")
+        check_fields(part, fields[part["type"]], f"{path}[{i}]")
         if part["type"] in ("input_text", "output_text"):
-            typed(part.get("text"), str, f"{where}[{i}].text", "a string")
+            check_type(part.get("text"), str, f"{path}[{i}].text", "a string")
         if part.get(MARK) is not None:
-            check_mark(part[MARK], f"{where}[{i}].{MARK}", model)
+            check_mark(part[MARK], f"{path}[{i}].{MARK}", model)
 
 
-def check_mark(mark: Json, where: str, model: str) -> None:
-    """A breakpoint on a part."""
+def check_mark(mark: Json, path: str, model: str) -> None:
+    """Check a breakpoint on a part."""
     if not writes(model):
-        raise unsupported(where)
-    known(mark, frozenset({"mode", "ttl"}), where)
-    one_of(mark.get("mode"), ("explicit",), f"{where}.mode")
+        raise unsupported(path)
+    check_fields(mark, frozenset({"mode", "ttl"}), path)
+    check_value(mark.get("mode"), ("explicit",), f"{path}.mode")
     if mark.get("ttl") is not None:
-        one_of(mark["ttl"], ("30m",), f"{where}.ttl")
+        check_value(mark["ttl"], ("30m",), f"{path}.ttl")
 
 
 def check_pairs(items: list[dict[str, Any]]) -> None:
-    """An output answers a call before it, and every call is answered."""
+    """Check that each output answers an earlier call, and that no call is open."""
     missing: list[str] = []
     for item in items:
         if item.get("type") == "function_call":

@@ -1,8 +1,8 @@
-"""OpenAI's protocol as routers and proxies speak it: Claude names obey `cache_control`.
+"""OpenAI's protocol at routers and proxies, which apply `cache_control` to Claude models.
 
 Source: openrouter.ai/docs/guides/best-practices/prompt-caching and .../usage-accounting: markers on parts of
 messages are passed on to Claude, usage comes in every last chunk, with `cache_write_tokens` and `cost`.
-Also taken, as LiteLLM's proxy does: a marker on a message or a tool. One on a tool call is ignored.
+As in LiteLLM's proxy, a message or a tool may have a marker, too; one on a tool call is ignored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class OpenRouter(OpenAI):
         self.claude = BlockCache()
 
     def read(self, path: str, body: Json) -> Call:
-        """Validate a request: unknown fields pass."""
+        """Validate a request; unknown fields are allowed."""
         call = read_request(body, strict=False)
         if call.model.rsplit("/", 1)[-1].startswith("no-such"):
             raise no_such_model(call.model)
@@ -53,31 +53,31 @@ class OpenRouter(OpenAI):
 
     def usage(self, call: Call, reply: Reply, bill: Bill) -> dict[str, Any]:
         """The usage object, with writes and the cost in dollars."""
-        shown = super().usage(call, reply, bill)
+        counts = super().usage(call, reply, bill)
         if reply.report_cache:
-            shown["prompt_tokens_details"]["cache_write_tokens"] = bill.written
-        return {**shown, "cost": PRICE * (bill.units() + 5 * bill.output)}
+            counts["prompt_tokens_details"]["cache_write_tokens"] = bill.written
+        return {**counts, "cost": PRICE * (bill.units() + 5 * bill.output)}
 
     def wants_usage(self, call: Call) -> bool:
-        """Usage comes unasked."""
+        """Return True: usage is always sent."""
         return True
 
 
 def claude_blocks(body: Json) -> Iterator[Block]:
-    """The prompt as Claude sees it: tools, system, messages, each with its markers."""
+    """The prompt in Claude's order: tools, system, messages, each with its markers."""
     for tool, block in zip(body.get("tools") or (), tool_blocks(body.get("tools") or ()), strict=True):
         yield replace(block, ttl=lifetime(tool) or lifetime(tool.get("function") or {}))
-    found = [block for turn, message in enumerate(body["messages"]) for block in marked_parts(turn, message)]
-    yield from (block for block in found if block.tier == "system")
-    yield from (block for block in found if block.tier == "messages")
+    blocks = [block for turn, message in enumerate(body["messages"]) for block in marked_parts(turn, message)]
+    yield from (block for block in blocks if block.tier == "system")
+    yield from (block for block in blocks if block.tier == "messages")
 
 
 def marked_parts(turn: int, message: Json) -> list[Block]:
     """The blocks of one message; its own marker goes to the last of them."""
     blocks = message_parts(message)
     content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    for i, part in enumerate(parts):
+    content_parts = content if isinstance(content, list) else []
+    for i, part in enumerate(content_parts):
         check_mark(part, f"messages.{turn}.content.{i}")
         blocks[i] = replace(blocks[i], ttl=lifetime(part))
     if blocks and lifetime(message):

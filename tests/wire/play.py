@@ -1,4 +1,4 @@
-"""Writing one answer to a socket, with its delays and faults."""
+"""Write one answer to a socket, with its delays and faults."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .tokens import canonical
 
 
 class Dialect(Protocol):
-    """What a protocol module provides."""
+    """The methods of a provider's protocol."""
 
     name: str
     tool_prefix: str
@@ -56,7 +56,7 @@ class Dropped(Exception):
 
 @dataclass(slots=True)
 class Player:
-    """One answer being given."""
+    """One answer while it is being sent."""
 
     http: web.Request
     record: Request
@@ -67,7 +67,7 @@ class Player:
     answer: Answer
 
     async def play(self) -> web.StreamResponse:
-        """Give the answer; `Dropped` after a reset."""
+        """Send the answer; raise `Dropped` after a reset."""
         fault, reply = self.reply.fault, self.reply
         if reply.first_delay:
             await asyncio.sleep(reply.first_delay)
@@ -76,8 +76,8 @@ class Player:
         if isinstance(fault, Body):
             return web.Response(status=200, body=fault.data, headers=dict(fault.headers))
         await self.disturb("headers", 0)
-        whole = replace(self.plan.bill, output=reply.tokens, thinking=reply.thinking_tokens)
-        return await (self.stream(whole) if self.call.stream else self.plain(whole))
+        bill = replace(self.plan.bill, output=reply.tokens, thinking=reply.thinking_tokens)
+        return await (self.stream(bill) if self.call.stream else self.plain(bill))
 
     def refuse(self, fault: HttpError) -> web.Response:
         """The scripted error status."""
@@ -89,11 +89,11 @@ class Player:
         return web.Response(status=fault.status, text=text, content_type="application/json", headers=headers)
 
     async def plain(self, bill: Bill) -> web.StreamResponse:
-        """The whole answer at once, after the time its chunks would have taken."""
+        """Send the whole answer at once, after the time that its chunks would have taken."""
         reply, fault = self.reply, self.reply.fault
-        parts = len(reply.text_chunks) + len(reply.thinking_chunks)
+        chunk_count = len(reply.text_chunks) + len(reply.thinking_chunks)
         if reply.pause:
-            await asyncio.sleep(reply.pause * parts)
+            await asyncio.sleep(reply.pause * chunk_count)
         body = canonical(self.dialect.body(self.call, reply, bill, self.answer)).encode()
         if isinstance(fault, Truncated):
             body = body[: len(body) // 2]
@@ -106,7 +106,7 @@ class Player:
         await self.disturb("first", 0)
         half = len(body) // 2 if isinstance(fault, Stall | Drop) else len(body)
         await response.write(body[:half])
-        self.seen()
+        self.note_chunk()
         await self.disturb("chunk", fault.after if isinstance(fault, Stall | Drop) else 0)
         if half < len(body):
             await response.write(body[half:])
@@ -115,7 +115,7 @@ class Player:
         return response
 
     async def stream(self, bill: Bill) -> web.StreamResponse:
-        """The answer event by event."""
+        """Send the answer event by event."""
         reply, fault = self.reply, self.reply.fault
         headers = {**self.dialect.headers(self.answer), **reply.headers, "cache-control": "no-cache"}
         response = web.StreamResponse(headers={**headers, "content-type": "text/event-stream; charset=utf-8"})
@@ -123,24 +123,26 @@ class Player:
         self.plan.commit()
         self.record.bill = replace(bill, output=0, thinking=0)
         await self.disturb("first", 0)
-        sent = output = 0
+        sent_chunks = output_tokens = 0
         for event in self.dialect.events(self.call, reply, bill, self.answer):
-            if event.content and sent and reply.pause:
+            if event.content and sent_chunks and reply.pause:
                 await asyncio.sleep(reply.pause)
-            if isinstance(fault, Truncated) and sent == fault.after:
+            if isinstance(fault, Truncated) and sent_chunks == fault.after:
                 await response.write(event.data[: len(event.data) // 2])
                 break
             data = without_usage(event.data) if isinstance(fault, NoUsage) else event.data
-            await response.write(data * 2 if isinstance(fault, UsageTwice) and sent and tells(data) else data)
+            await response.write(
+                data * 2 if isinstance(fault, UsageTwice) and sent_chunks and reports_usage(data) else data
+            )
             if not event.content:
                 continue
-            self.seen()
-            sent, output = sent + 1, output + event.tokens
-            self.record.bill = replace(self.plan.bill, output=output)
-            await self.disturb("chunk", sent)
-            if isinstance(fault, Malformed) and sent == fault.after:
+            self.note_chunk()
+            sent_chunks, output_tokens = sent_chunks + 1, output_tokens + event.tokens
+            self.record.bill = replace(self.plan.bill, output=output_tokens)
+            await self.disturb("chunk", sent_chunks)
+            if isinstance(fault, Malformed) and sent_chunks == fault.after:
                 await response.write(self.dialect.garbage())
-            if isinstance(fault, StreamError) and sent == fault.after:
+            if isinstance(fault, StreamError) and sent_chunks == fault.after:
                 await response.write(
                     self.dialect.stream_error(ApiError(fault.status, fault.message), self.answer)
                 )
@@ -150,25 +152,25 @@ class Player:
         await response.write_eof()
         return response
 
-    def seen(self) -> None:
+    def note_chunk(self) -> None:
         """Note the time of a content chunk."""
         now = time.monotonic()
         self.record.first_byte = self.record.first_byte or now
         self.record.written.append(now)
 
-    async def disturb(self, stage: str, sent: int) -> None:
-        """Stall or drop here if the reply says so."""
+    async def disturb(self, stage: str, sent_chunks: int) -> None:
+        """Stall or drop the connection at this stage if the reply has such a fault."""
         fault = self.reply.fault
         if (
             not isinstance(fault, Stall | Drop)
             or fault.stage != stage
-            or (stage == "chunk" and sent != fault.after)
+            or (stage == "chunk" and sent_chunks != fault.after)
         ):
             return
         if isinstance(fault, Stall):
             await (asyncio.sleep(fault.seconds) if fault.seconds is not None else asyncio.Event().wait())
             return
-        # What was written must be on its way before the reset, or the other side never sees it.
+        # The written data must leave before the reset, or the client never sees it.
         await asyncio.sleep(0.02)
         reset(self.http)
         raise Dropped
@@ -177,13 +179,13 @@ class Player:
 USAGE = ("usage", "usageMetadata")
 
 
-def tells(data: bytes) -> bool:
-    """Whether an event of a stream tells the usage."""
+def reports_usage(data: bytes) -> bool:
+    """Return True if an event of a stream reports the usage."""
     return b'"usage' in data
 
 
 def without_usage(data: bytes) -> bytes:
-    """The same event, in which no usage is told."""
+    """Return the event without its usage."""
     lines = []
     for line in data.split(b"\n"):
         if line.startswith(b"data: {"):

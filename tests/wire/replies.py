@@ -1,4 +1,4 @@
-"""What the server answers: a `Reply`, perhaps with a `Fault`, or a function of the request that makes one."""
+"""The server's answers: a `Reply`, perhaps with a `Fault`, or a function from the request to one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Finish = Literal["stop", "length", "tools", "refusal"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model asks for. `arguments` as text goes out as it is, valid JSON or not."""
+    """A tool call. If `arguments` is text, it is sent unchanged, valid JSON or not."""
 
     name: str
     arguments: Mapping[str, Any] | str = field(default_factory=dict)
@@ -23,13 +23,13 @@ class ToolCall:
 
     @property
     def json(self) -> str:
-        """The arguments as they go over the wire."""
+        """The arguments as they are sent."""
         return self.arguments if isinstance(self.arguments, str) else canonical(self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class HttpError:
-    """An error status instead of an answer; the body is the provider's own shape unless given."""
+    """An error status instead of an answer; by default the body has the provider's own form."""
 
     status: int
     message: str = "Overloaded"
@@ -39,7 +39,7 @@ class HttpError:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Silence: before the headers, after them, or after `after` content chunks. None seconds: for ever."""
+    """Silence before the headers, after them, or after `after` content chunks. `seconds=None`: forever."""
 
     stage: Literal["headers", "first", "chunk"] = "chunk"
     after: int = 1
@@ -56,14 +56,14 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A stream line that is no JSON, after `after` content chunks; the stream then goes on."""
+    """A line of the stream that is not valid JSON, after `after` content chunks; the stream then continues."""
 
     after: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """The body ends, without an error of TCP or HTTP, in the middle of a JSON value.
+    """A body that ends in the middle of a JSON value, without an error of TCP or HTTP.
 
     In a stream: in the middle of the event that follows `after` content chunks.
     """
@@ -82,7 +82,7 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Something else than an answer, with status 200: a proxy's page, say, or bytes that are no text."""
+    """Status 200 with a body that is not an answer: a proxy's page, or bytes that are not text."""
 
     data: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -90,12 +90,12 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class UsageTwice:
-    """The events at the end of a stream that tell the usage come twice."""
+    """The events that report the usage at the end of a stream are sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoUsage:
-    """No event of the stream tells any usage."""
+    """No event of the stream reports usage."""
 
 
 Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError | Body | UsageTwice | NoUsage
@@ -103,7 +103,7 @@ Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError | Body | 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. Delays are real seconds; a text given as a tuple is streamed in exactly these chunks."""
+    """One answer. Delays are real seconds; a tuple of texts is streamed in exactly these chunks."""
 
     text: str | tuple[str, ...] = ""
     thinking: str | tuple[str, ...] = ""
@@ -148,11 +148,11 @@ class Reply:
 
     @property
     def ending(self) -> Finish:
-        """Why the model stopped."""
+        """The reason why the model stopped."""
         return self.finish or ("tools" if self.tool_calls else "stop")
 
     def named(self, prefix: str, serial: int) -> Reply:
-        """The same reply with an id for every tool call that has none."""
+        """The same reply, with an id for each tool call that has none."""
         calls = (
             call if call.id else replace(call, id=f"{prefix}{serial:06d}{i:02d}")
             for i, call in enumerate(self.tool_calls)
@@ -160,30 +160,30 @@ class Reply:
         return replace(self, tool_calls=tuple(calls))
 
     def fitted(self, limit: int | None) -> Reply:
-        """The reply as a model stops it at a token limit: whole chunks, then finish "length"."""
+        """The reply cut at a token limit: whole chunks, then finish "length"."""
         if limit is None or self.output_tokens is not None or self.tokens <= limit:
             return self
-        thinking, left = within(self.thinking_chunks, limit)
-        text, _ = within(self.text_chunks, left)
+        thinking, remaining = within(self.thinking_chunks, limit)
+        text, _ = within(self.text_chunks, remaining)
         return replace(self, thinking=thinking, text=text, tool_calls=(), finish="length")
 
 
 Script = Reply | Callable[[Call], Reply]
 
 
-def within(parts: tuple[str, ...], limit: int) -> tuple[tuple[str, ...], int]:
-    """The leading chunks that fit in `limit` tokens, and what is left of the limit."""
-    kept: list[str] = []
-    for part in parts:
-        if count(part) > limit:
-            return tuple(kept), 0
-        kept.append(part)
-        limit -= count(part)
-    return tuple(kept), limit
+def within(text_chunks: tuple[str, ...], limit: int) -> tuple[tuple[str, ...], int]:
+    """The first chunks that fit in `limit` tokens, and the remaining tokens of the limit."""
+    fitting: list[str] = []
+    for chunk in text_chunks:
+        if count(chunk) > limit:
+            return tuple(fitting), 0
+        fitting.append(chunk)
+        limit -= count(chunk)
+    return tuple(fitting), limit
 
 
 def chunks(text: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Chunks of a text: those given, or one a word with the white space after it."""
+    """Chunks of a text: a given tuple, or one for each word with the white space after it."""
     return (
         text
         if isinstance(text, tuple)
@@ -192,6 +192,6 @@ def chunks(text: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def default_reply(call: Call) -> Reply:
-    """What is said when nothing is scripted: which turn it is and what the user said last, shortened."""
-    said = " ".join(call.said.split())
-    return Reply(f"Reply {call.turns}: you said {said if len(said) <= 40 else said[:39] + '…'}")
+    """The reply when none is scripted: the number of the turn and the user's last text, shortened."""
+    text = " ".join(call.user_text.split())
+    return Reply(f"Reply {call.turns}: you said {text if len(text) <= 40 else text[:39] + '…'}")

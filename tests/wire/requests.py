@@ -15,11 +15,11 @@ Closed = Literal["complete", "client", "server"]
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """What came in and what became of it. The server fills in the second half; tests only read.
+    """A received request and its outcome. The server fills in the second half; tests only read.
 
     Times are `time.monotonic()` seconds, which on Linux is one clock for all processes and the one that
     `time.perf_counter()` reads; `wall` is `time.time()` at the start. `closed` is "client" if the other side
-    hung up before the end, "server" if a fault or the end of the server cut it off.
+    closed the connection before the end, "server" if a fault or the end of the server cut it off.
     """
 
     provider: str  # anthropic, openai, gemini, openrouter, or unknown
@@ -31,7 +31,7 @@ class Request:
     started: float
     wall: float
     serial: int
-    raw: bytes = b""  # the body as it came, for tests on exact bytes
+    raw: bytes = b""  # the unparsed body, for tests on exact bytes
     key: str = ""
     call: Call | None = None  # None if the request was refused
     status: int | None = None
@@ -41,11 +41,11 @@ class Request:
     written: list[float] = field(default_factory=list)  # when each content chunk was written
     closed: Closed | None = None
     ended: float | None = None
-    done: threading.Event = field(default_factory=threading.Event)
+    ended_event: threading.Event = field(default_factory=threading.Event)
 
     @property
     def model(self) -> str:
-        """The model asked for; empty if the request was refused."""
+        """The requested model; empty if the request was refused."""
         return self.call.model if self.call else ""
 
     @property
@@ -56,6 +56,6 @@ class Request:
 
     def wait(self, timeout: float = 5.0) -> Request:
         """Wait until the request is closed; TimeoutError if it is not."""
-        if not self.done.wait(timeout):
+        if not self.ended_event.wait(timeout):
             raise TimeoutError(f"request {self.serial} still open after {timeout} s")
         return self

@@ -1,4 +1,4 @@
-"""A loopback server that speaks the providers' protocols, enforces their rules, and remembers what it heard.
+"""A loopback server that speaks the providers' protocols, enforces their rules, and logs requests.
 
     with WireServer() as wire:
         wire.script(Reply("Hello"), Reply(fault=HttpError(429, "Slow down", headers={"retry-after": "1"})))
@@ -10,7 +10,7 @@ Anthropic `ANTHROPIC_API_BASE`, then `ANTHROPIC_BASE_URL`: without `/v1/messages
 OpenAI `OPENAI_BASE_URL`, then `OPENAI_API_BASE`: with `/v1`; it appends `/chat/completions` or `/responses`;
 Gemini `GEMINI_API_BASE`: with `/v1beta`; it appends `/models/{model}:generateContent`;
 OpenRouter `OPENROUTER_API_BASE`: it appends `/chat/completions`.
-Paths are taken with and without `/v1`, `/v1beta` and `/models`.
+Paths are accepted with and without `/v1`, `/v1beta` and `/models`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .requests import Request
 
 
 class WireServer:
-    """The server, in a thread of its own, as a context manager."""
+    """The server in a thread of its own; a context manager."""
 
     def __init__(self, clock: Clock | None = None, context_limit: int | None = None) -> None:
         self.clock = clock or Clock()
@@ -92,13 +92,13 @@ class WireServer:
         }
 
     def script(self, *replies: Script, provider: str | None = None) -> None:
-        """Queue replies for the next valid requests, of one provider if named."""
+        """Queue replies for the next valid requests, or only for those of one provider."""
         with self._lock:
             self._scripts.extend((provider, reply) for reply in replies)
 
     @property
     def unused(self) -> int:
-        """Scripted replies that nobody asked for."""
+        """Number of scripted replies that were not used."""
         return len(self._scripts)
 
     def wait(self, n: int, timeout: float = 5.0) -> list[Request]:
@@ -109,13 +109,13 @@ class WireServer:
             return self.requests[:n]
 
     def clear(self) -> None:
-        """Forget the log and the queue; the caches stay."""
+        """Empty the log and the queue, but not the caches."""
         with self._lock:
             self.requests.clear()
             self._scripts.clear()
 
     def clear_scripts(self) -> None:
-        """Forget the queue alone."""
+        """Empty the queue only."""
         with self._lock:
             self._scripts.clear()
 
@@ -141,14 +141,14 @@ class WireServer:
         self._thread.join()
 
     def _run(self) -> None:
-        """The thread."""
+        """Run the server's thread."""
         try:
             self._loop.run_until_complete(self._serve())
         finally:
             self._loop.close()
 
     async def _serve(self) -> None:
-        """Serve until told to stop, then cut off what is still open."""
+        """Serve until the server is stopped, then cancel open requests."""
         app = web.Application(client_max_size=1 << 28)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.5, access_log=None)
@@ -163,7 +163,7 @@ class WireServer:
         await runner.cleanup()
 
     async def _handle(self, http: web.Request) -> web.StreamResponse:
-        """Log a request, answer it, and note how it ended."""
+        """Log a request, answer it, and record how it ended."""
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
@@ -182,10 +182,10 @@ class WireServer:
         finally:
             self._open.discard(task)
             record.ended = time.monotonic()
-            record.done.set()
+            record.ended_event.set()
 
     async def _log(self, http: web.Request) -> Request:
-        """Make the record of a request."""
+        """Return the log entry of a request."""
         started, wall = time.monotonic(), time.time()
         raw = await http.read()
         try:
@@ -231,7 +231,7 @@ class WireServer:
         answer = Answer(record.serial, self.clock.now)
         dialect = self._dialect(http.path)
         if dialect is None:
-            return self._other(record)
+            return self._answer_other(record)
         try:
             record.key = dialect.key(record.headers, record.query)
             if not isinstance(record.body, dict):
@@ -262,8 +262,8 @@ class WireServer:
                     return script
             return self.always
 
-    def _other(self, record: Request) -> web.Response:
-        """Paths that are only there to be seen in the log."""
+    def _answer_other(self, record: Request) -> web.Response:
+        """Answer a path that exists only to appear in the log."""
         if "cachedContents" in record.path:
             name = f"cachedContents/loopback{record.serial}"
             listed: dict[str, Any] = {"cachedContents": []} if record.method == "GET" else {"name": name}

@@ -1,4 +1,4 @@
-"""The loopback server speaks OpenAI's Responses API, seen over HTTP and through the real litellm."""
+"""OpenAI's Responses API on the loopback server, over HTTP and through the real litellm."""
 
 from __future__ import annotations
 
@@ -39,39 +39,39 @@ TWO = (ToolCall("weather", {"city": "Rome"}), ToolCall("weather", {"city": "Oslo
 
 
 def post(
-    server: WireServer, given: Any, key: str = "sk-k", model: str = TERRA, **more: Any
+    server: WireServer, prompt_input: Any, key: str = "sk-k", model: str = TERRA, **fields: Any
 ) -> httpx.Response:
     """POST to the Responses API."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    body = {"model": model, "input": given, **more}
+    body = {"model": model, "input": prompt_input, **fields}
     return httpx.post(f"{server.openai_url}/responses", json=body, headers=headers)
 
 
-def answered(response: httpx.Response) -> Json:
-    """The response object."""
+def response_body(response: httpx.Response) -> Json:
+    """The response object of a successful request."""
     assert response.status_code == 200, response.text
-    found: Json = response.json()
-    return found
+    body: Json = response.json()
+    return body
 
 
 def cached(response: httpx.Response) -> tuple[int, int, int]:
     """Read, written (-1: not reported) and all tokens of the input."""
-    usage = answered(response)["usage"]
+    usage = response_body(response)["usage"]
     details = usage["input_tokens_details"]
     return details["cached_tokens"], details.get("cache_write_tokens", -1), usage["input_tokens"]
 
 
 def refused(response: httpx.Response, status: int = 400) -> Json:
-    """The error."""
+    """The error of a refused request."""
     assert response.status_code == status, response.text
     error: Json = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error
 
 
-def text(said: str, mark: bool = False) -> Json:
-    """An input part, marked if asked."""
-    return {"type": "input_text", "text": said, **({"prompt_cache_breakpoint": MARK} if mark else {})}
+def text(value: str, mark: bool = False) -> Json:
+    """An input part, with a breakpoint if `mark`."""
+    return {"type": "input_text", "text": value, **({"prompt_cache_breakpoint": MARK} if mark else {})}
 
 
 def user(*parts: Json | str) -> Json:
@@ -80,27 +80,27 @@ def user(*parts: Json | str) -> Json:
     return {"type": "message", "role": "user", "content": content}
 
 
-def assistant(said: str, **more: Any) -> Json:
+def assistant(value: str, **fields: Any) -> Json:
     """An assistant message."""
-    part = {"type": "output_text", "text": said, **more}
+    part = {"type": "output_text", "text": value, **fields}
     return {"type": "message", "role": "assistant", "content": [part]}
 
 
 def events(response: httpx.Response) -> list[Json]:
-    """The events of a stream, each named as its data says."""
+    """The events of a stream; the name of each is the type in its data."""
     assert response.status_code == 200, response.text
-    found: list[Json] = []
+    parsed: list[Json] = []
     for block in response.text.strip().split("\n\n"):
         name, data = block.split("\n")
-        found.append(json.loads(data.removeprefix("data: ")))
-        assert name == f"event: {found[-1]['type']}"
-    assert [event["sequence_number"] for event in found] == list(range(len(found)))
-    return found
+        parsed.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {parsed[-1]['type']}"
+    assert [event["sequence_number"] for event in parsed] == list(range(len(parsed)))
+    return parsed
 
 
-def test_an_answer_has_the_shape_of_the_reference(wire: WireServer) -> None:
+def test_an_answer_has_the_documented_shape(wire: WireServer) -> None:
     wire.script(Reply(("Hello", " there"), thinking=("a", " b", " c")))
-    body = answered(post(wire, "hi", instructions="Be good", reasoning={"effort": "low"}))
+    body = response_body(post(wire, "hi", instructions="Be good", reasoning={"effort": "low"}))
     assert (body["object"], body["status"], body["error"]) == ("response", "completed", None)
     assert (body["instructions"], body["store"], body["reasoning"]["effort"]) == ("Be good", True, "low")
     thought, message = body["output"]
@@ -118,22 +118,22 @@ def test_an_answer_has_the_shape_of_the_reference(wire: WireServer) -> None:
     request = wire.requests[0].wait()
     assert (request.provider, request.path, request.model) == ("openai", "/v1/responses", TERRA)
     assert request.call is not None
-    assert (request.call.said, request.call.turns) == ("hi", 1)
+    assert (request.call.user_text, request.call.turns) == ("hi", 1)
 
 
 def test_old_models_report_no_writes_and_no_phase(wire: WireServer) -> None:
-    body = answered(post(wire, "hi", model="gpt-4.1"))
+    body = response_body(post(wire, "hi", model="gpt-4.1"))
     assert body["usage"]["input_tokens_details"] == {"cached_tokens": 0}
     assert "phase" not in body["output"][0]
     assert "prompt_cache_options" not in body
 
 
-def test_a_stream_says_what_the_answer_says(wire: WireServer) -> None:
+def test_a_stream_has_the_same_content_as_the_plain_answer(wire: WireServer) -> None:
     wire.always = Reply("Let me look.", thinking="Which city?", tool_calls=TWO)
-    more: Json = {"tools": [FLAT], "reasoning": {"summary": "auto"}, "include": [ENCRYPTED]}
-    plain = answered(post(wire, "hi", **more))
-    found = events(post(wire, "hi", stream=True, **more))
-    kinds = [event["type"].removeprefix("response.") for event in found]
+    options: Json = {"tools": [FLAT], "reasoning": {"summary": "auto"}, "include": [ENCRYPTED]}
+    plain = response_body(post(wire, "hi", **options))
+    streamed = events(post(wire, "hi", stream=True, **options))
+    kinds = [event["type"].removeprefix("response.") for event in streamed]
     assert kinds[:3] == ["created", "in_progress", "output_item.added"]
     assert kinds[-2:] == ["output_item.done", "completed"]
     reasoning = ["output_item.added", "reasoning_summary_part.added", *["reasoning_summary_text.delta"] * 2]
@@ -141,40 +141,40 @@ def test_a_stream_says_what_the_answer_says(wire: WireServer) -> None:
     message = ["output_item.added", "content_part.added", *["output_text.delta"] * 3]
     message += ["output_text.done", "content_part.done", "output_item.done"]
     assert kinds[2 : 2 + len(reasoning) + len(message)] == reasoning + message
-    done = [event["item"] for event in found if event["type"] == "response.output_item.done"]
-    end = found[-1]["response"]
-    assert end["output"] == done
-    assert [item["type"] for item in done] == ["reasoning", "message", "function_call", "function_call"]
+    items = [event["item"] for event in streamed if event["type"] == "response.output_item.done"]
+    end = streamed[-1]["response"]
+    assert end["output"] == items
+    assert [item["type"] for item in items] == ["reasoning", "message", "function_call", "function_call"]
     assert end["usage"]["output_tokens"] == plain["usage"]["output_tokens"]
-    assert [item.get("arguments") for item in done] == [item.get("arguments") for item in plain["output"]]
-    for index, item in enumerate(done):
-        deltas = [e["delta"] for e in found if "delta" in e and e["output_index"] == index]
-        whole = item.get("arguments") or (item.get("summary") or item["content"])[0]["text"]
-        assert "".join(deltas) == whole
-    assert found[0]["response"]["usage"] is None
+    assert [item.get("arguments") for item in items] == [item.get("arguments") for item in plain["output"]]
+    for index, item in enumerate(items):
+        deltas = [e["delta"] for e in streamed if "delta" in e and e["output_index"] == index]
+        text = item.get("arguments") or (item.get("summary") or item["content"])[0]["text"]
+        assert "".join(deltas) == text
+    assert streamed[0]["response"]["usage"] is None
 
 
 @pytest.mark.parametrize("finish", [None, "length"])
-def test_answers_and_events_are_what_openai_s_own_types_say(wire: WireServer, finish: Any) -> None:
+def test_answers_and_events_match_the_types_of_the_openai_package(wire: WireServer, finish: Any) -> None:
     from openai.types.responses import Response, ResponseStreamEvent
     from pydantic import TypeAdapter
 
     calls = () if finish else TWO
     wire.always = Reply("Let me look.", thinking="Which city?", tool_calls=calls, finish=finish)
-    more: Json = {"tools": [{**FLAT, "strict": True}], "reasoning": {"effort": "low", "summary": "auto"}}
-    for event in events(post(wire, "hi", stream=True, include=[ENCRYPTED], **more)):
+    options: Json = {"tools": [{**FLAT, "strict": True}], "reasoning": {"effort": "low", "summary": "auto"}}
+    for event in events(post(wire, "hi", stream=True, include=[ENCRYPTED], **options)):
         parsed: Any = TypeAdapter(ResponseStreamEvent).validate_python(event)
         assert parsed.type == event["type"]
         assert not set(parsed.model_extra or ()) - {"obfuscation"}
-    whole = Response.model_validate(answered(post(wire, "hi", **more)))
-    assert whole.output_text == "Let me look."
-    assert set(whole.model_extra or ()) == {"store"}  # the service sends it, its types leave it out
+    answer = Response.model_validate(response_body(post(wire, "hi", **options)))
+    assert answer.output_text == "Let me look."
+    assert set(answer.model_extra or ()) == {"store"}  # the service sends it, but its types do not have it
 
 
-def test_streamed_deltas_are_padded_unless_told_not_to(wire: WireServer) -> None:
-    def padded(**more: Any) -> list[bool]:
-        found = events(post(wire, "hi", stream=True, **more))
-        return [len(e["delta"] + e.get("obfuscation", "")) % 16 == 0 for e in found if "delta" in e]
+def test_streamed_deltas_are_padded_unless_padding_is_off(wire: WireServer) -> None:
+    def padded(**options: Any) -> list[bool]:
+        streamed = events(post(wire, "hi", stream=True, **options))
+        return [len(e["delta"] + e.get("obfuscation", "")) % 16 == 0 for e in streamed if "delta" in e]
 
     assert all(padded())
     assert not any(padded(stream_options={"include_obfuscation": False}))
@@ -190,20 +190,20 @@ def test_a_cut_answer_is_incomplete(wire: WireServer, finish: Any, reason: str, 
     if stream:
         last = events(response)[-1]
         assert last["type"] == "response.incomplete"
-    body = last["response"] if stream else answered(response)
+    body = last["response"] if stream else response_body(response)
     assert (body["status"], body["incomplete_details"]) == ("incomplete", {"reason": reason})
     assert body["output"][0]["status"] == "incomplete"
 
 
 def test_max_output_tokens_cut_the_answer(wire: WireServer) -> None:
     wire.script(Reply(tuple(["a "] * 20)))
-    body = answered(post(wire, "hi", max_output_tokens=16))
+    body = response_body(post(wire, "hi", max_output_tokens=16))
     assert body["incomplete_details"] == {"reason": "max_output_tokens"}
     assert body["usage"]["output_tokens"] <= 16
 
 
 @pytest.mark.parametrize(
-    ("more", "param", "code"),
+    ("fields", "param", "code"),
     [
         ({"bogus": 1}, "bogus", "unknown_parameter"),
         ({"messages": []}, "messages", "unknown_parameter"),
@@ -233,8 +233,13 @@ def test_max_output_tokens_cut_the_answer(wire: WireServer) -> None:
         ({"model": None}, "model", "missing_required_parameter"),
     ],
 )
-def test_bad_parameters_are_refused(wire: WireServer, more: Json, param: str, code: str | None) -> None:
-    error = refused(post(wire, **{"given": "hi", **more} if "input" not in more else {"given": "", **more}))
+def test_bad_parameters_are_refused(wire: WireServer, fields: Json, param: str, code: str | None) -> None:
+    error = refused(
+        post(
+            wire,
+            **{"prompt_input": "hi", **fields} if "input" not in fields else {"prompt_input": "", **fields},
+        )
+    )
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, code)
     assert wire.requests[0].call is None
 
@@ -289,7 +294,7 @@ def test_errors_have_the_messages_of_the_service(wire: WireServer) -> None:
     assert refused(post(wire, "hi"), 429)["code"] == "rate_limit_exceeded"
 
 
-def test_good_items_are_taken(wire: WireServer) -> None:
+def test_valid_items_are_accepted(wire: WireServer) -> None:
     items = [
         {"role": "developer", "content": "x"},
         user("x", {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "auto"}),
@@ -301,10 +306,10 @@ def test_good_items_are_taken(wire: WireServer) -> None:
     ]
     choice = {"type": "function", "name": "weather"}
     wire.always = lambda call: Reply(" / ".join(call.answers))
-    body = answered(post(wire, items, tools=[{**FLAT, "strict": None}], tool_choice=choice))
+    body = response_body(post(wire, items, tools=[{**FLAT, "strict": None}], tool_choice=choice))
     assert body["output"][0]["content"][0]["text"] == "x  / warm"
-    given = 2 * (count("weather") + count(CALL["arguments"]))
-    assert body["usage"]["input_tokens"] == count_json({**FLAT, "strict": None}) + 5 + given + 2 * 1500
+    call_tokens = 2 * (count("weather") + count(CALL["arguments"]))
+    assert body["usage"]["input_tokens"] == count_json({**FLAT, "strict": None}) + 5 + call_tokens + 2 * 1500
 
 
 def test_the_prompt_is_tools_then_instructions_then_input(wire: WireServer) -> None:
@@ -313,21 +318,21 @@ def test_the_prompt_is_tools_then_instructions_then_input(wire: WireServer) -> N
     assert call is not None
     assert [block.kind for block in call.blocks] == ["tool", "text", "text", "text"]
     assert [block.text for block in call.blocks[1:]] == ["c", "a", "b"]
-    assert [block.ends for block in call.blocks] == [False, True, True, False]
+    assert [block.may_end for block in call.blocks] == [False, True, True, False]
 
 
-def test_new_models_write_by_breakpoint(wire: WireServer) -> None:
+def test_new_models_write_up_to_breakpoints(wire: WireServer) -> None:
     head, tail = text(words(2000), mark=True), text(words(500, "tail"))
-    only: Json = {"prompt_cache_options": {"mode": "explicit"}}
-    assert cached(post(wire, [user(head, tail)], **only)) == (0, 2000, 2500)
-    assert cached(post(wire, [user(head, text("other"))], **only)) == (2000, 0, 2001)
+    explicit_only: Json = {"prompt_cache_options": {"mode": "explicit"}}
+    assert cached(post(wire, [user(head, tail)], **explicit_only)) == (0, 2000, 2500)
+    assert cached(post(wire, [user(head, text("other"))], **explicit_only)) == (2000, 0, 2001)
     assert cached(post(wire, [user(head, tail)])) == (2000, 500, 2500)
     assert cached(post(wire, [user(head, tail)])) == (2500, 0, 2500)
     assert cached(post(wire, [user(head, tail)], key="sk-other")) == (0, 2500, 2500)
     assert cached(post(wire, [user(head, tail)], model="gpt-5.6-sol")) == (0, 2500, 2500)
 
 
-def test_an_output_can_bear_a_breakpoint_and_ends_a_prefix(wire: WireServer) -> None:
+def test_an_output_can_have_a_breakpoint_and_ends_a_prefix(wire: WireServer) -> None:
     items = [user(words(2000)), CALL, {**OUTPUT, "output": [text("warm", mark=True)]}]
     call = count("weather") + count(CALL["arguments"])
     assert cached(post(wire, items, prompt_cache_options={"mode": "explicit"})) == (
@@ -346,9 +351,9 @@ def test_old_models_read_by_token_prefix(wire: WireServer) -> None:
     assert refused(post(wire, marked, model=OLD))["code"] == "unsupported_parameter"
 
 
-def chat(server: WireServer, model: str, *said: str) -> Json:
-    """The usage of a chat completion: system, then user."""
-    messages = [{"role": role, "content": each} for role, each in zip(("system", "user"), said, strict=True)]
+def chat(server: WireServer, model: str, *texts: str) -> Json:
+    """The usage of a chat completion with these texts of the system and the user."""
+    messages = [{"role": role, "content": text} for role, text in zip(("system", "user"), texts, strict=True)]
     body = {"model": model, "messages": messages}
     url, headers = f"{server.openai_url}/chat/completions", {"authorization": "Bearer sk-k"}
     usage: Json = httpx.post(url, json=body, headers=headers).json()["usage"]
@@ -356,9 +361,7 @@ def chat(server: WireServer, model: str, *said: str) -> Json:
 
 
 @pytest.mark.parametrize(("model", "read"), [(TERRA, 2001), (OLD, 1920)])
-def test_both_apis_share_their_caches_until_they_are_forgotten(
-    wire: WireServer, model: str, read: int
-) -> None:
+def test_both_apis_share_their_caches_until_they_are_emptied(wire: WireServer, model: str, read: int) -> None:
     chat(wire, model, "Good", words(2000))
     assert cached(post(wire, words(2000), model=model, instructions="Good"))[0] == read
     wire.forget()
@@ -366,7 +369,7 @@ def test_both_apis_share_their_caches_until_they_are_forgotten(
     assert chat(wire, model, "Good", words(2000))["prompt_tokens_details"]["cached_tokens"] == read
 
 
-def test_entries_die() -> None:
+def test_cache_entries_expire() -> None:
     clock = Clock()
     with WireServer(clock) as wire:
         post(wire, words(2000))
@@ -376,16 +379,16 @@ def test_entries_die() -> None:
         assert cached(post(wire, words(2000)))[0] == 0
 
 
-def thinking(wire: WireServer, **more: Any) -> Json:
-    """A reasoning item that the server made."""
+def thinking(wire: WireServer, **fields: Any) -> Json:
+    """A reasoning item from the server's answer."""
     wire.script(Reply("b", thinking="x y z"))
-    found: Json = answered(post(wire, "a", **more))["output"][0]
-    return found
+    item: Json = response_body(post(wire, "a", **fields))["output"][0]
+    return item
 
 
-def test_reasoning_comes_back_by_id_or_encrypted(wire: WireServer) -> None:
-    kept = thinking(wire)
-    assert cached(post(wire, [user("a"), kept, assistant("b"), user("c")]))[2] == 6
+def test_reasoning_can_be_sent_by_id_or_encrypted(wire: WireServer) -> None:
+    stored = thinking(wire)
+    assert cached(post(wire, [user("a"), stored, assistant("b"), user("c")]))[2] == 6
     sealed = thinking(wire, store=False, include=[ENCRYPTED])
     anonymous = {name: value for name, value in sealed.items() if name != "id"}
     for item in (sealed, anonymous):
@@ -394,23 +397,23 @@ def test_reasoning_comes_back_by_id_or_encrypted(wire: WireServer) -> None:
     assert summary == [{"type": "summary_text", "text": "x y z"}]
 
 
-def test_reasoning_that_is_not_known_is_refused(wire: WireServer) -> None:
-    def again(item: Json, *rest: Json, status: int = 400) -> Json:
-        return refused(post(wire, [user("a"), item, *rest], store=False), status)
+def test_unknown_reasoning_is_refused(wire: WireServer) -> None:
+    def refused_item(item: Json, *following: Json, status: int = 400) -> Json:
+        return refused(post(wire, [user("a"), item, *following], store=False), status)
 
     lost = thinking(wire, store=False)
     hint = "Items are not persisted when `store` is set to false."
-    assert hint in again(lost, assistant("b"), status=404)["message"]
+    assert hint in refused_item(lost, assistant("b"), status=404)["message"]
     sealed = thinking(wire, store=False, include=[ENCRYPTED])
     for wrong in ({"id": "rs_other"}, {"encrypted_content": sealed["encrypted_content"][:-4] + "AAAA"}):
-        assert again({**sealed, **wrong}, assistant("b"))["code"] == "invalid_encrypted_content"
-    assert "required following item" in again(sealed, user("c"))["message"]
-    assert "required following item" in again(sealed)["message"]
-    assert "Duplicate item" in again(sealed, assistant("b"), sealed, assistant("b"))["message"]
-    assert again({**sealed, "content": [{}]}, assistant("b"))["param"] == "input[1].content"
+        assert refused_item({**sealed, **wrong}, assistant("b"))["code"] == "invalid_encrypted_content"
+    assert "required following item" in refused_item(sealed, user("c"))["message"]
+    assert "required following item" in refused_item(sealed)["message"]
+    assert "Duplicate item" in refused_item(sealed, assistant("b"), sealed, assistant("b"))["message"]
+    assert refused_item({**sealed, "content": [{}]}, assistant("b"))["param"] == "input[1].content"
 
 
-def test_kept_reasoning_outlives_the_log_and_the_caches(wire: WireServer) -> None:
+def test_stored_reasoning_survives_clearing_the_log_and_the_caches(wire: WireServer) -> None:
     first = thinking(wire)
     wire.clear()
     wire.forget()
@@ -422,13 +425,13 @@ def test_kept_reasoning_outlives_the_log_and_the_caches(wire: WireServer) -> Non
 
 def test_old_models_do_not_see_the_reasoning_of_earlier_turns(wire: WireServer) -> None:
     item = thinking(wire, model=OLD)
-    done = [user("a"), item, assistant("b"), user("c")]
-    assert cached(post(wire, done, model=OLD))[2] == 3
-    assert cached(post(wire, done, model=OLD, reasoning={"context": "all_turns"}))[2] == 6
+    finished_turn = [user("a"), item, assistant("b"), user("c")]
+    assert cached(post(wire, finished_turn, model=OLD))[2] == 3
+    assert cached(post(wire, finished_turn, model=OLD, reasoning={"context": "all_turns"}))[2] == 6
     call = count("weather") + count(CALL["arguments"])
     assert cached(post(wire, [user("a"), item, CALL, OUTPUT], model=OLD))[2] == 1 + 3 + call + 1
-    assert cached(post(wire, done))[2] == 6
-    assert cached(post(wire, done, reasoning={"context": "current_turn"}))[2] == 3
+    assert cached(post(wire, finished_turn))[2] == 6
+    assert cached(post(wire, finished_turn, reasoning={"context": "current_turn"}))[2] == 3
 
 
 def test_an_error_in_a_stream_is_an_event(wire: WireServer) -> None:
@@ -441,12 +444,12 @@ def test_an_error_in_a_stream_is_an_event(wire: WireServer) -> None:
 
 MODEL = f"openai/{TERRA}"
 TOOL = {"type": "function", "function": {name: FLAT[name] for name in ("name", "description", "parameters")}}
-SAID: Json = {"role": "user", "content": "hi"}
+USER_MESSAGE: Json = {"role": "user", "content": "hi"}
 
 
 @pytest.fixture(scope="module")
 def litellm() -> Any:
-    """The library, without its look-up of prices and its messages on standard output."""
+    """The library without its download of prices and its messages on standard output."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm as library
 
@@ -456,20 +459,26 @@ def litellm() -> Any:
 
 @pytest.fixture(autouse=True)
 def environment(wire: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the environment says where the providers are."""
+    """The environment sends all providers' requests to the loopback server."""
     for name, value in wire.env().items():
         monkeypatch.setenv(name, value)
 
 
-def ask(litellm: Any, messages: list[Json], stream: bool = False, **more: Any) -> Any:
-    """One answer, put together from its chunks if it is streamed."""
-    given = {"model": MODEL, "tools": [TOOL], "reasoning_effort": "low", "_skip_mcp_handler": True, **more}
+def complete(litellm: Any, messages: list[Json], stream: bool = False, **options: Any) -> Any:
+    """One answer, joined from its chunks if it is streamed."""
+    options = {
+        "model": MODEL,
+        "tools": [TOOL],
+        "reasoning_effort": "low",
+        "_skip_mcp_handler": True,
+        **options,
+    }
 
     async def run() -> Any:
         if not stream:
-            return await litellm.acompletion(messages=messages, **given)
-        given.update(stream=True, stream_options={"include_usage": True})
-        answer = await litellm.acompletion(messages=messages, **given)
+            return await litellm.acompletion(messages=messages, **options)
+        options.update(stream=True, stream_options={"include_usage": True})
+        answer = await litellm.acompletion(messages=messages, **options)
         chunks = [chunk async for chunk in answer]
         assert not any(getattr(chunk, "usage", None) for chunk in chunks[:-1])
         assert chunks[-1].usage is not None
@@ -484,10 +493,10 @@ def usage(response: Any) -> tuple[int, int, int]:
     return details.cached_tokens, details.cache_creation_tokens, response.usage.prompt_tokens
 
 
-def history(response: Any, *without: str) -> Json:
+def history(response: Any, *left_out: str) -> Json:
     """An answer as a message of the next request."""
-    said: Json = response.choices[0].message.model_dump(exclude_none=True)
-    return {name: value for name, value in said.items() if name not in without}
+    message: Json = response.choices[0].message.model_dump(exclude_none=True)
+    return {name: value for name, value in message.items() if name not in left_out}
 
 
 def results(message: Json) -> list[Json]:
@@ -497,19 +506,19 @@ def results(message: Json) -> list[Json]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("more", [{}, {"store": False, "include": [ENCRYPTED]}])
+@pytest.mark.parametrize("options", [{}, {"store": False, "include": [ENCRYPTED]}])
 def test_a_tool_loop_keeps_ids_arguments_and_cache(
-    wire: WireServer, litellm: Any, stream: bool, more: Json
+    wire: WireServer, litellm: Any, stream: bool, options: Json
 ) -> None:
     wire.script(Reply("Let me look.", thinking="Which one?", tool_calls=TWO), lambda call: sum_up(call))
-    messages: list[Json] = [{"role": "system", "content": words(1500, "rule")}, SAID]
-    first = ask(litellm, messages, stream, **more)
+    messages: list[Json] = [{"role": "system", "content": words(1500, "rule")}, USER_MESSAGE]
+    first = complete(litellm, messages, stream, **options)
     message = history(first)
     assert [json.loads(c["function"]["arguments"]) for c in message["tool_calls"]] == [
         {"city": "Rome"},
         {"city": "Oslo"},
     ]
-    second = ask(litellm, [*messages, message, *results(message)], stream, **more)
+    second = complete(litellm, [*messages, message, *results(message)], stream, **options)
     assert [(request.path, request.error) for request in wire.requests] == [("/v1/responses", None)] * 2
     items = wire.requests[1].body["input"]
     kinds = ["message"] * 2 + ["reasoning", "message"] + ["function_call"] * 2 + ["function_call_output"] * 2
@@ -519,12 +528,12 @@ def test_a_tool_loop_keeps_ids_arguments_and_cache(
     assert [item["call_id"] for item in items[4:]] == ids * 2
     assert [item["arguments"] for item in items[4:6]] == [call.json for call in TWO]
     assert items[3]["phase"] == "commentary"
-    assert ("encrypted_content" in items[2]) == bool(more)
+    assert ("encrypted_content" in items[2]) == bool(options)
     assert second.choices[0].message.content == f"{ids[0]} warm / {ids[1]} warm"
-    read = usage(first)[2]
-    assert usage(first) == (0, read, read)
-    assert usage(second)[0] == read
-    assert usage(second)[1] == usage(second)[2] - read > 0
+    prompt_tokens = usage(first)[2]
+    assert usage(first) == (0, prompt_tokens, prompt_tokens)
+    assert usage(second)[0] == prompt_tokens
+    assert usage(second)[1] == usage(second)[2] - prompt_tokens > 0
     for response, request in zip((first, second), wire.requests, strict=True):
         bill = request.wait().bill
         assert bill is not None
@@ -534,26 +543,26 @@ def test_a_tool_loop_keeps_ids_arguments_and_cache(
 
 
 def sum_up(call: Call) -> Reply:
-    """The results of the tools."""
+    """A reply with the results of the tools."""
     return Reply(" / ".join(call.answers))
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_history_without_its_reasoning_is_still_valid(wire: WireServer, litellm: Any, stream: bool) -> None:
     wire.script(Reply("Let me look.", thinking="Which one?", tool_calls=TWO))
-    response = ask(litellm, [SAID], stream)
-    for without, kinds in (
+    response = complete(litellm, [USER_MESSAGE], stream)
+    for left_out, kinds in (
         (("provider_specific_fields",), ["message", "reasoning", "message"]),
         (("provider_specific_fields", "reasoning_items"), ["message", "message"]),
     ):
-        message = history(response, *without)
-        ask(litellm, [SAID, message, *results(message)], stream)
+        message = history(response, *left_out)
+        complete(litellm, [USER_MESSAGE, message, *results(message)], stream)
         items = wire.requests[-1].body["input"]
         assert [item["type"] for item in items[:-4]] == kinds
         assert "phase" not in items[-5]
 
 
-def test_litellm_passes_what_steers_the_cache(wire: WireServer, litellm: Any) -> None:
+def test_litellm_passes_the_cache_options_on(wire: WireServer, litellm: Any) -> None:
     part = {"type": "text", "text": "hi", "prompt_cache_breakpoint": MARK}
     call = {"id": "call_x1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     messages: list[Json] = [
@@ -563,7 +572,9 @@ def test_litellm_passes_what_steers_the_cache(wire: WireServer, litellm: Any) ->
         {"role": "tool", "tool_call_id": "call_x1", "content": [part]},
     ]
     options = {"mode": "explicit", "ttl": "30m"}
-    ask(litellm, messages, prompt_cache_key="k", prompt_cache_options=options, prompt_cache_retention="24h")
+    complete(
+        litellm, messages, prompt_cache_key="k", prompt_cache_options=options, prompt_cache_retention="24h"
+    )
     body = wire.requests[0].body
     assert body["prompt_cache_key"] == "k"
     assert body["prompt_cache_options"] == options
@@ -581,12 +592,12 @@ def test_litellm_passes_what_steers_the_cache(wire: WireServer, litellm: Any) ->
 
 def test_litellm_drops_the_marks_that_old_models_refuse(wire: WireServer, litellm: Any) -> None:
     part = {"type": "text", "text": "hi", "prompt_cache_breakpoint": MARK}
-    ask(litellm, [{"role": "user", "content": [part]}], model=f"openai/{OLD}", prompt_cache_key="k")
+    complete(litellm, [{"role": "user", "content": [part]}], model=f"openai/{OLD}", prompt_cache_key="k")
     assert wire.requests[0].body["input"][0]["content"] == [text("hi")]
 
 
 @pytest.mark.parametrize(
-    ("more", "path"),
+    ("options", "path"),
     [
         ({}, "/v1/responses"),
         ({"model": f"openai/{OLD}"}, "/v1/responses"),
@@ -596,41 +607,45 @@ def test_litellm_drops_the_marks_that_old_models_refuse(wire: WireServer, litell
         ({"reasoning_effort": "none"}, "/v1/chat/completions"),
     ],
 )
-def test_which_api_litellm_calls(wire: WireServer, litellm: Any, more: Json, path: str) -> None:
-    ask(litellm, [SAID], **more)
+def test_litellm_calls_the_responses_api_only_for_tools_with_reasoning(
+    wire: WireServer, litellm: Any, options: Json, path: str
+) -> None:
+    complete(litellm, [USER_MESSAGE], **options)
     assert wire.requests[0].path == path
 
 
-def test_a_summary_is_shown_as_reasoning(wire: WireServer, litellm: Any) -> None:
+def test_a_summary_becomes_reasoning_content(wire: WireServer, litellm: Any) -> None:
     wire.always = Reply("ok", thinking="Which city?")
     for stream in (False, True):
-        message = history(ask(litellm, [SAID], stream, reasoning_effort={"effort": "low", "summary": "auto"}))
+        message = history(
+            complete(litellm, [USER_MESSAGE], stream, reasoning_effort={"effort": "low", "summary": "auto"})
+        )
         assert message["reasoning_content"] == "Which city?"
         assert message["reasoning_items"][0]["summary"] == [{"type": "summary_text", "text": "Which city?"}]
-        assert "reasoning_content" not in history(ask(litellm, [SAID], stream))
+        assert "reasoning_content" not in history(complete(litellm, [USER_MESSAGE], stream))
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("finish", "reason"), [("length", "length"), ("refusal", "content_filter")])
-def test_a_cut_answer_has_its_reason(
+def test_a_cut_answer_has_its_finish_reason(
     wire: WireServer, litellm: Any, finish: Any, reason: str, stream: bool
 ) -> None:
     wire.script(Reply("a b", finish=finish))
-    choice = ask(litellm, [SAID], stream).choices[0]
+    choice = complete(litellm, [USER_MESSAGE], stream).choices[0]
     assert (choice.message.content, choice.finish_reason) == ("a b", reason)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_errors_become_classes(wire: WireServer, litellm: Any, stream: bool) -> None:
+def test_errors_become_exceptions_of_their_class(wire: WireServer, litellm: Any, stream: bool) -> None:
     for status, name in ((429, "RateLimitError"), (400, "BadRequestError"), (500, "InternalServerError")):
         wire.script(Reply(fault=HttpError(status, "No luck")))
         with pytest.raises(getattr(litellm, name), match="No luck"):
-            ask(litellm, [SAID], stream, max_retries=0)
+            complete(litellm, [USER_MESSAGE], stream, max_retries=0)
     with pytest.raises(litellm.AuthenticationError):
-        ask(litellm, [SAID], stream, api_key="bad-key-0123456789")
+        complete(litellm, [USER_MESSAGE], stream, api_key="bad-key-0123456789")
     wire.context_limit = 1
     with pytest.raises(litellm.ContextWindowExceededError):
-        ask(litellm, [SAID], stream)
+        complete(litellm, [USER_MESSAGE], stream)
 
 
 @pytest.mark.parametrize("fault", [Drop("chunk", after=2), StreamError(after=2), Truncated(2)])
@@ -638,36 +653,41 @@ def test_a_broken_stream_raises_after_its_chunks(
     wire: WireServer, litellm: Any, fault: Drop | StreamError | Truncated
 ) -> None:
     wire.always = Reply(("a ", "b ", "c ", "d"), fault=fault, chunk_delay=0.05)
-    seen: list[str] = []
+    received: list[str] = []
 
     async def run() -> None:
-        more: Json = {"tools": [TOOL], "reasoning_effort": "low", "stream": True, "_skip_mcp_handler": True}
-        async for chunk in await litellm.acompletion(model=MODEL, messages=[SAID], **more):
-            seen.append(chunk.choices[0].delta.content or "")
+        options: Json = {
+            "tools": [TOOL],
+            "reasoning_effort": "low",
+            "stream": True,
+            "_skip_mcp_handler": True,
+        }
+        async for chunk in await litellm.acompletion(model=MODEL, messages=[USER_MESSAGE], **options):
+            received.append(chunk.choices[0].delta.content or "")
 
     with pytest.raises(litellm.exceptions.MidStreamFallbackError):
         asyncio.run(run())
-    assert "".join(seen) in ("a ", "a b ")
+    assert "".join(received) in ("a ", "a b ")
 
 
-def test_a_line_that_is_no_json_is_skipped(wire: WireServer, litellm: Any) -> None:
+def test_a_line_that_is_not_json_is_skipped(wire: WireServer, litellm: Any) -> None:
     wire.script(Reply(("a ", "b ", "c"), fault=Malformed(2)))
-    assert ask(litellm, [SAID], stream=True).choices[0].message.content == "a b c"
+    assert complete(litellm, [USER_MESSAGE], stream=True).choices[0].message.content == "a b c"
 
 
 def test_cancelling_closes_the_connection(wire: WireServer, litellm: Any) -> None:
     wire.script(Reply(("a ", "b ", "c "), fault=Stall("chunk", after=2)))
-    more: Json = {"tools": [TOOL], "reasoning_effort": "low", "stream": True, "_skip_mcp_handler": True}
+    options: Json = {"tools": [TOOL], "reasoning_effort": "low", "stream": True, "_skip_mcp_handler": True}
 
     async def run() -> None:
-        first = asyncio.Event()
+        first_chunk = asyncio.Event()
 
-        async def read() -> None:
-            async for _ in await litellm.acompletion(model=MODEL, messages=[SAID], **more):
-                first.set()
+        async def consume() -> None:
+            async for _ in await litellm.acompletion(model=MODEL, messages=[USER_MESSAGE], **options):
+                first_chunk.set()
 
-        task = asyncio.create_task(read())
-        await asyncio.wait_for(first.wait(), 5)
+        task = asyncio.create_task(consume())
+        await asyncio.wait_for(first_chunk.wait(), 5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

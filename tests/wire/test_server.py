@@ -1,4 +1,4 @@
-"""The loopback server keeps the providers' rules, seen over HTTP with no library in between."""
+"""The loopback server: the providers' rules, tested over HTTP without a client library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from wire import (
     words,
 )
 from wire.cache import HOUR, MINUTES_5, Block, BlockCache, plan_anthropic
-from wire.tokens import pieces
+from wire.tokens import split_tokens
 
 SONNET, OPUS5 = "claude-sonnet-4-5", "claude-opus-5"
 Json = dict[str, Any]
@@ -40,9 +40,9 @@ LONG = {"type": "ephemeral", "ttl": "1h"}
 SMALL = {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}
 
 
-def text(said: str, mark: Json | None = None) -> Json:
-    """A text block, marked if asked."""
-    return {"type": "text", "text": said, **({"cache_control": mark} if mark else {})}
+def text(value: str, mark: Json | None = None) -> Json:
+    """A text block, with a `cache_control` if given."""
+    return {"type": "text", "text": value, **({"cache_control": mark} if mark else {})}
 
 
 def user(*parts: Json | str) -> Json:
@@ -55,19 +55,19 @@ def assistant(*parts: Json | str) -> Json:
     return {**user(*parts), "role": "assistant"}
 
 
-def use(name: str, **given: Any) -> Json:
+def use(name: str, **arguments: Any) -> Json:
     """A tool_use block."""
-    return {"type": "tool_use", "id": name, "name": "f", "input": given}
+    return {"type": "tool_use", "id": name, "name": "f", "input": arguments}
 
 
-def result(name: str, said: str = "done", mark: Json | None = None) -> Json:
+def result(name: str, value: str = "done", mark: Json | None = None) -> Json:
     """A tool_result block."""
-    block = {"type": "tool_result", "tool_use_id": name, "content": said}
+    block = {"type": "tool_result", "tool_use_id": name, "content": value}
     return {**block, **({"cache_control": mark} if mark else {})}
 
 
 def claude(server: WireServer, *messages: Json, key: str = "k", **fields: Any) -> httpx.Response:
-    """POST to Anthropic."""
+    """Send a request to Anthropic."""
     body = {"model": SONNET, "max_tokens": 100, "messages": list(messages), **fields}
     headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}
     return httpx.post(f"{server.url}/v1/messages", json=body, headers=headers)
@@ -87,10 +87,10 @@ def refused(response: httpx.Response, status: int = 400) -> str:
 
 
 def gpt(
-    server: WireServer, *messages: Json, key: str = "sk-k", model: str = "gpt-5.4", **more: Any
+    server: WireServer, *messages: Json, key: str = "sk-k", model: str = "gpt-5.4", **fields: Any
 ) -> httpx.Response:
-    """POST to OpenAI."""
-    body = {"model": model, "messages": list(messages), **more}
+    """Send a request to OpenAI."""
+    body = {"model": model, "messages": list(messages), **fields}
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return httpx.post(f"{server.openai_url}/chat/completions", json=body, headers=headers)
 
@@ -106,18 +106,18 @@ def gpt_cached(response: httpx.Response) -> tuple[int, int, int]:
 def gemini(
     server: WireServer, *contents: Json, key: str = "g", model: str = "gemini-2.5-flash"
 ) -> httpx.Response:
-    """POST to Gemini."""
+    """Send a request to Gemini."""
     url = f"{server.gemini_url}/models/{model}:generateContent"
     return httpx.post(url, json={"contents": list(contents)}, headers={"x-goog-api-key": key})
 
 
-def said(*parts: Json | str, role: str = "user") -> Json:
-    """A content of Gemini."""
+def gemini_content(*parts: Json | str, role: str = "user") -> Json:
+    """A content in Gemini's form."""
     return {"role": role, "parts": [{"text": part} if isinstance(part, str) else part for part in parts]}
 
 
 def events(raw: str) -> list[Json]:
-    """The JSON of every event of a stream, `[DONE]` left out."""
+    """The JSON of every event of a stream, except `[DONE]`."""
     lines = [line.removeprefix("data: ") for line in raw.splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line != "[DONE]"]
 
@@ -143,12 +143,12 @@ def test_tokens_can_be_counted_by_hand() -> None:
 
 
 @given(st.text())
-def test_pieces_join_to_the_text(sample: str) -> None:
-    assert "".join(pieces(sample)) == sample
-    assert len(pieces(sample)) == count(sample)
+def test_tokens_join_to_the_text(sample: str) -> None:
+    assert "".join(split_tokens(sample)) == sample
+    assert len(split_tokens(sample)) == count(sample)
 
 
-def test_the_time_to_count_grows_as_the_text_does() -> None:
+def test_counting_time_is_linear_in_the_length_of_the_text() -> None:
     def seconds(tokens: int) -> float:
         sample, times = words(tokens, f"speed{tokens}"), []
         for _ in range(3):
@@ -164,7 +164,7 @@ def test_the_time_to_count_grows_as_the_text_does() -> None:
 
 
 def blocks_of(n: int, *marked: int) -> list[Json]:
-    """n text blocks of 100 tokens; those whose number, from 1, is named are marked."""
+    """n text blocks of 100 tokens; `marked`: numbers, from 1, of those with a checkpoint."""
     return [text(f"n{i} " + words(99), MARK if i in marked else None) for i in range(1, n + 1)]
 
 
@@ -200,7 +200,7 @@ def test_a_run_of_parallel_tool_calls_is_one_position(wire: WireServer) -> None:
     assert written == 25 * (count("f") + count("{}")) + 25
 
 
-def test_sequential_tool_calls_are_a_position_each(wire: WireServer) -> None:
+def test_each_sequential_tool_call_is_a_position(wire: WireServer) -> None:
     first = user(text(words(2000), MARK))
     plain = user(text(words(2000)))
     claude(wire, first)
@@ -214,17 +214,17 @@ def test_sequential_tool_calls_are_a_position_each(wire: WireServer) -> None:
 
 
 @pytest.mark.parametrize(("mark", "ttl"), [(MARK, 300), (LONG, 3600)])
-def test_lifetime_runs_from_the_start_and_is_renewed_by_a_read(
+def test_a_lifetime_starts_with_the_request_and_is_renewed_by_a_read(
     wire: WireServer, mark: Json, ttl: int
 ) -> None:
-    ask = user(text(words(2000), mark))
-    assert cached(claude(wire, ask))[:2] == (0, 2000)
+    prompt = user(text(words(2000), mark))
+    assert cached(claude(wire, prompt))[:2] == (0, 2000)
     wire.clock.advance(ttl - 0.5)
-    assert cached(claude(wire, ask))[:2] == (2000, 0)
+    assert cached(claude(wire, prompt))[:2] == (2000, 0)
     wire.clock.advance(ttl - 0.5)
-    assert cached(claude(wire, ask))[:2] == (2000, 0)
+    assert cached(claude(wire, prompt))[:2] == (2000, 0)
     wire.clock.advance(ttl)
-    assert cached(claude(wire, ask))[:2] == (0, 2000)
+    assert cached(claude(wire, prompt))[:2] == (0, 2000)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_lifetime_runs_from_the_start_and_is_renewed_by_a_read(
         ("claude-haiku-4-5", 4096),
     ],
 )
-def test_below_the_minimum_of_a_model_nothing_is_cached(wire: WireServer, model: str, minimum: int) -> None:
+def test_nothing_is_cached_below_the_minimum_of_a_model(wire: WireServer, model: str, minimum: int) -> None:
     below, enough = (user(text(words(n), MARK)) for n in (minimum - 1, minimum))
     assert cached(claude(wire, below, model=model)) == (0, 0, minimum - 1)
     assert cached(claude(wire, below, model=model)) == (0, 0, minimum - 1)
@@ -250,7 +250,7 @@ def test_below_the_minimum_of_a_model_nothing_is_cached(wire: WireServer, model:
     assert cached(claude(wire, enough, model=model)) == (minimum, 0, 0)
 
 
-def test_mixed_lifetimes_are_billed_apart(wire: WireServer) -> None:
+def test_mixed_lifetimes_are_billed_separately(wire: WireServer) -> None:
     system = [text(words(2000), LONG)]
     usage = claude(wire, user(text(words(500), MARK), "tail"), system=system).json()["usage"]
     assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 500, "ephemeral_1h_input_tokens": 2000}
@@ -277,7 +277,7 @@ def test_automatic_caching_marks_the_last_block(wire: WireServer) -> None:
 
 
 @pytest.mark.parametrize("automatic", [MARK, LONG])
-def test_automatic_caching_beside_a_mark_on_the_last_block(wire: WireServer, automatic: Json) -> None:
+def test_automatic_caching_with_a_mark_on_the_last_block(wire: WireServer, automatic: Json) -> None:
     response = claude(wire, user(text(words(2000), MARK)), cache_control=automatic)
     if automatic == MARK:
         assert cached(response) == (0, 2000, 0)
@@ -285,7 +285,7 @@ def test_automatic_caching_beside_a_mark_on_the_last_block(wire: WireServer, aut
         assert "ttl" in refused(response)
 
 
-def test_automatic_caching_takes_one_of_the_four(wire: WireServer) -> None:
+def test_automatic_caching_uses_one_of_the_four_checkpoints(wire: WireServer) -> None:
     marked = [text("a", MARK) for _ in range(4)]
     assert "Found 5" in refused(claude(wire, user(*marked, "b"), cache_control=MARK))
 
@@ -307,55 +307,55 @@ def test_tools_come_before_system_before_messages(wire: WireServer) -> None:
         {"output_config": {"effort": "low"}},
     ],
 )
-def test_some_settings_cost_the_messages_but_not_the_system(wire: WireServer, change: Json) -> None:
+def test_some_settings_invalidate_the_messages_but_not_the_system(wire: WireServer, change: Json) -> None:
     fields: Json = {"tools": [SMALL], "system": [text(words(1500), MARK)]}
-    ask = user(text(words(700), MARK))
-    head = cached(claude(wire, ask, **fields))[1] - 700
-    assert cached(claude(wire, ask, **fields)) == (head + 700, 0, 0)
-    assert cached(claude(wire, ask, **{**fields, **change})) == (head, 700, 0)
+    prompt = user(text(words(700), MARK))
+    head = cached(claude(wire, prompt, **fields))[1] - 700
+    assert cached(claude(wire, prompt, **fields)) == (head + 700, 0, 0)
+    assert cached(claude(wire, prompt, **{**fields, **change})) == (head, 700, 0)
 
 
-def test_an_image_anywhere_costs_the_messages(wire: WireServer) -> None:
+def test_an_image_anywhere_invalidates_the_messages(wire: WireServer) -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
     system = [text(words(1500), MARK)]
     claude(wire, user(text(words(700), MARK)), system=system)
     assert cached(claude(wire, user(text(words(700), MARK), image), system=system)) == (1500, 700, 1500)
 
 
-def test_caches_are_apart_per_key_and_per_model(wire: WireServer) -> None:
-    ask = user(text(words(2000), MARK))
-    claude(wire, ask)
-    assert cached(claude(wire, ask, key="other"))[0] == 0
-    assert cached(claude(wire, ask, model="claude-sonnet-4-6"))[0] == 0
-    assert cached(claude(wire, ask))[0] == 2000
+def test_keys_and_models_have_separate_caches(wire: WireServer) -> None:
+    prompt = user(text(words(2000), MARK))
+    claude(wire, prompt)
+    assert cached(claude(wire, prompt, key="other"))[0] == 0
+    assert cached(claude(wire, prompt, model="claude-sonnet-4-6"))[0] == 0
+    assert cached(claude(wire, prompt))[0] == 2000
 
 
-def test_the_mark_and_the_form_of_a_plain_string_are_no_part_of_the_key(wire: WireServer) -> None:
+def test_a_mark_and_the_form_of_a_plain_string_do_not_change_the_prefix(wire: WireServer) -> None:
     claude(wire, user(text(words(2000), MARK)))
     plain: Json = {"role": "user", "content": words(2000)}
     assert cached(claude(wire, plain, assistant("ok"), user(text("go", LONG))))[0] == 2000
 
 
-def test_an_entry_can_be_read_once_its_response_has_begun(wire: WireServer) -> None:
-    ask = user(text(words(2000), MARK))
+def test_an_entry_can_be_read_once_its_response_has_started(wire: WireServer) -> None:
+    prompt = user(text(words(2000), MARK))
     wire.script(Reply("slow", first_delay=0.4))
-    first = threading.Thread(target=claude, args=(wire, ask))
-    first.start()
+    first_request = threading.Thread(target=claude, args=(wire, prompt))
+    first_request.start()
     wire.wait(1)
-    assert cached(claude(wire, ask)) == (0, 2000, 0)
-    first.join()
-    assert cached(claude(wire, ask)) == (2000, 0, 0)
+    assert cached(claude(wire, prompt)) == (0, 2000, 0)
+    first_request.join()
+    assert cached(claude(wire, prompt)) == (2000, 0, 0)
 
 
 def test_a_failed_request_writes_nothing(wire: WireServer) -> None:
-    ask = user(text(words(2000), MARK))
+    prompt = user(text(words(2000), MARK))
     wire.script(Reply(fault=HttpError(529)))
-    assert refused(claude(wire, ask), 529) == "Overloaded"
-    assert cached(claude(wire, ask)) == (0, 2000, 0)
+    assert refused(claude(wire, prompt), 529) == "Overloaded"
+    assert cached(claude(wire, prompt)) == (0, 2000, 0)
 
 
 @pytest.mark.parametrize(("model", "kept"), [(SONNET, False), ("claude-opus-4-5", True), (OPUS5, True)])
-def test_older_models_forget_thinking_when_the_user_speaks(wire: WireServer, model: str, kept: bool) -> None:
+def test_older_models_drop_thinking_before_a_user_message(wire: WireServer, model: str, kept: bool) -> None:
     wire.script(Reply("answer", thinking="deep thought"))
     block = claude(wire, user("one"), model=model).json()["content"][0]
     assert block["type"] == "thinking"
@@ -370,7 +370,7 @@ prompts = st.lists(st.tuples(st.integers(0, 900), ttls, st.sampled_from(["text",
 
 
 @given(st.lists(st.tuples(prompts, st.integers(0, 4000)), min_size=1, max_size=6))
-def test_read_written_and_fresh_are_the_whole_prompt(requests: list[tuple[list[Any], int]]) -> None:
+def test_read_written_and_fresh_add_up_to_the_prompt(requests: list[tuple[list[Any], int]]) -> None:
     cache, now = BlockCache(), 0.0
     for prompt, gap in requests:
         blocks = [
@@ -384,16 +384,16 @@ def test_read_written_and_fresh_are_the_whole_prompt(requests: list[tuple[list[A
         assert plan.bill.prompt == sum(b.tokens for b in blocks)
         assert min(plan.bill.fresh, plan.bill.read, plan.bill.written_5m, plan.bill.written_1h) >= 0
         plan.commit()
-        again = plan_anthropic(cache, "k", blocks, ("m", "", ""), 1024, now)
-        assert (again.bill.written, again.bill.read) == (0, plan.bill.read + plan.bill.written)
+        second_plan = plan_anthropic(cache, "k", blocks, ("m", "", ""), 1024, now)
+        assert (second_plan.bill.written, second_plan.bill.read) == (0, plan.bill.read + plan.bill.written)
         now += gap
 
 
-# Anthropic: what is refused
+# Anthropic: refused requests
 
 
 @pytest.mark.parametrize(
-    ("messages", "fields", "why"),
+    ("messages", "fields", "message"),
     [
         ([user(*(text("a", MARK) for _ in range(5)))], {}, "A maximum of 4 blocks with cache_control"),
         ([user(text("a", MARK), text("b", LONG))], {}, "must not come after a ttl='5m'"),
@@ -442,16 +442,16 @@ def test_read_written_and_fresh_are_the_whole_prompt(requests: list[tuple[list[A
         ),
     ],
 )
-def test_anthropic_refuses(wire: WireServer, messages: list[Json], fields: Json, why: str) -> None:
+def test_anthropic_refuses(wire: WireServer, messages: list[Json], fields: Json, message: str) -> None:
     response = claude(wire, *messages, **fields)
-    assert why in refused(response)
+    assert message in refused(response)
     assert response.json()["error"]["type"] == "invalid_request_error"
     assert response.json()["request_id"] == response.headers["request-id"]
     assert wire.requests[-1].error is not None
 
 
 @pytest.mark.parametrize("key", ["", "bad-key"])
-def test_anthropic_wants_a_key(wire: WireServer, key: str) -> None:
+def test_anthropic_requires_a_key(wire: WireServer, key: str) -> None:
     response = claude(wire, user("hi"), key=key)
     refused(response, 401)
     assert response.json()["error"]["type"] == "authentication_error"
@@ -464,10 +464,10 @@ def test_anthropic_names_the_unknown_model_and_the_limit(wire: WireServer) -> No
 
 
 def test_zero_max_tokens_warms_the_cache(wire: WireServer) -> None:
-    ask = user(text(words(2000), MARK))
-    body = claude(wire, ask, max_tokens=0).json()
+    prompt = user(text(words(2000), MARK))
+    body = claude(wire, prompt, max_tokens=0).json()
     assert (body["content"], body["stop_reason"], body["usage"]["output_tokens"]) == ([], "max_tokens", 0)
-    assert cached(claude(wire, ask))[0] == 2000
+    assert cached(claude(wire, prompt))[0] == 2000
 
 
 # Anthropic: the stream
@@ -478,20 +478,20 @@ def test_anthropic_stream_has_the_documented_events(wire: WireServer) -> None:
     with streaming(wire) as response:
         raw = response.read().decode()
     names = [line.removeprefix("event: ") for line in raw.splitlines() if line.startswith("event: ")]
-    found = events(raw)
-    assert names == [event["type"] for event in found]
+    streamed = events(raw)
+    assert names == [event["type"] for event in streamed]
     start, delta, stop = "content_block_start", "content_block_delta", "content_block_stop"
     assert names[:7] == ["message_start", start, "ping", delta, delta, delta, stop]
     assert names[7:11] == [start, delta, delta, stop]
     assert names[-3:] == [stop, "message_delta", "message_stop"]
-    deltas = [event["delta"] for event in found if event["type"] == delta]
+    deltas = [event["delta"] for event in streamed if event["type"] == delta]
     assert [d["type"] for d in deltas[:5]] == ["thinking_delta"] * 2 + ["signature_delta"] + [
         "text_delta"
     ] * 2
     partial = "".join(d["partial_json"] for d in deltas if d["type"] == "input_json_delta")
     assert json.loads(partial) == {"city": "Rome"}
-    assert found[-2]["delta"]["stop_reason"] == "tool_use"
-    assert found[-2]["usage"]["output_tokens"] == 2 + 3 + 1 + count('{"city":"Rome"}')
+    assert streamed[-2]["delta"]["stop_reason"] == "tool_use"
+    assert streamed[-2]["usage"]["output_tokens"] == 2 + 3 + 1 + count('{"city":"Rome"}')
 
 
 def test_cache_counters_are_in_the_first_event(wire: WireServer) -> None:
@@ -501,7 +501,7 @@ def test_cache_counters_are_in_the_first_event(wire: WireServer) -> None:
     assert usage["cache_creation"]["ephemeral_5m_input_tokens"] == 2000
 
 
-def test_plain_and_streamed_answers_are_billed_alike(wire: WireServer) -> None:
+def test_plain_and_streamed_answers_have_the_same_bill(wire: WireServer) -> None:
     claude(wire, user("hello"))
     with streaming(wire) as response:
         response.read()
@@ -512,9 +512,9 @@ def test_plain_and_streamed_answers_are_billed_alike(wire: WireServer) -> None:
 
 
 def test_openai_caches_from_1024_tokens_in_steps_of_128(wire: WireServer) -> None:
-    ask = {"role": "user", "content": words(1300)}
-    assert gpt_cached(gpt(wire, ask)) == (0, -1, 1300)
-    assert gpt_cached(gpt(wire, ask)) == (1280, -1, 1300)
+    prompt = {"role": "user", "content": words(1300)}
+    assert gpt_cached(gpt(wire, prompt)) == (0, -1, 1300)
+    assert gpt_cached(gpt(wire, prompt)) == (1280, -1, 1300)
     other = {"role": "user", "content": words(1200) + " other"}
     assert gpt_cached(gpt(wire, other))[0] == 1152
     short = {"role": "user", "content": words(1023, "w")}
@@ -522,25 +522,25 @@ def test_openai_caches_from_1024_tokens_in_steps_of_128(wire: WireServer) -> Non
     assert gpt_cached(gpt(wire, short))[0] == 0
 
 
-def test_openai_prefixes_die_after_ten_idle_minutes(wire: WireServer) -> None:
-    ask = {"role": "user", "content": words(2000)}
-    gpt(wire, ask)
+def test_openai_prefixes_expire_after_ten_idle_minutes(wire: WireServer) -> None:
+    prompt = {"role": "user", "content": words(2000)}
+    gpt(wire, prompt)
     wire.clock.advance(599)
-    assert gpt_cached(gpt(wire, ask))[0] == 1920
+    assert gpt_cached(gpt(wire, prompt))[0] == 1920
     wire.clock.advance(600)
-    assert gpt_cached(gpt(wire, ask))[0] == 0
-    gpt(wire, ask, prompt_cache_retention="24h")
+    assert gpt_cached(gpt(wire, prompt))[0] == 0
+    gpt(wire, prompt, prompt_cache_retention="24h")
     wire.clock.advance(80_000)
-    assert gpt_cached(gpt(wire, ask))[0] == 1920
+    assert gpt_cached(gpt(wire, prompt))[0] == 1920
 
 
-def test_openai_caches_are_apart_per_key(wire: WireServer) -> None:
-    ask = {"role": "user", "content": words(2000)}
-    gpt(wire, ask)
-    assert gpt_cached(gpt(wire, ask, key="sk-other"))[0] == 0
+def test_openai_keys_have_separate_caches(wire: WireServer) -> None:
+    prompt = {"role": "user", "content": words(2000)}
+    gpt(wire, prompt)
+    assert gpt_cached(gpt(wire, prompt, key="sk-other"))[0] == 0
 
 
-def test_a_change_of_role_is_a_change_of_prefix(wire: WireServer) -> None:
+def test_a_change_of_role_changes_the_prefix(wire: WireServer) -> None:
     gpt(wire, {"role": "user", "content": words(2000)})
     assert gpt_cached(gpt(wire, {"role": "system", "content": words(2000)}))[0] == 0
 
@@ -560,11 +560,11 @@ def test_later_openai_models_write_at_the_latest_user_or_tool_message(wire: Wire
     assert bill.units() == pytest.approx(1.25 * 2080)
 
 
-def test_explicit_breakpoints_alone_if_asked(wire: WireServer) -> None:
+def test_explicit_mode_writes_only_at_explicit_breakpoints(wire: WireServer) -> None:
     marked = {**text(words(1500)), "prompt_cache_breakpoint": {"mode": "explicit"}}
-    ask = {"role": "user", "content": [marked, text(words(100))]}
+    prompt = {"role": "user", "content": [marked, text(words(100))]}
     options: Json = {"prompt_cache_options": {"mode": "explicit"}}
-    assert gpt_cached(gpt(wire, ask, model="gpt-5.6", **options)) == (0, 1500, 1600)
+    assert gpt_cached(gpt(wire, prompt, model="gpt-5.6", **options)) == (0, 1500, 1600)
     plain = {"role": "user", "content": words(1600)}
     assert gpt_cached(gpt(wire, plain, model="gpt-5.6", **options)) == (0, 0, 1600)
 
@@ -575,17 +575,17 @@ def test_openai_streams_usage_only_if_asked(wire: WireServer, wanted: bool) -> N
     options: Json = {"stream_options": {"include_usage": True}} if wanted else {}
     raw = gpt(wire, {"role": "user", "content": "hi"}, stream=True, **options).text
     assert raw.endswith("data: [DONE]\n\n")
-    found = events(raw)
-    assert found[0]["choices"][0]["delta"]["role"] == "assistant"
-    with_usage = [chunk for chunk in found if chunk.get("usage")]
+    streamed = events(raw)
+    assert streamed[0]["choices"][0]["delta"]["role"] == "assistant"
+    with_usage = [chunk for chunk in streamed if chunk.get("usage")]
     assert len(with_usage) == wanted
     if wanted:
-        assert found[-1]["choices"] == []
-        assert found[-1]["usage"]["prompt_tokens"] == 1
-    calls = [c for chunk in found for x in chunk["choices"] for c in x["delta"].get("tool_calls", ())]
+        assert streamed[-1]["choices"] == []
+        assert streamed[-1]["usage"]["prompt_tokens"] == 1
+    calls = [c for chunk in streamed for x in chunk["choices"] for c in x["delta"].get("tool_calls", ())]
     assert calls[0]["function"]["name"] == "f"
     assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Rome"}
-    finishes = [x["finish_reason"] for chunk in found for x in chunk["choices"]]
+    finishes = [x["finish_reason"] for chunk in streamed for x in chunk["choices"]]
     assert finishes[-1] == "tool_calls"
 
 
@@ -593,7 +593,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 
 
 @pytest.mark.parametrize(
-    ("messages", "fields", "why"),
+    ("messages", "fields", "message"),
     [
         ([{"role": "user", "content": [text("a", MARK)]}], {}, "'messages[0].content[0].cache_control'"),
         ([{**user("a"), "cache_control": MARK}], {}, "Unknown parameter: 'messages[0].cache_control'"),
@@ -609,8 +609,8 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
         ([user("a"), {"role": "assistant", "content": None}], {}, "got null"),
     ],
 )
-def test_openai_refuses(wire: WireServer, messages: list[Json], fields: Json, why: str) -> None:
-    assert why in refused(gpt(wire, *messages, **fields))
+def test_openai_refuses(wire: WireServer, messages: list[Json], fields: Json, message: str) -> None:
+    assert message in refused(gpt(wire, *messages, **fields))
 
 
 def test_openai_repeats_part_of_a_wrong_key(wire: WireServer) -> None:
@@ -636,13 +636,13 @@ def test_openai_names_the_unknown_model_and_the_limit(wire: WireServer) -> None:
 
 
 def router(server: WireServer, *messages: Json, model: str = "anthropic/claude-sonnet-4.5") -> httpx.Response:
-    """POST to the router."""
+    """Send a request to the router."""
     url = f"{server.openrouter_url}/chat/completions"
     body = {"model": model, "messages": list(messages)}
     return httpx.post(url, json=body, headers={"authorization": "Bearer r"})
 
 
-def test_a_router_obeys_marks_for_claude(wire: WireServer) -> None:
+def test_a_router_applies_marks_for_claude(wire: WireServer) -> None:
     first = {"role": "user", "content": [text(words(2000), MARK)]}
     assert gpt_cached(router(wire, first)) == (0, 2000, 2000)
     tail = {"role": "user", "content": "more", "cache_control": MARK}
@@ -652,10 +652,10 @@ def test_a_router_obeys_marks_for_claude(wire: WireServer) -> None:
     assert wire.requests[-1].provider == "openrouter"
 
 
-def test_a_router_caches_other_names_their_own_way(wire: WireServer) -> None:
-    ask = {"role": "user", "content": [text(words(2000), MARK)]}
-    router(wire, ask, model="openai/gpt-4o")
-    assert gpt_cached(router(wire, ask, model="openai/gpt-4o"))[0] == 1920
+def test_a_router_caches_other_models_by_their_own_rules(wire: WireServer) -> None:
+    prompt = {"role": "user", "content": [text(words(2000), MARK)]}
+    router(wire, prompt, model="openai/gpt-4o")
+    assert gpt_cached(router(wire, prompt, model="openai/gpt-4o"))[0] == 1920
 
 
 # Gemini
@@ -674,18 +674,18 @@ def test_a_router_caches_other_names_their_own_way(wire: WireServer) -> None:
 def test_gemini_caches_prefixes_from_a_minimum_by_model(
     wire: WireServer, model: str, size: int, read: int
 ) -> None:
-    ask = said(words(size))
-    first = gemini(wire, ask, model=model).json()["usageMetadata"]
+    prompt = gemini_content(words(size))
+    first = gemini(wire, prompt, model=model).json()["usageMetadata"]
     assert first["promptTokenCount"] == size
     assert "cachedContentTokenCount" not in first
-    second = gemini(wire, said(words(size)), model=model).json()["usageMetadata"]
+    second = gemini(wire, gemini_content(words(size)), model=model).json()["usageMetadata"]
     assert second.get("cachedContentTokenCount", 0) == read
     assert second["promptTokenCount"] == size
 
 
-def test_gemini_counts_thoughts_apart(wire: WireServer) -> None:
+def test_gemini_counts_thoughts_separately(wire: WireServer) -> None:
     wire.script(Reply("two words", thinking="three more words"))
-    usage = gemini(wire, said("hi")).json()["usageMetadata"]
+    usage = gemini(wire, gemini_content("hi")).json()["usageMetadata"]
     assert (usage["candidatesTokenCount"], usage["thoughtsTokenCount"]) == (3, 5)
     assert usage["totalTokenCount"] == 1 + 8
 
@@ -693,35 +693,41 @@ def test_gemini_counts_thoughts_apart(wire: WireServer) -> None:
 def test_gemini_streams_a_usage_with_every_chunk(wire: WireServer) -> None:
     wire.script(Reply(("Hel", "lo"), tool_calls=(ToolCall("f", {"city": "Rome"}),)))
     url = f"{wire.gemini_url}/models/gemini-3.8-flash:streamGenerateContent?alt=sse&key=g"
-    found = events(httpx.post(url, json={"contents": [said("hi")]}).text)
-    assert [chunk["usageMetadata"]["promptTokenCount"] for chunk in found] == [1, 1, 1]
-    assert found[-1]["candidates"][0]["finishReason"] == "STOP"
-    assert found[-1]["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] == {"city": "Rome"}
+    streamed = events(httpx.post(url, json={"contents": [gemini_content("hi")]}).text)
+    assert [chunk["usageMetadata"]["promptTokenCount"] for chunk in streamed] == [1, 1, 1]
+    assert streamed[-1]["candidates"][0]["finishReason"] == "STOP"
+    assert streamed[-1]["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] == {"city": "Rome"}
 
 
-def test_gemini_refuses_keys_names_and_orders(wire: WireServer) -> None:
-    wrong = gemini(wire, said("hi"), key="bad-key")
+def test_gemini_refuses_wrong_keys_models_and_orders(wire: WireServer) -> None:
+    wrong = gemini(wire, gemini_content("hi"), key="bad-key")
     assert "API key not valid" in refused(wrong)
     assert wrong.json()["error"]["details"][0]["reason"] == "API_KEY_INVALID"
-    assert "is not found for API version" in refused(gemini(wire, said("hi"), model="no-such"), 404)
-    call = said({"functionCall": {"name": "f", "args": {}}}, role="model")
-    answer = said({"functionResponse": {"name": "f", "response": {"ok": 1}}})
-    assert gemini(wire, said("hi"), call, answer).status_code == 200
-    assert "function response turn" in refused(gemini(wire, said("hi"), answer))
-    assert "number of function response parts" in refused(gemini(wire, said("hi"), call, said("no")))
+    assert "is not found for API version" in refused(gemini(wire, gemini_content("hi"), model="no-such"), 404)
+    call = gemini_content({"functionCall": {"name": "f", "args": {}}}, role="model")
+    answer = gemini_content({"functionResponse": {"name": "f", "response": {"ok": 1}}})
+    assert gemini(wire, gemini_content("hi"), call, answer).status_code == 200
+    assert "function response turn" in refused(gemini(wire, gemini_content("hi"), answer))
+    assert "number of function response parts" in refused(
+        gemini(wire, gemini_content("hi"), call, gemini_content("no"))
+    )
     wire.context_limit = 3
-    assert "(4) exceeds the maximum number of tokens allowed (3)" in refused(gemini(wire, said(words(4))))
+    assert "(4) exceeds the maximum number of tokens allowed (3)" in refused(
+        gemini(wire, gemini_content(words(4)))
+    )
 
 
-def test_gemini_3_wants_its_thought_signature_back(wire: WireServer) -> None:
+def test_gemini_3_requires_its_thought_signature(wire: WireServer) -> None:
     wire.script(Reply(tool_calls=(ToolCall("f"), ToolCall("g"))))
-    parts = gemini(wire, said("hi"), model="gemini-3.8-flash").json()["candidates"][0]["content"]["parts"]
+    parts = gemini(wire, gemini_content("hi"), model="gemini-3.8-flash").json()["candidates"][0]["content"][
+        "parts"
+    ]
     assert ["thoughtSignature" in part for part in parts] == [True, False]
-    answers = said(*({"functionResponse": {"name": name, "response": {}}} for name in "fg"))
-    turn = (said("hi"), said(*parts, role="model"), answers)
+    answers = gemini_content(*({"functionResponse": {"name": name, "response": {}}} for name in "fg"))
+    turn = (gemini_content("hi"), gemini_content(*parts, role="model"), answers)
     assert gemini(wire, *turn, model="gemini-3.8-flash").status_code == 200
     del parts[0]["thoughtSignature"]
-    turn = (said("hi"), said(*parts, role="model"), answers)
+    turn = (gemini_content("hi"), gemini_content(*parts, role="model"), answers)
     assert "missing a thought_signature" in refused(gemini(wire, *turn, model="gemini-3.8-flash"))
 
 
@@ -733,14 +739,14 @@ def test_explicit_caches_of_gemini_are_only_logged(wire: WireServer) -> None:
 # Replies and faults
 
 
-def test_unscripted_replies_name_the_turn(wire: WireServer) -> None:
+def test_a_default_reply_has_the_number_of_the_turn(wire: WireServer) -> None:
     body = claude(wire, user("one"), assistant("x"), user("two")).json()
     assert body["content"][0]["text"] == "Reply 2: you said two"
 
 
-def test_scripted_replies_come_in_order_and_may_be_functions(wire: WireServer) -> None:
+def test_scripted_replies_are_used_in_order_and_may_be_functions(wire: WireServer) -> None:
     def echo(call: Call) -> Reply:
-        return Reply(call.said.upper())
+        return Reply(call.user_text.upper())
 
     wire.script(Reply("one"), echo)
     wire.script(Reply("for openai"), provider="openai")
@@ -759,7 +765,7 @@ def test_a_reply_stops_at_max_tokens(wire: WireServer) -> None:
 def test_an_error_status_has_the_providers_shape_and_headers(wire: WireServer) -> None:
     fault = HttpError(429, "Slow down", headers={"retry-after": "7"})
     wire.script(*[Reply(fault=fault)] * 3)
-    first, second, third = claude(wire, user("a")), gpt(wire, user("a")), gemini(wire, said("a"))
+    first, second, third = claude(wire, user("a")), gpt(wire, user("a")), gemini(wire, gemini_content("a"))
     assert [r.headers["retry-after"] for r in (first, second, third)] == ["7"] * 3
     assert first.json()["error"] == {"type": "rate_limit_error", "message": "Slow down"}
     assert second.json()["error"]["code"] == "rate_limit_exceeded"
@@ -768,27 +774,25 @@ def test_an_error_status_has_the_providers_shape_and_headers(wire: WireServer) -
 
 @pytest.mark.parametrize("stage", ["headers", "first", "chunk"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_dropped_connection_is_an_error_of_the_transport(
-    wire: WireServer, stage: Any, stream: bool
-) -> None:
+def test_a_dropped_connection_is_a_transport_error(wire: WireServer, stage: Any, stream: bool) -> None:
     wire.script(Reply(("a ", "b ", "c"), fault=Drop(stage, after=2)))
-    seen = b""
+    received = b""
     with pytest.raises(httpx.TransportError), streaming(wire, stream=stream) as response:
         for data in response.iter_bytes():
-            seen += data
+            received += data
     assert wire.requests[0].wait().closed == "server"
     if stream and stage == "chunk":
-        assert b'"b "' in seen
-        assert b'"c"' not in seen
+        assert b'"b "' in received
+        assert b'"c"' not in received
 
 
-def test_a_stall_ends_when_the_client_goes(wire: WireServer) -> None:
+def test_a_stall_ends_when_the_client_disconnects(wire: WireServer) -> None:
     wire.script(Reply(("a ", "b ", "c"), fault=Stall("chunk", after=2)))
     with streaming(wire) as response:
         next(line for line in response.iter_lines() if '"b "' in line)
     record = wire.requests[0].wait()
     assert record.closed == "client"
-    assert record.ended is not None  # of a stall that would last for ever
+    assert record.ended is not None  # although the stall has no end
     assert record.bill is not None
     assert record.bill.output == count("a ") + count("b ")
 
@@ -801,15 +805,15 @@ def test_a_short_stall_is_a_delay(wire: WireServer, stage: Any) -> None:
     assert time.monotonic() - start >= 0.2
 
 
-def test_the_server_stops_though_a_reply_is_stalled() -> None:
+def test_the_server_stops_even_if_a_reply_is_stalled() -> None:
     with WireServer() as server:
         server.script(Reply("x", fault=Stall("headers")))
 
-        def ask() -> None:
+        def prompt() -> None:
             with pytest.raises(httpx.TransportError):
                 claude(server, user("a"))
 
-        thread = threading.Thread(target=ask)
+        thread = threading.Thread(target=prompt)
         thread.start()
         record = server.wait(1)[0]
         start = time.monotonic()
@@ -818,7 +822,7 @@ def test_the_server_stops_though_a_reply_is_stalled() -> None:
     thread.join()
 
 
-def test_broken_bodies(wire: WireServer) -> None:
+def test_broken_bodies_are_not_valid_json(wire: WireServer) -> None:
     wire.script(
         Reply(("a ", "b"), fault=Malformed(1)),
         Reply(("a ", "b"), fault=Truncated(1)),
@@ -836,13 +840,13 @@ def test_broken_bodies(wire: WireServer) -> None:
     assert last["error"]["type"] == "overloaded_error"
 
 
-def test_two_thousand_chunks_at_full_speed(wire: WireServer) -> None:
+def test_two_thousand_chunks_take_under_two_seconds(wire: WireServer) -> None:
     wire.script(Reply(tuple(f"c{i} " for i in range(2000))))
     start = time.monotonic()
     with streaming(wire) as response:
-        found = events(response.read().decode())
+        streamed = events(response.read().decode())
     assert time.monotonic() - start < 2
-    assert sum(event["type"] == "content_block_delta" for event in found) == 2000
+    assert sum(event["type"] == "content_block_delta" for event in streamed) == 2000
     assert len(wire.requests[0].wait().written) == 2000
 
 
@@ -854,7 +858,7 @@ def test_chunks_keep_their_rate(wire: WireServer) -> None:
     assert [b - a >= 0.045 for a, b in pairwise(written)] == [True, True]
 
 
-def test_the_log_tells_what_was_sent(wire: WireServer) -> None:
+def test_the_log_has_what_was_sent(wire: WireServer) -> None:
     claude(wire, user("hi"))
     record = wire.requests[0].wait()
     assert (record.provider, record.path, record.key, record.status) == (
@@ -871,7 +875,7 @@ def test_the_log_tells_what_was_sent(wire: WireServer) -> None:
     assert record.started <= record.first_byte <= (record.ended or 0)
 
 
-def test_a_clock_may_run(wire: WireServer) -> None:
+def test_a_real_clock_runs_and_can_be_advanced(wire: WireServer) -> None:
     clock = Clock(real=True)
     assert abs(clock.now - time.time()) < 5
     clock.advance(100)

@@ -1,4 +1,4 @@
-"""The loopback server and the real litellm understand each other, for every provider."""
+"""The real litellm against the loopback server, for every provider."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TOOL = {
 
 @pytest.fixture(scope="module")
 def litellm() -> Any:
-    """The library, without its look-up of prices and its messages on standard output."""
+    """The library without its download of prices and its messages on standard output."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm as library
 
@@ -56,22 +56,22 @@ def litellm() -> Any:
 
 @pytest.fixture(autouse=True)
 def environment(wire: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the environment says where the providers are."""
+    """The environment sends all providers' requests to the loopback server."""
     for name, value in wire.env().items():
         monkeypatch.setenv(name, value)
 
 
-def ask(litellm: Any, model: str, messages: list[Json], stream: bool = False, **more: Any) -> Any:
-    """One answer, put together from its chunks if it is streamed."""
-    # With `tools` litellm imports the package mcp, which it does not require, unless told not to.
-    more["_skip_mcp_handler"] = True
+def complete(litellm: Any, model: str, messages: list[Json], stream: bool = False, **options: Any) -> Any:
+    """One answer, joined from its chunks if it is streamed."""
+    # With `tools` litellm imports the package mcp, which it does not require, unless this is set.
+    options["_skip_mcp_handler"] = True
 
     async def run() -> Any:
         if not stream:
-            return await litellm.acompletion(model=model, messages=messages, **more)
-        options = {"include_usage": True}
+            return await litellm.acompletion(model=model, messages=messages, **options)
+        stream_options = {"include_usage": True}
         answer = await litellm.acompletion(
-            model=model, messages=messages, stream=True, stream_options=options, **more
+            model=model, messages=messages, stream=True, stream_options=stream_options, **options
         )
         return litellm.stream_chunk_builder([chunk async for chunk in answer], messages=messages)
 
@@ -102,11 +102,11 @@ def long(model: str, n: int = 5000) -> Json:
         (ROUTED, (0, 5000), (5000, 0)),
     ],
 )
-def test_usage_is_what_the_server_billed(
+def test_usage_equals_the_server_s_bill(
     wire: WireServer, litellm: Any, model: str, first: tuple[int, int], second: tuple[int, int], stream: bool
 ) -> None:
     for expected in (first, second):
-        response = ask(litellm, model, [long(model)], stream)
+        response = complete(litellm, model, [long(model)], stream)
         assert response.choices[0].message.content.startswith("Reply 1: you said")
         assert usage(response) == (*expected, 5000)
         bill = wire.requests[-1].wait().bill
@@ -115,47 +115,53 @@ def test_usage_is_what_the_server_billed(
         assert response.usage.completion_tokens == bill.output
 
 
-def spoken(message: Any, model: str) -> Json:
+def history(message: Any, model: str) -> Json:
     """An assistant message as history; OpenAI refuses the field that litellm adds for other providers."""
-    said: Json = message.model_dump(exclude_none=True)
+    fields: Json = message.model_dump(exclude_none=True)
     if model.startswith("openai/"):
-        said.pop("provider_specific_fields", None)
-    return said
+        fields.pop("provider_specific_fields", None)
+    return fields
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", [*MODELS, "gemini/gemini-3-flash-preview"])
-def test_tool_calls_go_round(wire: WireServer, litellm: Any, model: str, stream: bool) -> None:
+def test_tool_calls_and_results_reach_both_sides(
+    wire: WireServer, litellm: Any, model: str, stream: bool
+) -> None:
     def sum_up(call: Call) -> Reply:
         return Reply(" / ".join(call.answers))
 
     calls = (ToolCall("weather", {"city": "Rome"}), ToolCall("weather", {"city": "Oslo"}))
     wire.script(Reply("Let me look.", tool_calls=calls), sum_up)
     messages: list[Json] = [{"role": "user", "content": "Weather in Rome and Oslo?"}]
-    message = ask(litellm, model, messages, stream, tools=[TOOL]).choices[0].message
+    message = complete(litellm, model, messages, stream, tools=[TOOL]).choices[0].message
     cities = [json.loads(call.function.arguments)["city"] for call in message.tool_calls]
     assert cities == ["Rome", "Oslo"]
-    messages.append(spoken(message, model))
+    messages.append(history(message, model))
     messages += [
         {"role": "tool", "tool_call_id": call.id, "name": "weather", "content": f"{city} is warm"}
         for call, city in zip(message.tool_calls, cities, strict=True)
     ]
-    final = ask(litellm, model, messages, stream, tools=[TOOL])
+    final = complete(litellm, model, messages, stream, tools=[TOOL])
     assert [r.error for r in wire.requests] == [None, None]
     for part in ("Rome is warm", "Oslo is warm"):
         assert part in final.choices[0].message.content
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_thinking_goes_round_with_its_signature(wire: WireServer, litellm: Any, stream: bool) -> None:
+def test_thinking_is_sent_back_with_its_signature(wire: WireServer, litellm: Any, stream: bool) -> None:
     wire.script(Reply(thinking="What city?", tool_calls=(ToolCall("weather", {"city": "Rome"}),)))
-    more: Json = {"tools": [TOOL], "thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 3000}
+    options: Json = {
+        "tools": [TOOL],
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "max_tokens": 3000,
+    }
     messages: list[Json] = [{"role": "user", "content": "Weather?"}]
-    message = ask(litellm, CLAUDE, messages, stream, **more).choices[0].message
+    message = complete(litellm, CLAUDE, messages, stream, **options).choices[0].message
     assert message.reasoning_content == "What city?"
-    messages.append(spoken(message, CLAUDE))
+    messages.append(history(message, CLAUDE))
     messages.append({"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "warm"})
-    ask(litellm, CLAUDE, messages, stream, **more)
+    complete(litellm, CLAUDE, messages, stream, **options)
     assert wire.requests[-1].error is None
     assert wire.requests[-1].messages[1]["content"][0]["thinking"] == "What city?"
 
@@ -171,9 +177,9 @@ def test_only_the_last_chunk_of_a_stream_has_the_usage(wire: WireServer, litellm
         return [chunk async for chunk in answer]
 
     chunks = asyncio.run(run())
-    found = [getattr(chunk, "usage", None) for chunk in chunks]
-    assert found[-1] is not None
-    assert not any(found[:-1])
+    usages = [getattr(chunk, "usage", None) for chunk in chunks]
+    assert usages[-1] is not None
+    assert not any(usages[:-1])
     # From litellm 1.110 on it has no choices at all.
     assert not any(choice.delta.content for choice in chunks[-1].choices)
 
@@ -182,10 +188,10 @@ def test_only_the_last_chunk_of_a_stream_has_the_usage(wire: WireServer, litellm
     ("model", "cached"), [(CLAUDE, 0), (GPT, 0), (GPT56, 0), (GEMINI, None), (ROUTED, 0)]
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_nothing_cached_is_zero_or_none_by_provider(
+def test_cached_tokens_are_zero_or_none_if_nothing_was_cached(
     wire: WireServer, litellm: Any, model: str, cached: int | None, stream: bool
 ) -> None:
-    response = ask(litellm, model, [{"role": "user", "content": "hi"}], stream)
+    response = complete(litellm, model, [{"role": "user", "content": "hi"}], stream)
     assert response.usage.prompt_tokens_details.cached_tokens == cached
 
 
@@ -194,12 +200,12 @@ def test_a_server_that_reports_no_cache_gives_no_details(
     wire: WireServer, litellm: Any, stream: bool
 ) -> None:
     wire.script(Reply("ok", report_cache=False))
-    details = ask(litellm, GPT, [{"role": "user", "content": "hi"}], stream).usage.prompt_tokens_details
+    details = complete(litellm, GPT, [{"role": "user", "content": "hi"}], stream).usage.prompt_tokens_details
     assert details is None or details.cached_tokens is None
 
 
 def test_gemini_makes_no_explicit_cache_unless_marked(wire: WireServer, litellm: Any) -> None:
-    ask(litellm, GEMINI, [long(GEMINI)])
+    complete(litellm, GEMINI, [long(GEMINI)])
     assert not [r for r in wire.requests if "cachedContents" in r.path]
 
 
@@ -208,26 +214,26 @@ def test_gemini_makes_no_explicit_cache_unless_marked(wire: WireServer, litellm:
     ("fault", "name"),
     [(HttpError(429, "Slow down"), "RateLimitError"), (HttpError(400, "Wrong"), "BadRequestError")],
 )
-def test_errors_become_classes(
+def test_errors_become_exceptions_of_their_class(
     wire: WireServer, litellm: Any, model: str, fault: HttpError, name: str
 ) -> None:
     wire.always = Reply(fault=fault)
     with pytest.raises(getattr(litellm, name)) as caught:
-        ask(litellm, model, [{"role": "user", "content": "hi"}], max_retries=0)
+        complete(litellm, model, [{"role": "user", "content": "hi"}], max_retries=0)
     assert fault.message in str(caught.value)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_wrong_key_is_its_own_class(wire: WireServer, litellm: Any, model: str) -> None:
+def test_a_wrong_key_is_an_authentication_error(wire: WireServer, litellm: Any, model: str) -> None:
     with pytest.raises(litellm.AuthenticationError):
-        ask(litellm, model, [{"role": "user", "content": "hi"}], api_key="bad-key-0123456789")
+        complete(litellm, model, [{"role": "user", "content": "hi"}], api_key="bad-key-0123456789")
 
 
 @pytest.mark.parametrize("model", MODELS[:-1])
-def test_too_long_a_prompt_is_its_own_class(wire: WireServer, litellm: Any, model: str) -> None:
+def test_too_long_a_prompt_is_a_context_window_error(wire: WireServer, litellm: Any, model: str) -> None:
     wire.context_limit = 10
     with pytest.raises(litellm.ContextWindowExceededError):
-        ask(litellm, model, [{"role": "user", "content": words(11)}])
+        complete(litellm, model, [{"role": "user", "content": words(11)}])
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -236,16 +242,16 @@ def test_a_broken_stream_raises_after_its_chunks(
     wire: WireServer, litellm: Any, model: str, fault: Drop | StreamError
 ) -> None:
     wire.always = Reply(("a ", "b ", "c ", "d"), fault=fault, chunk_delay=0.05)
-    seen: list[str] = []
+    received: list[str] = []
 
     async def run() -> None:
         message = {"role": "user", "content": "hi"}
         async for chunk in await litellm.acompletion(model=model, messages=[message], stream=True):
-            seen.append(chunk.choices[0].delta.content or "")
+            received.append(chunk.choices[0].delta.content or "")
 
     with pytest.raises(Exception, match=r"\w"):
         asyncio.run(run())
-    assert "".join(seen) in ("a ", "a b ")
+    assert "".join(received) in ("a ", "a b ")
 
 
 @pytest.mark.parametrize(
@@ -261,10 +267,10 @@ def test_a_broken_stream_raises_after_its_chunks(
 def test_a_stream_cut_short_looks_complete_or_is_an_error_in_mid_stream(
     wire: WireServer, litellm: Any, model: str, fault: Truncated | Malformed
 ) -> None:
-    """From litellm 1.110 on it is an error for all but Gemini, unless what broke was a line of its own."""
+    """From litellm 1.110 on it is an error except for Gemini, unless a line of its own was broken."""
     wire.always = Reply(("a ", "b ", "c ", "d"), fault=fault)
     try:
-        choice = ask(litellm, model, [{"role": "user", "content": "hi"}], stream=True).choices[0]
+        choice = complete(litellm, model, [{"role": "user", "content": "hi"}], stream=True).choices[0]
     except litellm.exceptions.MidStreamFallbackError as error:
         assert "finish_reason" in str(error)
     else:
@@ -276,15 +282,15 @@ def test_cancelling_closes_the_connection(wire: WireServer, litellm: Any, model:
     wire.script(Reply(("a ", "b ", "c "), fault=Stall("chunk", after=2)))
 
     async def run() -> None:
-        first = asyncio.Event()
+        first_chunk = asyncio.Event()
 
-        async def read() -> None:
+        async def consume() -> None:
             message = {"role": "user", "content": "hi"}
             async for _ in await litellm.acompletion(model=model, messages=[message], stream=True):
-                first.set()
+                first_chunk.set()
 
-        task = asyncio.create_task(read())
-        await asyncio.wait_for(first.wait(), 5)
+        task = asyncio.create_task(consume())
+        await asyncio.wait_for(first_chunk.wait(), 5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

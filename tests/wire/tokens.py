@@ -1,4 +1,4 @@
-"""The loopback server's own tokenizer: deterministic, fast, and the same for every provider.
+"""The loopback server's tokenizer: deterministic, fast, and the same for all providers.
 
 A token is a run of at most 12 word characters or one other visible character, together with the white
 space before it; white space at the end of a text is one token more. So `count("a b, c") == 4`. An image
@@ -24,8 +24,8 @@ def count(text: str) -> int:
     return len(_PIECE.findall(text))
 
 
-def pieces(text: str) -> list[str]:
-    """The tokens themselves; joined they give the text back."""
+def split_tokens(text: str) -> list[str]:
+    """The tokens of a text; joined they are the text again."""
     return _PIECE.findall(text)
 
 
@@ -35,7 +35,7 @@ def words(n: int, word: str = "word") -> str:
 
 
 def canonical(value: object) -> str:
-    """JSON with its keys as they came and no white space: order is part of a prompt, spacing is not."""
+    """JSON without white space, keys in their given order: order is part of a prompt, spacing is not."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
