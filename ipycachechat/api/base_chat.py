@@ -19,7 +19,8 @@ from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.builder import Prompt
-from ipycachechat.prompts.inputs import is_missing, to_content, to_messages
+from ipycachechat.prompts.data_summary import is_missing
+from ipycachechat.prompts.inputs import to_content, to_messages
 from ipycachechat.providers.timeouts import DEFAULT_LIMITS
 from ipycachechat.runtime.event_loop import BackgroundLoop
 from ipycachechat.text.redaction import SecretStr

@@ -16,8 +16,7 @@ from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend, notebook_file
-from ipycachechat.prompts.builder import Prompt, build_prompt, prompt_from_values
-from ipycachechat.prompts.cell_context import new_cell_runs
+from ipycachechat.prompts.builder import Prompt, build_prompt, new_cell_runs, prompt_from_values
 
 if TYPE_CHECKING:  # these import IPython
     from ipycachechat.notebook.session import NotebookSession

@@ -1,15 +1,14 @@
-"""Build the prompt: fill in values, redact secrets, fit to `context_tokens`, and add cell runs."""
+"""Build the prompt: fill in values, redact secrets, fit to `context_tokens`, and add the cell runs that are new."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ipycachechat.caching.prefix import CHARS_PER_TOKEN
 from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
-from ipycachechat.prompts.cell_context import merge_cell_runs
 from ipycachechat.prompts.content import is_part_dict
 from ipycachechat.prompts.describe import describe, describe_value, type_name
 from ipycachechat.prompts.inputs import to_content
@@ -21,25 +20,25 @@ if TYPE_CHECKING:
     from ipycachechat.text.redaction import Redactor
 
 MAX_NAMED = 3
-"""Values that the note about shortened values lists by name."""
+"""Shortened values that the note about them lists by name."""
 MAX_SOURCE, MAX_OUTPUT, MAX_IMAGES = 6_000, 1_000, 8
-"""Cell runs: characters of a source and of each output; images of all runs together, the latest."""
+"""Cell runs: characters of a source and of each output; images of all runs, of which the latest are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A prompt as it is sent, with the notes that are shown under its answer."""
+    """A prompt as it is sent, and the notes that are shown under its answer."""
 
     content: Content
     redacted: tuple[str, ...] = ()
-    """Labels of the secrets that were masked in its values."""
+    """Labels of the secrets that were masked in values and cell runs."""
     notes: tuple[str, ...] = ()
     values: Mapping[str, Part] = field(default_factory=dict)
-    """Description of each value, by its expression."""
+    """Description of each value before it was shortened, by its expression."""
     cell_runs: tuple[CellRun, ...] = ()
 
     def merged_with(self, turns: Sequence[Turn]) -> Prompt:
-        """Return the prompt that replaces these turns, with their cell runs."""
+        """Return the prompt that replaces these turns, with their cell runs as well."""
         return replace(self, cell_runs=merge_cell_runs(turns, self.cell_runs))
 
     @property
@@ -55,7 +54,7 @@ class Prompt:
 
     @property
     def empty(self) -> bool:
-        """True if there is nothing to ask."""
+        """True if it consists of blank text only."""
         return isinstance(self.content, str) and not self.content.strip()
 
 
@@ -71,8 +70,8 @@ def build_prompt(
     """Return the prompt for a cell's text, with the values of its `{{ expressions }}` unless it is `raw`.
 
     The text itself is sent as the user typed it; a note warns about secrets in it.
-    `most`: about how many tokens all values and cell runs together may take; 0: no limit.
-    `ran`: the cell runs to include. Raises PromptError.
+    `max_tokens`: about how many tokens all values and cell runs together may take; 0 for no limit.
+    Raises PromptError.
     """
     builder = PromptBuilder(redactor, max_tokens, cell_runs)
     content: Content = text
@@ -90,21 +89,39 @@ def prompt_from_values(
     return builder.build(content, builder.typed)
 
 
+def new_cell_runs(cell_runs: Iterable[CellRun], turns: Iterable[Turn]) -> list[CellRun]:
+    """Return the runs that these turns do not contain; a cell whose code and output are as last sent is not new."""
+    last = {run.cell_id: run.digest for turn in turns for run in turn.cell_runs}
+    return [run for run in cell_runs if last.get(run.cell_id) != run.digest]
+
+
+def merge_cell_runs(replaced: Iterable[Turn], new: Iterable[CellRun]) -> tuple[CellRun, ...]:
+    """Return the runs for a turn that replaces others: theirs and the new ones, each cell as it ran last."""
+    latest: dict[str, CellRun] = {}
+    for run in (*(run for turn in replaced for run in turn.cell_runs), *new):
+        earlier = latest.get(run.cell_id)
+        if earlier is not None and earlier.digest == run.digest:
+            continue  # it keeps its position and its number, so that the cached prefix stays the same
+        latest.pop(run.cell_id, None)
+        latest[run.cell_id] = run
+    return tuple(latest.values())
+
+
 class PromptBuilder:
     """Redact the values and cell runs of one prompt and shorten them to the limit."""
 
-    def __init__(self, redactor: Redactor | None, max_tokens: int, ran: Sequence[CellRun]) -> None:
+    def __init__(self, redactor: Redactor | None, max_tokens: int, cell_runs: Sequence[CellRun]) -> None:
         self._redactor, self._max_characters = redactor, max_tokens * CHARS_PER_TOKEN
         self._redacted: list[str] = []
         self._cut_note: tuple[str, ...] = ()
         self._fitted = False
         self.typed = ""
-        """Texts among the values from Python, which the user wrote."""
+        """The texts among the values from Python, which the user wrote."""
         self._values: dict[str, Part] = {}
-        self._cell_runs = [self._shortened(run) for run in _with_latest_images(ran)]
+        self._cell_runs = [self._shortened(run) for run in _with_latest_images(cell_runs)]
 
     def redact(self, text: str) -> str:
-        """Return the text without its secrets, and remember their labels."""
+        """Return the text without its secrets, and record their labels."""
         if self._redactor is None:
             return text
         result = self._redactor(text)
@@ -120,15 +137,13 @@ class PromptBuilder:
             parts[name] = describe_value(value, self.redact)
             if isinstance(value, str) or is_part_dict(value):
                 typed.add(name)
-        self.typed = "\n\n".join(
-            part for name in parts if name in typed and isinstance(part := parts[name], str)
-        )
-        return [
-            *(parts | self.fit({name: part for name, part in parts.items() if name not in typed})).values()
-        ]
+        texts = (part for name, part in parts.items() if name in typed)
+        self.typed = "\n\n".join(text for text in texts if isinstance(text, str))
+        fitted = self.fit({name: part for name, part in parts.items() if name not in typed})
+        return list((parts | fitted).values())
 
     def fit(self, parts: Mapping[str, Part]) -> dict[str, Part]:
-        """Return the descriptions of values, by expression, shortened together with the cell runs if need be."""
+        """Return the descriptions of values, by expression, shortened together with the cell runs if necessary."""
         self._values.update(parts)
         self._fitted = True
         sizes = self._sizes(parts)
@@ -143,7 +158,7 @@ class PromptBuilder:
             name: truncate_middle(part, allowed[name]) if name in over and isinstance(part, str) else part
             for name, part in parts.items()
         }
-        new_sizes = self._sizes(fitted)  # a text that is only a little too long stays whole
+        new_sizes = self._sizes(fitted)  # a text that is slightly too long stays whole
         cut = sorted((name for name in over if new_sizes[name] < sizes[name]), key=lambda n: (-sizes[n], n))
         if cut:
             changes = ", ".join(
@@ -165,7 +180,7 @@ class PromptBuilder:
         return replace(run, source=truncate_middle(self.redact(run.source), MAX_SOURCE), outputs=outputs)
 
     def build(self, content: Content, typed: str) -> Prompt:
-        """Return the prompt; `typed`: what of it the user wrote, which is not redacted but warned about."""
+        """Return the prompt; `typed` is the text that the user wrote: a note warns about secrets in it."""
         if not self._fitted:  # cell runs have to fit even if there are no values
             self.fit({})
         return Prompt(
@@ -184,11 +199,11 @@ def _typed_secrets_note(text: str, redactor: Redactor | None) -> tuple[str, ...]
     from ipycachechat.text.redaction import describe_redactions  # imported late: it compiles its patterns
 
     secrets = describe_redactions(labels).removeprefix("masked: ")
-    return (f"the prompt as you typed it holds what looks secret, and was sent so: {secrets}",)
+    return (f"your prompt seems to contain secrets, which were sent as typed: {secrets}",)
 
 
 def _with_latest_images(cell_runs: Sequence[CellRun]) -> list[CellRun]:
-    """Return the runs with no more than the latest MAX_IMAGES images."""
+    """Return the runs with only the latest MAX_IMAGES of their images."""
     left, runs = MAX_IMAGES, []
     for run in reversed(cell_runs):
         images = run.images[max(0, len(run.images) - left) :]

@@ -1,6 +1,7 @@
-"""Dataframes, series and arrays in numbers: shape, types, missing values, ranges; large ones by a sample.
+"""Dataframes, series and arrays as text: shape, types, missing values, ranges and first rows.
 
-Nothing is imported and nothing copied: a sample is a view, or a few thousand rows.
+No library is imported and nothing is copied: what is large is summarised by a view, or a sample of its rows. The
+column types and the index appear as the dataframe's own library writes them.
 """
 
 from __future__ import annotations
@@ -10,69 +11,198 @@ from numbers import Real
 from random import Random
 from typing import Any
 
-from ipycachechat.prompts import tables
 from ipycachechat.prompts.duck_typing import has_attributes
-from ipycachechat.text.truncate import truncate_middle
+from ipycachechat.text.truncate import truncate_end, truncate_middle
 
-SAMPLE = 2_000
-"""Rows, or items of an array, that are looked at of what is larger than EXACT."""
-EXACT, CELLS = 5_000_000, 50_000_000
-"""Values of a column, or an array, that are looked at one and all, if they are numbers; of all columns together."""
-ROWS, COLUMNS = 10, 50
-NAMED, EXAMPLE = 3, 40
-"""Values of a column that are no numbers, as examples; letters of each."""
+TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS, CELL_CHARACTERS = 50, 50, 6_000, 80
+SUMMARY_ROWS = 10
+"""Rows below the summary of a dataframe."""
+SAMPLE_ROWS = 2_000
+"""Rows by which a longer dataframe is summarised."""
+EXACT_ITEMS, EXACT_CELLS = 5_000_000, 50_000_000
+"""Numbers in an array or a column, and in all columns, up to which the range and the mean are exact."""
+EXAMPLES, EXAMPLE_CHARACTERS = 3, 40
+"""Examples from a column that is not numeric, and the length of each."""
+
+
+def table(value: Any, max_rows: int = TABLE_ROWS) -> str:
+    """Return a dataframe or a series as a markdown table of its first rows, with its shape and types."""
+    head = value.head(max_rows) if has_attributes(value, "head") else value.slice(0, max_rows)
+    names, types, rows = _columns(head.to_frame() if has_attributes(head, "to_frame") else head)
+    headers = [f"{name} ({kind})" if str(kind) else name for name, kind in zip(names, types, strict=False)]
+    lines = [_row(headers), _row("---" for _ in headers)]
+    shape = tuple(value.shape) if has_attributes(value, "shape") else (len(value),)
+    left = [shape[0], *(max(0, length - TABLE_COLUMNS) for length in shape[1:])]
+    for line in map(_row, rows):
+        if sum(map(len, lines)) + len(line) > TABLE_CHARACTERS:
+            break
+        lines, left[0] = [*lines, line], left[0] - 1
+    note = f"\n\n({_size(left, 1)} left out)" if any(left) else ""
+    return f"{type(value).__name__}, {_size(shape)}:\n\n" + "\n".join(lines) + note
 
 
 def summarize_frame(value: Any) -> str:
-    """A dataframe or a series: what its columns hold, and its first rows."""
-    whole = value.to_frame() if has_attributes(value, "to_frame") else value
-    if not has_attributes(whole, "head", "shape"):  # Arrow's
-        whole = value
-    rows = len(whole)
-    looked = _sample(whole, rows)
-    names, types, records = tables.columns(looked)
+    """Return a dataframe or a series as a summary of each column, and its first rows."""
+    frame = value.to_frame() if has_attributes(value, "to_frame") else value
+    if not has_attributes(frame, "head", "shape"):
+        frame = value
+    rows = len(frame)
+    sample = _sample(frame, rows)
+    sampled = rows > len(sample)
+    names, types, records = _columns(sample)
     values = list(zip(*records, strict=False)) or [()] * len(names)
-    counted = rows <= min(EXACT, CELLS // max(1, len(names)))
+    exact = sampled and rows <= min(EXACT_ITEMS, EXACT_CELLS // max(1, len(names)))
     lines = ["| column | type | missing | values |", "|---|---|--:|---|"]
     for number, (name, kind) in enumerate(zip(names, types, strict=False)):
         if not str(kind):  # the index
             continue
-        column = _column(whole, number - (str(types[0]) == "")) if counted else None
-        told = _told(values[number], sampled=rows > len(looked), column=column, kind=kind, rows=rows)
-        lines.append(tables.row(["" if name is None else name, kind, *told]))
-    left = _width(whole) - COLUMNS
-    more = f"\n({left:,} columns left out)" if left > 0 else ""
-    sampled = f" (≈: by {len(looked):,} of the rows)" if rows > len(looked) else ""
-    head = tables.table(value, ROWS)
-    title, _, first = head.partition("\n\n")
-    return f"{title.rstrip(':')}{sampled}:\n\n" + "\n".join(lines) + more + f"\n\nThe first rows:\n\n{first}"
+        column = _column(frame, number - (str(types[0]) == "")) if exact and _is_numeric(kind) else None
+        summary = _summarize_column(values[number], sampled, None if column is None else _statistics(column))
+        lines.append(_row(["" if name is None else name, kind, *summary]))
+    shape = tuple(getattr(frame, "shape", ()))
+    left_out = int(shape[1]) - TABLE_COLUMNS if len(shape) > 1 else 0
+    more = f"\n({left_out:,} columns left out)" if left_out > 0 else ""
+    note = f" (≈: by {len(sample):,} of the rows)" if sampled else ""
+    title, _, first = table(value, SUMMARY_ROWS).partition("\n\n")
+    return f"{title.rstrip(':')}{note}:\n\n" + "\n".join(lines) + more + f"\n\nThe first rows:\n\n{first}"
 
 
-def _told(values: Sequence[Any], *, sampled: bool, column: Any, kind: Any, rows: int) -> tuple[str, str]:
-    """Return the number of missing values of a column, and its other values."""
-    there = [one for one in values if not is_missing(one)]
-    missing = f"{len(values) - len(there):,}"
-    exact = _exact(column, kind, rows) if sampled else None  # in a small one all is looked at anyhow
+def summarize_array(value: Any) -> str:
+    """Return an array's shape, type and range, and its items as numpy abbreviates them; a scalar as it is."""
+    shape = tuple(value.shape)
+    text = truncate_middle(str(value), TABLE_CHARACTERS)
+    if not shape:
+        return text
+    title = f"{type(value).__name__} of shape {shape}, {value.dtype}"
+    size = 1
+    for length in shape:
+        size *= length
+    if size and _is_numeric(value.dtype) and has_attributes(value, "ravel", "min", "mean"):
+        about = "" if size <= EXACT_ITEMS else "≈"
+        if numbers := _array_range(_thinned(value) if about else value):
+            title += f", {about}{_range(*numbers)}"
+    return f"{title}:\n{text}"
+
+
+def is_missing(value: Any) -> bool:
+    """Return True for None, NaN, NaT and pandas' NA."""
+    name = type(value).__name__
+    if value is None or name in ("NAType", "NaTType"):
+        return True
+    return (isinstance(value, float) or name in ("float32", "datetime64", "timedelta64")) and value != value
+
+
+def _columns(frame: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
+    """Return names, types and rows of a dataframe of pandas, polars or Arrow, or of an Arrow array."""
+    if has_attributes(frame, "itertuples"):
+        frame = frame.iloc[:, :TABLE_COLUMNS]
+        return [frame.index.name or "", *frame.columns], ["", *frame.dtypes], frame.itertuples(name=None)
+    if has_attributes(frame, "rows"):
+        frame = frame[:, :TABLE_COLUMNS]
+        return frame.columns, frame.dtypes, frame.rows()
+    if not has_attributes(frame, "select"):
+        return [""], [frame.type], ([value] for value in frame.to_pylist())
+    frame = frame.select(range(min(TABLE_COLUMNS, frame.num_columns)))
+    rows = zip(*(column.to_pylist() for column in frame.columns), strict=True)
+    return frame.schema.names, frame.schema.types, rows
+
+
+def _column(frame: Any, number: int) -> Any:
+    """Return a column of a dataframe of pandas or polars; None for other libraries."""
+    if has_attributes(frame, "iloc"):
+        return frame.iloc[:, number]
+    return frame.to_series(number) if has_attributes(frame, "to_series") else None
+
+
+def _sample(frame: Any, rows: int) -> Any:
+    """Return rows from all over the frame, always the same ones; not every n-th, which could all be alike."""
+    if rows <= SAMPLE_ROWS:
+        return frame
+    if not has_attributes(frame, "iloc") and not has_attributes(frame, "gather_every"):
+        return frame.slice(0, SAMPLE_ROWS)  # Arrow
+    chosen = sorted(Random(0).sample(range(rows), SAMPLE_ROWS))
+    return frame.iloc[chosen] if has_attributes(frame, "iloc") else frame[chosen]
+
+
+def _summarize_column(
+    values: Sequence[Any], sampled: bool, exact: tuple[int, tuple[Any, Any, Any] | None] | None
+) -> tuple[str, str]:
+    """Return the number of missing values of a column, and its range or examples."""
+    present = [value for value in values if not is_missing(value)]
+    missing = f"{len(values) - len(present):,}"
     if sampled:
-        share = 1 - len(there) / len(values) if values else 0.0
+        share = 1 - len(present) / len(values) if values else 0.0
         missing = f"{exact[0]:,}" if exact else f"≈{share:.1%}"
     if exact and exact[1]:
         return missing, _range(*exact[1])
     about = "≈" if sampled and not exact else ""
     try:
-        if there and all(isinstance(one, Real) and not isinstance(one, bool) for one in there):
-            return missing, about + _range(*map(_plain, (min(there), max(there), sum(there) / len(there))))
-        if there and all(has_attributes(one, "isoformat") for one in there):
-            return missing, f"{about}{min(there)} to {max(there)}"
-    except (TypeError, OverflowError):  # times with a zone beside some without; a number of a thousand digits
+        if present and all(isinstance(value, Real) and not isinstance(value, bool) for value in present):
+            numbers = min(present), max(present), sum(present) / len(present)
+            return missing, about + _range(*map(_to_python, numbers))
+        if present and all(has_attributes(value, "isoformat") for value in present):
+            return missing, f"{about}{min(present)} to {max(present)}"
+    except (TypeError, OverflowError):  # times with and without a zone; a number of a thousand digits
         pass
     try:
-        distinct: Iterable[Any] = dict.fromkeys(there)
+        distinct = list(dict.fromkeys(present))
     except TypeError:  # lists, say
-        distinct = dict.fromkeys(map(str, there))
-    distinct = list(distinct)
-    shown = ", ".join(tables.short(one, EXAMPLE) for one in distinct[:NAMED])
-    return missing, f"{about}{len(distinct):,} distinct: {shown}{', …' if len(distinct) > NAMED else ''}"
+        distinct = list(dict.fromkeys(map(str, present)))
+    examples = ", ".join(_shorten(value, EXAMPLE_CHARACTERS) for value in distinct[:EXAMPLES])
+    return (
+        missing,
+        f"{about}{len(distinct):,} distinct: {examples}{', …' if len(distinct) > EXAMPLES else ''}",
+    )
+
+
+def _statistics(column: Any) -> tuple[int, tuple[Any, Any, Any] | None]:
+    """Return missing count and (minimum, maximum, mean) of a numeric column, computed by its own library."""
+    rows = len(column)
+    missing = int(column.null_count() if has_attributes(column, "null_count") else column.isna().sum())
+    if has_attributes(column, "is_nan", "drop_nans"):  # polars, for which NaN is a number
+        column = column.drop_nans()
+        missing += rows - len(column)
+    if missing == rows:
+        return missing, None
+    return missing, (_to_python(column.min()), _to_python(column.max()), _to_python(column.mean()))
+
+
+def _array_range(array: Any) -> tuple[Any, Any, Any] | None:
+    """Return minimum, maximum and mean of an array without NaN; None if nothing is left."""
+    numbers = array.min(), array.max(), array.mean()
+    if numbers[0] != numbers[0]:  # there is a NaN
+        array = array[array == array]
+        if not array.size:
+            return None
+        numbers = array.min(), array.max(), array.mean()
+    if type(numbers[0]).__name__ == "MaskedConstant":  # which would become 0
+        return None
+    low, high, mean = map(_to_python, numbers)
+    return low, high, mean
+
+
+def _thinned(array: Any) -> Any:
+    """Return a view on items from all over a large array, in steps of a prime, unlikely to match a pattern in it."""
+    side = max(2, int(100_000 ** (1 / len(array.shape))))
+    return array[tuple(slice(None, None, _next_prime(length // side)) for length in array.shape)]
+
+
+def _next_prime(number: int) -> int:
+    """Return the first prime from `number` on; 1 for less than 2."""
+    number = max(1, number)
+    while any(number % divisor == 0 for divisor in range(2, int(number**0.5) + 1)):
+        number += 1
+    return number
+
+
+def _is_numeric(dtype: Any) -> bool:
+    if has_attributes(dtype, "is_numeric"):  # polars
+        return bool(dtype.is_numeric())
+    return getattr(dtype, "kind", "") in ("i", "u", "f")
+
+
+def _to_python(value: Any) -> Any:
+    return value.item() if hasattr(type(value), "item") else value
 
 
 def _range(low: Any, high: Any, mean: Any) -> str:
@@ -80,105 +210,22 @@ def _range(low: Any, high: Any, mean: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    """Whole ones whole: a column of numbers with gaps is one of floats."""
+    """Return a number as text, a whole one without a point: integers with gaps are a column of floats."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _exact(column: Any, kind: Any, rows: int) -> tuple[int, tuple[Any, Any, Any] | None] | None:
-    """Return missing count, minimum, maximum and mean of a large numeric column, computed by its own library."""
-    if column is None or not _is_numeric(kind):
-        return None
-    missing = int(column.null_count() if has_attributes(column, "null_count") else column.isna().sum())
-    if has_attributes(column, "is_nan", "drop_nans"):  # polars', for which not a number is a number
-        there = column.drop_nans()
-        missing, column = missing + rows - len(there), there
-    if missing == rows:
-        return missing, None
-    return missing, (_plain(column.min()), _plain(column.max()), _plain(column.mean()))
+def _size(shape: Iterable[int], min_count: int = 0) -> str:
+    """Return a shape as "3 rows and 1 column"; counts below `min_count` are left out."""
+    named = zip(shape, ("row", "column"), strict=False)
+    return " and ".join(f"{n:,} {name}{'s' * (n != 1)}" for n, name in named if n >= min_count)
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(type(value), "item") else value
+def _row(cells: Iterable[Any]) -> str:
+    escapes = {ord("|"): r"\|", ord("\n"): r"\n", ord("\r"): r"\r"}
+    return f"| {' | '.join(_shorten(cell, CELL_CHARACTERS).translate(escapes) for cell in cells)} |"
 
 
-def _is_numeric(kind: Any) -> bool:
-    if has_attributes(kind, "is_numeric"):
-        return bool(kind.is_numeric())
-    return getattr(kind, "kind", "") in tuple("iuf")
-
-
-def _column(value: Any, number: int) -> Any:
-    """A column of pandas' or polars'; None of anybody else's."""
-    if has_attributes(value, "iloc"):
-        return value.iloc[:, number]
-    return value.to_series(number) if has_attributes(value, "to_series") else None
-
-
-def _width(value: Any) -> int:
-    shape: tuple[int, ...] = getattr(value, "shape", ())
-    return int(shape[1]) if len(shape) > 1 else 1
-
-
-def _sample(value: Any, rows: int) -> Any:
-    """Rows from all over it, always the same; of Arrow's the first. Every tenth, say, could all be alike."""
-    if rows <= SAMPLE:
-        return value
-    if not has_attributes(value, "iloc") and not has_attributes(value, "gather_every"):
-        return value.slice(0, SAMPLE)
-    chosen = sorted(Random(0).sample(range(rows), SAMPLE))
-    return value.iloc[chosen] if has_attributes(value, "iloc") else value[chosen]
-
-
-def summarize_array(value: Any) -> str:
-    """An array: shape, type, range, and as numpy abbreviates it; a number without a shape as it is."""
-    shape = tuple(value.shape)
-    text = truncate_middle(str(value), tables.TABLE_CHARACTERS)
-    if not shape:
-        return text
-    title = f"{type(value).__name__} of shape {shape}, {value.dtype}"
-    size = 1
-    for side in shape:
-        size *= side
-    kind = getattr(value.dtype, "kind", "")
-    if size and kind in tuple("iuf") and has_attributes(value, "ravel", "min", "mean"):
-        looked, about = (value, "") if size <= EXACT else (_corner(value), "≈")
-        known = _known(looked)
-        title += f", {about}{_range(*known)}" if known else ""
-    return f"{title}:\n{text}"
-
-
-def _corner(value: Any) -> Any:
-    """A view on a part of it, from all over, in steps that nothing else is likely to have."""
-    side = max(2, int(100_000 ** (1 / len(value.shape))))
-    return value[tuple(slice(None, None, _prime(length // side)) for length in value.shape)]
-
-
-def _prime(least: int) -> int:
-    """The next prime number; 1 for less than 2."""
-    number = max(1, least)
-    while any(number % one == 0 for one in range(2, int(number**0.5) + 1)):
-        number += 1
-    return number
-
-
-def _known(value: Any) -> tuple[Any, Any, Any] | None:
-    """The least, the largest and the mean of what is a number; None if nothing is."""
-    found = [getattr(value, name)() for name in ("min", "max", "mean")]
-    if found[0] != found[0]:  # not a number among them
-        there = value[value == value]
-        if not there.size:
-            return None
-        found = [getattr(there, name)() for name in ("min", "max", "mean")]
-    if type(found[0]).__name__ == "MaskedConstant":  # as an item it would be 0
-        return None
-    low, high, mean = map(_plain, found)
-    return low, high, mean
-
-
-def is_missing(value: Any) -> bool:
-    """Return True if it stands for nothing: None, not a number, no time, pandas' NA."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float) and value != value
+def _shorten(value: Any, max_length: int) -> str:
+    return truncate_end(str(value), max_length)

@@ -7,10 +7,10 @@ from typing import Any
 
 
 def has_attributes(value: Any, *names: str) -> bool:
-    """Return True if its class has them all: some objects make up every attribute that they are asked for."""
+    """Return True if the value's class has all of them; an object itself may invent any attribute."""
     return all(hasattr(type(value), name) for name in names)
 
 
 def is_instance_of(*names: str) -> Callable[[Any], bool]:
-    """By the names of classes, whose libraries are not imported here."""
-    return lambda value: any(f"{kind.__module__}.{kind.__name__}" in names for kind in type(value).__mro__)
+    """Return a check for instances of the classes with these full names, and of their subclasses."""
+    return lambda value: any(f"{cls.__module__}.{cls.__name__}" in names for cls in type(value).__mro__)

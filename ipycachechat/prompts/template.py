@@ -1,6 +1,6 @@
 """Find `{{ expressions }}` in a cell's text and put their values in; single braces stay as they are.
 
-Values are inserted, and not read again: braces in them are no expressions.
+Values are inserted as they are: braces in them are not evaluated.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import Any
 
 from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.errors import ChatError, PromptError
+from ipycachechat.prompts.sandbox import environment
 
 OPEN, CLOSE = "{{", "}}"
-LONGEST = 500
-"""Letters of an expression."""
-INLINE = 200
-"""Letters: what is told of a value in one line that is no longer stands in the place of the expression."""
-_IN_A_FORMULA = re.compile(r"(?:\\[A-Za-z]+|[_^])\Z")
-"""Before braces without blanks: LaTeX's are not to become a number because there is a name `i`."""
-RAW = 'Nothing was sent. Correct it; %%chat --raw sends braces as they are, as does {{ "{{" }}.'
+MAX_EXPRESSION = 500
+"""Characters."""
+MAX_INLINE = 200
+"""Characters of a one-line value that is put in place of an expression within text; a longer one goes below it."""
+_LATEX_BEFORE = re.compile(r"(?:\\[A-Za-z]+|[_^])\Z")
+"""Before braces without spaces: LaTeX such as `x^{{i}}` must not be filled in because there is a name `i`."""
+HINT = "Nothing was sent. Fix it, or use %%chat --raw to send the braces literally."
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression between double braces, and its position: `alone` on its line, or within text."""
+    """An expression between double braces, its line, and True if it is `alone` on that line."""
 
     source: str
     line: int
@@ -37,179 +38,171 @@ def render_template(
     text: str,
     names: Mapping[str, Any],
     describe: Callable[[Any], Part],
-    fit: Callable[[Mapping[str, Part]], Mapping[str, Part]] = lambda told: told,
+    fit: Callable[[Mapping[str, Part]], Mapping[str, Part]] = lambda parts: parts,
 ) -> Content:
-    """The text with the values of its expressions. Raises PromptError.
+    """Return the text with the values of its expressions. Raises PromptError.
 
-    `describe` tells of a value; `fit` makes what is told of all of them, by their sources, shorter if need be.
+    `describe` makes a part of a value; `fit` shortens the parts, by expression, if necessary.
     """
     if OPEN not in text:
         return text
-    found = parse_template(text)
+    segments = parse_template(text)
     expressions: dict[str, Expression] = {}
-    for one in found:
-        if isinstance(one, Expression):
-            expressions.setdefault(one.source, one)
-    values = {source: _value(one, names) for source, one in expressions.items()}
-    told = fit({source: _described(expressions[source], value, describe) for source, value in values.items()})
-    written: list[str] = []
+    for segment in segments:
+        if isinstance(segment, Expression):
+            expressions.setdefault(segment.source, segment)
+    values = {source: _evaluate(expression, names) for source, expression in expressions.items()}
+    parts = fit({source: _describe(source, value, describe) for source, value in values.items()})
+    inline: list[str] = []
     below: dict[str, Part] = {}
-    for piece in found:
-        if isinstance(piece, str):
-            written.append(piece)
+    for segment in segments:
+        if isinstance(segment, str):
+            inline.append(segment)
             continue
-        part = told[piece.source]
-        if isinstance(part, str) and (isinstance(values[piece.source], str) or _fits(part, piece)):
-            written.append(part)
+        source, part = segment.source, parts[segment.source]
+        if isinstance(part, str) and (isinstance(values[source], str) or _fits_inline(part, segment)):
+            inline.append(part)
         else:
-            below[piece.source] = part
-            written.append(f"`{piece.source}`")
-    return _content("".join(written), below)
+            below[source] = part
+            inline.append(f"`{source}`")
+    return _with_values_below("".join(inline), below)
 
 
 def parse_template(text: str) -> list[str | Expression]:
-    """The text and its expressions, in order. Raises PromptError for one that cannot be read.
+    """Return the text and its expressions, in order. Raises PromptError for an invalid expression.
 
-    Braces in which no expression can stand are text, unless they are set off by blanks: LaTeX has them, too. So are
-    three in a row, and those without blanks behind a command of LaTeX, or a sign of its.
+    Invalid ones are text unless there are spaces inside the braces, since LaTeX has double braces, too. So are three
+    braces in a row, and braces without spaces behind a LaTeX command, `_` or `^`.
     """
-    found: list[str | Expression] = []
-    done = at = counted = 0
+    segments: list[str | Expression] = []
+    done = position = counted = 0
     formula = -1
     line = 1
-    while (begin := text.find(OPEN, at)) >= 0:
-        end = _end(text, begin + len(OPEN))
-        run = _run(text, begin)
-        at = begin + run
-        if end is None or run != len(OPEN) or text.startswith("}", end + len(CLOSE)):
+    while (start := text.find(OPEN, position)) >= 0:
+        end = _closing_braces(text, start + len(OPEN))
+        position = start + len(OPEN)
+        while text.startswith("{", position):
+            position += 1
+        if end is None or position - start != len(OPEN) or text.startswith("}", end + len(CLOSE)):
             continue
-        inner = text[begin + len(OPEN) : end]
-        if text[begin + len(OPEN)] not in " \t\n" and (
-            begin == formula or _IN_A_FORMULA.search(text, max(0, begin - INLINE), begin)
+        inner = text[start + len(OPEN) : end]
+        if text[start + len(OPEN)] not in " \t\n" and (
+            start == formula or _LATEX_BEFORE.search(text, max(0, start - MAX_INLINE), start)
         ):
             formula = end + len(CLOSE)
             continue
-        line, counted = line + text.count("\n", counted, begin), begin
-        why = _unreadable(inner)
-        if why and not (inner[:1].isspace() and inner[-1:].isspace()):
+        line, counted = line + text.count("\n", counted, start), start
+        reason = _syntax_error(inner)
+        if reason and not (inner[:1].isspace() and inner[-1:].isspace()):
             continue
-        if why:
-            what = f"Line {line} of the prompt has a {{{{ … }}}} that cannot be read: {why}"
-            raise PromptError(" ".join(what.split())[:300], RAW)
-        at = end + len(CLOSE)
-        alone = _is_blank(text, begin, -1) and _is_blank(text, at, 1)
-        found += [text[done:begin], Expression(inner.strip(), line, alone)]
-        done = at
-    return [*found, text[done:]]
+        if reason:
+            raise _error(f"Line {line} of the prompt has a {{{{ … }}}} that cannot be read: {reason}")
+        position = end + len(CLOSE)
+        alone = _is_blank(text, start, -1) and _is_blank(text, position, 1)
+        segments += [text[done:start], Expression(inner.strip(), line, alone)]
+        done = position
+    return [*segments, text[done:]]
 
 
-def _is_blank(text: str, at: int, step: int) -> bool:
-    """Return True if from there to the end, or the beginning, of its line there are blanks alone."""
-    at -= step < 0
-    while 0 <= at < len(text) and text[at] != "\n":
-        if not text[at].isspace():
+def _is_blank(text: str, position: int, step: int) -> bool:
+    """Return True if only spaces follow up to the end (step 1) or the start (step -1) of the line."""
+    position -= step < 0
+    while 0 <= position < len(text) and text[position] != "\n":
+        if not text[position].isspace():
             return False
-        at += step
+        position += step
     return True
 
 
-def _run(text: str, at: int) -> int:
-    """How many braces open there in a row."""
-    end = at
-    while text.startswith("{", end):
-        end += 1
-    return end - at
-
-
-def _end(text: str, at: int) -> int | None:
-    """Where the braces close, outside of quotes and brackets; None if they do not soon."""
-    if text.find(CLOSE, at, at + LONGEST + len(CLOSE)) < 0:
+def _closing_braces(text: str, position: int) -> int | None:
+    """Return where the braces close, outside of quotes and brackets; None if an expression would be too long."""
+    if text.find(CLOSE, position, position + MAX_EXPRESSION + len(CLOSE)) < 0:
         return None
     depth, quote = 0, ""
-    last = min(len(text), at + LONGEST)
-    while at < last:
-        sign = text[at]
+    last = min(len(text), position + MAX_EXPRESSION)
+    while position < last:
+        character = text[position]
         if quote:
-            at += sign == "\\"
-            quote = "" if sign == quote else quote
-        elif sign in "\"'":
-            quote = sign
-        elif depth == 0 and text.startswith(CLOSE, at):
-            return at
-        elif sign in "([{":
+            position += character == "\\"
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif depth == 0 and text.startswith(CLOSE, position):
+            return position
+        elif character in "([{":
             depth += 1
-        elif sign in ")]}":
+        elif character in ")]}":
             depth -= 1
             if depth < 0:
                 return None
-        at += 1
+        position += 1
     return None
 
 
 @lru_cache(1_000)
-def _unreadable(inner: str) -> str:
-    """Why it is no expression; "" if it is one."""
+def _syntax_error(source: str) -> str:
+    """Return why this is not an expression; "" if it is one."""
     from jinja2 import TemplateSyntaxError
 
-    from ipycachechat.prompts.sandbox import environment
-
     try:
-        environment().compile_expression(inner, undefined_to_none=False)
+        environment().compile_expression(source, undefined_to_none=False)
     except TemplateSyntaxError as error:
-        return error.message or "it is no expression"
+        return error.message or "it is not an expression"
     except (RecursionError, MemoryError, SyntaxError):  # of Python's own compiler
-        return "it is too deep"
+        return "it is nested too deep"
     return ""
 
 
-def _value(one: Expression, names: Mapping[str, Any]) -> Any:
-    """Raises PromptError."""
+def _evaluate(expression: Expression, names: Mapping[str, Any]) -> Any:
+    """Return the value of an expression. Raises PromptError."""
     from jinja2 import Undefined, UndefinedError
     from jinja2.exceptions import SecurityError
 
-    from ipycachechat.prompts.sandbox import environment
-
-    known = {
+    visible = {
         name: value
         for name, value in names.items()
         if not (name[:2] == name[-2:] == "__" and name.strip("_"))
     }
+    where = f"{{{{ {expression.source} }}}} in line {expression.line} of the prompt"
     try:
-        value = environment().compile_expression(one.source, undefined_to_none=False)(known)
+        value = environment().compile_expression(expression.source, undefined_to_none=False)(visible)
         if isinstance(value, Undefined):
             value._fail_with_undefined_error()
         return value
     except UndefinedError as error:
-        what = f"{{{{ {one.source} }}}} in line {one.line} of the prompt has no value: {error.message}"
+        problem = f"{where} has no value: {error.message}"
     except SecurityError as error:
-        what = f"{{{{ {one.source} }}}} in line {one.line} of the prompt may not be used: {error}"
+        problem = f"{where} may not be used: {error}"
     except Exception as error:  # the user's own objects may raise anything
-        what = (
-            f"{{{{ {one.source} }}}} in line {one.line} of the prompt failed: {type(error).__name__}: {error}"
-        )
-    raise PromptError(" ".join(what.split())[:300], RAW) from None
+        problem = f"{where} failed: {type(error).__name__}: {error}"
+    raise _error(problem) from None
 
 
-def _described(one: Expression, value: Any, describe: Callable[[Any], Part]) -> Part:
+def _error(problem: str) -> PromptError:
+    return PromptError(" ".join(problem.split())[:300], HINT)
+
+
+def _describe(source: str, value: Any, describe: Callable[[Any], Part]) -> Part:
     try:
         return describe(value)
     except ChatError as error:
-        raise PromptError(f"{{{{ {one.source} }}}}: {error.message}"[:300], error.hint) from None
+        raise PromptError(f"{{{{ {source} }}}}: {error.message}"[:300], error.hint) from None
 
 
-def _fits(told: str, one: Expression) -> bool:
-    """Return True if it can stand in the text: a line, or as much as it likes in a place of its own."""
-    return one.alone or (len(told) <= INLINE and "\n" not in told)
+def _fits_inline(text: str, expression: Expression) -> bool:
+    """Return True if the value may stand in the text: it is short, or the expression has its own line."""
+    return expression.alone or (len(text) <= MAX_INLINE and "\n" not in text)
 
 
-def _content(text: str, below: Mapping[str, Part]) -> Content:
-    """The text, and below it what did not fit in; files behind all of it."""
-    texts, files = [text], []
-    for source, told in below.items():
-        if isinstance(told, Attachment):
-            files.append(told)
-            texts.append(f"`{source}` is the {told.kind} {len(files)} that goes with this.")
+def _with_values_below(text: str, below: Mapping[str, Part]) -> Content:
+    """Return the text, followed by the values that did not fit into it, and by the files."""
+    texts: list[str] = [text]
+    files: list[Attachment] = []
+    for source, part in below.items():
+        if isinstance(part, Attachment):
+            files.append(part)
+            texts.append(f"`{source}` is the {part.kind} {len(files)} that goes with this.")
         else:
-            texts.append(f"`{source}`:\n\n{told}")
+            texts.append(f"`{source}`:\n\n{part}")
     whole = "\n\n".join(texts)
     return (whole, *files) if files else whole

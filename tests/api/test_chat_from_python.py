@@ -208,7 +208,7 @@ def test_a_history_that_ends_with_a_question_can_be_answered(server: WireServer)
     ("hist", "told"),
     [
         ("hi", "hist is a str"),
-        ([{"role": "assistant", "content": "hi"}], "begins with a message of the assistant's"),
+        ([{"role": "assistant", "content": "hi"}], "begins with a message of the role 'assistant'"),
         ([{"role": "nobody", "content": "hi"}], "role 'nobody'"),
         (["hi", "yes", {"role": "system", "content": "no"}], "only be the first"),
         (["hi", {"role": "tool", "tool_call_id": "1", "content": "x"}], "answers no call"),

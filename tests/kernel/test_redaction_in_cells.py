@@ -113,7 +113,7 @@ def test_what_was_typed_is_sent_and_warned_about(wire: WireServer, kernel: Kerne
     token, _ = FORMS[0]
     ran = kernel.run(f"%%chat\nWhat is {token}?")
     assert token in json.dumps(wire.requests[-1].body)
-    assert "as you typed it holds what looks secret, and was sent so: Anthropic key" in ran.badge
+    assert "your prompt seems to contain secrets, which were sent as typed: Anthropic key" in ran.badge
 
 
 def test_masking_can_be_switched_off(wire: WireServer, kernel: Kernel) -> None:

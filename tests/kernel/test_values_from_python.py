@@ -89,7 +89,10 @@ def test_secrets_in_texts_and_in_names_of_files(kernel: Kernel, wire: WireServer
     assert not ran.error and key not in json.dumps(wire.requests[-1].body)
     assert "masked: Anthropic key" in ran.outputs[-1]["text/plain"]
     ran = kernel.run(f"chat(['look', '{key}'])", "r")
-    assert key in sent(wire) and "holds what looks secret, and was sent so" in ran.outputs[-1]["text/plain"]
+    assert (
+        key in sent(wire)
+        and "seems to contain secrets, which were sent as typed" in ran.outputs[-1]["text/plain"]
+    )
 
 
 def test_what_is_watched_goes_along(kernel: Kernel, wire: WireServer) -> None:

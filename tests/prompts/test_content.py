@@ -25,7 +25,7 @@ from pydantic import BaseModel, SecretStr
 from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts import content as parts
-from ipycachechat.prompts import images, tables
+from ipycachechat.prompts import data_summary, images
 from ipycachechat.prompts.content import to_part, tool_result_content
 from ipycachechat.prompts.inputs import to_content as content
 
@@ -134,7 +134,7 @@ class Frame:
         return Frame(min(count, self.size[0]), self.size[1], self.cell)
 
     def itertuples(self, name: Any = "") -> Any:
-        assert self.size[0] <= tables.TABLE_ROWS, "the whole of it is gone through"
+        assert self.size[0] <= data_summary.TABLE_ROWS, "the whole of it is gone through"
         return ((row, *[self.cell] * self.size[1]) for row in range(self.size[0]))
 
     def __len__(self) -> int:
@@ -353,7 +353,7 @@ def test_a_text_file_is_fenced_under_its_name(tmp_path: Path, name: str, text: s
 def test_files_that_cannot_be_read_are_told_in_two_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "FILE_BYTES", 3)
+    monkeypatch.setattr(parts, "MAX_FILE_BYTES", 3)
     (tmp_path / "large").write_text("1234")
     (tmp_path / "fits").write_text("123")
     (tmp_path / "binary").write_bytes(b"\x00\xff")
@@ -412,7 +412,7 @@ def test_an_image_is_scaled_to_the_side_that_providers_take() -> None:
 
 
 def test_an_image_is_scaled_to_the_bytes_that_providers_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "IMAGE_BASE64", 30_000)
+    monkeypatch.setattr(images, "MAX_BASE64", 30_000)
     noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype="uint8")
     image = Image.fromarray(noise)
     file = part(image)
@@ -447,7 +447,7 @@ def test_a_large_figure_is_drawn_smaller(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(opened(part(Figure(figsize=(40, 20)))).size) <= images.FIGURE_SIDE + 20
     made = figure()
     made.axes[0].text(200, 2, "far out")  # the tight box reaches there
-    monkeypatch.setattr(images, "IMAGE_SIDE", 1000)
+    monkeypatch.setattr(images, "MAX_SIDE", 1000)
     assert max(opened(part(made)).size) <= 1000
 
 
@@ -518,7 +518,7 @@ def test_a_plotly_figure_is_drawn_if_it_can_be() -> None:
 def test_a_huge_dataframe_is_not_gone_through() -> None:
     frame = Frame(10**12)
     text = str(part(frame))
-    assert frame.asked == [tables.TABLE_ROWS]
+    assert frame.asked == [data_summary.TABLE_ROWS]
     assert text.startswith("Frame, 1,000,000,000,000 rows and 2 columns:\n\n|  | c0 (str) | c1 (str) |\n|")
     assert text.endswith("| 49 | x | x |\n\n(999,999,999,950 rows left out)")
 
@@ -526,7 +526,7 @@ def test_a_huge_dataframe_is_not_gone_through() -> None:
 @pytest.mark.parametrize("frame", [Frame(100, 1000), Frame(100, 40, "y" * 5000), Frame(3, 60, "a|b\n" * 100)])
 def test_a_table_stays_in_its_budget_and_tells_what_is_left_out(frame: Frame) -> None:
     text = str(part(frame))
-    assert len(text) <= tables.TABLE_CHARACTERS + 300
+    assert len(text) <= data_summary.TABLE_CHARACTERS + 300
     assert "left out)" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
@@ -587,7 +587,7 @@ def test_arrays_are_told_by_shape_type_and_values(array: Any, expected: str) -> 
 
 def test_a_large_array_is_abbreviated() -> None:
     with np.printoptions(threshold=10**9):
-        assert len(str(part(np.arange(20_000)))) < tables.TABLE_CHARACTERS + 200
+        assert len(str(part(np.arange(20_000)))) < data_summary.TABLE_CHARACTERS + 200
 
 
 # Data
@@ -644,10 +644,10 @@ def test_lists_deeper_than_python_goes_are_told() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, parts.NOTHING),
-        ("", parts.NOTHING),
-        (" \n", parts.NOTHING),
-        (b"", parts.NOTHING),
+        (None, parts.NO_OUTPUT),
+        ("", parts.NO_OUTPUT),
+        (" \n", parts.NO_OUTPUT),
+        (b"", parts.NO_OUTPUT),
         ([], "[]"),
         ({}, "{}"),
         (False, "false"),
@@ -685,7 +685,7 @@ def test_pictures_figures_and_tables_in_a_list_are_parts_of_their_own() -> None:
 
 @pytest.mark.parametrize("value", ["a" * 300 + "b" * 300, ["a" * 500]])
 def test_a_long_result_loses_its_middle(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
-    monkeypatch.setattr(parts, "RESULT_CHARACTERS", 100)
+    monkeypatch.setattr(parts, "MAX_RESULT_CHARACTERS", 100)
     whole = value if isinstance(value, str) else json.dumps(value)
     assert (
         tool_result_content(value)

@@ -9,14 +9,14 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from ipycachechat.prompts.data_summary import SAMPLE
+from ipycachechat.prompts.data_summary import SAMPLE_ROWS
 from ipycachechat.prompts.describe import describe
 
 N = 300_000
 
 
 def row(value: Any, name: str) -> list[str]:
-    """What is missing in a column, and what is there."""
+    """Return the missing count and the summary of a column."""
     lines = str(describe(value)).splitlines()
     found = next(line for line in lines if line.startswith(f"| {name} |"))
     return [cell.strip() for cell in found.strip("|").split("|")][2:]
@@ -34,7 +34,7 @@ def test_what_comes_again_and_again_is_not_all_that_is_seen(period: int) -> None
     assert "≈0 to 1" in str(describe(array))
 
 
-@pytest.mark.parametrize("rows", [SAMPLE, SAMPLE + 1, N])
+@pytest.mark.parametrize("rows", [SAMPLE_ROWS, SAMPLE_ROWS + 1, N])
 @pytest.mark.parametrize("kind", ["int64", "float32", "Int64", "Float64", "uint8"])
 def test_numbers_without_a_sign_are_those_of_the_library(rows: int, kind: str) -> None:
     column = pd.Series(np.arange(rows) % 200, name="n").astype(kind)
