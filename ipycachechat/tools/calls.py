@@ -18,79 +18,79 @@ from ipycachechat.tools.schema import Function, Json, Tools, rich_types, tool_na
 
 @dataclass(frozen=True, slots=True)
 class ToolError:
-    """A call that came to nothing, and what the model is told of it."""
+    """A call that failed, and the error message that the model gets."""
 
     message: str
 
 
 def bind_call(call: ToolCall, tools: Tools) -> Callable[[], Any] | ToolError:
-    """The call as a function of nothing, or why it cannot be made.
+    """Return the call as a function without parameters, or why it cannot be made.
 
     The function may return an awaitable. It raises what the tool raises.
     """
     function = tools.functions.get(call.name)
     if function is None:
-        there = ", ".join(tools.functions) or "none"
-        return ToolError(f"There is no tool {call.name!r} that can be called now; there are: {there}.")
-    given = json.loads(call.arguments or "{}")
-    if UNREADABLE_ARGUMENTS in given:
+        names = ", ".join(tools.functions) or "none"
+        return ToolError(f"There is no tool {call.name!r} that can be called now; there are: {names}.")
+    arguments = json.loads(call.arguments or "{}")
+    if UNREADABLE_ARGUMENTS in arguments:
         return ToolError("The arguments were no valid JSON object. Call again with one.")
-    definition = next(one for one in tools.definitions if tool_name(one) == call.name)
-    wrong = validation_error(given, json.loads(definition)["function"]["parameters"])
-    if wrong:
-        return ToolError(f"The arguments do not fit: {wrong}. Call again with arguments that do.")
-    return partial(_called, function, given)
+    definition = next(definition for definition in tools.definitions if tool_name(definition) == call.name)
+    error = validation_error(arguments, json.loads(definition)["function"]["parameters"])
+    if error:
+        return ToolError(f"The arguments do not fit: {error}. Call again with arguments that do.")
+    return partial(_call, function, arguments)
 
 
-def _called(function: Function, given: Json) -> Any:
-    """Call the function and return its result; of a generator, the list of its values."""
+def _call(function: Function, arguments: Json) -> Any:
+    """Return the result of the function; for a generator, the list of its values."""
     from fastcore.funccall import call_func
 
     rich = rich_types(function)
-    whole = {
+    converted = {
         name: rich[name].validate_json(json.dumps(value)) if name in rich else value
-        for name, value in given.items()
+        for name, value in arguments.items()
     }
-    # fastcore would make objects of dicts; those of rich types are made already.
-    value = function(**whole) if rich else call_func(function, whole)
-    return list(value) if inspect.isgenerator(value) else value
+    # fastcore would convert dicts to objects, which pydantic has done already.
+    result = function(**converted) if rich else call_func(function, converted)
+    return list(result) if inspect.isgenerator(result) else result
 
 
-def validation_error(given: Json, schema: Json) -> str:
+def validation_error(arguments: Json, schema: Json) -> str:
     """Return why the arguments do not fit the schema; "" if they do."""
-    unknown = [name for name in given if name not in schema.get("properties", {})]
+    unknown = [name for name in arguments if name not in schema.get("properties", {})]
     if unknown and schema.get("additionalProperties") is not True and "properties" in schema:
         return f"there is no parameter {', '.join(map(repr, unknown))}"
-    for error in validator_class()(schema).iter_errors(given):
-        where = ".".join(map(str, error.absolute_path))
-        return f"{where}: {error.message}" if where else str(error.message)
+    for error in validator_class()(schema).iter_errors(arguments):
+        path = ".".join(map(str, error.absolute_path))
+        return f"{path}: {error.message}" if path else str(error.message)
     return ""
 
 
 def result_content(value: Any) -> Content:
-    """Return a tool's result, or its error, as content for the model."""
+    """Return a tool's result or its error as content for the model."""
     return f"Error: {value.message}" if isinstance(value, ToolError) else content.tool_result_content(value)
 
 
 def error_from(error: BaseException) -> ToolError:
-    """Return an exception as the error that the model gets."""
+    """Return an exception as the error message that the model gets."""
     try:
         text = str(error)
-    except Exception:  # its own text may fail as well
+    except Exception:  # the exception's own `__str__` may fail, too
         text = ""
     return ToolError(": ".join(filter(None, (type(error).__name__, text))))
 
 
 def is_async(function: Function | None) -> bool:
-    """Return True if a call returns something to be awaited."""
-    inner = getattr(function, "__call__", None)  # noqa: B004 # of an object that can be called
+    """Return True if a call returns an awaitable."""
+    inner = getattr(function, "__call__", None)  # noqa: B004 # of a callable object
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
 
 
 async def await_result(work: Callable[[], Any]) -> Any:
-    """Return the result of the work, awaited if necessary; exceptions as a `ToolError`, except our own cancelling.
+    """Return the result of the work, awaited if necessary, or a `ToolError` if it raises. Raises CancelledError.
 
-    Even SystemExit, which would end the event loop and with it every chat.
+    Even SystemExit becomes a ToolError: it would end the event loop and with it every chat.
     """
     try:
         value = work()

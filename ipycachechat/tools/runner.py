@@ -31,7 +31,7 @@ class ToolRunner:
         run_async: Callable[[Callable[[], Any]], Awaitable[Any]] | None,
         emit: Callable[[Event], None],
     ) -> None:
-        """`redact` removes secrets from results. `approve` is asked before each call, on the caller's thread.
+        """`redact` removes secrets from results. `approve` is called before each call, on the caller's thread.
 
         `run_async` awaits a call on another event loop; None: on the running one.
         """
@@ -43,9 +43,9 @@ class ToolRunner:
     ) -> None:
         """Put the result of each call into `results`, in order: async tools run concurrently, others one by one.
 
-        `last`: the model is told that it can call no tools after these. `over`: not even these are run.
+        `last`: a note says that no tools can be called after these. `over`: not even these are run.
         """
-        works = [await self._work(call, over) for call in requested]
+        works = [await self._prepare(call, over) for call in requested]
 
         def finish(index: int, value: Any) -> None:
             call = requested[index]
@@ -77,13 +77,13 @@ class ToolRunner:
     def _is_async(self, call: ToolCall) -> bool:
         return calls.is_async(self._tools.functions.get(call.name))
 
-    async def _work(self, call: ToolCall, over: bool) -> Callable[[], Any] | ToolError:
-        """Return the call as a function, or an error if it cannot be made or the user does not allow it."""
+    async def _prepare(self, call: ToolCall, over: bool) -> Callable[[], Any] | ToolError:
+        """Return the call as a function, or an error if it is invalid or the user does not allow it."""
         if over:
             return ToolError(NO_MORE_CALLS)
         try:
             work = calls.bind_call(call, self._tools)
-        except Exception as error:  # of a library that looks at types and schemas
+        except Exception as error:  # from a library that reads types and schemas
             return calls.error_from(error)
         approve = self._approve
         if isinstance(work, ToolError) or approve is None:
@@ -91,7 +91,7 @@ class ToolRunner:
         answer = await self.run_on_caller(lambda: approve(call))
         if isinstance(answer, ToolError):
             raise BadInput(
-                f"Nobody could be asked about {call.name}: {answer.message}", "Nothing was called."
+                f"There was no one to ask about {call.name}: {answer.message}", "Nothing was called."
             )
         return work if answer is True else ToolError(NOT_ALLOWED)
 
@@ -100,7 +100,7 @@ class ToolRunner:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
-        def give(value: Any) -> None:
+        def set_result(value: Any) -> None:
             if not future.done():
                 future.set_result(value)
 
@@ -109,13 +109,13 @@ class ToolRunner:
                 value = work()
             except (Exception, SystemExit) as error:
                 value = calls.error_from(error)
-            loop.call_soon_threadsafe(give, value)
+            loop.call_soon_threadsafe(set_result, value)
 
-        # In this context, so that a tool is recognised as one on any thread.
+        # In this context, so that code on any thread can see that it runs within a tool.
         self._emit(RunOnCallerThread(partial(copy_context().run, run)))
         value = await future
         if inspect.isawaitable(value):
-            # Gathered: a tool that swallows its own cancellation must not swallow the turn's.
+            # Through gather, so that a tool that ignores its own cancellation cannot ignore the turn's.
             (value,) = await asyncio.gather(self._run_async(lambda: value))
         return value
 
