@@ -48,11 +48,11 @@ def describe(value: Any, redact: Callable[[str], str] = str) -> Part:
         whole = isinstance(value, (str, *content.BYTES, os.PathLike))
         part = run_with_time_limit(seconds, lambda: _describe(value))
     except TimeLimitExceeded:
-        return f"({_a_value(value)}: it took longer than {seconds:g} s to look at)"
+        return f"({_a_value(value)}: it took longer than {seconds:g} s to read)"
     except ChatError:
         raise
     except RecursionError:
-        return f"({_a_value(value)}: it holds itself too deep to be shown)"
+        return f"({_a_value(value)}: it is nested too deep to be shown)"
     except (Exception, SystemExit) as error:  # the user's own objects may raise anything
         return f"({_a_value(value)}: it cannot be shown: {type(error).__name__})"
     if isinstance(part, Attachment):

@@ -201,7 +201,7 @@ def _with_values_below(text: str, below: Mapping[str, Part]) -> Content:
     for source, part in below.items():
         if isinstance(part, Attachment):
             files.append(part)
-            texts.append(f"`{source}` is the {part.kind} {len(files)} that goes with this.")
+            texts.append(f"`{source}` is attached as {part.kind} {len(files)}.")
         else:
             texts.append(f"`{source}`:\n\n{part}")
     whole = "\n\n".join(texts)

@@ -31,14 +31,14 @@ def bind_call(call: ToolCall, tools: Tools) -> Callable[[], Any] | ToolError:
     function = tools.functions.get(call.name)
     if function is None:
         names = ", ".join(tools.functions) or "none"
-        return ToolError(f"There is no tool {call.name!r} that can be called now; there are: {names}.")
+        return ToolError(f"There is no tool {call.name!r} now. Available tools: {names}.")
     arguments = json.loads(call.arguments or "{}")
     if UNREADABLE_ARGUMENTS in arguments:
-        return ToolError("The arguments were no valid JSON object. Call again with one.")
+        return ToolError("The arguments are not a valid JSON object. Call again with a valid one.")
     definition = next(definition for definition in tools.definitions if tool_name(definition) == call.name)
     error = validation_error(arguments, json.loads(definition)["function"]["parameters"])
     if error:
-        return ToolError(f"The arguments do not fit: {error}. Call again with arguments that do.")
+        return ToolError(f"Invalid arguments: {error}. Call again with valid ones.")
     return partial(_call, function, arguments)
 
 

@@ -16,8 +16,8 @@ from ipycachechat.tools import calls
 from ipycachechat.tools.calls import ToolError
 from ipycachechat.tools.schema import Tools
 
-NO_MORE_CALLS = "[No more tools can be called in this turn: answer with what is known by now.]"
-NOT_ALLOWED = "The person did not allow this call."
+NO_MORE_CALLS = "[No more tools can be called in this turn. Answer with what you know so far.]"
+NOT_ALLOWED = "The user did not allow this call."
 
 
 class ToolRunner:

@@ -134,8 +134,8 @@ def leaves(q: str) -> str:
         (("look", {"q": 3}), "q: 3 is not of type 'string'"),
         (("look", {}), "'q' is a required property"),
         (("look", {"q": "x", "w": 1}), "no parameter 'w'"),
-        (("look", '{"q": "x'), "no valid JSON"),
-        (("look", "[1]"), "no valid JSON"),
+        (("look", '{"q": "x'), "not a valid JSON"),
+        (("look", "[1]"), "not a valid JSON"),
         (("nothing", {"q": "x"}), "no tool 'nothing'"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_past_with_calls_goes_on_sending_its_tools(server: WireServer) -> None
     chat.tools = None
     server.script(calls(("look", {"q": "a"})), Reply("so be it"))
     assert chat("and?").text == "so be it"
-    assert "no tool 'look' that can be called now" in chat.hist[-2]["content"]
+    assert "There is no tool 'look' now" in chat.hist[-2]["content"]
     sent = [request.body["tools"] for request in server.requests]
     assert sent[1:] == sent[:-1]
     bill = server.requests[-1].bill
@@ -416,19 +416,14 @@ def three(n: int) -> Iterator[int]:
     ("tool", "name", "arguments", "told"),
     [
         (choice, "choice", {"q": "a"}, "a"),
-        (choice, "choice", {"q": "z"}, "Error: The arguments do not fit: q: 'z' is not one of ['a', 'b']"),
+        (choice, "choice", {"q": "z"}, "Error: Invalid arguments: q: 'z' is not one of ['a', 'b']"),
         (
             rich,
             "rich",
             {"x": {"data": 1}, "o": {"inner": {"z": 2}}, "c": "red", "day": "2026-01-02", "many": [{"z": 3}]},
             "(Model(data=1), Outer(inner=Inner(z=2)), <Colour.RED: 'red'>, datetime.date(2026, 1, 2), [Inner(z=3)])",
         ),
-        (
-            rich,
-            "rich",
-            {"x": {"data": 1}, "o": {"inner": {"z": "k"}}},
-            "Error: The arguments do not fit: o.inner.z",
-        ),
+        (rich, "rich", {"x": {"data": 1}, "o": {"inner": {"z": "k"}}}, "Error: Invalid arguments: o.inner.z"),
         (Thing().method, "method", {"q": "a"}, "method a"),
         (Thing(), "Thing", {"q": "a"}, "object a"),
         (partial(add, b=3), "add", {"a": 1}, "4"),

@@ -106,7 +106,7 @@ TABLE = [
     Row("one whose repr takes forever", "class S:\n    def __repr__(self):\n        while True: pass\nv = S()", ("of the type S: it took longer than 1 s",)),
     Row("one whose repr sleeps", "import time\nclass S:\n    def __repr__(self): time.sleep(60)\nv = S()", ("took longer than 1 s",)),
     Row("one that swallows errors", "class S:\n    def __repr__(self):\n        while True:\n            try:\n                while True: pass\n            except Exception: pass\nv = S()", ("took longer",)),
-    Row("one whose repr has no end", "class R:\n    def __repr__(self): return repr(self)\nv = R()", ("holds itself too deep",)),
+    Row("one whose repr has no end", "class R:\n    def __repr__(self): return repr(self)\nv = R()", ("nested too deep",)),
     Row("one that has every attribute", "from unittest.mock import MagicMock\nv = MagicMock()", ("MagicMock",)),
     Row("one that shows markdown", "class M:\n    def _repr_markdown_(self): return '**bold**'\nv = M()", ("**bold**",)),
     Row("a path of a text", "from pathlib import Path\nv = Path('notes.txt'); v.write_text('some notes')", ("notes.txt:", "some notes")),
@@ -162,7 +162,7 @@ def test_pictures_go_along_as_pictures(asked: Kernel, wire: WireServer, make: st
     ask(asked, "What is in {{ v }}?")
     parts = wire.requests[-1].messages[-1]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url"]
-    assert parts[0]["text"] == "What is in `v`?\n\n`v` is the image 1 that goes with this."
+    assert parts[0]["text"] == "What is in `v`?\n\n`v` is attached as image 1."
     assert base64.b64decode(parts[1]["image_url"]["url"].partition(",")[2]).startswith(b"\x89PNG")
 
 
