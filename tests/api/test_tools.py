@@ -452,7 +452,7 @@ def test_parameters_that_cannot_be_named_are_refused() -> None:
     for function in (many, first):
         with pytest.raises(BadInput, match="cannot give by name"):
             Chat(SONNET, tools=[function])
-    with pytest.raises(BadInput, match="no JSON schema"):
+    with pytest.raises(BadInput, match="not a JSON schema"):
         Chat(SONNET, tools=[{"name": "x", "parameters": {"type": "objct"}}])
 
 
