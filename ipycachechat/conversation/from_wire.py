@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from ipycachechat.conversation import to_wire
 from ipycachechat.conversation.messages import Attachment, Content, Message, Part, Role, Thinking, ToolCall
@@ -13,14 +13,8 @@ from ipycachechat.conversation.turns import Conversation, Turn
 from ipycachechat.errors import BadInput
 
 Json = Mapping[str, Any]
-ROLES: dict[str, Role] = {
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "system": "system",
-    "developer": "system",
-    "model": "assistant",
-}
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
+ROLES |= {"developer": "system", "model": "assistant"}
 UNREADABLE_ARGUMENTS = "unreadable_arguments"
 """Name under which arguments that are not a JSON object are sent back."""
 

@@ -14,7 +14,7 @@ from ipycachechat.conversation import from_wire
 from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.conversation.to_wire import FILE_ID
 from ipycachechat.errors import BadInput, ChatError
-from ipycachechat.prompts.data_summary import TABLE_CHARACTERS, table
+from ipycachechat.prompts.data_summary import array_text, table
 from ipycachechat.prompts.duck_typing import has_attributes, is_instance_of
 from ipycachechat.prompts.images import attachment, figure_to_png, image_to_png
 from ipycachechat.text.format import fence_for
@@ -208,13 +208,6 @@ def _call_display(value: Any, method: str, **options: Any) -> Any:
     return result[0] if isinstance(result, tuple) else result
 
 
-def _array_text(value: Any) -> str:
-    """Return an array as numpy abbreviates it, under its shape and type; a scalar as it is."""
-    text = truncate_middle(str(value), TABLE_CHARACTERS)
-    shape = tuple(value.shape)
-    return f"{type(value).__name__} of shape {shape}, {value.dtype}:\n{text}" if shape else text
-
-
 def _error_text(error: BaseException) -> str:
     return ": ".join(filter(None, (type(error).__name__, str(error))))
 
@@ -306,6 +299,6 @@ KINDS = (
         separate=True,
     ),
     ValueKind(lambda value: isinstance(value, BaseException), _error_text),
-    ValueKind(lambda value: has_attributes(value, "shape", "dtype"), _array_text),
+    ValueKind(lambda value: has_attributes(value, "shape", "dtype"), array_text),
     ValueKind(_is_data, as_json),
 )

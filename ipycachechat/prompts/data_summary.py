@@ -7,6 +7,7 @@ column types and the index appear as the dataframe's own library writes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from numbers import Real
 from random import Random
 from typing import Any
@@ -67,21 +68,24 @@ def summarize_frame(value: Any) -> str:
     return f"{title.rstrip(':')}{note}:\n\n" + "\n".join(lines) + more + f"\n\nThe first rows:\n\n{first}"
 
 
-def summarize_array(value: Any) -> str:
-    """Return an array's shape, type and range, and its items as numpy abbreviates them; a scalar as it is."""
-    shape = tuple(value.shape)
+def array_text(value: Any) -> str:
+    """Return an array's shape and type, and its items as numpy abbreviates them; a scalar as it is."""
     text = truncate_middle(str(value), TABLE_CHARACTERS)
-    if not shape:
+    shape = tuple(value.shape)
+    return f"{type(value).__name__} of shape {shape}, {value.dtype}:\n{text}" if shape else text
+
+
+def summarize_array(value: Any) -> str:
+    """Return `array_text`, with the range and the mean of an array of numbers."""
+    text, size = array_text(value), prod(value.shape)
+    if not value.shape or not size or not _is_numeric(value.dtype):
         return text
-    title = f"{type(value).__name__} of shape {shape}, {value.dtype}"
-    size = 1
-    for length in shape:
-        size *= length
-    if size and _is_numeric(value.dtype) and has_attributes(value, "ravel", "min", "mean"):
-        about = "" if size <= EXACT_ITEMS else "≈"
-        if numbers := _array_range(_thinned(value) if about else value):
-            title += f", {about}{_range(*numbers)}"
-    return f"{title}:\n{text}"
+    if not has_attributes(value, "ravel", "min", "mean"):
+        return text
+    about = "" if size <= EXACT_ITEMS else "≈"
+    numbers = _array_range(_thinned(value) if about else value)
+    title, _, items = text.partition(":\n")
+    return f"{title}, {about}{_range(*numbers)}:\n{items}" if numbers else text
 
 
 def is_missing(value: Any) -> bool:
@@ -89,7 +93,9 @@ def is_missing(value: Any) -> bool:
     name = type(value).__name__
     if value is None or name in ("NAType", "NaTType"):
         return True
-    return (isinstance(value, float) or name in ("float32", "datetime64", "timedelta64")) and value != value
+    return (
+        isinstance(value, float) or name in ("float16", "float32", "datetime64", "timedelta64")
+    ) and value != value
 
 
 def _columns(frame: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:

@@ -8,17 +8,17 @@ grows so large that the kernel runs out of memory.
 from __future__ import annotations
 
 import builtins
-import datetime
 import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
+from datetime import date, time, timedelta
 from fractions import Fraction
 from functools import cache, wraps
 from itertools import islice
 from operator import index
-from types import BuiltinFunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, MethodType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -29,17 +29,7 @@ FILTERS = frozenset(
     "abs capitalize count d default dictsort first float int items last length list lower max min reverse round sort "
     "string sum title tojson trim unique upper wordcount".split()
 )
-LIBRARIES = (
-    "builtins",
-    "collections",
-    "datetime",
-    "decimal",
-    "fractions",
-    "numpy",
-    "pandas",
-    "polars",
-    "pyarrow",
-)
+LIBRARIES = tuple("builtins collections datetime decimal fractions numpy pandas polars pyarrow".split())
 METHODS = frozenset(
     # of strings and collections
     "capitalize count endswith find get index items keys lower lstrip rstrip split splitlines startswith strip title "
@@ -65,19 +55,7 @@ MAX_DIGITS = 100
 HEAP_TYPE = 1 << 9
 """CPython's Py_TPFLAGS_HEAPTYPE: set for a class that was not written in C."""
 
-PLAIN = (
-    str,
-    bytes,
-    int,
-    float,
-    complex,
-    bool,
-    type(None),
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    slice,
-)
+PLAIN = (str, bytes, int, float, complex, bool, NoneType, slice, date, time, timedelta)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def _describe_parameters(function: Function, bare: Function, name: str) -> Json:
 
     parameters = inspect.signature(function).parameters
     for parameter in parameters.values():
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise BadInput(
                 f"The tool {name} has the parameter {parameter}, which a model cannot give by name",
                 "Write a function around it whose parameters all have names and types.",

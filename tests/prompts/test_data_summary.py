@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from ipycachechat.prompts.data_summary import SAMPLE_ROWS
+from ipycachechat.prompts.data_summary import SAMPLE_ROWS, is_missing
 from ipycachechat.prompts.describe import describe
 
 N = 300_000
@@ -107,3 +107,11 @@ class Exits:
 @pytest.mark.parametrize("value", [NoClass, Nameless("Odd", (), {}), Exits], ids=["class", "name", "exit"])
 def test_what_raises_whatever_it_is_asked_is_no_error(value: Any) -> None:
     assert "it cannot be shown" in str(describe(value()))
+
+
+@pytest.mark.parametrize(
+    "value", [None, float("nan"), np.float32("nan"), pd.NaT, pd.NA, np.datetime64("NaT"), np.float64("nan")]
+)
+def test_every_librarys_missing_value_is_missing(value: Any) -> None:
+    assert is_missing(value)
+    assert not any(map(is_missing, (0, 0.0, "", "nan", False, [], pd.Timestamp("2026"), np.array([np.nan]))))
