@@ -1,4 +1,4 @@
-"""Kernels for the tests of chat cells, one a worker: starting one and importing litellm takes four seconds."""
+"""Kernels for the tests of chat cells, one per worker: starting one and importing litellm takes four seconds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wire.replies import default_reply
 
 from ipycachechat.notebook import SESSION_KEY
 
-# Taken once, when the kernel has started: what `FORGET` puts back.
+# Recorded once, when the kernel has started; `FORGET` restores it.
 REMEMBER = """
 import os as _os
 _environment, _folder = dict(_os.environ), _os.getcwd()
 """
-# `%reset` collects all garbage, which takes a second where litellm is.
+# `%reset` collects all garbage, which takes a second once litellm is imported.
 FORGET = f"""
 get_ipython().meta.pop({SESSION_KEY!r}, None)
 get_ipython().config.pop("ChatMagics", None)
@@ -32,7 +32,7 @@ for _name in set(globals()) - {{"In", "Out", "get_ipython", "exit", "quit", "ope
 
 @pytest.fixture(scope="session")
 def clock() -> Clock:
-    """The provider's clock, which stands still."""
+    """The provider's clock, which moves only when a test advances it."""
     return Clock()
 
 
@@ -53,7 +53,7 @@ def shared_kernel(server: WireServer) -> Iterator[Kernel]:
 
 @pytest.fixture
 def wire(server: WireServer) -> WireServer:
-    """A provider that was asked nothing yet, and answers as it does by default."""
+    """The wire server without requests, caches or scripts."""
     server.clear()
     server.forget()
     server.always, server.context_limit = default_reply, None
@@ -63,10 +63,10 @@ def wire(server: WireServer) -> WireServer:
 
 @pytest.fixture
 def kernel(shared_kernel: Kernel, wire: WireServer) -> Kernel:
-    """A kernel with nothing in it: no names, no files, no settings, no conversation, nothing known to be warm."""
-    for left in Path(shared_kernel.folder.name).glob("*.json"):
-        if left != Path(shared_kernel.manager.connection_file):
-            left.unlink()
+    """A kernel in its first state: no names, files, settings or conversation, and no record of cached prefixes."""
+    for leftover in Path(shared_kernel.folder.name).glob("*.json"):
+        if leftover != Path(shared_kernel.manager.connection_file):
+            leftover.unlink()
     shared_kernel.run("%unload_ext ipycachechat")
     shared_kernel.run(FORGET)
     shared_kernel.run("%load_ext ipycachechat")

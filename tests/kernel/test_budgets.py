@@ -1,4 +1,4 @@
-"""Budgets in real kernels over the wire: what could cost too much is not sent, or asked about."""
+"""Budgets in real kernels: a request that could cost too much is not sent, or the user is asked first."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from wire.replies import ToolCall
 
 
 @pytest.fixture(autouse=True)
-def _says_yes(wire: WireServer) -> None:
+def _always_yes(wire: WireServer) -> None:
     wire.always = Reply("Yes.")
     wire.clock.run()
 
 
-def test_a_budget_is_told_and_holds_before_anything_is_sent(wire: WireServer, kernel: Kernel) -> None:
+def test_a_budget_is_shown_and_refuses_a_request_before_it_is_sent(wire: WireServer, kernel: Kernel) -> None:
     assert "spent $0.00000, no budget" in kernel.run("%chat budget").printed
     assert "spent $0.00000 of $0.02000, $0.02000 left" in kernel.run("%chat budget 0.02").printed
     assert not kernel.run("%%chat --max-tokens 100\nhello").error
-    told = kernel.run("%chat budget").printed
-    assert f"spent ${dollars(wire.requests):.5f} of $0.02000" in told
+    printed = kernel.run("%chat budget").printed
+    assert f"spent ${dollars(wire.requests):.5f} of $0.02000" in printed
     assert "of $0.02000" in kernel.run("%chat").printed
     history = kernel.run("%chat history").text
-    ran = kernel.run("%%chat\nand what else?")
-    assert len(ran.error.splitlines()) == 2 and len(wire.requests) == 1
-    assert "can cost $0.16" in ran.error and "of the budget of $0.02000" in ran.error
-    assert "16,000 answered (max_tokens)" in ran.error
+    result = kernel.run("%%chat\nand what else?")
+    assert len(result.error.splitlines()) == 2 and len(wire.requests) == 1
+    assert "can cost $0.16" in result.error and "of the budget of $0.02000" in result.error
+    assert "16,000 answered (max_tokens)" in result.error
     assert kernel.run("%chat history").text == history
     assert "no budget" in kernel.run("%chat budget off").printed
     assert not kernel.run("%%chat\nand what else?").error
@@ -38,13 +38,13 @@ def test_a_budget_is_told_and_holds_before_anything_is_sent(wire: WireServer, ke
     assert "of $0.01000" in kernel.run("%chat budget").printed
 
 
-def test_a_tool_loop_stops_in_the_middle_and_keeps_what_it_has(wire: WireServer, kernel: Kernel) -> None:
+def test_a_tool_loop_over_budget_stops_and_keeps_its_results(wire: WireServer, kernel: Kernel) -> None:
     kernel.run(
         'def read(q: str) -> str:\n    "Read."\n    return "word " * 900\n%chat tools read\n%chat budget 0.02'
     )
     wire.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(12)])
-    ran = kernel.run("%%chat --max-tokens 100\nlook", cell="a")
-    assert "of the budget of $0.02000" in ran.error and "The calls before it are kept" in ran.error
+    result = kernel.run("%%chat --max-tokens 100\nlook", cell="a")
+    assert "of the budget of $0.02000" in result.error and "The calls before it are kept" in result.error
     assert 0 < len(wire.requests) < 12
     assert dollars(wire.requests) <= 0.02
     assert "1 turn" in kernel.run("%chat").printed
@@ -64,7 +64,7 @@ def test_confirm_asks_with_the_plan(wire: WireServer, kernel: Kernel, says: str,
     assert f"{sent} turn" in kernel.run("%chat").printed
 
 
-def test_where_nobody_can_answer_nothing_is_sent(wire: WireServer, kernel: Kernel) -> None:
+def test_nothing_is_sent_if_the_user_cannot_be_asked(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat budget 0.01")
     error = kernel.run("%%chat --confirm\nhello", stdin=False).error
     assert "nobody is there to be asked" in error and len(error.splitlines()) == 2
@@ -88,7 +88,7 @@ def test_a_model_of_unknown_price_is_refused_and_the_local_one_is_free(
     assert "requests that may have cost more" in kernel.run("%chat budget").printed
 
 
-def test_python_in_cells_obeys_and_map_stays_within_it(wire: WireServer, kernel: Kernel) -> None:
+def test_the_budget_holds_for_python_in_cells_and_for_map(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("from ipycachechat import get_chat\nchat = get_chat()\n%chat budget 0.02")
     assert kernel.value("chat.budget") == 0.02
     assert (
@@ -107,18 +107,18 @@ def test_python_in_cells_obeys_and_map_stays_within_it(wire: WireServer, kernel:
     assert dollars(wire.requests) <= 0.02
 
 
-def test_what_was_stopped_counts_as_much_as_it_can_be(wire: WireServer, kernel: Kernel) -> None:
+def test_a_stopped_request_counts_with_its_maximum(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(words(400), chunk_delay=0.05))
     request = kernel.start("%%chat --max-tokens 500\nhello")
     kernel.finish(request, until="word word")
     kernel.interrupt()
     kernel.finish(request)
-    told = kernel.run("%chat budget").printed
-    assert "of it for requests whose bill is not known, at the most that it can be (1)" in told
+    printed = kernel.run("%chat budget").printed
+    assert "of it for requests whose bill is not known, at the most that it can be (1)" in printed
     assert dollars(wire.requests) < 500 * 10e-6
 
 
-def test_a_day_is_one_for_all_kernels_and_outlives_them(
+def test_the_daily_budget_is_shared_by_all_kernels_and_outlives_them(
     wire: WireServer, kernel: Kernel, tmp_path: Path
 ) -> None:
     store = f"%config ChatMagics.store = {str(tmp_path / 'chats.db')!r}\n"
@@ -127,13 +127,13 @@ def test_a_day_is_one_for_all_kernels_and_outlives_them(
     with Kernel({**wire.env()}) as other:
         other.run("%load_ext ipycachechat")
         other.run(store + "%chat budget 0.02 --day")
-        told = other.run("%chat budget").printed
-        assert f"today, all notebooks: spent ${dollars(wire.requests):.5f} of $0.02000" in told
+        printed = other.run("%chat budget").printed
+        assert f"today, all notebooks: spent ${dollars(wire.requests):.5f} of $0.02000" in printed
         wire.script(Reply(words(400), chunk_delay=0.05))
         request = other.start("%%chat --max-tokens 1400\nhello")
         other.finish(request, until="word word")
         error = kernel.run("%%chat --max-tokens 300\nand what else?").error
-        assert "of the day's budget of $0.02000" in error  # what the other one may still cost is held back
+        assert "of the day's budget of $0.02000" in error  # the maximum of the open request is reserved
         other.interrupt()
         other.finish(request)
     assert "of the day's budget" in kernel.run("%%chat --max-tokens 700\nand what else?").error
@@ -146,7 +146,7 @@ def test_a_day_is_one_for_all_kernels_and_outlives_them(
     assert not kernel.run("%%chat --max-tokens 10\nand what else?").error
 
 
-def test_what_keeps_warm_stays_within_it(wire: WireServer, kernel: Kernel) -> None:
+def test_keeping_the_cache_warm_stays_within_the_budget(wire: WireServer, kernel: Kernel) -> None:
     assert not kernel.run(f"%%chat --max-tokens 100\n{words(3000)}").error
     kernel.run("%chat budget 0.015")
     error = kernel.run("%chat warm").error

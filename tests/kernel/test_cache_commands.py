@@ -8,14 +8,12 @@ from wire import Reply, WireServer, words
 
 
 @pytest.fixture(autouse=True)
-def _says_yes(wire: WireServer) -> None:
+def _always_yes(wire: WireServer) -> None:
     wire.always = Reply("Yes.")
     wire.clock.run()
 
 
-def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(
-    wire: WireServer, kernel: Kernel
-) -> None:
+def test_a_plan_predicts_the_bill_of_the_next_prompt(wire: WireServer, kernel: Kernel) -> None:
     assert kernel.run("%chat why").text == "nothing has been asked yet"
     assert "tokens in" in kernel.run("%chat plan").text
     kernel.run(f"%%chat\n{words(3000)}", cell="document")
@@ -31,7 +29,7 @@ def test_a_plan_tells_what_the_next_prompt_will_read_and_the_bill_is_that(
     assert bill and bill.read == 3000
 
 
-def test_why_tells_the_cell_and_where_the_texts_part(wire: WireServer, kernel: Kernel) -> None:
+def test_why_names_the_cell_and_the_first_difference(wire: WireServer, kernel: Kernel) -> None:
     assert kernel.run(f"%%chat\n{words(2000)}", cell="a").error == ""
     why = kernel.run("%chat why").text
     assert "first request" in why
@@ -75,14 +73,14 @@ def test_the_lifetime_is_set_and_sent(wire: WireServer, kernel: Kernel) -> None:
     assert "'ttl': '1h'" in str(wire.requests[-1].body)
 
 
-def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer, kernel: Kernel) -> None:
+def test_warm_writes_now_and_keeps_warm_until_it_is_switched_off(wire: WireServer, kernel: Kernel) -> None:
     assert "1,024 tokens" in kernel.run("%chat warm").error
     kernel.run(f"%%chat\n{words(3000)}")
     kernel.run("%chat ttl 5m")
     kernel.run("%%chat\nand?")
-    told = kernel.run("%chat warm 30m").printed
+    output = kernel.run("%chat warm 30m").printed
     assert wire.requests[-1].body["max_tokens"] == 0
-    assert "3,004 read + " in told and "warm until" in told
+    assert "3,004 read + " in output and "warm until" in output
     assert "kept warm until" in kernel.run("%chat").printed
     assert kernel.run("%chat warm off").error == ""
     assert "not kept warm: stopped" in kernel.run("%chat").printed
@@ -90,7 +88,7 @@ def test_warm_writes_now_and_keeps_warm_until_it_is_told_not_to(wire: WireServer
     assert len(kernel.run("%chat warm soon").error.splitlines()) == 2
 
 
-def test_a_prefix_that_lives_long_enough_is_not_kept_warm_besides(wire: WireServer, kernel: Kernel) -> None:
+def test_a_prefix_that_lives_long_enough_is_not_kept_warm(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat ttl 1h")
     kernel.run(f"%%chat\n{words(3000)}")
     assert "stays cached for 30m without further requests" in kernel.run("%chat warm 30m").printed
@@ -101,27 +99,27 @@ def test_a_prefix_that_lives_long_enough_is_not_kept_warm_besides(wire: WireServ
     "question", ["%chat plan What is it?", "# later\n%chat plan and what is x?\n%chat ttl"]
 )
 def test_a_question_mark_is_part_of_the_question(kernel: Kernel, question: str) -> None:
-    told = kernel.run(question).text
-    assert "tokens in" in told and "not found" not in told
+    output = kernel.run(question).text
+    assert "tokens in" in output and "not found" not in output
 
 
 @pytest.mark.parametrize("line", ["%chat?", "%chat plan?", "x = 1\nx?", "%%capture\n%chat plan why?"])
-def test_and_still_asks_for_help_where_it_is_meant_to(kernel: Kernel, line: str) -> None:
+def test_a_question_mark_still_asks_for_help_after_a_subcommand(kernel: Kernel, line: str) -> None:
     assert "tokens in" not in kernel.run(line).text
 
 
-def test_the_doctor_asks_nobody_where_nobody_is_there(wire: WireServer, kernel: Kernel) -> None:
+def test_the_doctor_fails_if_the_user_cannot_be_asked(wire: WireServer, kernel: Kernel) -> None:
     error = kernel.run("%chat doctor", stdin=False).error
     assert "this run cannot ask you" in error
     assert not wire.requests
 
 
 def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) -> None:
-    question, told = run_and_answer(kernel, "%chat doctor anthropic/claude-sonnet-5", "y")
+    question, output = run_and_answer(kernel, "%chat doctor anthropic/claude-sonnet-5", "y")
     assert "8 requests" in question and "at most $0.0" in question
-    assert "8 checked" not in told and told.count(" ok\n") == 8
-    assert max(map(len, told.splitlines())) <= 112  # no line is broken in JupyterLab
-    assert "The provider does as the rules say." in told
+    assert "8 checked" not in output and output.count(" ok\n") == 8
+    assert max(map(len, output.splitlines())) <= 112  # JupyterLab wraps no line
+    assert "The provider does as the rules say." in output
     assert len(wire.requests) == 8
     assert "nothing was sent" in run_and_answer(kernel, "%chat doctor", "")[1]
     assert len(wire.requests) == 8

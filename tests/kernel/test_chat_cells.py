@@ -1,4 +1,4 @@
-"""Chat cells in a real kernel: what goes over the wire, what the badge says, what the bill is."""
+"""Chat cells in a real kernel: their requests, badges and bills."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wire import Bill, Reply, WireServer
 LONG = "A line of a long document that is worth caching.\n" * 400
 CLAUDE, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"
 NEWER_GPT = "openai/gpt-5.6-terra"
-# US dollars a million tokens, by hand from the providers' pages: fresh, read, written (5 m, 1 h, 30 m), answered.
+# US dollars per million tokens from the providers' pages: fresh, read, written (5 m, 1 h, 30 m), output.
 RATES = {
     CLAUDE: (2.0, 0.2, (2.5, 4.0, 0.0), 10.0),
     GPT: (5.0, 0.5, (0.0, 0.0, 0.0), 30.0),
@@ -36,8 +36,8 @@ def dollars(model: str, bill: Bill) -> float:
     ) / 1e6
 
 
-def paid(ran: CellResult) -> float:
-    return float(ran.badge.split("$")[1].split()[0])
+def shown_cost(result: CellResult) -> float:
+    return float(result.badge.split("$")[1].split()[0])
 
 
 def test_second_claude_turn_reads_what_the_first_wrote(kernel: Kernel, wire: WireServer) -> None:
@@ -53,22 +53,22 @@ def test_second_claude_turn_reads_what_the_first_wrote(kernel: Kernel, wire: Wir
 @pytest.mark.parametrize("model", RATES)
 def test_numbers_and_cost_equal_the_providers_bill(kernel: Kernel, wire: WireServer, model: str) -> None:
     for name, text in (("a", LONG), ("b", "And?"), ("c", "And then?")):
-        ran = chat(kernel, text, name, f"-m {model}")
+        result = chat(kernel, text, name, f"-m {model}")
         bill = wire.requests[-1].bill
-        numbers = ran.numbers()
+        numbers = result.numbers()
         assert numbers["input"] == bill.prompt
         assert numbers["read"] == bill.read
         assert numbers["fresh"] == bill.fresh
         assert numbers.get("written", 0) == bill.written
         assert numbers["answered"] == bill.output
-        assert paid(ran) == pytest.approx(dollars(model, bill), abs=1e-5)
+        assert shown_cost(result) == pytest.approx(dollars(model, bill), abs=1e-5)
     assert wire.requests[-1].bill.read > 0
 
 
 def test_claude_by_way_of_openrouter_is_marked_and_counted(kernel: Kernel, wire: WireServer) -> None:
     for text in (LONG, "And?"):
-        ran = chat(kernel, text, options="-m openrouter/anthropic/claude-sonnet-4.5")
-        bill, numbers = wire.requests[-1].bill, ran.numbers()
+        result = chat(kernel, text, options="-m openrouter/anthropic/claude-sonnet-4.5")
+        bill, numbers = wire.requests[-1].bill, result.numbers()
         assert numbers["input"] == bill.prompt
         assert (numbers["read"], numbers["written"], numbers["fresh"]) == (
             bill.read,
@@ -78,41 +78,41 @@ def test_claude_by_way_of_openrouter_is_marked_and_counted(kernel: Kernel, wire:
     assert bill.read > 1024
 
 
-def test_claude_gets_checkpoints_and_nobody_else_any(kernel: Kernel, wire: WireServer) -> None:
+def test_only_claude_gets_checkpoints(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%chat system You answer briefly.")
     chat(kernel, "one", "a", f"-m {CLAUDE}")
     chat(kernel, "two", "b", f"-m {CLAUDE}")
     for number, model in enumerate((GPT, GEMINI, "openrouter/google/gemini-3.8-flash")):
         chat(kernel, "three", f"c{number}", f"-m {model}")
-    claude, others = wire.requests[:2], wire.requests[2:]
+    claude, without_claude = wire.requests[:2], wire.requests[2:]
     for request in claude:
         assert request.body["system"][-1]["cache_control"]["type"] == "ephemeral"
         assert request.body["messages"][-1]["content"][-1]["cache_control"]["type"] == "ephemeral"
         assert 2 <= str(request.body).count("cache_control") <= 4
-    assert len(others) == 3
-    assert all("cache_control" not in str(request.body) for request in others)
-    assert all("cache" not in str(request.body) for request in others[1:])
-    assert others[0].body["prompt_cache_key"].startswith("ipycachechat-")
+    assert len(without_claude) == 3
+    assert all("cache_control" not in str(request.body) for request in without_claude)
+    assert all("cache" not in str(request.body) for request in without_claude[1:])
+    assert without_claude[0].body["prompt_cache_key"].startswith("ipycachechat-")
 
 
-def test_the_prompts_past_is_all_earlier_turns(kernel: Kernel, wire: WireServer) -> None:
+def test_a_prompt_follows_all_earlier_turns(kernel: Kernel, wire: WireServer) -> None:
     for number in range(3):
         chat(kernel, f"question {number}", str(number), f"-m {GPT}")
-    said = [(m["role"], m["content"]) for m in wire.requests[-1].body["messages"]]
-    assert [role for role, _ in said] == ["user", "assistant"] * 2 + ["user"]
-    assert said[-1] == ("user", "question 2")
-    assert said[1][1].startswith("Reply 1")
+    messages = [(m["role"], m["content"]) for m in wire.requests[-1].body["messages"]]
+    assert [role for role, _ in messages] == ["user", "assistant"] * 2 + ["user"]
+    assert messages[-1] == ("user", "question 2")
+    assert messages[1][1].startswith("Reply 1")
 
 
 def test_a_cell_that_is_run_again_replaces_its_turn(kernel: Kernel, wire: WireServer) -> None:
     for name in "abc":
         chat(kernel, f"question {name}", name, f"-m {GPT}")
-    ran = chat(kernel, "another b", "b", f"-m {GPT}")
+    result = chat(kernel, "another b", "b", f"-m {GPT}")
     assert [m["content"] for m in wire.requests[-1].body["messages"] if m["role"] == "user"] == [
         "question a",
         "another b",
     ]
-    assert "replaced turn 2; turn 3 answered an older version" in ran.badge
+    assert "replaced turn 2; turn 3 answered an older version" in result.badge
     history = kernel.run("%chat history").text
     assert "question b" not in history
     assert history.index("question a") < history.index("another b") < history.index("question c")
@@ -121,7 +121,7 @@ def test_a_cell_that_is_run_again_replaces_its_turn(kernel: Kernel, wire: WireSe
     assert "question b" in kernel.run("%chat history").text
 
 
-def test_a_loop_in_a_cell_keeps_all_its_turns_and_run_again_replaces_them(
+def test_a_loop_in_a_cell_keeps_all_its_turns_and_replaces_them_when_run_again(
     kernel: Kernel, wire: WireServer
 ) -> None:
     loop = "for n in range(3): get_ipython().run_cell_magic('chat', '-m openai/gpt-5.5', f'number {n}')"
@@ -143,16 +143,16 @@ def test_expressions_are_filled_in_and_single_braces_left_alone(kernel: Kernel, 
     assert (
         wire.requests[-1].body["messages"][0]["content"][0]["text"] == r"42 {x} \frac{a}{b} {% if %} {# no #}"
     )
-    ran = chat(kernel, "{{ nothing }}")
-    assert "'nothing' is undefined" in ran.error
-    assert len(ran.error.splitlines()) == 2
+    result = chat(kernel, "{{ nothing }}")
+    assert "'nothing' is undefined" in result.error
+    assert len(result.error.splitlines()) == 2
     assert len(wire.requests) == 1
 
 
 def test_out_binds_the_answer_and_underscore_stays(kernel: Kernel) -> None:
     kernel.run("41 + 1")
-    ran = chat(kernel, "hello", options="--out reply")
-    assert kernel.value("reply") == ran.answer
+    result = chat(kernel, "hello", options="--out reply")
+    assert kernel.value("reply") == result.answer
     assert kernel.value("_") == 42
 
 
@@ -168,7 +168,7 @@ def test_options_reach_the_wire(kernel: Kernel, wire: WireServer) -> None:
     assert wire.requests[-1].body["messages"][-1]["content"][-1]["cache_control"].get("ttl", "5m") == "5m"
 
 
-def test_what_the_provider_does_not_report_reads_unknown(kernel: Kernel, wire: WireServer) -> None:
+def test_what_the_provider_does_not_report_is_shown_as_unknown(kernel: Kernel, wire: WireServer) -> None:
     wire.script(Reply("Hello", report_cache=False), Reply("Hello", report_usage=False))
     silent, nothing = (chat(kernel, "hello", options=f"-m {GPT}") for _ in range(2))
     assert silent.numbers() == {
@@ -184,10 +184,10 @@ def test_what_the_provider_does_not_report_reads_unknown(kernel: Kernel, wire: W
     assert kernel.run("%chat").printed.splitlines()[2] == "cost unknown"
 
 
-def test_an_unknown_price_reads_unknown(kernel: Kernel, wire: WireServer) -> None:
-    ran = chat(kernel, "hello", options="-m anthropic/claude-of-next-year")
-    assert "cost unknown · saved unknown" in ran.badge
-    assert ran.numbers()["input"] == wire.requests[-1].bill.prompt
+def test_an_unknown_price_is_shown_as_unknown(kernel: Kernel, wire: WireServer) -> None:
+    result = chat(kernel, "hello", options="-m anthropic/claude-of-next-year")
+    assert "cost unknown · saved unknown" in result.badge
+    assert result.numbers()["input"] == wire.requests[-1].bill.prompt
 
 
 def test_a_cut_off_answer_says_so(kernel: Kernel, wire: WireServer) -> None:
@@ -196,16 +196,16 @@ def test_a_cut_off_answer_says_so(kernel: Kernel, wire: WireServer) -> None:
     assert "cut off" in kernel.run("%chat history").text
 
 
-def test_nobody_there_means_no_widget(kernel: Kernel) -> None:
-    alone = kernel.run("%%chat\nhello", stdin=False)
-    assert all("application/vnd.jupyter.widget-view+json" not in data for data in alone.outputs)
-    assert alone.badge
+def test_there_is_no_widget_if_the_user_cannot_be_asked(kernel: Kernel) -> None:
+    result = kernel.run("%%chat\nhello", stdin=False)
+    assert all("application/vnd.jupyter.widget-view+json" not in data for data in result.outputs)
+    assert result.badge
 
 
-def test_the_badge_is_a_widget_then_static(kernel: Kernel) -> None:
-    ran = chat(kernel, "hello")
-    (data,) = [d for d in ran.outputs if "application/vnd.jupyter.widget-view+json" in d]
-    assert data["text/plain"] == ran.badge
+def test_the_badge_is_a_widget_until_the_next_cell(kernel: Kernel) -> None:
+    result = chat(kernel, "hello")
+    (data,) = [d for d in result.outputs if "application/vnd.jupyter.widget-view+json" in d]
+    assert data["text/plain"] == result.badge
     (update,) = kernel.run("1").contents("update_display_data")
     assert update["data"] == {key: data[key] for key in ("text/html", "text/plain")}
 
@@ -216,7 +216,7 @@ def test_the_badge_becomes_static_by_itself(kernel: Kernel) -> None:
     assert ["ipycachechat-badge" in m["content"]["data"]["text/html"] for m in later] == [True]
 
 
-def test_status_is_four_lines_and_near_names_are_offered(kernel: Kernel) -> None:
+def test_status_has_four_lines_and_similar_names_are_offered(kernel: Kernel) -> None:
     chat(kernel, LONG)
     lines = kernel.run("%chat").printed.splitlines()
     assert len(lines) == 4
@@ -226,7 +226,7 @@ def test_status_is_four_lines_and_near_names_are_offered(kernel: Kernel) -> None
     assert wrong.splitlines() == ["%chat histroy: there is no such command", "Did you mean: %chat history"]
 
 
-def test_model_and_system_are_set_shown_and_taken_back(kernel: Kernel, wire: WireServer) -> None:
+def test_model_and_system_are_set_shown_and_unset(kernel: Kernel, wire: WireServer) -> None:
     assert kernel.run("%chat model openai/gpt-5.5").printed == "Model: openai/gpt-5.5\n"
     assert kernel.run('%chat model ""').printed == f"Model: {CLAUDE}\n"
     assert kernel.run('%chat system "be brief"').printed == "System prompt: be brief\n"
@@ -266,12 +266,14 @@ def test_python_code_of_the_answer_goes_into_a_new_cell(kernel: Kernel, wire: Wi
     kernel.run("%%chat\nhello")
     for line, code in (("%chat insert", "a = 1"), ("%chat insert 2", "b = 2\nprint(b)")):
         payload = kernel.run(line).reply["content"]["payload"]
-        assert [(one["source"], one["text"]) for one in payload] == [("set_next_input", code)]
+        assert [(code_payload["source"], code_payload["text"]) for code_payload in payload] == [
+            ("set_next_input", code)
+        ]
     for line in ("%chat insert 3", "%chat insert 0", "%chat insert x"):
         assert "2 blocks" in kernel.run(line).error
 
 
-def test_images_are_links(kernel: Kernel, wire: WireServer) -> None:
+def test_images_become_links(kernel: Kernel, wire: WireServer) -> None:
     wire.script(Reply("![a plot](http://127.0.0.1:9/plot.png)"))
     assert "<img" not in kernel.run("%%chat\nhello").outputs[0]["text/html"]
 
@@ -279,21 +281,24 @@ def test_images_are_links(kernel: Kernel, wire: WireServer) -> None:
 def test_the_badge_opens_to_the_bill_the_times_and_the_prefix(kernel: Kernel, wire: WireServer) -> None:
     wire.script(*[Reply(("Hello ", "there ", "you"), chunk_delay=0.1)] * 2)
     kernel.run("%%chat\n" + "a long document, line by line\n" * 400)
-    ran = kernel.run("%%chat\nAnd?")
+    result = kernel.run("%%chat\nAnd?")
     bill = wire.requests[-1].bill
-    html = next(data["text/html"] for data in ran.outputs if "ipycachechat-badge" in data["text/html"])
+    html = next(data["text/html"] for data in result.outputs if "ipycachechat-badge" in data["text/html"])
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", html)]
-    found = {row[0]: row[1:] for row in rows}
-    assert found["read"] == [f"{bill.read:,}"] * 2 or found["read"] == [f"≈{bill.read:,}", f"{bill.read:,}"]
-    assert found["written"][1] == f"{bill.written:,}" and found["fresh"][1] == f"{bill.fresh:,}"
-    assert found["input"][1] == f"{bill.prompt:,}"
-    assert float(found["first token"][0].split()[1]) > 0
-    assert found["then"][0].endswith("tokens a second")
-    assert found["request"] == ["req_000000000000000000000002"]
+    expected = {row[0]: row[1:] for row in rows}
+    assert expected["read"] == [f"{bill.read:,}"] * 2 or expected["read"] == [
+        f"≈{bill.read:,}",
+        f"{bill.read:,}",
+    ]
+    assert expected["written"][1] == f"{bill.written:,}" and expected["fresh"][1] == f"{bill.fresh:,}"
+    assert expected["input"][1] == f"{bill.prompt:,}"
+    assert float(expected["first token"][0].split()[1]) > 0
+    assert expected["then"][0].endswith("tokens a second")
+    assert expected["request"] == ["req_000000000000000000000002"]
     blocks = rows[rows.index(["block", "cell", "tokens", "checkpoint", "warm until"]) + 1 :]
     prefix = [row for row in blocks if len(row) == 5]
     assert prefix[0][0] == "turn 1: prompt" and prefix[-1][0] == "turn 2: prompt"
     assert any(row[3] for row in prefix) and any(row[4] for row in prefix)
     tokens = sum(int(row[2].lstrip("≈").replace(",", "")) for row in prefix)
     assert abs(tokens - bill.prompt) <= 0.02 * bill.prompt
-    assert len(html) + len(ran.badge) < 4_000
+    assert len(html) + len(result.badge) < 4_000

@@ -12,33 +12,33 @@ TOKENS = ("read", "written", "fresh", "input", "answered")
 
 
 @pytest.fixture(autouse=True)
-def _says_yes(wire: WireServer) -> None:
+def _always_yes(wire: WireServer) -> None:
     wire.always = Reply("Yes.")
     wire.clock.run()
 
 
 def chat(kernel: Kernel, *texts: str) -> CellResult:
-    ran = CellResult()
+    result = CellResult()
     for text in texts:
-        ran = kernel.run(f"%%chat\n{text}", cell=text[:8])
-        assert not ran.error, ran.error
-    return ran
+        result = kernel.run(f"%%chat\n{text}", cell=text[:8])
+        assert not result.error, result.error
+    return result
 
 
-def shown(ran: CellResult) -> Json:
-    (bundle,) = ran.outputs
-    assert not ran.printed
+def shown(result: CellResult) -> Json:
+    (bundle,) = result.outputs
+    assert not result.printed
     return bundle
 
 
 def updates(messages: list[Json]) -> list[Json]:
-    """What inspectors that stand below other cells have become."""
+    """The updated bundles of inspectors below other cells."""
     bundles = [m["content"]["data"] for m in messages if m["header"]["msg_type"] == "update_display_data"]
     return [one for one in bundles if "ipycachechat-inspector" in one.get("text/html", "")]
 
 
 def turns(bundle: Json) -> list[dict[str, str]]:
-    """The rows of the turns; the last is their sum."""
+    """The rows of the turns, and their sum as the last row."""
     return Html(bundle["text/html"]).table("turn", "read", "cost so far")
 
 
@@ -55,7 +55,7 @@ def billed(wire: WireServer) -> list[dict[str, int]]:
     ]
 
 
-def test_every_turn_has_the_providers_bill_and_the_sum_is_the_kernels(
+def test_each_turn_has_the_providers_bill_and_the_sum_is_the_kernels(
     wire: WireServer, kernel: Kernel
 ) -> None:
     chat(kernel, words(3000), words(500, "more"), "and?")
@@ -81,9 +81,7 @@ def test_every_turn_has_the_providers_bill_and_the_sum_is_the_kernels(
     ]
 
 
-def test_a_turn_unfolds_to_its_prefix_and_to_what_was_expected_of_it(
-    wire: WireServer, kernel: Kernel
-) -> None:
+def test_a_turn_unfolds_to_its_prefix_and_its_prediction(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000), "and?")
     html = Html(shown(kernel.run("%chat usage", stdin=False))["text/html"])
     prefixes = [table for table in html.tables if table[0][0] == "block"]
@@ -97,7 +95,7 @@ def test_a_turn_unfolds_to_its_prefix_and_to_what_was_expected_of_it(
     assert warm[0]["what"].startswith("turn 1: prompt") and "warm until" in warm[0]["cache"]
 
 
-def test_it_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kernel) -> None:
+def test_the_inspector_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000), "and?")
     first = kernel.run("%chat usage")
     assert VIEW not in shown(first) and not first.contents("comm_open")
@@ -108,7 +106,7 @@ def test_it_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kern
     assert not updates(kernel.run("1 + 1").messages)
     assert len(turns(updates(kernel.run("%chat undo").messages)[-1])) == 4
     assert "differ" in updates(kernel.run("%chat undo").messages)[-1]["text/html"]
-    second = kernel.run("%chat usage")  # from now on this one is
+    second = kernel.run("%chat usage")  # from now on this one is redrawn
     again = updates(kernel.run("%chat redo").messages)[-1]
     names = [
         m["content"]["transient"]["display_id"]
@@ -125,11 +123,11 @@ def test_it_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kern
     assert len(turns(updates(many.messages)[-1])) == 6
 
 
-def test_where_nobody_is_there_it_is_static_for_good(wire: WireServer, kernel: Kernel) -> None:
+def test_the_inspector_is_never_redrawn_if_the_user_cannot_be_asked(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(3000))
-    ran = kernel.run("%chat usage", stdin=False)
-    assert VIEW not in shown(ran) and len(turns(shown(ran))) == 2
-    assert not ran.contents("comm_open")
+    result = kernel.run("%chat usage", stdin=False)
+    assert VIEW not in shown(result) and len(turns(shown(result))) == 2
+    assert not result.contents("comm_open")
     assert not updates(kernel.run("%%chat\nand?", stdin=False).messages)
 
 
@@ -147,14 +145,14 @@ def test_turns_of_an_earlier_kernel_have_their_bills_and_say_so(wire: WireServer
     assert bundle["text/plain"].startswith("0 tokens in") and "differ" in bundle["text/html"]
 
 
-def test_what_nobody_reports_is_unknown_and_never_nought(wire: WireServer, kernel: Kernel) -> None:
+def test_what_the_provider_does_not_report_is_unknown_and_not_zero(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply("a", report_usage=False), Reply("a", report_cache=False))
     for cell in "ab":
         kernel.run("%%chat -m openai/gpt-5.5\nhello", cell)
     bundle = shown(kernel.run("%chat usage"))
     nothing, silent, total = turns(bundle)
-    for row, told in ((nothing, set()), (silent, {"input", "answered"})):
-        unknown = {name for name in (*TOKENS, "cost", "saved", "cost so far") if name not in told}
+    for row, reported in ((nothing, set()), (silent, {"input", "answered"})):
+        unknown = {name for name in (*TOKENS, "cost", "saved", "cost so far") if name not in reported}
         assert {row[name] for name in unknown} <= {"unknown", "not billed"}
     bill = wire.requests[-1].bill
     assert bill and number(silent["input"]) == bill.prompt
@@ -162,7 +160,7 @@ def test_what_nobody_reports_is_unknown_and_never_nought(wire: WireServer, kerne
     assert "not told what was read (turn 1, 2)" in bundle["text/html"]
 
 
-def test_plan_and_why_are_displays_with_the_same_as_text(wire: WireServer, kernel: Kernel) -> None:
+def test_plan_and_why_are_displays_with_a_text_form(wire: WireServer, kernel: Kernel) -> None:
     chat(kernel, words(2000), words(2000, "more"))
     plan = shown(kernel.run("%chat plan"))
     heads, *rows = [line.split() for line in plan["text/plain"].splitlines()[3:]]
@@ -188,14 +186,14 @@ def test_plan_and_why_are_displays_with_the_same_as_text(wire: WireServer, kerne
     assert idea == {"branch": "idea", "turns": "3", "forked from": "main", "after turn": "3", "": "← here"}
 
 
-def test_a_console_prints_them_as_text(wire: WireServer) -> None:
+def test_a_console_prints_reports_as_text(wire: WireServer) -> None:
     with Kernel(wire.env(), connection_file="kernel-4711.json") as kernel:
         kernel.run("%load_ext ipycachechat")
         chat(kernel, words(2000))
-        for command, said in (
+        for command, expected in (
             ("usage", "tokens in: 0 read"),
             ("plan", "checkpoint"),
             ("why", "first request"),
         ):
-            ran = kernel.run(f"%chat {command}")
-            assert said in ran.printed and not ran.outputs, command
+            result = kernel.run(f"%chat {command}")
+            assert expected in result.printed and not result.outputs, command

@@ -1,4 +1,4 @@
-"""What goes wrong in a chat cell: two lines, a failed cell, and a conversation that is as it was."""
+"""Errors in chat cells: two lines, a failed cell, and an unchanged conversation."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def kernel(started: Kernel, server: WireServer) -> Kernel:
 
 
 def fails(kernel: Kernel, model: str, text: str = "hello") -> str:
-    """Ask; the error, which is two lines, and after which the conversation is as it was."""
+    """Run a chat that fails; check that the error has two lines and the conversation is unchanged; return it."""
     before = kernel.value("len(turns())")
-    ran = kernel.run(f"%%chat -m {model}\n{text}")
-    assert ran.reply["content"]["status"] == "error"
-    assert len(ran.error.splitlines()) == 2, ran.error
+    result = kernel.run(f"%%chat -m {model}\n{text}")
+    assert result.reply["content"]["status"] == "error"
+    assert len(result.error.splitlines()) == 2, result.error
     assert kernel.value("len(turns())") == before
-    assert not ran.badge
+    assert not result.badge
     after = kernel.run("%%chat\nstill there?")
     assert after.answer, after.error
-    return ran.error
+    return result.error
 
 
 @every_provider
-def test_a_key_that_is_missing_is_named(kernel: Kernel, provider: str) -> None:
+def test_a_missing_key_is_named(kernel: Kernel, provider: str) -> None:
     kernel.run(f"del os.environ['{KEYS[provider]}']")
     if provider == "anthropic":
         kernel.run("%config ChatMagics.model = 'openai/gpt-5.5'")
@@ -78,7 +78,7 @@ def test_a_key_that_is_missing_is_named(kernel: Kernel, provider: str) -> None:
 
 
 @every_provider
-def test_a_wrong_key_is_told_and_not_shown(kernel: Kernel, provider: str) -> None:
+def test_a_wrong_key_is_reported_but_not_shown(kernel: Kernel, provider: str) -> None:
     kernel.run(f"os.environ['{KEYS[provider]}'] = 'bad-key-7c1d9e'")
     model = "" if provider != "anthropic" else "openai/gpt-5.5"
     kernel.run(f"%config ChatMagics.model = '{model}'")
@@ -91,30 +91,30 @@ def test_a_wrong_key_is_told_and_not_shown(kernel: Kernel, provider: str) -> Non
 
 
 @every_provider
-def test_an_unknown_model_is_told(kernel: Kernel, provider: str) -> None:
+def test_an_unknown_model_is_reported(kernel: Kernel, provider: str) -> None:
     prefix = MODELS[provider].partition("/")[0]
     assert "unknown model" in fails(kernel, f"{prefix}/no-such-model")
 
 
-def test_an_unknown_provider_is_told(kernel: Kernel) -> None:
+def test_an_unknown_provider_is_reported(kernel: Kernel) -> None:
     assert "No provider is known for the model 'nobody/x'" in fails(kernel, "nobody/x")
     assert "No provider is known for the model 'gibberish'" in fails(kernel, "gibberish")
 
 
 @every_provider
-def test_no_network_is_told(kernel: Kernel, provider: str) -> None:
+def test_a_missing_network_is_reported(kernel: Kernel, provider: str) -> None:
     base = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_API_BASE"}.get(provider)
     names = [base] if base else [f"{provider.upper()}_API_BASE"]
-    also = {"openai": "OPENAI_API_BASE", "anthropic": "ANTHROPIC_BASE_URL"}.get(provider)
-    for name in [*names, *([also] if also else [])]:
+    api_base_names = {"openai": "OPENAI_API_BASE", "anthropic": "ANTHROPIC_BASE_URL"}.get(provider)
+    for name in [*names, *([api_base_names] if api_base_names else [])]:
         kernel.run(f"os.environ['{name}'] = 'http://127.0.0.1:9/v1'")
-    ran = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
-    assert "no connection" in ran.error
-    assert len(ran.error.splitlines()) == 2
+    result = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
+    assert "no connection" in result.error
+    assert len(result.error.splitlines()) == 2
 
 
 @every_provider
-def test_too_long_a_conversation_is_told(kernel: Kernel, server: WireServer, provider: str) -> None:
+def test_too_long_a_conversation_is_reported(kernel: Kernel, server: WireServer, provider: str) -> None:
     server.context_limit = 5000
     try:
         error = fails(kernel, MODELS[provider], "many words " * 8000)
@@ -125,23 +125,21 @@ def test_too_long_a_conversation_is_told(kernel: Kernel, server: WireServer, pro
 
 @every_provider
 @pytest.mark.parametrize(
-    ("status", "told"), [(429, "too many requests"), (529, "overloaded"), (500, "failed")]
+    ("status", "expected"), [(429, "too many requests"), (529, "overloaded"), (500, "failed")]
 )
-def test_the_providers_trouble_is_told_after_one_request(
-    kernel: Kernel, server: WireServer, provider: str, status: int, told: str
+def test_an_error_of_the_provider_is_reported_after_one_request(
+    kernel: Kernel, server: WireServer, provider: str, status: int, expected: str
 ) -> None:
     server.script(Reply(fault=HttpError(status, "Not now")))
     before = len(server.requests)
     error = fails(kernel, MODELS[provider])
-    assert told in error
+    assert expected in error
     assert "Not now" in error
-    assert len(server.requests) == before + 2  # this one, and the next cell's
+    assert len(server.requests) == before + 2  # this request and the next cell's
 
 
 @every_provider
-def test_an_answer_with_nothing_in_it_is_told_and_still_counted(
-    kernel: Kernel, server: WireServer, provider: str
-) -> None:
+def test_an_empty_answer_is_reported_and_counted(kernel: Kernel, server: WireServer, provider: str) -> None:
     server.script(Reply(""))
     before = kernel.run("%chat").printed
     assert "returned an empty answer" in fails(kernel, MODELS[provider])
@@ -152,30 +150,30 @@ def test_an_answer_with_nothing_in_it_is_told_and_still_counted(
 @pytest.mark.parametrize(
     "fault", [Drop("chunk", after=2), StreamError(after=2, message="overloaded", status=529)]
 )
-def test_what_came_before_the_connection_dropped_is_kept_marked(
+def test_a_partial_answer_is_kept_and_marked_when_the_connection_drops(
     kernel: Kernel, server: WireServer, provider: str, fault: Drop | StreamError
 ) -> None:
     server.script(Reply(("one ", "two ", "three "), fault=fault))
-    ran = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
-    assert "in the middle of the answer" in ran.error
-    assert ran.answer.startswith("one two")
-    assert "interrupted" in ran.badge
+    result = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
+    assert "in the middle of the answer" in result.error
+    assert result.answer.startswith("one two")
+    assert "interrupted" in result.badge
     assert kernel.run("%%chat\ngo on").answer
 
 
 @pytest.mark.parametrize("fault", [Truncated(after=2), Malformed(after=2)])
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
-def test_a_stream_that_ends_too_early_is_not_taken_for_an_answer(
+def test_a_stream_that_ends_too_early_is_not_a_finished_answer(
     kernel: Kernel, server: WireServer, provider: str, fault: Truncated | Malformed
 ) -> None:
     server.script(Reply(("one ", "two ", "three "), fault=fault))
-    ran = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
-    assert ran.error
-    assert "interrupted" in ran.badge
+    result = kernel.run(f"%%chat -m {MODELS[provider]}\nhello")
+    assert result.error
+    assert "interrupted" in result.badge
 
 
 @every_provider
-def test_the_stop_button_keeps_what_has_arrived_and_closes_the_connection(
+def test_the_stop_button_keeps_the_partial_answer_and_closes_the_connection(
     kernel: Kernel, server: WireServer, provider: str
 ) -> None:
     server.script(Reply(("one ", "two ", "three "), fault=Stall("chunk", after=2, seconds=30)))
@@ -183,10 +181,10 @@ def test_the_stop_button_keeps_what_has_arrived_and_closes_the_connection(
     kernel.finish(request, until="two")
     pressed = time.monotonic()
     kernel.interrupt()
-    ran = kernel.finish(request)
+    result = kernel.finish(request)
     assert time.monotonic() - pressed < 20
-    assert ran.error == "Stopped. The partial answer is kept; rerun the cell to retry."
-    assert "Traceback" not in ran.error
+    assert result.error == "Stopped. The partial answer is kept; rerun the cell to retry."
+    assert "Traceback" not in result.error
     assert server.requests[-1].wait(10).closed == "client"
     assert kernel.value("[turns()[-1].answer_text.strip(), turns()[-1].status.value]") == [
         "one two",
@@ -204,10 +202,10 @@ def test_the_stop_button_before_the_first_token_changes_nothing(
     request = kernel.start("%%chat\nhello")
     kernel.finish(request, until="1 s")
     kernel.interrupt()
-    ran = kernel.finish(request)
-    assert ran.error == "Stopped. The conversation is unchanged. Rerun the cell to retry."
+    result = kernel.finish(request)
+    assert result.error == "Stopped. The conversation is unchanged. Rerun the cell to retry."
     assert kernel.value("len(turns())") == before
-    assert all(not data.get("text/html") for data in ran.outputs)
+    assert all(not data.get("text/html") for data in result.outputs)
     assert kernel.run("%%chat\ngo on").answer
 
 
@@ -223,7 +221,7 @@ def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "expected"),
     [
         ("%%chat\n\n", "no text to send"),
         ("%%chat\n{{ '' }}", "no text to send"),
@@ -242,13 +240,13 @@ def test_an_interrupted_claude_turn_keeps_the_counts_of_its_input(kernel: Kernel
         ("%chat everything", "no such command"),
     ],
 )
-def test_wrong_input_is_told_in_two_lines_and_nothing_is_sent(
-    kernel: Kernel, server: WireServer, cell: str, told: str
+def test_wrong_input_is_reported_in_two_lines_and_nothing_is_sent(
+    kernel: Kernel, server: WireServer, cell: str, expected: str
 ) -> None:
     before = len(server.requests)
-    ran = kernel.run(cell)
-    assert told in ran.error
-    assert len(ran.error.splitlines()) == 2, ran.error
+    result = kernel.run(cell)
+    assert expected in result.error
+    assert len(result.error.splitlines()) == 2, result.error
     assert len(server.requests) == before
     assert kernel.value("len(turns())") == 1
 
@@ -257,7 +255,7 @@ def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> N
     kernel.limits(first_token_timeout=1.0)
     server.script(Reply("never", fault=Stall("headers", seconds=30)))
     try:
-        # It fails when the next cell waits already, as with Run All; ipykernel lets pass what comes later.
+        # It fails when the next cell is already queued, as with Run All; ipykernel runs cells that come later.
         first, second = kernel.start("%%chat\nhello"), kernel.start("print('reached')")
         assert "no response" in kernel.finish(first).error.lower()
         assert kernel.finish(second).reply["content"]["status"] == "aborted"
@@ -269,7 +267,7 @@ def test_keys_are_in_no_output(server: WireServer) -> None:
     secret = "sk-test-0123456789abcdefSECRET"
     env = server.env(key=secret)
     with Kernel(env) as kernel:
-        seen = []
+        all_output = []
         for code in (
             "%load_ext ipycachechat",
             "%%chat\nhello",
@@ -281,15 +279,15 @@ def test_keys_are_in_no_output(server: WireServer) -> None:
             "%config ChatMagics",
             "get_ipython().magics_manager.registry['ChatMagics'].session.chat.__dict__",
         ):
-            seen.append(kernel.run(code))
+            all_output.append(kernel.run(code))
         server.script(Reply(fault=HttpError(401, f"Incorrect API key provided: {secret}")))
-        seen.append(kernel.run("%%chat\nhello"))
+        all_output.append(kernel.run("%%chat\nhello"))
         server.script(Reply(fault=HttpError(400, f"Your key {secret} may not do this")))
-        seen.append(kernel.run("%%chat\nhello"))
-        assert seen[-1].error
-        for ran in seen:
-            assert secret not in str(ran.messages) + str(ran.reply)
-            assert secret[:12] not in ran.error
+        all_output.append(kernel.run("%%chat\nhello"))
+        assert all_output[-1].error
+        for result in all_output:
+            assert secret not in str(result.messages) + str(result.reply)
+            assert secret[:12] not in result.error
         for folder, _, files in os.walk(kernel.folder.name):
             for name in files:
                 if not name.endswith(".sqlite"):
@@ -298,10 +296,10 @@ def test_keys_are_in_no_output(server: WireServer) -> None:
 
 
 @every_provider
-def test_why_tells_of_a_stopped_prompt_what_is_known_of_its_bill(
+def test_why_reports_what_is_known_of_the_bill_of_a_stopped_prompt(
     kernel: Kernel, server: WireServer, provider: str
 ) -> None:
-    said = []
+    reports = []
     for reply in (
         Reply(("one ", "two "), fault=Stall("chunk", after=2, seconds=30)),
         Reply("x", first_delay=30),
@@ -312,9 +310,9 @@ def test_why_tells_of_a_stopped_prompt_what_is_known_of_its_bill(
         kernel.finish(request, until="1 s" if reply.first_delay else "two")
         kernel.interrupt()
         kernel.finish(request)
-        said.append(kernel.run("%chat why").text.strip().splitlines())
-    assert [lines[0] for lines in said] == ["the last prompt was stopped:"] * 2
-    assert said[0][1] == "The partial answer is kept; rerun the cell to retry."
-    # Some tell of the bill on the way, some only at the end.
-    assert ("lower bound" in said[0][2]) == (provider in ("anthropic", "gemini"))
-    assert said[1][1:] == ["The conversation is unchanged.", "It is unknown whether this is billed."]
+        reports.append(kernel.run("%chat why").text.strip().splitlines())
+    assert [lines[0] for lines in reports] == ["the last prompt was stopped:"] * 2
+    assert reports[0][1] == "The partial answer is kept; rerun the cell to retry."
+    # Some providers report usage during the stream, some only at the end.
+    assert ("lower bound" in reports[0][2]) == (provider in ("anthropic", "gemini"))
+    assert reports[1][1:] == ["The conversation is unchanged.", "It is unknown whether this is billed."]

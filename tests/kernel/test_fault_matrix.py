@@ -1,6 +1,6 @@
-"""Whatever can go wrong on the way, for every provider, and then another question.
+"""The fault matrix: each fault of the connection with each provider, followed by another question.
 
-Each fault is met once in a real kernel; what may pass is asked again. The outcome is printed as a table at the end.
+Each fault occurs once in a real kernel; temporary errors are retried. The outcomes are printed as a table at the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wire import (
     WireServer,
 )
 
-TABLE = "faults and what comes of them"
+TABLE = "faults and their outcomes"
 MODELS = {
     "anthropic": "anthropic/claude-sonnet-5",
     "openai": "openai/gpt-5.5",
@@ -55,7 +55,7 @@ FAULTS: dict[str, Any] = {
     "usage twice": UsageTwice(),
     "no usage": NoUsage(),
 }
-PASSING = {"408", "429", "500", "502", "503", "529", "429 with retry-after", "a proxy's page, 502"} | {
+TEMPORARY = {"408", "429", "500", "502", "503", "529", "429 with retry-after", "a proxy's page, 502"} | {
     name for name in FAULTS if name.startswith(("reset", "silence", "truncated", "error event"))
 }
 Ask = Callable[[str, str], CellResult]
@@ -71,28 +71,28 @@ def kernel(kernel: Kernel) -> Kernel:
 
 @pytest.fixture
 def asked(kernel: Kernel, wire: WireServer, record_property: Callable[[str, object], None]) -> Ask:
-    """Asks a provider under a fault; what comes of it is clear, and noted."""
+    """Return a function that asks a provider under a fault, checks that the outcome is clear, and records it."""
 
     def ask(provider: str, fault: str) -> CellResult:
         kernel.run(f"%chat model {MODELS[provider]}")
-        begun, before = time.monotonic(), len(wire.requests)
-        ran = kernel.run("%%chat\nhello", "q")
-        if ran.error:
-            assert len(ran.error.splitlines()) == 2, ran.error
-            assert ran.reply["content"]["status"] == "error"
+        started, earlier_requests = time.monotonic(), len(wire.requests)
+        result = kernel.run("%%chat\nhello", "q")
+        if result.error:
+            assert len(result.error.splitlines()) == 2, result.error
+            assert result.reply["content"]["status"] == "error"
         else:
-            assert ran.badge
-        outcome = "answered" if not ran.error else "part is kept" if ran.badge else "an error"
-        sent, seconds = len(wire.requests) - before, time.monotonic() - begun
-        told = f"{fault:32} {provider:10} {outcome:13} requests: {sent}  {seconds:4.1f} s"
-        record_property(TABLE, f"{told}  {' · '.join(ran.error.splitlines())}")
-        return ran
+            assert result.badge
+        outcome = "answered" if not result.error else "part is kept" if result.badge else "an error"
+        request_count, seconds = len(wire.requests) - earlier_requests, time.monotonic() - started
+        row = f"{fault:32} {provider:10} {outcome:13} requests: {request_count}  {seconds:4.1f} s"
+        record_property(TABLE, f"{row}  {' · '.join(result.error.splitlines())}")
+        return result
 
     return ask
 
 
-def goes_on(kernel: Kernel, wire: WireServer) -> None:
-    """Another question is sent, taken and answered."""
+def next_question_works(kernel: Kernel, wire: WireServer) -> None:
+    """Check that another question is sent, accepted and answered."""
     wire.script(Reply("Still here."))
     after = kernel.run("%%chat\nstill there?", "r")
     assert after.answer == "Still here.", after.error
@@ -109,18 +109,18 @@ def test_a_fault_ends_in_an_answer_or_in_two_lines_and_the_next_question_works(
         kernel.run("%config ChatMagics.timeout = 1")
         kernel.limits(first_token_timeout=1)
     wire.script(Reply(TEXT, fault=FAULTS[fault]), Reply(TEXT))
-    ran = asked(provider, fault)
-    if fault in PASSING:
-        assert not ran.error and ran.answer.endswith(TEXT), ran.error
+    result = asked(provider, fault)
+    if fault in TEMPORARY:
+        assert not result.error and result.answer.endswith(TEXT), result.error
         assert len(wire.requests) == 2
     if fault in ("400", "401", "403", "404", "413"):
-        assert ran.error and len(wire.requests) == 1
+        assert result.error and len(wire.requests) == 1
     wire.clear()
-    goes_on(kernel, wire)
+    next_question_works(kernel, wire)
 
 
 @every_provider
-def test_nobody_at_the_address(kernel: Kernel, wire: WireServer, asked: Ask, provider: str) -> None:
+def test_an_address_without_a_server(kernel: Kernel, wire: WireServer, asked: Ask, provider: str) -> None:
     for fault, address in {
         "refused": "http://127.0.0.1:9",
         "no such host": "http://nobody.invalid",
@@ -130,20 +130,20 @@ def test_nobody_at_the_address(kernel: Kernel, wire: WireServer, asked: Ask, pro
             f"import os\nbefore = dict(os.environ)\nfor name in before:\n"
             f"    if name.endswith(('_API_BASE', '_BASE_URL')):\n        os.environ[name] = {address!r} + '/v1'"
         )
-        ran = asked(provider, fault)
-        assert "no connection" in ran.error and "Nothing was sent." in ran.error, ran.error
+        result = asked(provider, fault)
+        assert "no connection" in result.error and "Nothing was sent." in result.error, result.error
         kernel.run("os.environ.update(before)")
         wire.clear()
-        goes_on(kernel, wire)
+        next_question_works(kernel, wire)
 
 
 @every_provider
-def test_ten_megabytes_in_one_piece(kernel: Kernel, wire: WireServer, asked: Ask, provider: str) -> None:
+def test_ten_megabytes_in_one_chunk(kernel: Kernel, wire: WireServer, asked: Ask, provider: str) -> None:
     wire.script(Reply(("x" * 10_000_000,), output_tokens=10))
-    ran = asked(provider, "10 MB in one piece")
-    assert not ran.error
+    result = asked(provider, "10 MB in one piece")
+    assert not result.error
     kernel.run("%chat undo")
-    goes_on(kernel, wire)
+    next_question_works(kernel, wire)
 
 
 @every_provider
@@ -157,6 +157,6 @@ def test_a_tool_call_that_breaks_off(
     call = ToolCall("look", {"word": "x" * 200})
     wire.script(Reply("I will look.", tool_calls=(call,), fault=fault), Reply(TEXT))
     name = f"in a tool call: {type(fault).__name__}"
-    ran = asked(provider, name)
-    assert not ran.error and ran.answer.endswith(TEXT), ran.error
-    goes_on(kernel, wire)
+    result = asked(provider, name)
+    assert not result.error and result.answer.endswith(TEXT), result.error
+    next_question_works(kernel, wire)

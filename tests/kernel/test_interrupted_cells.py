@@ -1,4 +1,4 @@
-"""The stop button at random moments: the long form, with times, is `tests/stress/random_interrupts.py`."""
+"""The stop button at random moments; `tests/stress/random_interrupts.py` is the long form, with times."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from wire import Reply, WireServer
 QUICK = tuple(name for name, way in WAYS.items() if not way.fresh and "local" not in way.line)
 
 
-def test_stopped_at_any_moment_a_cell_keeps_what_arrived_and_the_next_question_is_accepted() -> None:
+def test_a_cell_stopped_at_any_moment_keeps_what_arrived_and_the_next_question_works() -> None:
     seed = random.randrange(1 << 32)
-    found = moments(2 * len(QUICK), seed, QUICK)
-    print(f"seed {seed}:", told(found))
-    assert sum(one.stopped for one in found) > len(found) // 3
-    assert not [one for one in found if one.wrong], f"seed {seed}"
+    moments_found = moments(2 * len(QUICK), seed, QUICK)
+    print(f"seed {seed}:", told(moments_found))
+    assert sum(moment.stopped for moment in moments_found) > len(moments_found) // 3
+    assert not [moment for moment in moments_found if moment.wrong], f"seed {seed}"
 
 
-def test_stopped_while_litellm_is_imported_a_cell_leaves_no_half_of_it(wire: WireServer) -> None:
+def test_a_cell_stopped_during_the_import_of_litellm_leaves_no_partial_import(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat")
         stopped = 0
@@ -30,14 +30,14 @@ def test_stopped_while_litellm_is_imported_a_cell_leaves_no_half_of_it(wire: Wir
             kernel.finish(request, until="tokens to")  # the placeholder
             time.sleep(seconds)
             kernel.interrupt()
-            ran = kernel.finish(request)
-            stopped += bool(ran.error)
-            if ran.error:  # a fast machine may have been done by then
-                assert ran.error == "Stopped. The conversation is unchanged. Rerun the cell to retry."
+            result = kernel.finish(request)
+            stopped += bool(result.error)
+            if result.error:  # a fast machine may have finished by then
+                assert result.error == "Stopped. The conversation is unchanged. Rerun the cell to retry."
         assert stopped
         for model in ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"):
-            ran = kernel.run(f"%%chat -m {model}\nhello", cell="a")
-            assert ran.answer and not ran.printed, ran.text
+            result = kernel.run(f"%%chat -m {model}\nhello", cell="a")
+            assert result.answer and not result.printed, result.text
         assert kernel.value("len(__import__('logging').getLogger('LiteLLM').handlers)") == 1
 
 
@@ -46,7 +46,7 @@ ASKS = {"get_chat": "get_chat()('hello')", "a chat cell": "get_ipython().run_cel
 
 @pytest.mark.parametrize("asks", ASKS)
 @pytest.mark.parametrize(("awaits", "presses"), [("", 4), ("import asyncio\nawait asyncio.sleep(0)\n", 1)])
-def test_who_asks_in_the_midst_of_a_cell_is_stopped_also_where_it_awaits(
+def test_a_cell_that_asks_from_python_can_be_stopped_also_while_it_awaits(
     kernel: Kernel, wire: WireServer, asks: str, awaits: str, presses: int
 ) -> None:
     kernel.run("from ipycachechat import get_chat\n%chat model anthropic/claude-sonnet-5")
@@ -58,8 +58,8 @@ def test_who_asks_in_the_midst_of_a_cell_is_stopped_also_where_it_awaits(
     for _ in range(presses):
         kernel.interrupt()
         time.sleep(0.003)
-    ran = kernel.finish(request)
-    assert ran.printed.strip() in ("KeyboardInterrupt", "Interrupted"), ran.text
+    result = kernel.finish(request)
+    assert result.printed.strip() in ("KeyboardInterrupt", "Interrupted"), result.text
     wire.requests[0].wait(5)
     assert wire.requests[0].closed == "client"
     assert "word" in kernel.run("print(get_chat().hist[-1]['content'])").printed

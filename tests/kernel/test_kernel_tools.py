@@ -1,4 +1,4 @@
-"""Chat cells with the kernel's own functions as tools, with thoughts, and the same conversation from Python."""
+"""Chat cells with the kernel's functions as tools, with thinking, and the same conversation from Python."""
 
 from __future__ import annotations
 
@@ -41,33 +41,35 @@ def call(name: str, text: str = "", **arguments: object) -> Reply:
     return Reply(text, tool_calls=(ToolCall(name, arguments),))
 
 
-def html(ran: CellResult) -> str:
-    return next(str(shown["text/html"]) for shown in ran.outputs if "text/markdown" in shown)
+def html(result: CellResult) -> str:
+    return next(str(shown["text/html"]) for shown in result.outputs if "text/markdown" in shown)
 
 
-def test_the_model_calls_the_kernels_functions_and_the_calls_are_folded_up(
+def test_the_model_calls_functions_of_the_kernel_and_the_calls_are_folded(
     wire: WireServer, kernel: Kernel
 ) -> None:
     assert kernel.run("%chat tools").printed == "Tools are off\n"
     assert kernel.run("%chat tools look, fetch").printed == "Tools: look, fetch\n"
     wire.script(call("look", "Let me see.", q="x"), call("fetch", n=3), Reply("It is **done**."))
-    ran = kernel.run("%%chat --out reply\nWhat is x?")
-    assert not ran.error
-    assert "looking for x" in ran.printed  # in the cell, as if it had been called there
+    result = kernel.run("%%chat --out reply\nWhat is x?")
+    assert not result.error
+    assert "looking for x" in result.printed  # in the cell, as if the cell had called it
     assert (
-        ran.answer
+        result.answer
         == "Let me see.\n\n[look(q='x') → found x <b>here</b>]\n\n[fetch(n=3) → 3]\n\nIt is **done**."
     )
-    shown = html(ran)
+    shown = html(result)
     assert shown.count("<details") == 2 and "<strong>done</strong>" in shown
     assert "<b>here</b>" not in shown and "&lt;b&gt;here" in shown
     assert kernel.value("reply") == "It is **done**."
     bills = [request.bill for request in wire.requests]
-    assert ran.numbers()["input"] == sum(bill.prompt for bill in bills if bill)
+    assert result.numbers()["input"] == sum(bill.prompt for bill in bills if bill)
     assert not kernel.run("%%chat\nAnd y?").error
 
 
-def test_a_corrected_function_counts_and_one_that_is_gone_is_told(wire: WireServer, kernel: Kernel) -> None:
+def test_a_redefined_function_is_called_and_a_missing_one_is_reported(
+    wire: WireServer, kernel: Kernel
+) -> None:
     kernel.run("%chat tools look")
     kernel.run('def look(q: str) -> str:\n    "Look something up."\n    return "corrected"')
     wire.script(call("look", q="x"), Reply("done"))
@@ -79,7 +81,7 @@ def test_a_corrected_function_counts_and_one_that_is_gone_is_told(wire: WireServ
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("nothing", "no function nothing"),
         ("look look2", "no function look2"),
@@ -88,35 +90,41 @@ def test_a_corrected_function_counts_and_one_that_is_gone_is_told(wire: WireServ
         ("'look", "closing quotation"),
     ],
 )
-def test_what_is_no_tool_is_told_and_nothing_changes(kernel: Kernel, line: str, told: str) -> None:
+def test_a_value_that_is_not_a_tool_is_reported_and_nothing_changes(
+    kernel: Kernel, line: str, expected: str
+) -> None:
     kernel.run("TOOLBOX = [look]\n%chat tools look")
-    ran = kernel.run(f"%chat tools {line}")
-    assert told.lower() in ran.error.lower() and len(ran.error.splitlines()) == 2
+    result = kernel.run(f"%chat tools {line}")
+    assert expected.lower() in result.error.lower() and len(result.error.splitlines()) == 2
     assert kernel.run("%chat tools").printed == "Tools: look\n"
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("y", "found x"), ("", "did not allow")])
-def test_each_call_can_be_asked_about(wire: WireServer, kernel: Kernel, answer: str, outcome: str) -> None:
+def test_the_user_can_be_asked_about_each_call(
+    wire: WireServer, kernel: Kernel, answer: str, outcome: str
+) -> None:
     assert kernel.run("%chat tools look --ask").printed == "Tools: look (you approve each call)\n"
     long = "x" * 300 + "\x1b[2K and the end"
     wire.script(call("look", q=long), Reply("done"))
     request = kernel.start("%%chat\nhi")
     asked = kernel.client.get_stdin_msg(timeout=20)
-    assert f"look(q={long!r})" in asked["content"]["prompt"]  # all of it
+    assert f"look(q={long!r})" in asked["content"]["prompt"]  # the whole call
     kernel.client.input(answer)
-    ran = kernel.finish(request)
-    assert outcome in ran.answer and ran.answer.endswith("done")
+    result = kernel.finish(request)
+    assert outcome in result.answer and result.answer.endswith("done")
 
 
-def test_where_nobody_can_answer_asking_refuses_and_sends_nothing(wire: WireServer, kernel: Kernel) -> None:
+def test_nothing_is_sent_if_the_user_cannot_be_asked_about_calls(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat tools look --ask")
-    ran = kernel.run("%%chat\nhi", stdin=False)
-    assert "this run cannot ask you" in ran.error and not wire.requests
+    result = kernel.run("%%chat\nhi", stdin=False)
+    assert "this run cannot ask you" in result.error and not wire.requests
     kernel.run("%chat tools --no-ask")
     assert kernel.run("%%chat\nhi", stdin=False).answer
 
 
-def test_an_async_tool_that_blocks_is_said_to_hold_up_the_end(wire: WireServer, kernel: Kernel) -> None:
+def test_an_async_tool_that_blocks_is_reported_when_the_cell_is_stopped(
+    wire: WireServer, kernel: Kernel
+) -> None:
     kernel.run(
         "import time\nasync def long(n: int) -> str:\n    'Block.'\n    time.sleep(7)\n    return 'late'"
     )
@@ -126,10 +134,10 @@ def test_an_async_tool_that_blocks_is_said_to_hold_up_the_end(wire: WireServer, 
     wire.wait(1, 30)[0].wait(5)
     time.sleep(0.5)
     kernel.interrupt()
-    ran = kernel.finish(request)
-    told = "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
-    assert ran.error == f"Stopped. {told}"
-    assert kernel.run("%%chat\nand now?").answer  # which waits for it
+    result = kernel.finish(request)
+    hint = "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
+    assert result.error == f"Stopped. {hint}"
+    assert kernel.run("%%chat\nand now?").answer  # the stop, which waits for it
     roles = kernel.value("[m['role'] for m in get_chat().hist]")
     assert roles == ["user", "assistant", "tool", "user", "assistant"]
 
@@ -138,20 +146,20 @@ def test_the_stop_button_stops_a_tool(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat tools slow look")
     wire.script(call("look", q="x"), call("slow", "And now", n=1))
     request = kernel.start("%%chat\nhi")
-    ran = kernel.finish(request, until="slow(n=1)")
+    result = kernel.finish(request, until="slow(n=1)")
     kernel.interrupt()
-    ran = kernel.finish(request)
-    assert ran.error == "Stopped. The partial answer is kept; rerun the cell to retry."
+    result = kernel.finish(request)
+    assert result.error == "Stopped. The partial answer is kept; rerun the cell to retry."
     assert not kernel.run("%%chat\ngo on").error
     roles = [message["role"] for message in wire.requests[-1].messages]
     assert roles[:3] == ["user", "assistant", "user"]
 
 
-def test_thoughts_are_folded_up_and_asked_for(wire: WireServer, kernel: Kernel) -> None:
+def test_thinking_is_requested_and_folded(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply("done", thinking="let me <i>see</i>"))
-    ran = kernel.run("%%chat --think low\nhi")
-    assert "<details" in html(ran) and "let me &lt;i&gt;see" in html(ran)
-    assert ran.answer == "done"
+    result = kernel.run("%%chat --think low\nhi")
+    assert "<details" in html(result) and "let me &lt;i&gt;see" in html(result)
+    assert result.answer == "done"
     assert "thinking" in wire.requests[0].body
     kernel.run("%config ChatMagics.think = 'high'")
     kernel.run("%%chat\nhi")
@@ -161,17 +169,17 @@ def test_thoughts_are_folded_up_and_asked_for(wire: WireServer, kernel: Kernel) 
     assert "invalid choice" in kernel.run("%%chat --think much\nhi").error
 
 
-def test_python_and_the_cells_are_one_conversation(wire: WireServer, kernel: Kernel) -> None:
+def test_python_and_chat_cells_share_one_conversation(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%%chat\n" + words(2000), "a")
-    ran = kernel.run(
+    result = kernel.run(
         "from ipycachechat import get_chat\nchat = get_chat()\nchat('and from Python?').text", "b"
     )
-    assert not ran.error
+    assert not result.error
     assert kernel.value("len(chat.hist)") == 4
     assert "Reply 3" in kernel.run("%%chat\nhello", "c").answer
     bill = wire.requests[1].bill
     assert bill is not None and bill.read >= 2000
-    # A cell that is run again replaces its turn, whoever asked.
+    # A cell that is run again replaces its turn, asked by a chat cell or from Python.
     kernel.run("chat('and from Python once more?').text", "b")
     assert kernel.value("[m['content'] for m in chat.hist[2::4]]") == ["and from Python once more?"]
     kernel.run("%chat tools look")
@@ -184,12 +192,12 @@ def test_python_and_the_cells_are_one_conversation(wire: WireServer, kernel: Ker
 
 def test_an_answer_from_python_is_shown_as_markdown(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply("**bold** <script>x</script>"))
-    ran = kernel.run("from ipycachechat import Chat\nChat('anthropic/claude-sonnet-5')('hi')")
-    (shown,) = (content["data"] for content in ran.contents("execute_result"))
+    result = kernel.run("from ipycachechat import Chat\nChat('anthropic/claude-sonnet-5')('hi')")
+    (shown,) = (content["data"] for content in result.contents("execute_result"))
     assert "<strong>bold</strong>" in shown["text/html"] and "<script" not in shown["text/html"]
 
 
-def test_without_the_extension_there_is_no_chat_of_the_kernel() -> None:
+def test_get_chat_fails_without_the_extension() -> None:
     with Kernel() as kernel:
-        ran = kernel.run("from ipycachechat import get_chat\nget_chat()")
-        assert "%load_ext ipycachechat" in ran.error and len(ran.error.splitlines()) == 2
+        result = kernel.run("from ipycachechat import get_chat\nget_chat()")
+        assert "%load_ext ipycachechat" in result.error and len(result.error.splitlines()) == 2

@@ -1,4 +1,4 @@
-"""`%load_ext` loads no litellm and prints one line; `%unload_ext` leaves nothing behind."""
+"""`%load_ext` does not import litellm and prints one line; `%unload_ext` leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def state():
     configurables = sorted(type(c).__name__ for c in shell.configurables)
     return [events, magics, hooks, threads, children, registry, configurables, alive]
 """
-# What litellm and llama.cpp's child leave is theirs: measured after litellm has been imported once.
-# As it would be imported anywhere, but for its price map: what it prints when that cannot be downloaded comes from a
-# thread, into whichever cell is running by then.
+# litellm and llama.cpp's child process leave things behind themselves, so litellm is imported before the comparison.
+# It is imported as usual, but without downloading its price map: if that fails, litellm prints from a thread, into the
+# output of any cell that is running then.
 LITELLM = "import os; os.environ['LITELLM_LOCAL_MODEL_COST_MAP'] = 'True'; import litellm"
 
 
@@ -46,17 +46,17 @@ heavy = [m for m in sys.modules if m.partition(".")[0] in ("litellm", "openai", 
 assert "ChatMagics" in shell.magics_manager.registry
 print("heavy:", heavy)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
-    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
+    assert process.stdout.splitlines()[-1] == "heavy: []", process.stderr
 
 
 def test_loading_prints_one_line(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
-        ran = kernel.run("%load_ext ipycachechat")
-        assert ran.printed == (
+        result = kernel.run("%load_ext ipycachechat")
+        assert result.printed == (
             "ipycachechat 0.1: model anthropic/claude-sonnet-5. Start a cell with %%chat; %chat help lists the rest.\n"
         )
-        assert not ran.outputs
+        assert not result.outputs
         assert "already loaded" in kernel.run("%load_ext ipycachechat").printed
 
 
@@ -69,7 +69,7 @@ def test_loading_prints_one_line(wire: WireServer) -> None:
         ([], "local"),
     ],
 )
-def test_the_first_key_found_chooses_the_model(keys: list[str], model: str) -> None:
+def test_the_first_key_that_is_set_chooses_the_model(keys: list[str], model: str) -> None:
     with Kernel({f"{name}_API_KEY": "x-test" for name in keys}) as kernel:
         assert f": model {model}. " in kernel.run("%load_ext ipycachechat").printed
 
@@ -77,7 +77,7 @@ def test_the_first_key_found_chooses_the_model(keys: list[str], model: str) -> N
 def test_unloading_leaves_nothing(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run(STATE)
-        kernel.run("%load_ext storemagic")  # IPython makes its own magics for extensions at first use
+        kernel.run("%load_ext storemagic")  # IPython registers its own extension magics at first use
         kernel.run(LITELLM)
         before = kernel.value("state()")
         for _ in range(3):
@@ -120,7 +120,7 @@ def test_reloading_keeps_the_conversation(wire: WireServer) -> None:
         assert len(wire.requests[-1].body["messages"]) == 3
 
 
-def test_another_owner_of_the_name_is_told_and_gets_it_back(wire: WireServer) -> None:
+def test_another_owner_of_the_magic_is_reported_and_gets_it_back(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run(
             "from IPython.core.magic import register_cell_magic\n"
@@ -133,7 +133,7 @@ def test_another_owner_of_the_name_is_told_and_gets_it_back(wire: WireServer) ->
         assert kernel.run("%%chat\nhello").printed == "the other\n"
 
 
-def test_litellm_comes_in_idle_time_and_leaves_the_process_as_it_was(wire: WireServer) -> None:
+def test_litellm_is_imported_in_idle_time_and_leaves_the_process_unchanged(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run("import os, sys, warnings\nbefore = dict(os.environ), list(warnings.filters)")
         kernel.run("%load_ext ipycachechat")
@@ -144,10 +144,10 @@ def test_litellm_comes_in_idle_time_and_leaves_the_process_as_it_was(wire: WireS
         assert kernel.value("dict(os.environ) == before[0]")
         assert kernel.value("list(warnings.filters) == before[1]")
         assert kernel.value("sys.modules['litellm'].suppress_debug_info")
-        assert wire.requests == []  # warming up asks nobody
+        assert wire.requests == []  # warming up sends no request
 
 
-def test_a_wrong_setting_is_told_in_two_lines_and_leaves_nothing(wire: WireServer) -> None:
+def test_a_wrong_setting_is_reported_in_two_lines_and_leaves_nothing(wire: WireServer) -> None:
     with Kernel(wire.env(), config="--ChatMagics.max_tokens=-5") as kernel:
         kernel.run("events = {k: len(v) for k, v in get_ipython().events.callbacks.items()}")
         error = kernel.run("%load_ext ipycachechat").error
@@ -174,7 +174,9 @@ def test_settings_come_from_the_configuration(wire: WireServer) -> None:
         "openrouter/anthropic/claude-sonnet-4.5",
     ],
 )
-def test_the_first_chat_right_after_loading_prints_nothing_of_others(wire: WireServer, model: str) -> None:
+def test_the_first_chat_right_after_loading_prints_nothing_of_other_libraries(
+    wire: WireServer, model: str
+) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat")
         first = kernel.run(f"%%chat -m {model}\nhello")

@@ -1,4 +1,4 @@
-"""The local model's process ends with its kernel, however that ends, and whoever of its children lives on."""
+"""The local model's process ends with its kernel, in whatever way that ends, even if the kernel's children live on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from support.kernels import Kernel
 
 pytestmark = [pytest.mark.local, pytest.mark.skipif(os.name != "posix", reason="forks and signals")]
-DEADLINE = 60.0  # seconds; it takes half of one
+DEADLINE = 60.0  # seconds; it usually takes half a second
 FORK = "import os, time\nworker = os.fork()\nif not worker:\n    os.setsid(); time.sleep(600); os._exit(0)"
 POOL = "import multiprocessing as m, time\np = m.get_context('fork').Process(target=time.sleep, args=(600,)); p.start()"
 WAYS: dict[str, tuple[str, str, Callable[[Kernel], object]]] = {
@@ -21,12 +21,12 @@ WAYS: dict[str, tuple[str, str, Callable[[Kernel], object]]] = {
     "SIGTERM": (POOL, "p.pid", lambda kernel: os.kill(kernel.pid, signal.SIGTERM)),
     "os._exit": (FORK, "worker", lambda kernel: kernel.start("os._exit(3)")),
 }
-OPEN_TO_ALL = {"/health", "/v1/health"}  # they say that it runs, and nothing else
+OPEN_TO_ALL = {"/health", "/v1/health"}  # paths that only say that the server runs
 
 
 def server_of(kernel: Kernel) -> psutil.Process:
-    found = psutil.Process(kernel.pid).children(recursive=True)
-    (server,) = (one for one in found if "server_process.py" in " ".join(one.cmdline()))
+    servers = psutil.Process(kernel.pid).children(recursive=True)
+    (server,) = (process for process in servers if "server_process.py" in " ".join(process.cmdline()))
     return server
 
 
@@ -40,21 +40,25 @@ def is_gone(process: psutil.Process) -> bool:
 def status(port: int, method: str, path: str) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path, "{}" if method == "POST" else None, {"Content-Type": "application/json"})
-    got = connection.getresponse().status
+    response = connection.getresponse().status
     connection.close()
-    return got
+    return response
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_ends_with_the_kernel_while_a_worker_of_it_lives(way: str) -> None:
+def test_the_server_ends_with_its_kernel_while_a_worker_lives_on(way: str) -> None:
     fork, name, end = WAYS[way]
     with Kernel() as kernel:
         kernel.run("%load_ext ipycachechat")
         assert kernel.run("%%chat -m local --max-tokens 3\nhello").answer
         server = server_of(kernel)
-        if way == "shut down":  # once is enough
-            (port,) = {one.laddr.port for one in server.net_connections("inet") if one.status == "LISTEN"}
-            gets = (
+        if way == "shut down":  # checking once is enough
+            (port,) = {
+                request_spec.laddr.port
+                for request_spec in server.net_connections("inet")
+                if request_spec.status == "LISTEN"
+            }
+            get_paths = (
                 "/",
                 "/models",
                 "/v1/models",
@@ -64,10 +68,16 @@ def test_it_ends_with_the_kernel_while_a_worker_of_it_lives(way: str) -> None:
                 "/lora-adapters",
                 *OPEN_TO_ALL,
             )
-            posts = ("/v1/chat/completions", "/completion", "/tokenize", "/v1/messages", "/apply-template")
-            asked = [("GET", path) for path in gets] + [("POST", path) for path in posts]
-            answered = {path for method, path in asked if status(port, method, path) < 400}
-            assert answered <= OPEN_TO_ALL
+            post_paths = (
+                "/v1/chat/completions",
+                "/completion",
+                "/tokenize",
+                "/v1/messages",
+                "/apply-template",
+            )
+            requests = [("GET", path) for path in get_paths] + [("POST", path) for path in post_paths]
+            statuses = {path for method, path in requests if status(port, method, path) < 400}
+            assert statuses <= OPEN_TO_ALL
         kernel.run(fork)
         worker = psutil.Process(kernel.value(name))
         try:

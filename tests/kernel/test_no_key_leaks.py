@@ -1,4 +1,4 @@
-"""No key is in anything that a kernel sends or writes, whatever a provider echoes, with every log there is on."""
+"""No key is in the messages or files of a kernel, even if a provider echoes keys and all logs are on."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MODELS = {
     "GEMINI": "gemini/gemini-3.8-flash",
     "OPENROUTER": "openrouter/anthropic/claude-sonnet-4.5",
 }
-KEYS = {  # two of a form that is known, and two that look like nothing
+KEYS = {  # two of a known form, and two of no known form
     "ANTHROPIC": "sk-" + "ant-api03-" + fake(60, seed=52),
     "OPENAI": f"gw/{fake(30, seed=53)}+x/{fake(9, seed=54)}==",
     "GEMINI": "AI" + "za" + fake(35, seed=55),
     "OPENROUTER": "company" + fake(30, seed=56),
 }
 GIVEN, LATER = "given" + fake(36, seed=57), "later" + fake(36, seed=58)
-OWN = ("given.txt", "later.txt")  # where the person keeps them himself
-PIECE = 10  # letters of a key that tell too much of it
+OWN = ("given.txt", "later.txt")  # places where the user keeps keys
+PIECE = 10  # this many letters of a key reveal too much
 
 LOGS = """
 import logging, sys, litellm
@@ -44,14 +44,14 @@ for name in ("httpx", "httpcore", "openai", "aiohttp.client", "urllib3", "asynci
 
 
 def forms(key: str) -> set[str]:
-    """Ways to write a key that no reader would take for another."""
+    """Forms of a key that a reader would still recognize."""
     raw = key.encode()
     coded = {b64encode(b" " * n + raw).decode()[-(-n * 8 // 6) : (n + len(raw)) * 8 // 6] for n in range(3)}
     return {key, key.upper(), quote(key, safe=""), html.escape(key), raw.hex(), *coded}
 
 
 def echoes(key: str) -> dict[str, str]:
-    """What a provider, or a proxy before it, may say of a key."""
+    """Texts in which a provider, or a proxy before it, may echo a key."""
     return {
         "whole": f"Incorrect API key provided: {key}. See the page",
         "its beginning": f"Incorrect key {key[:16]}... given",
@@ -70,12 +70,12 @@ def echoes(key: str) -> dict[str, str]:
         "in HTML that may break": f"<p>The key {key[:15]}<wbr>{key[15:]}</p>",
         "in JSON": json.dumps({"headers": {"authorization": f"Bearer {key}", "x-api-key": key}}),
         "in JSON in JSON": json.dumps(json.dumps({"x-api-key": key})),
-        "where what is told is cut": f"{'x ' * 94}{key}",
+        "where the message is cut": f"{'x ' * 94}{key}",
     }
 
 
 class Search:
-    """Looks for pieces of keys in what it is shown, and counts it."""
+    """Searches messages and files for pieces of keys, and counts the characters that it searched."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._pieces = {
@@ -85,30 +85,34 @@ class Search:
         self.kinds: set[str] = set()
         self.found: list[str] = []
 
-    def text(self, where: str, text: str) -> None:
-        """As it is, and as a reader may put it together again."""
+    def text(self, place: str, text: str) -> None:
+        """Search a text as it is, and decoded as a reader could decode it."""
         self.characters += len(text)
-        spread = re.sub(r"\\n|\\\\|\s", "", text)
-        for way in {text, spread, re.sub("<[^<>]*>", "", text), unquote(text), html.unescape(text)}:
-            for at in range(len(way)):
-                if way[at : at + PIECE] in self._pieces:
-                    self.found.append(f"{where}: {way[max(0, at - 80) : at + 80]}")
+        decoded = re.sub(r"\\n|\\\\|\s", "", text)
+        for form in {text, decoded, re.sub("<[^<>]*>", "", text), unquote(text), html.unescape(text)}:
+            for index in range(len(form)):
+                if form[index : index + PIECE] in self._pieces:
+                    self.found.append(f"{place}: {form[max(0, index - 80) : index + 80]}")
                     break
 
-    def messages(self, where: str, messages: Iterable[dict[str, Any]]) -> None:
-        """Everything of each message but what the person typed."""
+    def messages(self, place: str, messages: Iterable[dict[str, Any]]) -> None:
+        """Search each message except for what the user typed."""
         for message in messages:
             kind = message["header"]["msg_type"]
             self.kinds.add(kind)
-            told = [message["content"], message["metadata"], [repr(one) for one in message["buffers"]]]
-            self.text(f"{where}, {kind}", json.dumps(told, ensure_ascii=False, default=str))
+            content = [
+                message["content"],
+                message["metadata"],
+                [repr(buffer) for buffer in message["buffers"]],
+            ]
+            self.text(f"{place}, {kind}", json.dumps(content, ensure_ascii=False, default=str))
 
-    def ran(self, where: str, ran: CellResult) -> CellResult:
-        self.messages(where, [*ran.messages, ran.reply])
-        return ran
+    def cell(self, place: str, result: CellResult) -> CellResult:
+        self.messages(place, [*result.messages, result.reply])
+        return result
 
     def files(self, folder: Path) -> None:
-        """All that the kernel can have written."""
+        """Search all files that the kernel can have written."""
         for path in folder.rglob("*"):
             if path.is_file() and path.name not in OWN:
                 self.text(str(path.relative_to(folder)), path.read_bytes().decode("latin-1"))
@@ -129,19 +133,19 @@ def kernel(wire: WireServer) -> Iterator[Kernel]:
         yield kernel
 
 
-def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
+def test_no_key_is_in_any_message_or_file_even_if_a_provider_echoes_it(
     wire: WireServer, kernel: Kernel
 ) -> None:
     search = Search([*KEYS.values(), GIVEN, LATER])
 
-    def run(cell: str, where: str = "", *replies: Reply) -> CellResult:
+    def run(cell: str, place: str = "", *replies: Reply) -> CellResult:
         wire.script(*replies)
-        ran = search.ran(where or cell, kernel.run(cell))
+        result = search.cell(place or cell, kernel.run(cell))
         wire.clear()
-        return ran
+        return result
 
     run("%load_ext ipycachechat\n%config ChatMagics.retries = 0\n%chat replies replies.json")
-    for name, model in MODELS.items():  # before the logs: OpenAI's library writes a request's name there
+    for name, model in MODELS.items():  # before the logs are on: OpenAI's library logs the name of a request
         headers = dict.fromkeys(("request-id", "x-request-id", "x-echo"), KEYS[name])
         assert run(f"%%chat -m {model}\nhi", f"{name} in headers", Reply("fine", headers=headers)).answer
     assert not run(LOGS).error
@@ -151,7 +155,7 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
         headers = {"x-echo": key, "www-authenticate": f"Bearer {key}"}
         # Every form of both kinds of key: the first two providers echo half of them, the others the rest.
         for number, (what, said) in enumerate([*echoes(key).items()][place // 2 :: 2]):
-            body = said if number % 2 else None  # bare, or as the provider's own JSON
+            body = said if number % 2 else None  # plain text, or the provider's own JSON
             fault = HttpError((400, 401, 403, 404, 422)[number % 5], said, body, headers)
             errors += bool(run(f"%%chat -m {model}\nhello", f"{name} {what}", Reply(fault=fault)).error)
         for after in (0, 1):
@@ -184,7 +188,7 @@ def test_no_key_is_in_any_message_or_file_whatever_a_provider_echoes(
     assert "the key was rejected" in run("%%chat -m openai/gpt-5.5\nhello", "later", refused).error
     run("%config ChatMagics")
     search.messages("afterwards", kernel.iopub_messages(0.5))
-    run("%unload_ext ipycachechat")  # which has all that is kept written
+    run("%unload_ext ipycachechat")  # which makes the recorder write everything
     search.files(Path(kernel.folder.name))
     print(
         f"{search.characters:,} characters searched, of {', '.join(sorted(search.kinds))}: {len(search.found)} found"

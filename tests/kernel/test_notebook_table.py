@@ -1,4 +1,4 @@
-"""The table of docs/notebook.md: what you do to a notebook, what is sent, and what the badge says."""
+"""The table of docs/notebook.md: edits of a notebook, the prompts that are then sent, and the badge."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ NO_NOTE = "–"
 
 @dataclass
 class Notebook:
-    """A notebook as a front end has it: cells with ids in an order, saved now and then, run in a kernel."""
+    """A notebook as a front end has it: cells with ids, in order, which can be saved and run in a kernel."""
 
     kernel: Kernel
     wire: WireServer
     path: Path
     cells: dict[str, str] = field(default_factory=dict)
-    """Id to source, in order."""
+    """Sources by cell id, in order."""
     deleted: list[str] = field(default_factory=list)
-    """What the next request reports."""
-    ran: CellResult = field(default_factory=CellResult)
+    """Ids of deleted cells that the next request reports."""
+    result: CellResult = field(default_factory=CellResult)
 
     def load(self) -> None:
         self.kernel.run("%load_ext ipycachechat")
         self.kernel.run(f"%chat model {MODEL}")
 
     def chat(self, cell: str, text: str, line: str = "") -> None:
-        """Write a chat cell (at the end, if it is new) and run it."""
+        """Write a chat cell (a new one at the end) and run it."""
         self.cells[cell] = f"%%chat {line}\n{text}"
         self.run(cell)
 
     def run(self, cell: str) -> None:
-        self.ran = self.kernel.run(self.cells[cell], cell, deleted=self.deleted)
+        self.result = self.kernel.run(self.cells[cell], cell, deleted=self.deleted)
         self.deleted = []
-        assert not self.ran.error, self.ran.error
+        assert not self.result.error, self.result.error
 
     def run_all(self, until: str = "") -> None:
         for cell in self.cells:
@@ -52,16 +52,16 @@ class Notebook:
             self.run(cell)
 
     def delete(self, cell: str) -> str:
-        """Delete a cell, or cut it: the front end reports both alike."""
+        """Delete or cut a cell; the front end reports both in the same way."""
         self.deleted.append(cell)
         return self.cells.pop(cell)
 
     def order(self, cells: str) -> None:
-        """Drag the cells, which reports nothing."""
+        """Drag cells into another order, which the front end does not report."""
         self.cells = {cell: self.cells[cell] for cell in cells}
 
     def save(self) -> None:
-        """As a front end does; a file's time is no finer than some milliseconds."""
+        """Save the notebook as a front end does; pauses since file times have a resolution of some milliseconds."""
         time.sleep(0.02)
         cells = [
             {"cell_type": "code", "id": cell, "source": source, "metadata": {}, "outputs": []}
@@ -71,21 +71,21 @@ class Notebook:
         time.sleep(0.02)
 
     def three(self) -> None:
-        """Three chats, one after the other, and a save."""
+        """Run three chats, one after the other, and save."""
         for cell in "abc":
             self.chat(cell, cell)
         self.save()
 
     @property
     def prompts(self) -> str:
-        """The prompts of the last request, in order."""
+        """Return the prompts of the last request, in order."""
         messages = self.wire.requests[-1].messages
         return " ".join(message["content"] for message in messages if message["role"] == "user")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: its three texts, and how to check them."""
+    """One row of the table: its three texts, and the checks of them."""
 
     action: str
     sent: str
@@ -94,7 +94,7 @@ class Row:
     prompts: str
     """The prompts in the last request."""
     note: str = ""
-    """A part of the last badge; "": it has no note on replaced, left out or stale turns."""
+    """Part of the last badge; "" if it must have no note on replaced, detached or stale turns."""
 
 
 def again(book: Notebook) -> None:
@@ -249,7 +249,7 @@ def above(book: Notebook) -> None:
 
 def another_notebook(book: Notebook) -> None:
     book.three()
-    other = BlockingKernelClient(connection_file=book.kernel.manager.connection_file)  # a page of its own
+    other = BlockingKernelClient(connection_file=book.kernel.manager.connection_file)  # a separate page
     other.load_connection_file()  # type: ignore[no-untyped-call]
     other.start_channels()
     other.wait_for_ready(timeout=60)
@@ -265,7 +265,7 @@ def another_notebook(book: Notebook) -> None:
 
 
 def twice(book: Notebook) -> None:
-    """The same notebook in a kernel of its own, while the first goes on."""
+    """Open the same notebook in a second kernel while the first runs."""
     book.three()
     with Kernel(book.wire.env() | {"JPY_SESSION_NAME": str(book.path)}) as second:
         copy = Notebook(second, book.wire, book.path, dict(book.cells))
@@ -285,7 +285,7 @@ def in_a_loop(book: Notebook) -> None:
 
 def without_ids(book: Notebook) -> None:
     for _ in range(2):
-        book.ran = book.kernel.run("%%chat\na")
+        book.result = book.kernel.run("%%chat\na")
 
 
 TABLE = [
@@ -333,7 +333,7 @@ def kernel(notebook_file: Path) -> Iterator[Kernel]:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
-def test_the_table(row: Row, kernel: Kernel, notebook_file: Path) -> None:
+def test_a_row_of_the_table(row: Row, kernel: Kernel, notebook_file: Path) -> None:
     notebook_file.unlink(missing_ok=True)
     kernel.run("%reload_ext ipycachechat")
     kernel.run("%config ChatMagics.rerun = 'replace'")
@@ -342,8 +342,8 @@ def test_the_table(row: Row, kernel: Kernel, notebook_file: Path) -> None:
     book.load()
     row.do(book)
     assert book.prompts == row.prompts
-    note_on_turns = re.search("replaced turn|placed as|left out|older version", book.ran.badge)
-    assert (row.note in book.ran.badge) if row.note else not note_on_turns, book.ran.badge
+    note_on_turns = re.search("replaced turn|placed as|left out|older version", book.result.badge)
+    assert (row.note in book.result.badge) if row.note else not note_on_turns, book.result.badge
 
 
 def test_the_table_is_in_the_documents() -> None:

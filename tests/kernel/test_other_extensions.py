@@ -1,4 +1,4 @@
-"""Beside the code of others: what is theirs stays as it was, and works, whatever they have done to the kernel."""
+"""Other extensions and libraries in the kernel: they stay as they were and work together with this one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def state():
     return {name: repr(value) for name, value in of.items()}
 """
 HOOKED = {"transformers", "events", "display hooks", "configurables", "meta"}  # while it is loaded
-# What the README names: the comm targets of ipywidgets; a finder, and filters in logs, of litellm's import.
+# Named in the README: the comm targets of ipywidgets; a finder and log filters of the import of litellm.
 FOR_GOOD = {"comms", "finders", "logger asyncio", "logger httpx", "meta"}
 WORKING = {"threads"}
 
@@ -114,28 +114,30 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before | after if before.get(name) != after.get(name)}
 
 
-def fine(kernel: Kernel, *cells: str) -> CellResult:
-    """Run cells, none of which fails; the last one's."""
+def run_all(kernel: Kernel, *cells: str) -> CellResult:
+    """Run cells, check that none fails, and return the result of the last one."""
     for cell in cells:
-        ran = kernel.run(cell)
-        assert not ran.error, ran.error
-    return ran
+        result = kernel.run(cell)
+        assert not result.error, result.error
+    return result
 
 
-def test_only_what_the_readme_names_is_changed(wire: WireServer, kernel: Kernel) -> None:
-    fine(kernel, STATE, "state()", "%load_ext storemagic")  # IPython makes its own magics for extensions then
+def test_only_what_the_readme_names_changes_the_process(wire: WireServer, kernel: Kernel) -> None:
+    run_all(
+        kernel, STATE, "state()", "%load_ext storemagic"
+    )  # IPython registers its own extension magics then
     before: dict[str, Any] = kernel.value("state()")
-    fine(kernel, "%load_ext ipycachechat")
+    run_all(kernel, "%load_ext ipycachechat")
     assert changed(before, kernel.value("state()")) <= HOOKED
-    assert fine(kernel, "%%chat\nhello").answer
+    assert run_all(kernel, "%%chat\nhello").answer
     assert changed(before, kernel.value("state()")) <= HOOKED | FOR_GOOD | WORKING
-    assert fine(kernel, "%%chat -m openai/gpt-5.5\nhello").answer
-    fine(kernel, "%chat usage", "%chat plan and now?", "%chat history", "%chat save s.json")
+    assert run_all(kernel, "%%chat -m openai/gpt-5.5\nhello").answer
+    run_all(kernel, "%chat usage", "%chat plan and now?", "%chat history", "%chat save s.json")
     wire.script(Reply(fault=HttpError(400, "no")), Reply(fault=HttpError(529)))
     assert kernel.run("%%chat\nhello").error
-    assert fine(kernel, "%%chat\nhello").answer  # after a pause
+    assert run_all(kernel, "%%chat\nhello").answer  # after a pause
     assert changed(before, kernel.value("state()")) <= HOOKED | FOR_GOOD | WORKING
-    fine(kernel, "%unload_ext ipycachechat")
+    run_all(kernel, "%unload_ext ipycachechat")
     after = kernel.value("state()")
     assert changed(before, after) <= FOR_GOOD
     for name in ("asyncio", "httpx"):
@@ -146,39 +148,41 @@ def test_only_what_the_readme_names_is_changed(wire: WireServer, kernel: Kernel)
         assert was.startswith(f"[{level}, {handlers[0]!r}") and "Redaction" in handlers[1] and not count
 
 
-def test_who_uses_litellm_himself_finds_it_as_he_left_it(wire: WireServer, kernel: Kernel) -> None:
-    fine(kernel, SETTINGS, f"URL = {wire.url!r}" + MINE, "%load_ext ipycachechat")
+def test_the_users_own_litellm_settings_stay_unchanged(wire: WireServer, kernel: Kernel) -> None:
+    run_all(kernel, SETTINGS, f"URL = {wire.url!r}" + MINE, "%load_ext ipycachechat")
     his = "litellm.acompletion(model='openai/gpt-5.5', messages=[dict(role='user', content='{}')])"
     for mine in ("", "litellm.drop_params, litellm.num_retries, litellm.request_timeout = False, 5, 99"):
-        fine(kernel, mine)  # before and after ours has begun
+        run_all(kernel, mine)  # before and after our first request
         was = kernel.value("settings()")
         asked = len(wire.requests)
         for model in ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "openai/gpt-5.5"):
-            assert fine(kernel, f"%%chat -m {model}\nthe same").answer
-            fine(kernel, "%chat undo")
-        assert len(wire.requests) == asked + 3  # as the badges say: nothing came from his own cache
+            assert run_all(kernel, f"%%chat -m {model}\nthe same").answer
+            run_all(kernel, "%chat undo")
+        assert len(wire.requests) == asked + 3  # as the badges say: nothing came from the user's own cache
         wire.script(Reply(fault=HttpError(400, "no")))
         assert kernel.run("%%chat\nonce").error
         assert kernel.value("settings()") == was
-        told = fine(kernel, f"print((await {his.format(f'q{asked}')}).choices[0].message.content)").printed
-        assert f"you said q{asked}" in told
+        printed = run_all(
+            kernel, f"print((await {his.format(f'q{asked}')}).choices[0].message.content)"
+        ).printed
+        assert f"you said q{asked}" in printed
     assert wire.requests[-1].headers["x-mine"] == "1"
-    # Who listens hears of ours, too; litellm tells it later.
-    fine(kernel, "import asyncio\nwhile 'claude-sonnet-5' not in Seen.models: await asyncio.sleep(0.01)")
-    fine(kernel, "%unload_ext ipycachechat")
+    # The user's callbacks also see our requests; litellm calls them later.
+    run_all(kernel, "import asyncio\nwhile 'claude-sonnet-5' not in Seen.models: await asyncio.sleep(0.01)")
+    run_all(kernel, "%unload_ext ipycachechat")
     assert (
         "you said bye"
-        in fine(kernel, f"print((await {his.format('bye')}).choices[0].message.content)").printed
+        in run_all(kernel, f"print((await {his.format('bye')}).choices[0].message.content)").printed
     )
     assert kernel.value("settings()") == was
     assert set(kernel.value("Seen.models")) >= {
         "claude-sonnet-5",
         "gpt-5.5",
-    }  # who listens hears of ours, too
+    }  # the user's callbacks also see our requests
 
 
-def test_a_notebook_with_a_loop_and_tasks_of_its_own_goes_on(wire: WireServer, kernel: Kernel) -> None:
-    fine(
+def test_a_notebook_with_its_own_loop_and_tasks_keeps_working(wire: WireServer, kernel: Kernel) -> None:
+    run_all(
         kernel,
         "%load_ext autoreload\n%autoreload 2",
         "import asyncio, threading\nticks = []\nasync def tick():\n    while True:\n"
@@ -191,9 +195,9 @@ def test_a_notebook_with_a_loop_and_tasks_of_its_own_goes_on(wire: WireServer, k
     )
     for nested in (False, True):
         if nested:
-            fine(kernel, "import nest_asyncio; nest_asyncio.apply()", "assert asyncio.run(one()) == 1")
-        assert fine(kernel, "%%chat\nhello").answer
-        fine(
+            run_all(kernel, "import nest_asyncio; nest_asyncio.apply()", "assert asyncio.run(one()) == 1")
+        assert run_all(kernel, "%%chat\nhello").answer
+        run_all(
             kernel,
             "from ipycachechat import AsyncChat, Chat\nassert Chat('openai/gpt-5.5')('hi').text",
             "background = asyncio.ensure_future(AsyncChat('openai/gpt-5.5')('in the background'))",
@@ -203,21 +207,21 @@ def test_a_notebook_with_a_loop_and_tasks_of_its_own_goes_on(wire: WireServer, k
             "assert elsewhere() == [1] and not task.done()",
             "before = len(ticks); await asyncio.sleep(0.1); assert len(ticks) > before",
         )
-    fine(kernel, "%reload_ext ipycachechat")
-    assert fine(kernel, "%%chat\nstill there").answer
-    fine(kernel, "%unload_ext ipycachechat", "assert not task.done(); task.cancel()")
+    run_all(kernel, "%reload_ext ipycachechat")
+    assert run_all(kernel, "%%chat\nstill there").answer
+    run_all(kernel, "%unload_ext ipycachechat", "assert not task.done(); task.cancel()")
 
 
-def test_jupyter_ais_magics_and_ours_go_beside_each_other(wire: WireServer, kernel: Kernel) -> None:
-    """What its extension registers: magics, and a handler for every exception."""
+def test_the_magics_of_jupyter_ai_work_beside_ours(wire: WireServer, kernel: Kernel) -> None:
+    """Jupyter AI's extension registers magics and a handler for every exception."""
     Path(kernel.folder.name, "jupyter_ai_stand_in.py").write_text(JUPYTER_AI)
-    fine(kernel, "%load_ext jupyter_ai_stand_in", "%load_ext ipycachechat")
-    assert fine(kernel, "%%chat\nhello").answer
-    assert fine(kernel, "%%ai provider:model\nhello").printed == "ai: hello\n\n"
+    run_all(kernel, "%load_ext jupyter_ai_stand_in", "%load_ext ipycachechat")
+    assert run_all(kernel, "%%chat\nhello").answer
+    assert run_all(kernel, "%%ai provider:model\nhello").printed == "ai: hello\n\n"
     error = kernel.run("%%chat -m nobody/x\nhello").error
     assert len(error.splitlines()) == 2 and "Traceback" not in error
     assert "No provider" in kernel.value("list(Err.values())[-1]")
     assert "ZeroDivisionError" in kernel.run("1/0").error
-    fine(kernel, "%unload_ext ipycachechat")
-    assert fine(kernel, "%ai version").printed == "ai: version\n"
+    run_all(kernel, "%unload_ext ipycachechat")
+    assert run_all(kernel, "%ai version").printed == "ai: version\n"
     assert kernel.value("get_ipython().custom_exceptions[0].__name__") == "BaseException"

@@ -1,4 +1,4 @@
-"""No secret of the kernel is sent, shown or stored: neither in values, nor in what tools return."""
+"""Redaction: no secret of the kernel is sent, shown or stored, in values or in tool results."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def shared_kernel(server: WireServer) -> Iterator[Kernel]:
         yield kernel
 
 
-def found(planted: list[tuple[str, str]], text: str) -> list[str]:
-    """The secrets that are in a text, or a line of them; what a private key's first lines say is none."""
+def found_secrets(planted: list[tuple[str, str]], text: str) -> list[str]:
+    """Return the secrets of which a text contains a line; the first lines of a private key are not secret."""
     lines = [line for _, secret in planted for line in secret.splitlines()]
     return [
         line for line in lines if len(line) > 12 and line in text and not line.startswith(("-----", *HEADERS))
@@ -53,7 +53,7 @@ def found(planted: list[tuple[str, str]], text: str) -> list[str]:
 
 
 def kept(kernel: Kernel) -> str:
-    """All that is in the store."""
+    """Return everything in the store."""
     folder = Path(kernel.folder.name)
     return "".join(
         path.read_bytes().decode("latin-1") for path in folder.rglob("chats.db*") if path.is_file()
@@ -61,24 +61,24 @@ def kept(kernel: Kernel) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_form_of_a_secret_arrives_however_it_is_held(wire: WireServer, kernel: Kernel, way: str) -> None:
+def test_no_secret_is_sent_in_any_kind_of_value(wire: WireServer, kernel: Kernel, way: str) -> None:
     assert len(FORMS) >= 60
     for start in range(0, len(FORMS), AT_ONCE):
         planted = FORMS[start : start + AT_ONCE]
         kernel.run(f"s = {[text for text, _ in planted]!r}\ns")
         fake = kernel.run(WAYS[way])
         assert not fake.error, fake.error
-        ran = kernel.run("%%chat\nWhat is in {{ v }}?", f"cell {start}")
-        assert not ran.error, ran.error
+        result = kernel.run("%%chat\nWhat is in {{ v }}?", f"cell {start}")
+        assert not result.error, result.error
         sent = json.dumps(wire.requests[-1].body)
-        shown = json.dumps(ran.contents("display_data", "update_display_data"))
-        assert "[masked: " in sent and "masked: " in ran.badge
-        assert found(planted, sent) == found(planted, shown) == []
+        shown = json.dumps(result.contents("display_data", "update_display_data"))
+        assert "[masked: " in sent and "masked: " in result.badge
+        assert found_secrets(planted, sent) == found_secrets(planted, shown) == []
     stored = kept(kernel)
-    assert stored and found(FORMS, stored) == []
+    assert stored and found_secrets(FORMS, stored) == []
 
 
-def test_what_the_environment_holds_is_known_wherever_it_stands(wire: WireServer, kernel: Kernel) -> None:
+def test_secrets_of_the_environment_are_masked_everywhere(wire: WireServer, kernel: Kernel) -> None:
     for expression in (
         "dict(os.environ)",
         "str(dict(os.environ)).encode()",
@@ -87,43 +87,43 @@ def test_what_the_environment_holds_is_known_wherever_it_stands(wire: WireServer
         "__import__('base64').b64encode(('me:' + os.environ['SMTP_PASSWORD']).encode()).decode()",
     ):
         kernel.run(f"import os\nv = {expression}")
-        ran = kernel.run("%%chat\nWhat of {{ v }}?")
-        assert not ran.error and "masked: " in ran.badge
+        result = kernel.run("%%chat\nWhat of {{ v }}?")
+        assert not result.error and "masked: " in result.badge
         sent = json.dumps(wire.requests[-1].body)
         assert not any(secret in sent for secret in HIDDEN)
 
 
-def test_what_tools_return_is_masked_too(wire: WireServer, kernel: Kernel) -> None:
+def test_tool_results_are_masked(wire: WireServer, kernel: Kernel) -> None:
     kernel.run(
         "import os\ndef settings() -> dict:\n    'The settings.'\n    return dict(os.environ)\n\n"
         "def fails() -> str:\n    'Fail.'\n    raise OSError(os.environ['WEATHER_API_KEY'])\n\n"
         "%chat tools settings fails"
     )
     wire.script(Reply(tool_calls=(ToolCall("settings", {}), ToolCall("fails", {}))), Reply("done"))
-    ran = kernel.run("%%chat\nLook.")
-    assert not ran.error and "WEATHER_API_KEY" in ran.badge
+    result = kernel.run("%%chat\nLook.")
+    assert not result.error and "WEATHER_API_KEY" in result.badge
     everything = json.dumps([request.body for request in wire.requests]) + json.dumps(
-        ran.contents("display_data", "update_display_data")
+        result.contents("display_data", "update_display_data")
     )
     assert not any(secret in everything for secret in HIDDEN)
     assert "[masked: WEATHER_API_KEY]" in everything
 
 
-def test_what_was_typed_is_sent_and_warned_about(wire: WireServer, kernel: Kernel) -> None:
+def test_a_typed_secret_is_sent_with_a_warning(wire: WireServer, kernel: Kernel) -> None:
     token, _ = FORMS[0]
-    ran = kernel.run(f"%%chat\nWhat is {token}?")
+    result = kernel.run(f"%%chat\nWhat is {token}?")
     assert token in json.dumps(wire.requests[-1].body)
-    assert "your prompt seems to contain secrets, which were sent as typed: Anthropic key" in ran.badge
+    assert "your prompt seems to contain secrets, which were sent as typed: Anthropic key" in result.badge
 
 
 def test_masking_can_be_switched_off(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%config ChatMagics.redact = False")
     kernel.run(f"v = {FORMS[0][0]!r}")
-    ran = kernel.run("%%chat\nWhat is {{ v }}?")
-    assert FORMS[0][0] in json.dumps(wire.requests[-1].body) and "masked" not in ran.badge
+    result = kernel.run("%%chat\nWhat is {{ v }}?")
+    assert FORMS[0][0] in json.dumps(wire.requests[-1].body) and "masked" not in result.badge
 
 
-def test_what_is_masked_is_the_same_bytes_every_time(wire: WireServer, kernel: Kernel) -> None:
+def test_masked_text_is_the_same_in_every_request(wire: WireServer, kernel: Kernel) -> None:
     kernel.run(f"v = {[text for text, _ in FORMS[:10]]!r}")
     bodies = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Keeping a conversation from cells: files, replies, what an earlier kernel left, and what was paid."""
+"""Saved conversations from cells: files, recorded replies, resuming after an earlier kernel, and spending."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def kernel(kernel: Kernel) -> Kernel:
 
 
 def started(kernel: Kernel, model: str = GPT) -> str:
-    told = kernel.run("%load_ext ipycachechat").printed
+    printed = kernel.run("%load_ext ipycachechat").printed
     if model:
         kernel.run(f"%chat model {model}")
-    return told
+    return printed
 
 
 def chat(kernel: Kernel, text: str, cell: str = "") -> CellResult:
-    ran = kernel.run(f"%%chat\n{text}", cell or text)
-    assert not ran.error, ran.error
-    return ran
+    result = kernel.run(f"%%chat\n{text}", cell or text)
+    assert not result.error, result.error
+    return result
 
 
 def file(kernel: Kernel, name: str) -> Path:
@@ -41,11 +41,11 @@ def file(kernel: Kernel, name: str) -> Path:
 
 
 def prompts(wire: WireServer) -> list[str]:
-    """Of the last request."""
+    """Return the prompts of the last request."""
     return [m["content"] for m in wire.requests[-1].messages if m["role"] == "user"]
 
 
-# Out and in.
+# Saving and loading.
 
 
 QUESTION, ANSWER = '{"role": "user", "content": "q"}', '{"role": "assistant", "content": "a"}'
@@ -59,7 +59,7 @@ def saved(*messages: str, at: str = "1") -> str:
     )
 
 
-def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: WireServer) -> None:
+def test_a_saved_conversation_is_loaded_by_another_kernel_byte_for_byte(wire: WireServer) -> None:
     with Kernel(wire.env()) as one:
         started(one)
         one.run('%chat system "Be <brief>."')
@@ -69,12 +69,12 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
         path = file(one, "talk.json")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         chat(one, "c")
-        said = wire.requests[-1].body["messages"]
+        messages = wire.requests[-1].body["messages"]
         with Kernel(wire.env()) as two:
             started(two)
             assert "Loaded 2 turns" in two.run(f"%chat load {path}").printed
             chat(two, "c", "another cell")
-            assert wire.requests[-1].body["messages"] == said
+            assert wire.requests[-1].body["messages"] == messages
             two.run("%chat undo")
             two.run("%chat undo")
             chat(two, "alone", "yet another")
@@ -82,7 +82,7 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("{", "damaged"),
         ("[1, 2]", "damaged"),
@@ -111,11 +111,13 @@ def test_a_saved_conversation_is_taken_back_by_another_kernel_to_the_byte(wire: 
         ),
     ],
 )
-def test_a_file_that_cannot_be_loaded_changes_nothing(module_kernel: Kernel, text: str, told: str) -> None:
+def test_a_file_that_cannot_be_loaded_changes_nothing(
+    module_kernel: Kernel, text: str, expected: str
+) -> None:
     before = module_kernel.run("%chat").printed
     file(module_kernel, "bad.json").write_text(text)
     error = module_kernel.run("%chat load bad.json").error
-    assert told in error and len(error.splitlines()) == 2
+    assert expected in error and len(error.splitlines()) == 2
     assert module_kernel.run("%chat").printed == before
 
 
@@ -127,7 +129,7 @@ def module_kernel() -> Iterator[Kernel]:
         yield kernel
 
 
-def test_what_hist_gave_is_loaded_as_the_oldest_form(kernel: Kernel, wire: WireServer) -> None:
+def test_a_file_of_hist_messages_is_loaded(kernel: Kernel, wire: WireServer) -> None:
     file(kernel, "hist.json").write_text(
         json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])
     )
@@ -136,7 +138,7 @@ def test_what_hist_gave_is_loaded_as_the_oldest_form(kernel: Kernel, wire: WireS
     assert prompts(wire) == ["q", "next"]
 
 
-def test_documents_hold_question_and_answer_and_run_nothing(kernel: Kernel, wire: WireServer) -> None:
+def test_documents_contain_question_and_answer_and_run_nothing(kernel: Kernel, wire: WireServer) -> None:
     wire.script(
         Reply("**bold** <script>alert(1)</script> ![x](http://example.org/x.png) [j](javascript:alert(1))")
     )
@@ -150,7 +152,7 @@ def test_documents_hold_question_and_answer_and_run_nothing(kernel: Kernel, wire
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("%chat save", "which file?"),
         ("%chat save talk.txt", "Add an extension: .json, .md or .html"),
@@ -171,15 +173,17 @@ def test_documents_hold_question_and_answer_and_run_nothing(kernel: Kernel, wire
         ("%chat undo 3", "takes no argument"),
     ],
 )
-def test_what_cannot_be_is_said_in_two_lines(module_kernel: Kernel, line: str, told: str) -> None:
+def test_impossible_commands_are_reported_in_two_lines(
+    module_kernel: Kernel, line: str, expected: str
+) -> None:
     error = module_kernel.run(line, "cell").error
-    assert told in error and len(error.splitlines()) <= 2
+    assert expected in error and len(error.splitlines()) <= 2
 
 
 # Replies.
 
 
-def test_recorded_replies_make_a_run_all_free_also_with_no_key(wire: WireServer, tmp_path: Path) -> None:
+def test_recorded_replies_make_run_all_free_even_without_a_key(wire: WireServer, tmp_path: Path) -> None:
     replies, tools = tmp_path / "replies.json", "def double(n: int) -> int:\n    'Twice n.'\n    return 2 * n"
     cells = [tools, "%chat tools double", "%%chat\nWhat is 2 × 21?", "%%chat\nAnd why?"]
     with Kernel(wire.env()) as kernel:
@@ -190,28 +194,28 @@ def test_recorded_replies_make_a_run_all_free_also_with_no_key(wire: WireServer,
         )
         first = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
         key = wire.requests[-1].key
-        sent = len(wire.requests)
-        again = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
-        assert [ran.answer for ran in again] == [ran.answer for ran in first]
-        assert all("replayed, nothing sent" in ran.badge for ran in again[2:])
+        sent_requests = len(wire.requests)
+        second_run = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
+        assert [result.answer for result in second_run] == [result.answer for result in first]
+        assert all("replayed, nothing sent" in result.badge for result in second_run[2:])
         assert "4,0" not in kernel.run("%chat").printed.splitlines()[0]
     env = {name: value for name, value in wire.env().items() if "_KEY" not in name}
-    with Kernel(env) as kernel:  # as in CI: no key, and no model set
+    with Kernel(env) as kernel:  # as in CI: no key and no model is set
         started(kernel, "")
         kernel.run(f"%chat replies {replies} --strict")
-        fresh = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
-        assert [ran.error for ran in fresh] == [""] * 4
-        assert [ran.answer for ran in fresh] == [ran.answer for ran in first]
+        third_run = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
+        assert [result.error for result in third_run] == [""] * 4
+        assert [result.answer for result in third_run] == [result.answer for result in first]
         error = kernel.run("%%chat\nSomething else", "cell 9").error
         assert "No recorded reply for this exact conversation" in error and len(error.splitlines()) == 2
         assert kernel.run("%chat usage").text.startswith("0 tokens in")
-    assert len(wire.requests) == sent
+    assert len(wire.requests) == sent_requests
     text = replies.read_text()
     assert key and key not in text and wire.url not in text
     assert "And why?" in text and "Because." in text and text.count("\n") > 30
 
 
-def test_another_model_setting_or_past_is_another_request(kernel: Kernel, wire: WireServer) -> None:
+def test_another_model_option_or_history_is_another_request(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%chat replies r.json")
     asked = [
         "%%chat\nq",
@@ -229,7 +233,7 @@ def test_another_model_setting_or_past_is_another_request(kernel: Kernel, wire: 
     assert len(wire.requests) == len(asked) + 1
 
 
-def test_without_a_file_replies_are_asked_for_again(kernel: Kernel, wire: WireServer) -> None:
+def test_replies_are_requested_again_without_a_file(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%chat replies r.json")
     chat(kernel, "q")
     kernel.run("%chat replies off")
@@ -237,21 +241,19 @@ def test_without_a_file_replies_are_asked_for_again(kernel: Kernel, wire: WireSe
     assert len(wire.requests) == 2
 
 
-def test_an_answer_is_kept_also_where_it_cannot_be_recorded(kernel: Kernel, wire: WireServer) -> None:
+def test_an_answer_is_kept_even_if_it_cannot_be_recorded(kernel: Kernel, wire: WireServer) -> None:
     assert "There is no folder" in kernel.run("%chat replies nowhere/r.json").error
     kernel.run("%chat replies r.json")
     file(kernel, "r.json").write_text("<<<<<<< HEAD")
     wire.script(Reply("precious"))
-    ran = kernel.run("%%chat --out x\nq", "q")
-    assert "the reply was not recorded" in ran.printed and not ran.error
+    result = kernel.run("%%chat --out x\nq", "q")
+    assert "the reply was not recorded" in result.printed and not result.error
     assert kernel.value("x") == "precious"
     chat(kernel, "next")
     assert prompts(wire) == ["q", "next"]
 
 
-def test_the_model_of_the_session_is_that_of_the_replay_whoever_answered_last(
-    wire: WireServer, tmp_path: Path
-) -> None:
+def test_a_replay_sets_the_model_of_the_session(wire: WireServer, tmp_path: Path) -> None:
     cells = [
         "%%chat\na",
         f"%%chat -m {GPT}\nb",
@@ -267,13 +269,13 @@ def test_the_model_of_the_session_is_that_of_the_replay_whoever_answered_last(
         started(kernel, "")
         kernel.run(f"%chat replies {tmp_path / 'r.json'} --strict")
         again = [kernel.run(code, code) for code in cells]
-    assert [(ran.answer, ran.printed, ran.error) for ran in again] == [
-        (ran.answer, ran.printed, "") for ran in first
+    assert [(result.answer, result.printed, result.error) for result in again] == [
+        (result.answer, result.printed, "") for result in first
     ]
     assert len(wire.requests) == sent == 3
 
 
-def test_the_same_request_asked_many_times_at_once_is_asked_once(kernel: Kernel, wire: WireServer) -> None:
+def test_concurrent_identical_requests_are_sent_once(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%chat replies r.json\nfrom ipycachechat import get_chat")
     wire.script(*[Reply(f"die {n}") for n in range(3)])
     roll = "[answer.text for answer in get_chat().map(['roll'] * 3, progress=False)]"
@@ -281,10 +283,10 @@ def test_the_same_request_asked_many_times_at_once_is_asked_once(kernel: Kernel,
     assert len(wire.requests) == 1
 
 
-# What a deletion is not.
+# Deleted cells.
 
 
-def test_a_deletion_is_nothing_to_undo_and_holds_on_every_branch(kernel: Kernel, wire: WireServer) -> None:
+def test_a_deletion_cannot_be_undone_and_holds_on_every_branch(kernel: Kernel, wire: WireServer) -> None:
     for text in "abc":
         chat(kernel, text)
     kernel.run("%chat fork idea")
@@ -295,7 +297,7 @@ def test_a_deletion_is_nothing_to_undo_and_holds_on_every_branch(kernel: Kernel,
     assert prompts(wire) == ["a", "c", "d"]
 
 
-def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kernel, wire: WireServer) -> None:
+def test_a_deletion_is_noticed_while_the_extension_is_reloaded(kernel: Kernel, wire: WireServer) -> None:
     for text in "abc":
         chat(kernel, text)
     kernel.run("%reload_ext ipycachechat")
@@ -303,7 +305,7 @@ def test_a_deletion_is_heard_of_while_the_extension_is_loaded_anew(kernel: Kerne
     assert prompts(wire) == ["b", "c", "d"]
 
 
-def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
+def test_an_internal_error_fails_the_cell(kernel: Kernel) -> None:
     kernel.run(
         "from ipycachechat.engine.client import ModelClient\nown = ModelClient.exchange\n"
         "def boom(*_):\n    raise ValueError('x')\n\nModelClient.exchange = boom"
@@ -313,7 +315,7 @@ def test_a_mistake_of_ours_fails_the_cell(kernel: Kernel) -> None:
     chat(kernel, "q")
 
 
-def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire: WireServer) -> None:
+def test_a_stopped_replay_leaves_the_turn_unchanged(kernel: Kernel, wire: WireServer) -> None:
     for text in "abc":
         chat(kernel, text)
     chat(kernel, "A", "a")
@@ -327,12 +329,10 @@ def test_a_replay_that_is_stopped_leaves_the_turn_as_it_was(kernel: Kernel, wire
     assert "Reran 1 turn" in kernel.run("%chat replay").printed
 
 
-# An earlier kernel.
+# Resuming after an earlier kernel.
 
 
-def test_what_was_asked_before_resuming_is_a_branch_and_a_second_time_changes_nothing(
-    wire: WireServer,
-) -> None:
+def test_turns_before_resuming_become_a_branch_and_resuming_twice_changes_nothing(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel)
         chat(kernel, "a")
@@ -350,9 +350,7 @@ def test_what_was_asked_before_resuming_is_a_branch_and_a_second_time_changes_no
         assert prompts(wire) == ["b", "d"]
 
 
-def test_a_notebook_is_meant_by_its_own_name_before_one_that_only_holds_it(
-    wire: WireServer, tmp_path: Path
-) -> None:
+def test_a_notebooks_exact_name_comes_before_names_that_contain_it(wire: WireServer, tmp_path: Path) -> None:
     store = f"%config ChatMagics.store = '{tmp_path / 'chats.db'}'"
     for name in ("a.ipynb", "data.ipynb"):
         with Kernel(wire.env() | {"JPY_SESSION_NAME": str(tmp_path / name)}) as kernel:
@@ -367,7 +365,7 @@ def test_a_notebook_is_meant_by_its_own_name_before_one_that_only_holds_it(
         assert prompts(wire) == ["a.ipynb", "next"]
 
 
-def test_settings_that_are_none_any_more_are_left_out(wire: WireServer) -> None:
+def test_settings_that_no_longer_exist_are_left_out(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel)
         kernel.run("def f() -> int:\n    'One.'\n    return 1\n%chat tools f")
@@ -385,7 +383,7 @@ def test_settings_that_are_none_any_more_are_left_out(wire: WireServer) -> None:
 
 
 @pytest.mark.parametrize("model", [CLAUDE, "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"])
-def test_after_a_restart_the_prefix_is_the_same_to_the_byte_and_is_read(wire: WireServer, model: str) -> None:
+def test_the_prefix_is_the_same_after_a_restart_and_is_read(wire: WireServer, model: str) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel, model)
         kernel.run(f"%chat system {LONG}")
@@ -399,30 +397,34 @@ def test_after_a_restart_the_prefix_is_the_same_to_the_byte_and_is_read(wire: Wi
         )
         resumed = kernel.run("%chat resume").printed
         assert f"Resumed 2 turns, model {model}" in resumed
-        assert ("cached until" in resumed) == (model != "gemini/gemini-3.8-flash")  # which promises nothing
-        ran = chat(kernel, "c")
+        assert ("cached until" in resumed) == (
+            model != "gemini/gemini-3.8-flash"
+        )  # which guarantees no caching
+        result = chat(kernel, "c")
         after = wire.requests[-1]
         assert unmarked(after.messages)[: len(before.messages)] == unmarked(before.messages)
         assert after.bill and before.bill and before.bill.prompt > 1024
         assert after.bill.read >= 0.9 * before.bill.prompt
-        assert ran.numbers()["read"] == after.bill.read
-        assert "≈" not in ran.badge and "first request" not in ran.badge
-        assert "removed" not in ran.badge and "paid again" not in ran.badge
+        assert result.numbers()["read"] == after.bill.read
+        assert "≈" not in result.badge and "first request" not in result.badge
+        assert "removed" not in result.badge and "paid again" not in result.badge
 
 
 def unmarked(messages: list[dict[str, object]]) -> list[str]:
-    """Messages without their checkpoints, as they go over the wire."""
+    """Return messages as sent, without their checkpoints."""
     marker = r', ?"cache_control": ?\{[^}]*\}|, ?"prompt_cache_breakpoint": ?\{[^}]*\}'
     texts = [re.sub(marker, "", json.dumps(message)) for message in messages]
     return [re.sub(r'\[\{"type": "text", "text": ("(?:[^"\\]|\\.)*")\}\]', r"\1", text) for text in texts]
 
 
-def test_what_a_killed_kernel_had_of_an_answer_comes_back_interrupted(wire: WireServer) -> None:
+def test_a_partial_answer_of_a_killed_kernel_is_resumed_as_interrupted(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel)
         chat(kernel, "a")
         words = tuple(f"word{n} " for n in range(400))
-        wire.script(Reply(words, chunk_delay=0.01, fault=Stall("chunk", after=300)))  # it has no end
+        wire.script(
+            Reply(words, chunk_delay=0.01, fault=Stall("chunk", after=300))
+        )  # the stream does not end
         request = kernel.start("%%chat\nb", "b")
         kernel.finish(request, until="word150")
         kernel.manager.restart_kernel(now=True)
@@ -435,11 +437,11 @@ def test_what_a_killed_kernel_had_of_an_answer_comes_back_interrupted(wire: Wire
         said = wire.requests[-1].messages
         assert [m["role"] for m in said] == ["user", "assistant"] * 2 + ["user"]
         assert "word50 " in said[3]["content"]
-        kernel.run("%%chat\nb", "b")  # its cell runs again, and replaces it
+        kernel.run("%%chat\nb", "b")  # its cell runs again and replaces the turn
         assert prompts(wire) == ["a", "b"]
 
 
-def test_nothing_is_kept_where_it_is_switched_off(wire: WireServer) -> None:
+def test_nothing_is_stored_if_keep_is_off(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel)
         kernel.run("%config ChatMagics.keep = False")
@@ -452,7 +454,7 @@ def test_nothing_is_kept_where_it_is_switched_off(wire: WireServer) -> None:
         assert wire.requests[-1].key.encode() not in file(kernel, "here/mine.db").read_bytes()
 
 
-def test_a_store_that_cannot_be_used_is_told_once_and_stops_nothing(wire: WireServer) -> None:
+def test_an_unusable_store_is_reported_once_and_stops_nothing(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel)
         file(kernel, "broken.db").write_text("no database at all, but long enough to look like one " * 40)
@@ -463,10 +465,10 @@ def test_a_store_that_cannot_be_used_is_told_once_and_stops_nothing(wire: WireSe
         assert prompts(wire) == ["a", "b"]
 
 
-# Over time.
+# Spending.
 
 
-def test_what_was_paid_is_the_providers_bill_over_all_kernels(wire: WireServer) -> None:
+def test_spending_is_the_providers_bill_of_all_kernels(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         started(kernel, CLAUDE)
         kernel.run(f"%chat system {LONG}")
@@ -476,13 +478,13 @@ def test_what_was_paid_is_the_providers_bill_over_all_kernels(wire: WireServer) 
         kernel.restart()
         started(kernel, CLAUDE)
         chat(kernel, "d")
-        chat(kernel, "d")  # the turn that it replaces was paid all the same
+        chat(kernel, "d")  # the replaced turn was billed as well
         kernel.run("%chat undo")
         table = kernel.run("spent = %chat usage --all\nspent").text
         assert CLAUDE in table and GPT in table and "in all $" in table
         kernel.run("frame = spent.dataframe()")
-        found = kernel.value("frame.to_dict('records')")
-        dollars: dict[str, Callable[[Bill], float]] = {  # the providers' lists, dollars for a million tokens
+        match = kernel.value("frame.to_dict('records')")
+        dollars: dict[str, Callable[[Bill], float]] = {  # the providers' prices, dollars per million tokens
             CLAUDE: lambda b: (
                 (2 * b.fresh + 0.2 * b.read + 2.5 * b.written_5m + 4 * b.written_1h + 10 * b.output) / 1e6
             ),
@@ -490,8 +492,10 @@ def test_what_was_paid_is_the_providers_bill_over_all_kernels(wire: WireServer) 
         }
         for model in (CLAUDE, GPT):
             name = model.partition("/")[2]
-            bills = [one.bill for one in wire.requests if one.bill and one.model.endswith(name)]
-            row = next(row for row in found if row["model"] == model)
+            bills = [
+                request.bill for request in wire.requests if request.bill and request.model.endswith(name)
+            ]
+            row = next(row for row in match if row["model"] == model)
             assert row["requests"] == len(bills)
             assert row["input"] == sum(bill.prompt for bill in bills)
             assert row["read"] == sum(bill.read for bill in bills)

@@ -1,4 +1,4 @@
-"""What stays in a notebook's file: every number of every badge, for whoever reads it, and not much more."""
+"""Saved notebooks: the file and its exports contain every number of every badge, and little more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pypdf import PdfReader
 from support.jupyter_page import CHROMIUM, CHROMIUM_FLAGS
 from wire import Reply, ToolCall, WireServer
 
-MOST = 4_000  # bytes of a chat cell's outputs beside the answer's own three forms
+MAX_EXTRA_BYTES = 4_000  # bytes of a chat cell's outputs in addition to the three forms of the answer
 ANSWER = (
     "Some **words**, $a<b$ and:\n\n```python\nprint('code')\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n" * 5
 )
@@ -34,7 +34,7 @@ def wire() -> Iterator[WireServer]:
 
 @pytest.fixture(scope="module")
 def notebook(wire: WireServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Three chats, one with tools and one that is cut off, run where nobody is there, and saved."""
+    """A saved notebook of three chats, one with tools and one cut off, run without a user who can be asked."""
     tmp_path = tmp_path_factory.mktemp("notebook")
     wire.script(
         Reply(ANSWER),
@@ -59,7 +59,7 @@ def notebook(wire: WireServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def numbers(wire: WireServer) -> list[list[str]]:
-    """What each badge has to tell, by the bills: of several requests together."""
+    """The numbers that each badge must show, from the bills of its turn's requests."""
     bills = [request.bill for request in wire.requests]
     assert len(bills) == 4
     turns = [bills[:1], bills[1:3], bills[3:]]
@@ -73,7 +73,7 @@ def numbers(wire: WireServer) -> list[list[str]]:
 
 
 def badges(book: Any) -> list[Any]:
-    """The outputs that hold a badge."""
+    """The outputs that contain a badge."""
     return [
         output["data"]
         for cell in book.cells
@@ -87,16 +87,16 @@ def text(html: str) -> str:
 
 
 def letters(text: str) -> str:
-    """Without the blanks and ligatures that a page sets at will."""
+    """Return the text without spaces and ligatures, which depend on the page."""
     return "".join(unicodedata.normalize("NFKC", text).split())
 
 
-def test_html_markdown_and_text_hold_every_number(wire: WireServer, notebook: Any) -> None:
-    found = badges(notebook)
-    assert len(found) == 3
+def test_html_markdown_and_text_contain_every_number(wire: WireServer, notebook: Any) -> None:
+    shown = badges(notebook)
+    assert len(shown) == 3
     page = text(HTMLExporter().from_notebook_node(notebook)[0])
     plain = MarkdownExporter().from_notebook_node(notebook)[0]
-    for data, expected in zip(found, numbers(wire), strict=True):
+    for data, expected in zip(shown, numbers(wire), strict=True):
         assert data["text/plain"] in plain or text(data["text/html"]).strip() in text(plain)
         assert text(data["text/html"]).strip() in page
         for number in expected:
@@ -105,8 +105,8 @@ def test_html_markdown_and_text_hold_every_number(wire: WireServer, notebook: An
 
 
 @pytest.mark.browser
-def test_a_pdf_of_the_page_holds_every_number(wire: WireServer, notebook: Any, tmp_path: Path) -> None:
-    """As `jupyter nbconvert --to webpdf` makes it, with the chromium that is there."""
+def test_a_pdf_of_the_page_contains_every_number(wire: WireServer, notebook: Any, tmp_path: Path) -> None:
+    """Convert the notebook like `jupyter nbconvert --to webpdf`, with the installed chromium."""
     page = tmp_path / "page.html"
     page.write_text(HTMLExporter().from_notebook_node(notebook)[0])
     with sync_playwright() as playwright:
@@ -116,20 +116,20 @@ def test_a_pdf_of_the_page_holds_every_number(wire: WireServer, notebook: Any, t
         printed = tab.pdf(format="A4", print_background=True)
         browser.close()
     (tmp_path / "page.pdf").write_bytes(printed)
-    read = "".join(one.extract_text() for one in PdfReader(io.BytesIO(printed)).pages)
+    read = "".join(pdf_page.extract_text() for pdf_page in PdfReader(io.BytesIO(printed)).pages)
     shown = letters(read)
     for data, expected in zip(badges(notebook), numbers(wire), strict=True):
-        told = letters(text(data["text/html"]))  # what is folded up, too
-        assert told in shown
+        badge_text = letters(text(data["text/html"]))  # the folded details, too
+        assert badge_text in shown
         for number in expected:
-            assert number in told
+            assert number in badge_text
     assert "cutoffatthemost" in shown
 
 
-def test_a_pdf_by_latex_holds_every_number(
+def test_a_pdf_by_latex_contains_every_number(
     wire: WireServer, notebook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `jupyter nbconvert --to pdf` gives to LaTeX, which breaks lines that are too long for a page."""
+    """Check the source that `jupyter nbconvert --to pdf` gives to LaTeX, which breaks lines that are too long."""
     folder = str(Path(pypandoc.get_pandoc_path()).parent)
     monkeypatch.setenv("PATH", folder, prepend=":")
     latex = LatexExporter().from_notebook_node(notebook)[0]
@@ -149,6 +149,6 @@ def test_a_chat_cell_adds_little_beside_its_answer(notebook: Any) -> None:
     for cell in notebook.cells[1:]:
         assert len(cell.outputs) == 2
         forms = {"text/html", "text/markdown", "text/plain"}
-        answer = next(one for one in cell.outputs if set(one["data"]) == forms)
-        own = sum(len(json.dumps(answer["data"][form])) for form in forms)
-        assert len(json.dumps(cell.outputs)) - own <= MOST
+        answer = next(output for output in cell.outputs if set(output["data"]) == forms)
+        answer_bytes = sum(len(json.dumps(answer["data"][form])) for form in forms)
+        assert len(json.dumps(cell.outputs)) - answer_bytes <= MAX_EXTRA_BYTES

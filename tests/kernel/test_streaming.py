@@ -1,4 +1,4 @@
-"""What the front end is sent while an answer arrives."""
+"""Streaming: the messages to the front end while an answer arrives."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from support.kernels import CellResult, Kernel
 from wire import Drop, HttpError, Reply, Stall, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
-MOST = 700_000  # bytes on IOPub for an answer of 10 kB in 2,000 chunks
+MAX_BYTES = 700_000  # bytes on IOPub for an answer of 10 kB in 2,000 chunks
 
 
 def long_answer(paragraphs: int) -> list[str]:
-    """The chunks of so many paragraphs."""
+    """The chunks of an answer with so many paragraphs."""
     text = "A paragraph of the answer, with some words in it.\n\n" * paragraphs
     return [text[n : n + 50] for n in range(0, len(text), 50)]
 
@@ -21,18 +21,20 @@ def html(data: dict[str, str]) -> str:
     return data.get("text/html", "")
 
 
-def test_placeholder_then_first_token_then_the_whole(wire: WireServer, kernel: Kernel) -> None:
-    # Long enough that a busy machine redraws the waiting line while it counts, whichever seconds it comes to show.
+def test_the_placeholder_the_first_token_and_the_whole_answer_are_drawn_in_turn(
+    wire: WireServer, kernel: Kernel
+) -> None:
+    # Long enough that even a busy machine redraws the waiting line while it counts seconds.
     wire.script(Reply(("Hello ", "there, ", "**friend**"), first_delay=5, chunk_delay=0.5))
-    ran = kernel.run("%%chat\nhello")
-    frames = [html(content["data"]) for content in ran.contents("display_data", "update_display_data")]
+    result = kernel.run("%%chat\nhello")
+    frames = [html(content["data"]) for content in result.contents("display_data", "update_display_data")]
     waiting = [frame for frame in frames if "ipycachechat-waiting" in frame]
     assert "Waiting for anthropic/claude-sonnet-5: turn 1, ≈" in waiting[0]
     assert any(re.search(r"\b[1-9]\d* s\b", frame) for frame in waiting)
     partial = [frame for frame in frames if "Hello" in frame and "friend" not in frame]
     assert partial
-    assert ran.answer == "Hello there, **friend**"
-    assert "<strong>friend</strong>" in html(ran.outputs[0])
+    assert result.answer == "Hello there, **friend**"
+    assert "<strong>friend</strong>" in html(result.outputs[0])
 
 
 def test_ten_kilobytes_in_two_thousand_chunks_stay_small(wire: WireServer, kernel: Kernel) -> None:
@@ -40,11 +42,11 @@ def test_ten_kilobytes_in_two_thousand_chunks_stay_small(wire: WireServer, kerne
     sizes = []
     for rate in (400, 2000):
         wire.script(Reply(TEN_KB, rate=rate))
-        ran = kernel.run("%%chat\nhello")
-        assert ran.answer.strip() == "".join(TEN_KB).strip()
-        sizes.append(ran.size)
+        result = kernel.run("%%chat\nhello")
+        assert result.answer.strip() == "".join(TEN_KB).strip()
+        sizes.append(result.size)
     print("bytes on IOPub at 400 and 2,000 chunks a second:", sizes)
-    assert max(sizes) <= MOST
+    assert max(sizes) <= MAX_BYTES
 
 
 def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(
@@ -53,12 +55,12 @@ def test_a_hundred_kilobytes_stay_small_and_end_as_one_answer_and_one_badge(
     paragraph = "Some *words* with `code` and $a<b$.\n\n```python\nprint(1)\n```\n\n- one\n- two\n\n"
     text = paragraph * (100_000 // len(paragraph))
     wire.script(Reply(tuple(text[n : n + 20] for n in range(0, len(text), 20)), rate=1500))
-    ran = kernel.run("%%chat --max-tokens 60000\nhello")
-    assert ran.size <= 2_000_000
-    assert len(ran.contents("display_data")) < 50  # JupyterLab folds up what is more
-    assert len(ran.contents("clear_output")) == 1
-    assert len(ran.outputs) == 2
-    assert ran.answer.strip() == text.strip() and ran.badge
+    result = kernel.run("%%chat --max-tokens 60000\nhello")
+    assert result.size <= 2_000_000
+    assert len(result.contents("display_data")) < 50  # JupyterLab folds more outputs than that
+    assert len(result.contents("clear_output")) == 1
+    assert len(result.outputs) == 2
+    assert result.answer.strip() == text.strip() and result.badge
 
 
 def test_never_more_outputs_than_the_front_end_shows(wire: WireServer, kernel: Kernel) -> None:
@@ -66,13 +68,13 @@ def test_never_more_outputs_than_the_front_end_shows(wire: WireServer, kernel: K
     kernel.run(
         "from ipycachechat.notebook.display import screen\nlimit, screen.MAX_OUTPUTS = screen.MAX_OUTPUTS, 3"
     )
-    ran = kernel.run("%%chat\nhello")
+    result = kernel.run("%%chat\nhello")
     kernel.run("screen.MAX_OUTPUTS = limit")
-    assert len(ran.contents("display_data")) == 3 + 2  # and in the end the answer and its badge
-    assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 200
+    assert len(result.contents("display_data")) == 3 + 2  # and finally the answer and its badge
+    assert len(result.outputs) == 2 and result.answer.count("A paragraph") == 200
 
 
-def test_what_a_tool_prints_stays_though_the_answer_was_long(wire: WireServer, kernel: Kernel) -> None:
+def test_the_output_of_a_tool_stays_below_a_long_answer(wire: WireServer, kernel: Kernel) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
     wire.script(
         Reply(
@@ -83,15 +85,15 @@ def test_what_a_tool_prints_stays_though_the_answer_was_long(wire: WireServer, k
         Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=400),
     )
     kernel.run("def shout():\n    'Say something.'\n    print('HEARD')\n\n%chat tools shout")
-    ran = kernel.run("%%chat\nhello")
-    kinds = [message["header"]["msg_type"] for message in ran.messages]
+    result = kernel.run("%%chat\nhello")
+    kinds = [message["header"]["msg_type"] for message in result.messages]
     assert kinds.count("clear_output") == 1
     assert kinds.index("clear_output") < kinds.index("stream")
-    assert "HEARD" in ran.printed
-    assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 200
+    assert "HEARD" in result.printed
+    assert len(result.outputs) == 2 and result.answer.count("A paragraph") == 200
 
 
-def test_a_question_stands_below_the_answer_so_far(wire: WireServer, kernel: Kernel) -> None:
+def test_a_question_is_asked_below_the_answer_so_far(wire: WireServer, kernel: Kernel) -> None:
     wire.script(
         Reply((*long_answer(100), "So I look."), rate=400, tool_calls=(ToolCall("shout", {}),)),
         Reply("It was loud."),
@@ -105,67 +107,63 @@ def test_a_question_stands_below_the_answer_so_far(wire: WireServer, kernel: Ker
     assert len(so_far.outputs) == 1 and "So I look." in html(so_far.outputs[0])
     assert html(so_far.outputs[0]).count("A paragraph") == 100
     kernel.client.input("y")
-    ran = kernel.finish(request)
-    ran.messages[:0] = so_far.messages
-    assert len(ran.contents("clear_output")) == 1 and "HEARD" in ran.printed
-    assert len(ran.outputs) == 2 and ran.answer.endswith("It was loud.")
+    result = kernel.finish(request)
+    result.messages[:0] = so_far.messages
+    assert len(result.contents("clear_output")) == 1 and "HEARD" in result.printed
+    assert len(result.outputs) == 2 and result.answer.endswith("It was loud.")
 
 
-def test_what_else_a_cell_shows_is_never_cleared(wire: WireServer, kernel: Kernel) -> None:
+def test_other_outputs_of_a_cell_are_never_cleared(wire: WireServer, kernel: Kernel) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
     wire.script(*[Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=400)] * 2)
-    ran = kernel.run("print('before')\nget_ipython().run_cell_magic('chat', '', 'hello')\nprint('after')")
-    assert not ran.contents("clear_output")
-    assert ran.printed == "before\nafter\n" and len(ran.outputs) == 2
+    result = kernel.run("print('before')\nget_ipython().run_cell_magic('chat', '', 'hello')\nprint('after')")
+    assert not result.contents("clear_output")
+    assert result.printed == "before\nafter\n" and len(result.outputs) == 2
 
 
-def test_what_an_expression_prints_stays(wire: WireServer, kernel: Kernel) -> None:
+def test_the_output_of_an_expression_stays(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(tuple(long_answer(100)), rate=400))
     kernel.run(
         "class Loud:\n    def __repr__(self):\n        print('HEARD')\n        return 'loud'\n\nloud = Loud()"
     )
-    ran = kernel.run("%%chat\n{{ loud }}")
-    assert "HEARD" in ran.printed and not ran.contents("clear_output")
-    assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 100
+    result = kernel.run("%%chat\n{{ loud }}")
+    assert "HEARD" in result.printed and not result.contents("clear_output")
+    assert len(result.outputs) == 2 and result.answer.count("A paragraph") == 100
 
 
-def test_what_anothers_hook_prints_before_a_cell_stays(wire: WireServer, kernel: Kernel) -> None:
+def test_the_output_of_another_hook_before_a_cell_stays(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(tuple(long_answer(100)), rate=400))
     kernel.run("def hook(info):\n    print('HEARD')\n\nget_ipython().events.register('pre_run_cell', hook)")
-    ran = kernel.run("%%chat\nhello")
+    result = kernel.run("%%chat\nhello")
     kernel.run("get_ipython().events.unregister('pre_run_cell', hook)")
-    assert "HEARD" in ran.printed and not ran.contents("clear_output")
-    assert len(ran.outputs) == 2 and ran.answer.count("A paragraph") == 100
+    assert "HEARD" in result.printed and not result.contents("clear_output")
+    assert len(result.outputs) == 2 and result.answer.count("A paragraph") == 100
 
 
 def test_carriage_returns_in_a_long_answer_do_no_harm(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(tuple("one\rtwo\r\r" * 10 for _ in range(80)), rate=400))
-    ran = kernel.run("%%chat\nhello")
-    assert not ran.error and len(ran.outputs) == 2 and ran.badge
+    result = kernel.run("%%chat\nhello")
+    assert not result.error and len(result.outputs) == 2 and result.badge
 
 
-def test_a_long_answer_that_breaks_off_ends_as_one_answer_and_one_badge(
-    wire: WireServer, kernel: Kernel
-) -> None:
+def test_a_broken_off_long_answer_ends_as_one_answer_and_one_badge(wire: WireServer, kernel: Kernel) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
-    pieces = tuple(long[n : n + 50] for n in range(0, len(long), 50))
+    chunks = tuple(long[n : n + 50] for n in range(0, len(long), 50))
     kernel.run("%config ChatMagics.retries = 0")
-    wire.script(Reply(pieces, rate=400, fault=Drop("chunk", after=80)))
-    ran = kernel.run("%%chat\nhello")
-    assert "connection" in ran.error
-    assert len(ran.outputs) == 2 and "interrupted" in ran.badge
-    assert ran.answer and long.startswith(ran.answer)
+    wire.script(Reply(chunks, rate=400, fault=Drop("chunk", after=80)))
+    result = kernel.run("%%chat\nhello")
+    assert "connection" in result.error
+    assert len(result.outputs) == 2 and "interrupted" in result.badge
+    assert result.answer and long.startswith(result.answer)
 
 
-def test_of_an_answer_that_was_asked_for_again_what_had_come_stays_folded_up(
-    wire: WireServer, kernel: Kernel
-) -> None:
+def test_the_first_attempt_of_a_retried_answer_stays_folded(wire: WireServer, kernel: Kernel) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 100
-    pieces = tuple(long[n : n + 50] for n in range(0, len(long), 50))
-    wire.script(Reply(pieces, rate=400, fault=Drop("chunk", after=80)), Reply("All of it."))
-    ran = kernel.run("%%chat\nhello")
-    assert not ran.error and len(ran.outputs) == 2 and ran.answer == "All of it."
-    answer = ran.outputs[0]
+    chunks = tuple(long[n : n + 50] for n in range(0, len(long), 50))
+    wire.script(Reply(chunks, rate=400, fault=Drop("chunk", after=80)), Reply("All of it."))
+    result = kernel.run("%%chat\nhello")
+    assert not result.error and len(result.outputs) == 2 and result.answer == "All of it."
+    answer = result.outputs[0]
     assert (
         answer["text/html"].count("<details") == 1
         and "First attempt (connection lost)" in answer["text/html"]
@@ -173,35 +171,35 @@ def test_of_an_answer_that_was_asked_for_again_what_had_come_stays_folded_up(
     assert "> ```broken" in answer["text/markdown"]
 
 
-def test_the_pause_before_it_is_asked_again_is_counted_down(wire: WireServer, kernel: Kernel) -> None:
+def test_the_pause_before_a_retry_is_counted_down(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply(fault=HttpError(429, "slow", headers={"retry-after": "2"})), Reply("Here."))
-    ran = kernel.run("%%chat\nhello")
-    told = [
+    result = kernel.run("%%chat\nhello")
+    status_lines = [
         str(content["data"].get("text/plain"))
-        for content in ran.contents("display_data", "update_display_data")
+        for content in result.contents("display_data", "update_display_data")
     ]
-    left = [text.partition("Retrying in ")[2].partition(" s")[0] for text in told if "Retrying" in text]
-    assert left[0] in "23" and left[-1] in "01" and ran.answer == "Here."
-    assert "too many requests (slow)" in "".join(told) and "(2 of 4)" in "".join(told)
+    seconds_left = [
+        text.partition("Retrying in ")[2].partition(" s")[0] for text in status_lines if "Retrying" in text
+    ]
+    assert seconds_left[0] in "23" and seconds_left[-1] in "01" and result.answer == "Here."
+    assert "too many requests (slow)" in "".join(status_lines) and "(2 of 4)" in "".join(status_lines)
 
 
-def test_a_long_answer_that_is_stopped_ends_as_one_answer_and_one_badge(
-    wire: WireServer, kernel: Kernel
-) -> None:
+def test_a_stopped_long_answer_ends_as_one_answer_and_one_badge(wire: WireServer, kernel: Kernel) -> None:
     long = "A paragraph of the answer, with some words in it.\n\n" * 400
     wire.script(Reply(tuple(long[n : n + 50] for n in range(0, len(long), 50)), rate=50))
     request = kernel.start("%%chat\nhello")
-    begun = kernel.finish(request, until="A paragraph")
+    first_messages = kernel.finish(request, until="A paragraph")
     meanwhile = kernel.iopub_messages(2)
     kernel.interrupt()
-    ran = kernel.finish(request)
-    ran.messages[:0] = [*begun.messages, *meanwhile]
-    assert len(ran.contents("display_data")) > 3
-    assert len(ran.outputs) == 2 and "interrupted" in ran.badge
-    assert ran.answer and long.startswith(ran.answer)
+    result = kernel.finish(request)
+    result.messages[:0] = [*first_messages.messages, *meanwhile]
+    assert len(result.contents("display_data")) > 3
+    assert len(result.outputs) == 2 and "interrupted" in result.badge
+    assert result.answer and long.startswith(result.answer)
 
 
-def test_a_stalled_stream_shows_all_that_has_come(wire: WireServer, kernel: Kernel) -> None:
+def test_a_stalled_stream_shows_everything_that_arrived(wire: WireServer, kernel: Kernel) -> None:
     words = tuple(f"word{n} " for n in range(300))
     wire.script(Reply((*words, "end"), chunk_delay=0.001, first_delay=0))
     kernel.run("%%chat\nhello")
@@ -212,10 +210,10 @@ def test_a_stalled_stream_shows_all_that_has_come(wire: WireServer, kernel: Kern
     kernel.finish(request)
 
 
-def test_hostile_answers_leave_no_tag_of_their_own(wire: WireServer, kernel: Kernel) -> None:
+def test_tags_of_hostile_answers_are_removed(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply("<script>window.pwned=1</script> ![x](http://h/a.png)"))
-    ran = kernel.run("%%chat\nhello")
-    answer = ran.outputs[0]
+    result = kernel.run("%%chat\nhello")
+    answer = result.outputs[0]
     assert "<script" not in html(answer) + answer["text/markdown"]
     assert "<img" not in html(answer)
 
@@ -224,6 +222,6 @@ def test_consoles_that_print_get_plain_text_once(wire: WireServer) -> None:
     wire.script(Reply(("Hello ", "there\x1b[31m red")))
     with Kernel(wire.env(), connection_file="kernel-4711.json") as kernel:
         kernel.run("%load_ext ipycachechat")
-        ran = kernel.run("%%chat\nhello")
-        assert not ran.outputs
-        assert ran.printed.startswith("Hello there red\n[anthropic/claude-sonnet-5 · ")
+        result = kernel.run("%%chat\nhello")
+        assert not result.outputs
+        assert result.printed.startswith("Hello there red\n[anthropic/claude-sonnet-5 · ")

@@ -1,4 +1,4 @@
-"""`get_chat()([…])` in a cell: values are told as expressions are, and nothing secret goes with them."""
+"""`get_chat()([…])` in a cell: values are described as in expressions, and no secret is sent with them."""
 
 from __future__ import annotations
 
@@ -37,71 +37,71 @@ def kernel(kernel: Kernel) -> Kernel:
         ("from pathlib import Path\nPath('told.txt').write_text('read')", "Path('told.txt')"),
     ],
 )
-def test_a_value_is_told_as_an_expression_tells_it(
+def test_a_value_is_described_as_in_an_expression(
     kernel: Kernel, wire: WireServer, setup: str, value: str
 ) -> None:
     kernel.run(setup)
     assert not kernel.run(f"_ = chat(['look', {value}])").error
-    told = sent(wire)
-    if "Path" not in value:  # which no expression may make
+    prompt = sent(wire)
+    if "Path" not in value:  # an expression may not create it
         kernel.run("%chat reset")
         kernel.run(f"%%chat\nlook\n\n{{{{ {value} }}}}")
-        assert told == sent(wire)
-    assert told.startswith("look\n\n") and len(told) > 10
+        assert prompt == sent(wire)
+    assert prompt.startswith("look\n\n") and len(prompt) > 10
 
 
-def test_nothing_secret_goes_with_values_and_the_answer_says_so(kernel: Kernel, wire: WireServer) -> None:
+def test_secrets_in_values_are_masked_and_the_answer_says_so(kernel: Kernel, wire: WireServer) -> None:
     key = "sk-" + "ant-api03-" + "c9" * 40
     kernel.run(f"import pandas as pd\nframe = pd.DataFrame({{'key': ['{key}']}})\nconfig = {{'k': '{key}'}}")
-    ran = kernel.run("chat(['look', frame, config])", "q")
-    assert not ran.error and key not in json.dumps(wire.requests[-1].body)
+    result = kernel.run("chat(['look', frame, config])", "q")
+    assert not result.error and key not in json.dumps(wire.requests[-1].body)
     for media in ("text/html", "text/markdown", "text/plain"):
-        assert "masked: " in ran.outputs[-1][media]
+        assert "masked: " in result.outputs[-1][media]
     assert "masked: " in kernel.run("%chat why").text and "masked: " in kernel.value("chat.why()")
     stored = Path(kernel.folder.name) / "ipycachechat"
     assert key.encode() not in b"".join(path.read_bytes() for path in stored.iterdir())
 
 
-def test_what_is_typed_is_sent_as_it_is(kernel: Kernel, wire: WireServer) -> None:
+def test_typed_text_is_sent_unchanged(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("_ = chat('{{ x }} and $x_{{i}}$')")
     assert sent(wire) == "{{ x }} and $x_{{i}}$"
 
 
-def test_values_stay_in_the_budget(kernel: Kernel, wire: WireServer) -> None:
+def test_values_are_cut_to_the_limit_of_a_prompt(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%config ChatMagics.context_tokens = 50\nlong = list(range(100_000))\nshort = [1]")
-    ran = kernel.run("chat(['a' * 2_000, long, short])", "q")
-    assert "cut to the 50 tokens of context_tokens: value 2 (list)" in ran.outputs[-1]["text/plain"]
+    result = kernel.run("chat(['a' * 2_000, long, short])", "q")
+    assert "cut to the 50 tokens of context_tokens: value 2 (list)" in result.outputs[-1]["text/plain"]
     assert "a" * 2_000 in sent(wire) and len(sent(wire)) < 2_800 and sent(wire).endswith("[1]")
 
 
-def test_what_cells_and_values_were_cut_to_is_said_of_both(kernel: Kernel, wire: WireServer) -> None:
+def test_cut_cells_and_cut_values_are_both_reported(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%config ChatMagics.context_tokens = 1\nlong = list(range(100_000))\n%chat watch code")
     number = kernel.run(f"text = '{'x' * 500}'", "a").reply["content"]["execution_count"]
-    ran = kernel.run("chat(['look', long])", "q")
-    shown = ran.outputs[-1]["text/plain"]
+    result = kernel.run("chat(['look', long])", "q")
+    shown = result.outputs[-1]["text/plain"]
     assert "value 2 (list) (≈" in shown and f"In [{number}] (≈" in shown
 
 
 def test_secrets_in_texts_and_in_names_of_files(kernel: Kernel, wire: WireServer) -> None:
     key = "sk-" + "ant-api03-" + "d7" * 40
     kernel.run(f"from pathlib import Path\npath = Path('{key}.pdf')\npath.write_bytes(b'%PDF-1.4')")
-    ran = kernel.run("chat(['look', path])", "q")
-    assert not ran.error and key not in json.dumps(wire.requests[-1].body)
-    assert "masked: Anthropic key" in ran.outputs[-1]["text/plain"]
-    ran = kernel.run(f"chat(['look', '{key}'])", "r")
+    result = kernel.run("chat(['look', path])", "q")
+    assert not result.error and key not in json.dumps(wire.requests[-1].body)
+    assert "masked: Anthropic key" in result.outputs[-1]["text/plain"]
+    result = kernel.run(f"chat(['look', '{key}'])", "r")
     assert (
         key in sent(wire)
-        and "seems to contain secrets, which were sent as typed" in ran.outputs[-1]["text/plain"]
+        and "seems to contain secrets, which were sent as typed" in result.outputs[-1]["text/plain"]
     )
 
 
-def test_what_is_watched_goes_along(kernel: Kernel, wire: WireServer) -> None:
+def test_watched_cells_are_sent_with_a_prompt_from_python(kernel: Kernel, wire: WireServer) -> None:
     kernel.run("%chat watch code")
     kernel.run("y = 2", "a")
-    ran = kernel.run("chat('So?')", "q")
+    result = kernel.run("chat('So?')", "q")
     assert (
         "```python\ny = 2\n```" in sent(wire)
-        and "included 2 recently run cells" in ran.outputs[-1]["text/plain"]
+        and "included 2 recently run cells" in result.outputs[-1]["text/plain"]
     )
     assert kernel.value("chat.hist[0]['content'][1]['text']") == "So?"
     kernel.run("chat.hist = chat.hist")
@@ -109,7 +109,7 @@ def test_what_is_watched_goes_along(kernel: Kernel, wire: WireServer) -> None:
     assert "y = 2" not in sent(wire) and "y = 2" in str(wire.requests[-1].messages[0])
 
 
-def test_outside_of_a_kernel_a_value_is_told_likewise(wire: WireServer) -> None:
+def test_a_value_is_described_in_the_same_way_outside_of_a_kernel(wire: WireServer) -> None:
     import pandas as pd
 
     frame = pd.DataFrame({"a": [1, 2, None]})

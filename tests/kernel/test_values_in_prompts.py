@@ -1,4 +1,4 @@
-"""`{{ value }}` in chat cells of a real kernel: what of each kind of value goes over the wire."""
+"""`{{ value }}` in chat cells of a real kernel: how each kind of value is sent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MB = 1_000_000
 
 
 class Row(NamedTuple):
-    """A kind of value: the code that makes `v`, and what the request says of it."""
+    """A kind of value: code that assigns `v`, and texts that the request must contain."""
 
     what: str
     make: str
-    told: tuple[str, ...]
+    expected: tuple[str, ...]
     ask: str = "{{ v }}"
     needs: str = ""
 
@@ -121,7 +121,7 @@ def asked(kernel: Kernel, wire: WireServer) -> Kernel:
 
 
 def text(wire: WireServer) -> str:
-    """What the last prompt says."""
+    """Return the text of the last prompt."""
     content = wire.requests[-1].messages[-1]["content"]
     if isinstance(content, str):
         return content
@@ -129,20 +129,20 @@ def text(wire: WireServer) -> str:
 
 
 def ask(kernel: Kernel, prompt: str) -> CellResult:
-    ran = kernel.run(f"%%chat\n{prompt}")
-    assert not ran.error, ran.error
-    return ran
+    result = kernel.run(f"%%chat\n{prompt}")
+    assert not result.error, result.error
+    return result
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row.what for row in TABLE])
-def test_every_kind_of_value_is_told(asked: Kernel, wire: WireServer, row: Row) -> None:
+def test_every_kind_of_value_is_described(asked: Kernel, wire: WireServer, row: Row) -> None:
     if row.needs:
         pytest.importorskip(row.needs)
-    made = asked.run(row.make)
-    assert not made.error, made.error
+    code_result = asked.run(row.make)
+    assert not code_result.error, code_result.error
     ask(asked, row.ask)
-    for told in row.told:
-        assert told in text(wire)
+    for expected in row.expected:
+        assert expected in text(wire)
     assert len(text(wire)) < 9_000
 
 
@@ -157,7 +157,7 @@ def test_every_kind_of_value_is_told(asked: Kernel, wire: WireServer, row: Row) 
     ],
     ids=["a figure", "axes", "a PIL image", "bytes", "a path"],
 )
-def test_pictures_go_along_as_pictures(asked: Kernel, wire: WireServer, make: str) -> None:
+def test_pictures_are_sent_as_images(asked: Kernel, wire: WireServer, make: str) -> None:
     assert not asked.run(make).error
     ask(asked, "What is in {{ v }}?")
     parts = wire.requests[-1].messages[-1]["content"]
@@ -166,7 +166,7 @@ def test_pictures_go_along_as_pictures(asked: Kernel, wire: WireServer, make: st
     assert base64.b64decode(parts[1]["image_url"]["url"].partition(",")[2]).startswith(b"\x89PNG")
 
 
-def test_a_picture_for_a_model_that_sees_none_is_told_and_nothing_is_sent(
+def test_a_picture_for_a_model_without_vision_is_reported_and_nothing_is_sent(
     asked: Kernel, wire: WireServer
 ) -> None:
     asked.run("from PIL import Image\nv = Image.new('RGB', (20, 10))")
@@ -175,13 +175,13 @@ def test_a_picture_for_a_model_that_sees_none_is_told_and_nothing_is_sent(
     assert not wire.requests
 
 
-def test_a_name_that_is_not_there_is_told_before_anything_is_sent(asked: Kernel, wire: WireServer) -> None:
+def test_an_undefined_name_is_reported_before_anything_is_sent(asked: Kernel, wire: WireServer) -> None:
     error = asked.run("%%chat\nWhat of {{ nothing }}?").error
     assert "'nothing' is undefined" in error and len(error.splitlines()) == 2
     assert not wire.requests
 
 
-def test_braces_can_be_sent_as_they_are(asked: Kernel, wire: WireServer) -> None:
+def test_braces_can_be_sent_literally(asked: Kernel, wire: WireServer) -> None:
     ask(asked, "In LaTeX: {{n}\\choose{k}}")
     assert text(wire) == "In LaTeX: {{n}\\choose{k}}"
     assert not asked.run("%%chat --raw\nSend {{ nothing }} as it is").error
@@ -191,14 +191,14 @@ def test_braces_can_be_sent_as_they_are(asked: Kernel, wire: WireServer) -> None
     assert text(wire) == "And {{ this }}"
 
 
-def test_a_value_is_taken_anew_when_the_cell_is_run_again(asked: Kernel, wire: WireServer) -> None:
+def test_a_value_is_read_again_when_the_cell_is_run_again(asked: Kernel, wire: WireServer) -> None:
     asked.run("v, w = 1, 'same'")
     first = asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a")
     assert not first.error and text(wire) == "What of 1 and same?" and "changed since" not in first.badge
     asked.run("v = 2")
     again = asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a")
     assert text(wire) == "What of 2 and same?"
-    assert len(wire.requests[-1].messages) == 1  # in the place of the first
+    assert len(wire.requests[-1].messages) == 1  # in place of the first prompt
     assert "changed since this cell last ran: v" in again.badge.split(" · ")
     assert "changed since" not in asked.run("%%chat\nWhat of {{ v }} and {{ w }}?", "a").badge
 
@@ -222,17 +222,17 @@ import resource, time
 from ipycachechat.prompts.describe import describe
 describe(v)
 before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-told = describe(v)
+described = describe(v)
 took, grown = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 """
 
 
 @pytest.mark.parametrize("what", HUGE)
-def test_what_is_huge_is_told_in_a_moment_and_not_copied(kernel: Kernel, what: str) -> None:
-    make, told = HUGE[what]
-    ran = kernel.run(f"{make}\n{MEASURE}")
-    assert not ran.error, ran.error
-    assert told in kernel.value("told") and kernel.value("len(told)") < 9_000
-    print(f"{what}: {1000 * kernel.value('took'):.1f} ms")
+def test_a_huge_value_is_described_in_a_moment_and_not_copied(kernel: Kernel, kind: str) -> None:
+    make, expected = HUGE[kind]
+    result = kernel.run(f"{make}\n{MEASURE}")
+    assert not result.error, result.error
+    assert expected in kernel.value("described") and kernel.value("len(described)") < 9_000
+    print(f"{kind}: {1000 * kernel.value('took'):.1f} ms")
     assert kernel.value("grown") * 1_000 < 40 * MB
     kernel.run("del v")

@@ -1,4 +1,4 @@
-"""Files are for the person alone, whole or not there; a full disk stops nothing but the saving, and says so once."""
+"""Written files: only the user can read them, they are whole or absent, and a full disk is reported once."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
-def test_nobody_else_may_read_any_file_whatever_the_umask(kernel: Kernel, folder: Path, umask: int) -> None:
+def test_only_the_user_can_read_any_file_with_any_umask(kernel: Kernel, folder: Path, umask: int) -> None:
     kernel.run(
         f"%config ChatMagics.store = '{folder}/{umask}.db'\n%chat replies {umask}.json\n"
         f"import os; old = os.umask({umask})"
     )
-    ran = kernel.run(f"%%chat\n{umask}")
+    result = kernel.run(f"%%chat\n{umask}")
     saved = [kernel.run(f"%chat save {name}") for name in SAVED]
     kernel.run("os.umask(old)\n%chat replies off")
-    assert not ran.error and not ran.printed and not any(one.error for one in saved)
+    assert not result.error and not result.printed and not any(line.error for line in saved)
     files = [
         folder / name
         for name in (*SAVED, f"{umask}.json", *(f"{umask}.db{end}" for end in ("", "-wal", "-shm")))
@@ -67,7 +67,7 @@ def test_nobody_else_may_read_any_file_whatever_the_umask(kernel: Kernel, folder
     assert {path.name: oct(mode(path)) for path in files} == {path.name: "0o600" for path in files}
 
 
-def test_what_is_there_is_replaced_whole_be_it_open_to_others_a_link_or_for_reading_only(
+def test_an_existing_file_is_replaced_whole_also_if_open_linked_or_read_only(
     kernel: Kernel, folder: Path
 ) -> None:
     for name, was in (("open.json", 0o644), ("reading.json", 0o444), ("target.json", 0o644)):
@@ -79,13 +79,11 @@ def test_what_is_there_is_replaced_whole_be_it_open_to_others_a_link_or_for_read
         assert not kernel.run(f"%chat save {name}").error
         assert json.loads((folder / name).read_text()) and mode(folder / name) == 0o600
     assert (folder / "link.json").is_symlink()
-    assert (folder / "same.json").read_text() == "was"  # nobody who had it open sees a half
+    assert (folder / "same.json").read_text() == "was"  # a process that had it open does not see half a file
 
 
 @pytest.mark.parametrize("name", ["nowhere/s.json", "s.md/s.json", "dangling.json"])
-def test_where_there_is_no_folder_it_is_said_and_nothing_is_left(
-    kernel: Kernel, folder: Path, name: str
-) -> None:
+def test_a_missing_folder_is_reported_and_nothing_is_left(kernel: Kernel, folder: Path, name: str) -> None:
     if not (folder / "dangling.json").is_symlink():
         (folder / "dangling.json").symlink_to("nowhere/at/all.json")
     (folder / "s.md").touch()
@@ -95,33 +93,31 @@ def test_where_there_is_no_folder_it_is_said_and_nothing_is_left(
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_full_disk_is_told_of_once_and_what_it_lacks_is_written_when_there_is_room(
-    kernel: Kernel, folder: Path
-) -> None:
+def test_a_full_disk_is_reported_once_and_missing_data_is_written_later(kernel: Kernel, folder: Path) -> None:
     kernel.run(f"%config ChatMagics.store = '{folder}/full.db'\n%chat replies full.json")
     assert not kernel.run("%%chat\nbefore").printed
-    was = (folder / "full.json").read_bytes()
+    original = (folder / "full.json").read_bytes()
     (folder / "s.json").write_text("was")
-    told = []
+    printed = []
     kernel.run("full(1 << 16)")
     try:
         for n in range(4):
-            ran = kernel.run(f"%%chat\n{n} {'word ' * 30_000}")
-            assert ran.answer and not ran.error
-            told.append(ran.printed)
+            result = kernel.run(f"%%chat\n{n} {'word ' * 30_000}")
+            assert result.answer and not result.error
+            printed.append(result.printed)
         error = kernel.run("%chat save s.json").error
     finally:
         kernel.run("full(resource.RLIM_INFINITY)\nrecorder._connection.retry_now(report=False)")
-    assert sum("is not saved (" in one for one in told) == 1
-    assert sum("the reply was not recorded (" in one for one in told) == 1
+    assert sum("is not saved (" in text for text in printed) == 1
+    assert sum("the reply was not recorded (" in text for text in printed) == 1
     assert "cannot be written: File too large" in error
-    assert (folder / "s.json").read_text() == "was" and (folder / "full.json").read_bytes() == was
-    ran = kernel.run("%%chat\nafter")
-    assert ran.answer and not ran.printed
+    assert (folder / "s.json").read_text() == "was" and (folder / "full.json").read_bytes() == original
+    result = kernel.run("%%chat\nafter")
+    assert result.answer and not result.printed
     assert len(json.loads((folder / "full.json").read_text())["replies"]) == 6
     kernel.run("%chat replies off\nfull(1 << 16)")
-    assert "is not saved (" in kernel.run(f"%%chat\nat last {'word ' * 30_000}").printed  # told again
-    kernel.run("full(resource.RLIM_INFINITY)")  # and nobody asks any more
+    assert "is not saved (" in kernel.run(f"%%chat\nat last {'word ' * 30_000}").printed  # reported again
+    kernel.run("full(resource.RLIM_INFINITY)")  # written without another chat
     kernel.run("%unload_ext ipycachechat\nget_ipython().meta.clear()")
     kernel.run(
         f"get_ipython().config.ChatMagics.store = '{folder}/full.db'\n%load_ext ipycachechat\n%chat resume"
