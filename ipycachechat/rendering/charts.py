@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from itertools import repeat
+from itertools import accumulate, repeat
 
 from ipycachechat.conversation.turns import Turn
-from ipycachechat.rendering import html
+from ipycachechat.rendering.html import FILLS
 from ipycachechat.text.format import count, money
 
 HEIGHT = 72
-"""Of a chart, in pixels."""
-EACH = 30
-"""Turns up to which every column has its number; of more only each tenth has."""
-_HOLLOW = "box-sizing:border-box;border:2px dashed gray"
-_PAID = "background-color:#8c6bb1"
-_SAVED = "box-sizing:border-box;border:2px solid #238b45"
+"""Height of a chart in pixels."""
+_UNKNOWN = "box-sizing:border-box;border:2px dashed gray"
+_COSTS = {
+    "cost (filled)": "background-color:#8c6bb1",
+    "saved (outlined)": "box-sizing:border-box;border:2px solid #238b45",
+}
+
+Boxes = Sequence[tuple[int, str]]
+"""Heights in pixels, and CSS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The boxes of one turn, and those that hang below the line."""
+
+    number: int
+    title: str
+    boxes: Boxes
+    below: Boxes = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """The values of the template `charts`."""
+
+    title: str
+    columns: Sequence[Column] = ()
+    order: str = ""
+    """Words in front of the legend."""
+    fills: Mapping[str, str]
+    note: str = ""
+    height: int = HEIGHT
+    line: int = 0
+    """Height above the line that losses hang from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,47 +56,49 @@ class RunningTotal:
     unknown: int = 0
 
     def add(self, dollars: float | None, at_least: bool = False) -> RunningTotal:
-        """With those of one more turn. `at_least`: it may be more."""
+        """Return the total with one more turn; `at_least`: its dollars are a lower bound."""
         if dollars is None:
             return RunningTotal(self.dollars, self.known, self.unknown + 1)
         return RunningTotal(self.dollars + dollars, self.known + 1, self.unknown + at_least)
 
     @property
     def text(self) -> str:
-        """As in "$0.01 + unknown"."""
+        """Dollars as in "$0.01 + unknown"."""
         return self._or_unknown(money(self.dollars) + " + unknown" * bool(self.unknown))
 
     @property
     def lower_bound(self) -> str:
-        """As in "≥$0.01", of what cannot be negative."""
+        """Dollars as in "≥$0.01", for amounts that cannot be negative."""
         return self._or_unknown("≥" * bool(self.unknown) + money(self.dollars))
 
-    def _or_unknown(self, told: str) -> str:
-        return "unknown" if self.unknown and not self.known else told
+    def _or_unknown(self, text: str) -> str:
+        return "unknown" if self.unknown and not self.known else text
 
 
 def running_totals(
     values: Iterable[float | None], at_least: Iterable[bool] = repeat(False)
 ) -> list[RunningTotal]:
-    """The sum after each."""
-    found, now = [], RunningTotal()
-    for value, more in zip(values, at_least, strict=False):
-        now = now.add(value, more)
-        found.append(now)
-    return found
+    """Return the sum after each value."""
+    amounts = zip(values, at_least, strict=False)
+    return list(accumulate(amounts, lambda total, amount: total.add(*amount), initial=RunningTotal()))[1:]
 
 
-def tokens(turns: Sequence[tuple[int, Turn]]) -> str:
-    """A column for each turn (with its number), stacked of what was read, written and fresh."""
-    most = max((turn.usage.input or 0 for _, turn in turns if not turn.replayed), default=0)
-    columns = [(number, f"turn {number}: {_told(turn)}", _stack(turn, most)) for number, turn in turns]
+def token_chart(turns: Sequence[tuple[int, Turn]]) -> Chart:
+    """Return a column for each turn (with its number), stacked of read, written and fresh tokens."""
+    highest = max((turn.usage.input or 0 for _, turn in turns if not turn.replayed), default=0)
     unknown = [f"{number}" for number, turn in turns if turn.usage.fresh is None and not turn.replayed]
-    note = f"Dashed: not told what was read (turn {', '.join(unknown)})" if unknown else ""
-    title = "Tokens in, by turn" + f"; the highest column is {most:,}" * bool(most)
-    return html.title(title) + _chart(columns, note, html.legend("from below"))
+    return Chart(
+        title="Tokens in, by turn" + f"; the highest column is {highest:,}" * bool(highest),
+        columns=[
+            Column(number, f"turn {number}: {_tokens(turn)}", _stack(turn, highest)) for number, turn in turns
+        ],
+        order="from below: ",
+        fills=FILLS,
+        note=f"Dashed: not told what was read (turn {', '.join(unknown)})" if unknown else "",
+    )
 
 
-def _told(turn: Turn) -> str:
+def _tokens(turn: Turn) -> str:
     usage = turn.usage
     if turn.replayed:
         return "replayed, nothing sent"
@@ -77,69 +106,37 @@ def _told(turn: Turn) -> str:
     return f"{count(usage.input)} in: {count(usage.read)} read, {written}, {count(usage.fresh)} fresh"
 
 
-def _stack(turn: Turn, most: int) -> str:
+def _stack(turn: Turn, highest: int) -> Boxes:
+    """Return the boxes from top to bottom: what was read comes first in the prompt, so it is at the bottom."""
     usage = turn.usage
     if turn.replayed:
-        return ""
-    if usage.fresh is None:
-        height = _height(usage.input, most) if usage.input else HEIGHT // 2
-        return f'<div style="height:{height}px;{_HOLLOW}"></div>'
-    # What was read comes first in the prompt, so it lies below.
-    parts = [(html.PARTS[name], getattr(usage, name)) for name in reversed(html.PARTS)]
-    return "".join(f'<div style="height:{_height(n, most)}px;{style}"></div>' for style, n in parts if n)
+        return []
+    if usage.read is None or usage.written is None or usage.fresh is None:
+        return [(_pixels(usage.input, highest) if usage.input else HEIGHT // 2, _UNKNOWN)]
+    parts = (usage.fresh, FILLS["fresh"]), (usage.written, FILLS["written"]), (usage.read, FILLS["read"])
+    return [(_pixels(tokens, highest), fill) for tokens, fill in parts if tokens]
 
 
-def costs(numbers: Sequence[int], paid: Sequence[RunningTotal], saved: Sequence[RunningTotal]) -> str:
-    """For each turn two columns, what was paid and what was saved up to it; a loss hangs below the line."""
-    title = html.title(f"Cost and savings so far: cost {paid[-1].lower_bound}, saved {saved[-1].text}")
-    dollars = [one.dollars for one in (*paid, *saved)]
-    most, least = max((0.0, *dollars)), -min((0.0, *dollars))
-    if not most + least:
-        return title
-    above = round(HEIGHT * most / (most + least))
+def cost_chart(numbers: Sequence[int], paid: Sequence[RunningTotal], saved: Sequence[RunningTotal]) -> Chart:
+    """Return two columns for each turn, for cost and savings up to it; a loss hangs below the line."""
+    title = f"Cost and savings so far: cost {paid[-1].lower_bound}, saved {saved[-1].text}"
+    dollars = [total.dollars for total in (*paid, *saved)]
+    highest, lowest = max((0.0, *dollars)), -min((0.0, *dollars))
+    if not highest + lowest:
+        return Chart(title=title, fills=_COSTS)
+    line = round(HEIGHT * highest / (highest + lowest))
+    fills = list(_COSTS.values())
     columns = []
-    for number, pair in zip(numbers, zip(paid, saved, strict=True), strict=True):
-        up = [_height(one.dollars, most, above) for one in pair]
-        down = [_height(-one.dollars, least, HEIGHT - above) for one in pair]
-        told = f"up to turn {number}: cost {pair[0].lower_bound}, saved {pair[1].text}"
-        stack = _side(up, above, "flex-end;border-bottom:1px solid") + _side(
-            down, HEIGHT - above, "flex-start"
-        )
-        columns.append((number, told, stack))
-    named = [(_PAID, "cost (filled)"), (_SAVED, "saved (outlined)")]
-    key = "&emsp;".join(f"{html.swatch(style)}{name}" for style, name in named)
-    note = "Below the line: more was paid for writing than reading has saved" if least else ""
-    return title + _chart(columns, note, f'<div style="opacity:0.85">{key}</div>')
+    for number, *totals in zip(numbers, paid, saved, strict=True):
+        above = [_pixels(total.dollars, highest, line) for total in totals]
+        below = [_pixels(-total.dollars, lowest, HEIGHT - line) for total in totals]
+        text = f"up to turn {number}: cost {totals[0].lower_bound}, saved {totals[1].text}"
+        boxes, losses = list(zip(above, fills, strict=True)), list(zip(below, fills, strict=True))
+        columns.append(Column(number, text, boxes, losses))
+    note = "Below the line: more was paid for writing than reading has saved" if lowest else ""
+    return Chart(title=title, columns=columns, fills=_COSTS, note=note, line=line)
 
 
-def _side(heights: Sequence[int], height: int, at: str) -> str:
-    """Cost and savings side by side, above or below the line."""
-    # One of no height is there all the same, so that the other keeps its own place.
-    inside = "".join(
-        f'<div style="flex:1;height:{tall}px;{style if tall else ""}"></div>'
-        for tall, style in zip(heights, (_PAID, _SAVED), strict=True)
-    )
-    return f'<div style="display:flex;height:{height}px;align-items:{at}">{inside}</div>'
-
-
-def _height(part: float, most: float, highest: int = HEIGHT) -> int:
-    """In pixels; what there is can be seen."""
-    return max(1, round(highest * part / most)) if part > 0 and most else 0
-
-
-def _chart(columns: Sequence[tuple[int, str, str]], note: str, key: str) -> str:
-    many = len(columns) > EACH
-    shown = "".join(
-        f'<div title="{escape(told)}" style="flex:1 1 0;min-width:0;max-width:28px">{stack}'
-        f"{_label('' if many and number % 10 else f'{number}')}</div>"
-        for number, told, stack in columns
-    )
-    style = f"display:flex;gap:{1 if many else 3}px;align-items:flex-end;min-height:{HEIGHT + 14}px;margin:0.3em 0"
-    return f'<div style="{style}">{shown}</div>{key}{html.line(note) if note else ""}'
-
-
-def _label(number: str) -> str:
-    if not number:
-        return '<div style="height:14px"></div>'
-    style = "font-size:10px;line-height:14px;height:14px;text-align:center;white-space:nowrap"
-    return f'<div style="{style}">{number}</div>'
+def _pixels(part: float, highest: float, height: int = HEIGHT) -> int:
+    """Return a height in pixels, at least 1 if there is anything."""
+    return max(1, round(height * part / highest)) if part > 0 and highest else 0

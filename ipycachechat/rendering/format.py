@@ -36,6 +36,11 @@ def output_text(usage: Usage) -> str:
     return "≥" * (usage.at_least and usage.output is not None) + count(usage.output)
 
 
+def written_text(usage: Usage) -> str:
+    """Return the tokens written to the cache, or "not billed" if the provider does not bill writes."""
+    return count(usage.written) if usage.bills_writes else "not billed"
+
+
 def cost_text(bill: Cost) -> str:
     """Return the cost as text, with "≥" if it is a lower bound."""
     return "≥" * (bill.at_least and bill.paid is not None) + money(bill.paid)

@@ -1,6 +1,6 @@
 """The usage inspector as static HTML: each turn's tokens, cost and prefix, and what is cached until when.
 
-Nothing in it needs a script or a kernel: a turn's prefix unfolds by a click or the keyboard.
+It needs no script and no kernel: a turn's prefix unfolds by a click or the keyboard.
 """
 
 from __future__ import annotations
@@ -14,20 +14,26 @@ from ipycachechat.billing.records import Ledger
 from ipycachechat.caching.breakdown import BlockRow
 from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.engine.events import TurnResult
-from ipycachechat.rendering import charts, html, panels, reports
-from ipycachechat.rendering.format import cost_text as paid_of
-from ipycachechat.rendering.format import one_line, output_text, time_of_day, totals_text
+from ipycachechat.rendering import charts, html, reports
+from ipycachechat.rendering.charts import RunningTotal
+from ipycachechat.rendering.format import (
+    cost_text,
+    one_line,
+    output_text,
+    time_of_day,
+    totals_text,
+    written_text,
+)
 from ipycachechat.text.format import count, money
 
-ROWS = 100
-"""Turns, the last ones, that have a column and a row of their own; those before are one row."""
-UNFOLDED = 30
-"""Turns, the last ones, that unfold: all of it is sent again after each chat, and saved."""
+MAX_ROWS = 100
+"""The last 100 turns have a column and a row each; those before share a row."""
+MAX_UNFOLDED = 30
+"""Only the last 30 turns unfold, since all of this is sent again after each chat, and saved."""
 HEADS = (
     *("turn", "question", "read", "written", "fresh", "input", "answered"),
     *("cost", "saved", "cost so far", "saved so far", "notes"),
 )
-WARM = ("what", "tokens", "cache")
 EARLIER = (
     "answered in an earlier kernel, so that its prefix and what was expected of it are not known any more"
 )
@@ -45,14 +51,14 @@ class UsageSnapshot:
     results: tuple[TurnResult | None, ...]
     """The result of each turn; None: it was answered in an earlier kernel."""
     stale: frozenset[int]
-    """By number."""
+    """Numbers of turns that answered an older version."""
     ledger: Ledger
     last: TurnResult | None
-    """Of the last answer, which may be of another branch."""
+    """The last result, which may be of another branch."""
     predicted: tuple[int, int] | None
-    """Tokens that were expected to be read, and were."""
+    """Tokens that were predicted to be read, and were."""
     keepalive: str
-    """How keeping warm goes; empty: off."""
+    """Status of the keepalive; "": off."""
 
     @property
     def text(self) -> str:
@@ -60,163 +66,146 @@ class UsageSnapshot:
         return "\n".join(totals_text(self.ledger))
 
 
-def to_html(standing: UsageSnapshot, now: float) -> str:
-    """Return all of it in one box, the turns' prefixes folded up."""
-    there = len(standing.turns)
-    folded = [
-        f'<details><summary style="cursor:pointer">{html.clean(_name(standing, number))}</summary>'
-        f'<div style="margin:0 0 0.6em 1.2em">{_inside(standing, number)}</div></details>'
-        for number in range(max(1, there - UNFOLDED + 1), there + 1)
-    ]
-    return html.panel("inspector", _body(standing, now), *folded)
-
-
-def _body(standing: UsageSnapshot, now: float) -> str:
-    """The inspector without the parts that unfold."""
-    bill = [html.title(f"Billed to this kernel, {_requests(standing.ledger)}")]
-    bill += [html.line(told) for told in totals_text(standing.ledger)]
-    if not standing.turns:
-        return "".join([*bill, html.line("no turns yet")])
-    if _differ(standing):
-        bill.append(html.line(DIFFER))
-    paid = charts.running_totals(
-        (turn.cost.paid for turn in standing.turns), [turn.cost.at_least for turn in standing.turns]
-    )
-    saved = charts.running_totals(turn.cost.saved for turn in standing.turns)
-    shown = [(n, turn) for n, turn in enumerate(standing.turns, 1)][-ROWS:]
-    first = shown[0][0] - 1
-    rows = [_row(standing, n, turn, paid[n - 1], saved[n - 1]) for n, turn in shown]
-    if first:
-        before = standing.turns[:first]
-        rows.insert(0, (f"1 to {first}", *_together(before, paid[first - 1], saved[first - 1])))
-    foot = ("all", *_together(standing.turns, paid[-1], saved[-1]))
-    return "".join(
-        [
-            *bill,
-            charts.tokens(shown),
-            charts.costs([n for n, _ in shown], paid[first:], saved[first:]),
-            _warmth(standing, now),
-            html.table(HEADS, rows, foot, name="Turns"),
-            html.title(f"Prefix of a turn{_which(standing)}, and what was expected of it"),
-        ]
+def to_html(snapshot: UsageSnapshot, now: float) -> str:
+    """Return the inspector in one box, the turns' prefixes folded up."""
+    ledger, turns = snapshot.ledger, snapshot.turns
+    bill_title = f"Billed to this kernel, {ledger.requests} request{'s' * (ledger.requests != 1)}"
+    bill = list(totals_text(ledger))
+    if not turns:
+        return html.render("inspector", bill_title=bill_title, bill=[*bill, "no turns yet"], turns=[])
+    paid = charts.running_totals((turn.cost.paid for turn in turns), [turn.cost.at_least for turn in turns])
+    saved = charts.running_totals(turn.cost.saved for turn in turns)
+    earlier = max(0, len(turns) - MAX_ROWS)
+    numbers = range(earlier + 1, len(turns) + 1)
+    rows = [_row(snapshot, number, paid[number - 1], saved[number - 1]) for number in numbers]
+    if earlier:
+        sums = _sums(turns[:earlier], paid[earlier - 1], saved[earlier - 1])
+        rows.insert(0, (f"1 to {earlier}", *sums))
+    which = f" (of the last {MAX_UNFOLDED})" if len(turns) > MAX_UNFOLDED else ""
+    return html.render(
+        "inspector",
+        bill_title=bill_title,
+        bill=[*bill, DIFFER] if _totals_differ(snapshot) else bill,
+        tokens=charts.token_chart([(number, turns[number - 1]) for number in numbers]),
+        costs=charts.cost_chart(numbers, paid[earlier:], saved[earlier:]),
+        cache=_cache(snapshot, now),
+        heads=HEADS,
+        rows=rows,
+        foot=("all", *_sums(turns, paid[-1], saved[-1])),
+        turns_title=f"Prefix of a turn{which}, and what was expected of it",
+        turns=[_unfolded(snapshot, number) for number in numbers[-MAX_UNFOLDED:]],
+        count_heads=reports.COUNT_HEADS,
+        prefix_heads=reports.PREFIX_HEADS,
     )
 
 
-def _which(standing: UsageSnapshot) -> str:
-    return f" (of the last {UNFOLDED})" if len(standing.turns) > UNFOLDED else ""
-
-
-def _name(standing: UsageSnapshot, number: int) -> str:
-    """Return a turn in a line."""
-    turn = standing.turns[number - 1]
-    return f"turn {number}: {one_line(turn.prompt_text)}"
-
-
-def _inside(standing: UsageSnapshot, number: int) -> str:
-    """Of a turn: what was expected and what billed, and its prefix in a few rows."""
-    turn, done = standing.turns[number - 1], standing.results[number - 1]
+def _unfolded(snapshot: UsageSnapshot, number: int) -> dict[str, object]:
+    """Return the values of one turn: expected and billed tokens, and its prefix in a few rows."""
+    turn, result = snapshot.turns[number - 1], snapshot.results[number - 1]
     cell = f", cell {turn.cell.id[:8]}" if turn.cell else ""
-    head = html.line(f"{turn.model or 'model unknown'}{cell}")
+    values: dict[str, object] = {
+        "name": f"turn {number}: {one_line(turn.prompt_text)}",
+        "model": f"{turn.model or 'model unknown'}{cell}",
+    }
     if turn.replayed:
-        return head + html.line("replayed: nothing was sent")
-    if done is None:
-        return head + html.table(reports.COUNT_HEADS, reports.count_rows(turn, None)) + html.line(EARLIER)
-    asked = f" of the last of {done.requests} requests" * (done.requests > 1)
-    title = f"Prefix{asked}, as it was when the answer had come"
-    prefix = html.table(reports.PREFIX_HEADS, reports.prefix_rows(done.rows), name=title) if done.rows else ""
-    return head + panels.reason(done) + prefix
+        return {**values, "explained": None, "counts": None, "note": "replayed: nothing was sent"}
+    if result is None:
+        counts = reports.count_rows(turn.usage, None)
+        return {**values, "explained": None, "counts": counts, "note": EARLIER}
+    last = f" of the last of {result.requests} requests" * (result.requests > 1)
+    return {
+        **values,
+        "explained": reports.explained(turn.usage, result),
+        "prefix": reports.prefix_rows(result.rows),
+        "prefix_name": f"Prefix{last}, as it was when the answer had come",
+    }
 
 
-def _warmth(standing: UsageSnapshot, now: float) -> str:
+def _cache(snapshot: UsageSnapshot, now: float) -> dict[str, object]:
     """Return which prefix is cached until when, by the last answer."""
-    last, title = standing.last, html.title("Cache")
-    kept = [html.line(standing.keepalive)] if standing.keepalive else []
+    last, keepalive = snapshot.last, [snapshot.keepalive] if snapshot.keepalive else []
     if last is None:
-        return title + html.line("nothing was asked in this kernel: what is warm is unknown") + "".join(kept)
-    head = html.line(reports.cache_status(last.warm_until, now, standing.predicted))
-    rows = [
-        _span([row for row, _ in group], until, now) for until, group in groupby(_lives(last.rows), _life)
-    ]
-    table = [html.table(WARM, rows)] if any(row.warm_until for row in last.rows) else []
-    return "".join([title, head, *kept, *table])
-
-
-def _lives(rows: Sequence[BlockRow]) -> list[tuple[BlockRow, float]]:
-    """Each block with the time until which it is warm (0: it is not): with any prefix that goes beyond it."""
-    untils = accumulate((row.warm_until or 0.0 for row in reversed(rows)), max)
-    return list(zip(rows, reversed(list(untils)), strict=True))
-
-
-def _life(block: tuple[BlockRow, float]) -> float:
-    return block[1]
+        return {
+            "lines": ["nothing was asked in this kernel: what is warm is unknown", *keepalive],
+            "rows": [],
+        }
+    # A block lives as long as any longer prefix that contains it.
+    expiries = list(accumulate((row.warm_until or 0.0 for row in reversed(last.rows)), max))[::-1]
+    blocks = groupby(zip(last.rows, expiries, strict=True), lambda block: block[1])
+    rows = [_span([row for row, _ in group], until, now) for until, group in blocks]
+    return {
+        "lines": [reports.cache_status(last.warm_until, now, snapshot.predicted), *keepalive],
+        "heads": ("what", "tokens", "cache"),
+        "rows": rows if any(expiries) else [],
+    }
 
 
 def _span(rows: Sequence[BlockRow], until: float, now: float) -> tuple[str, ...]:
-    """Blocks, one after the other, that live equally long."""
+    """Return a row for consecutive blocks that expire at the same time (0: not cached)."""
     first, last = rows[0].label, rows[-1].label
-    sure = "" if all(row.exact for row in rows) else "≈"
-    life = (
-        f"warm until {time_of_day(until)}" if until > now else f"no longer warm (until {time_of_day(until)})"
-    )
+    about = "" if all(row.exact for row in rows) else "≈"
+    if not until:
+        life = "not in the cache"
+    else:
+        expiry = time_of_day(until)
+        life = f"warm until {expiry}" if until > now else f"no longer warm (until {expiry})"
     name = first if first == last else f"{first} … {last}"
-    return name, f"{sure}{sum(row.tokens for row in rows):,}", life if until else "not in the cache"
+    return name, f"{about}{sum(row.tokens for row in rows):,}", life
 
 
-def _row(
-    standing: UsageSnapshot, number: int, turn: Turn, paid: charts.RunningTotal, saved: charts.RunningTotal
-) -> tuple[str, ...]:
-    usage = turn.usage
+def _row(snapshot: UsageSnapshot, number: int, paid: RunningTotal, saved: RunningTotal) -> tuple[str, ...]:
+    turn = snapshot.turns[number - 1]
+    usage, cost = turn.usage, turn.cost
     tokens = [
         count(usage.read),
-        count(usage.written) if usage.bills_writes else "not billed",
-        *(count(one) for one in (usage.fresh, usage.input)),
+        written_text(usage),
+        count(usage.fresh),
+        count(usage.input),
         output_text(usage),
     ]
+    notes = [turn.status.value] * (turn.status is not TurnStatus.COMPLETE)
+    notes += ["stale"] * (number in snapshot.stale)
     if turn.replayed:
         tokens = ["–"] * 5
-    notes = [turn.status.value] * (turn.status is not TurnStatus.COMPLETE) + ["stale"] * (
-        number in standing.stale
-    )
-    earlier = standing.results[number - 1] is None
-    notes += ["replayed"] * turn.replayed + ["earlier kernel"] * (earlier and not turn.replayed)
-    cost = (paid_of(turn.cost), money(turn.cost.saved), paid.lower_bound, saved.text)
-    return f"{number}", one_line(turn.prompt_text, 28), *tokens, *cost, ", ".join(notes)
+        notes.append("replayed")
+    elif snapshot.results[number - 1] is None:
+        notes.append("earlier kernel")
+    dollars = (cost_text(cost), money(cost.saved), paid.lower_bound, saved.text)
+    return f"{number}", one_line(turn.prompt_text, 28), *tokens, *dollars, ", ".join(notes)
 
 
-def _together(
-    turns: Sequence[Turn], paid: charts.RunningTotal, saved: charts.RunningTotal
-) -> tuple[str, ...]:
-    """The rest of a row that stands for many turns."""
+def _sums(turns: Sequence[Turn], paid: RunningTotal, saved: RunningTotal) -> tuple[str, ...]:
+    """Return the cells after the first of a row that stands for many turns."""
     tokens = _sent(turns).tokens
     usages = [turn.usage for turn in turns if not turn.replayed]
-    told = [
-        _at_least(total, [one.fresh for one in usages])
-        for total in (tokens.read, tokens.written, tokens.fresh, tokens.input)
-    ]
-    answered = _at_least(tokens.output, [one.output for one in usages], any(one.at_least for one in usages))
-    return "", *told, answered, *(paid.lower_bound, saved.text) * 2, ""
+    answered = _at_least(
+        tokens.output, [usage.output for usage in usages], any(usage.at_least for usage in usages)
+    )
+    fresh = [usage.fresh for usage in usages]
+    counts = [_at_least(total, fresh) for total in (tokens.read, tokens.written, tokens.fresh, tokens.input)]
+    return "", *counts, answered, *(paid.lower_bound, saved.text) * 2, ""
 
 
-def _at_least(total: int | None, of: Sequence[int | None], lower: bool = False) -> str:
-    """A sum, whose parts may be unknown, or, with `lower`, lower bounds."""
-    unknown = sum(one is None for one in of)
-    return "unknown" if unknown and unknown == len(of) else f"{'≥' * (bool(unknown) or lower)}{count(total)}"
+def _at_least(total: int | None, parts: Sequence[int | None], lower_bound: bool = False) -> str:
+    """Return a sum of parts that may be unknown or, with `lower_bound`, lower bounds."""
+    unknown = sum(part is None for part in parts)
+    if unknown and unknown == len(parts):
+        return "unknown"
+    return f"{'≥' * (bool(unknown) or lower_bound)}{count(total)}"
 
 
 def _sent(turns: Sequence[Turn]) -> Ledger:
-    """The turns for which something was sent, added up."""
+    """Return the sums over the turns for which something was sent."""
     sent = (turn for turn in turns if not turn.replayed)
     return reduce(lambda ledger, turn: ledger.add(turn.usage, turn.cost), sent, Ledger())
 
 
-def _differ(standing: UsageSnapshot) -> bool:
-    """Return True if not all of the kernel's bill is in its turns, or more. A turn may have had many requests."""
-    if standing.ledger.unknown_tokens or standing.ledger.unknown_cost:  # unknown
+def _totals_differ(snapshot: UsageSnapshot) -> bool:
+    """Return True if the kernel's bill and the sum of the turns are known and differ."""
+    if snapshot.ledger.unknown_tokens or snapshot.ledger.unknown_cost:
         return False
-    bills = (standing.ledger, _sent(standing.turns))
-    known = [(bill.tokens.input, bill.tokens.output, round(bill.paid, 9)) for bill in bills]
-    return known[0] != known[1]
-
-
-def _requests(ledger: Ledger) -> str:
-    return f"{ledger.requests} request{'s' * (ledger.requests != 1)}"
+    bill, turns = (
+        (ledger.tokens.input, ledger.tokens.output, round(ledger.paid, 9))
+        for ledger in (snapshot.ledger, _sent(snapshot.turns))
+    )
+    return bill != turns

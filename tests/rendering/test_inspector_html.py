@@ -15,8 +15,8 @@ from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Usage
 from ipycachechat.engine.events import TurnResult
-from ipycachechat.rendering import charts, inspector, panels
-from ipycachechat.rendering.badge import time_of_day
+from ipycachechat.rendering import charts, inspector, reports
+from ipycachechat.rendering.format import time_of_day
 
 NOW = 1_000_000.0
 KEPT = {"div", "details", "summary", "span", "table", "thead", "tbody", "tr", "th", "td"}
@@ -62,7 +62,7 @@ def test_it_is_made_of_what_an_untrusted_notebook_keeps_and_a_question_is_only_t
     some = standing(turn(1), replace(turn(2), usage=NOTHING_REPORTED, cost=Cost()), turn(3))
     reason = MissReason(MissCause.EDITED, 9, old_text="a <i>b</i>", new_text="a $x$", cell="<c>")
     wrong = replace(told(turn(2), 2), reason=reason)
-    for html in (inspector.to_html(some, NOW), panels.why(wrong), panels.why(None)):
+    for html in (inspector.to_html(some, NOW), reports.why_html(wrong), reports.why_html(None)):
         seen = Html(html)
         assert seen.tags <= KEPT
         assert seen.attributes <= {"class", "title", "style", "open", "scope"}
@@ -128,9 +128,9 @@ def test_a_long_conversation_stays_small_and_its_sums_right() -> None:
     many = standing(*(turn(n) for n in range(1, 1001)))
     html = inspector.to_html(many, NOW)
     found = rows(many)
-    assert found[0]["turn"] == "1 to 900" and len(found) == 1 + inspector.ROWS + 1
+    assert found[0]["turn"] == "1 to 900" and len(found) == 1 + inspector.MAX_ROWS + 1
     assert found[-1]["cost so far"] == "$2.00600"
-    assert html.count(">block</th>") == inspector.UNFOLDED
+    assert html.count(">block</th>") == inspector.MAX_UNFOLDED
     assert len(html) < 400_000
 
 

@@ -11,7 +11,7 @@ from ipycachechat.errors import ChatError, Interrupted
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, print_lines, show_report, turn_number
-from ipycachechat.rendering import history_table, panels, reports
+from ipycachechat.rendering import history_table, reports
 from ipycachechat.rendering.format import budget_lines, totals_text
 from ipycachechat.rendering.spend_report import SpendReport
 from ipycachechat.text.format import plural
@@ -59,7 +59,7 @@ def plan(cell_chat: CellChat, text: str) -> None:
     """Predict what this prompt (default: the next one) will read, write and cost, block by block."""
     request = _next_request(cell_chat, text)
     forecast = cell_chat.session.runner.wait(lambda emit: cell_chat.chat.plan(request, emit))
-    show_report(cell_chat, reports.plan(forecast), panels.plan(forecast))
+    show_report(cell_chat, reports.plan(forecast), reports.plan_html(forecast))
 
 
 def show(cell_chat: CellChat, argument: str) -> None:
@@ -82,8 +82,8 @@ def show(cell_chat: CellChat, argument: str) -> None:
     preview = cell_chat.session.runner.wait(lambda emit: cell_chat.chat.contents(request, emit))
     if wire:
         text = json.dumps(preview.wire, indent=2, ensure_ascii=False)
-        return show_report(cell_chat, text, panels.request_json(text))
-    show_report(cell_chat, reports.contents(preview), panels.contents(preview))
+        return show_report(cell_chat, text, reports.wire_html(text))
+    show_report(cell_chat, reports.contents(preview), reports.contents_html(preview))
 
 
 def _next_request(cell_chat: CellChat, text: str) -> TurnRequest:
@@ -104,7 +104,7 @@ def why(cell_chat: CellChat, argument: str) -> None:
     result = chat.answer(number)
     if result is None and chat.history.current.turns:
         return print_lines("That turn was answered in an earlier kernel; its cache details were not stored")
-    show_report(cell_chat, reports.why(result), panels.why(result))
+    show_report(cell_chat, reports.why(result), reports.why_html(result))
 
 
 def usage(cell_chat: CellChat, argument: str) -> SpendReport | None:
