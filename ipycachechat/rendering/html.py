@@ -29,6 +29,12 @@ FILLS = {
     + _STRIPES("0deg", "1px,transparent 1px,transparent 4px)"),
 }
 """CSS of each part of the input in a bar or chart."""
+_CELL_STYLES = {
+    (numeric, spaced): f"padding:1px 8px;text-align:{'right' if numeric else 'left'}"
+    + ";white-space:nowrap" * spaced
+    for numeric in (False, True)
+    for spaced in (False, True)
+}
 
 
 def render(template: str, **values: object) -> str:
@@ -42,17 +48,14 @@ def _environment() -> Environment:
 
     environment = Environment(
         autoescape=True,
-        finalize=lambda value: sanitize.clean(value) if type(value) is str else value,
+        # Markup is no plain `str`; a printable text has nothing to strip, which is quicker to find out.
+        finalize=lambda value: (
+            value if type(value) is not str or value.isprintable() else sanitize.clean(value)
+        ),
         loader=FunctionLoader(_load),
         undefined=StrictUndefined,
     )
-    environment.globals |= {
-        "COLOURS": COLOURS,
-        "FILLS": FILLS,
-        "cell_style": _cell_style,
-        "input_parts": input_parts,
-        "numeric_columns": _numeric_columns,
-    }
+    environment.globals |= {"COLOURS": COLOURS, "FILLS": FILLS, "input_parts": input_parts, "styled_cells": _styled_cells}
     return environment
 
 
@@ -69,15 +72,15 @@ def input_parts(usage: ExpectedUsage | Usage) -> list[tuple[str, str, str]]:
     return [(name, f"{tokens:,}", f"{tokens / usage.input:.1%}") for name, tokens in parts.items() if tokens]
 
 
-def _numeric_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str]) -> list[bool]:
-    """Return for each column True if all its cells are numbers or stand for one."""
-    return [all(_is_number(row[n]) for row in (*rows, *filter(None, [foot]))) for n in range(len(heads))]
+def _styled_cells(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[tuple[str, str]]]:
+    """Return style and text of each cell, row by row. Columns of numbers are on the right."""
+    right = [all(_is_number(row[n]) for row in rows) for n in range(len(heads))]
+    return [
+        [(_CELL_STYLES[numeric, " " in cell], cell) for cell, numeric in zip(row, right, strict=True)]
+        for row in (heads, *rows)
+    ]
 
 
 def _is_number(cell: str) -> bool:
+    """Return True for a number, and for what may be in its place."""
     return cell in ("", "–", "unknown", "not billed") or cell.lstrip("≈≥-$")[:1].isdecimal()
-
-
-def _cell_style(cell: str, numeric: bool) -> str:
-    wrap = ";white-space:nowrap" if " " in cell else ""
-    return f"padding:1px 8px;text-align:{'right' if numeric else 'left'}{wrap}"
