@@ -55,7 +55,8 @@ def _environment() -> Environment:
         loader=FunctionLoader(_load),
         undefined=StrictUndefined,
     )
-    environment.globals |= {"COLOURS": COLOURS, "FILLS": FILLS, "input_parts": input_parts, "styled_cells": _styled_cells}
+    environment.globals |= {"COLOURS": COLOURS, "FILLS": FILLS}
+    environment.globals |= {"input_parts": input_parts, "styled_cells": _styled_cells}
     return environment
 
 
