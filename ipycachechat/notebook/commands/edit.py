@@ -63,7 +63,9 @@ def switch(cell_chat: CellChat, name: str) -> None:
         cell_chat.chat.versions.change(lambda history: history.switch(unquoted(name)))
         return print_lines(_branch(cell_chat))
     history = cell_chat.chat.history
-    show_report(cell_chat, "\n".join(history_table.branch_tree(history)), history_table.branches_html(history))
+    show_report(
+        cell_chat, "\n".join(history_table.branch_tree(history)), history_table.branches_html(history)
+    )
 
 
 def _branch(cell_chat: CellChat) -> str:
@@ -95,7 +97,8 @@ def sync(cell_chat: CellChat, _: str) -> None:
             f"The conversation already matches the notebook saved at {time_of_day(saved.saved_at)}"
         )
     print_lines(
-        f"Matching the notebook saved at {time_of_day(saved.saved_at)}:", *history_table.turn_changes(before, after)
+        f"Matching the notebook saved at {time_of_day(saved.saved_at)}:",
+        *history_table.turn_changes(before, after),
     )
     newer = sum(
         turn.cell is not None and turn.cell.id not in saved.cells and turn.asked_at >= saved.saved_at
