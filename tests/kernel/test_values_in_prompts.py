@@ -227,7 +227,7 @@ took, grown = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SE
 """
 
 
-@pytest.mark.parametrize("what", HUGE)
+@pytest.mark.parametrize("kind", HUGE)
 def test_a_huge_value_is_described_in_a_moment_and_not_copied(kernel: Kernel, kind: str) -> None:
     make, expected = HUGE[kind]
     result = kernel.run(f"{make}\n{MEASURE}")
