@@ -1,4 +1,4 @@
-"""Messages in and out, what of them a model is shown, and what is made shorter."""
+"""Messages to dicts and back, what a model is sent of them, and what is shortened."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 
 @unhurried
 @given(st.lists(turns(), max_size=3))
-def test_what_is_written_is_read_again(told: list[Turn]) -> None:
-    written = json.loads(json.dumps(from_wire.to_dicts(Conversation("", tuple(told)))))
-    read = from_wire.turns([from_wire.message(one) for one in written])
-    assert [turn.messages for turn in read] == [turn.messages for turn in told]
+def test_messages_survive_conversion_to_dicts_and_back(original: list[Turn]) -> None:
+    written = json.loads(json.dumps(from_wire.to_dicts(Conversation("", tuple(original)))))
+    read = from_wire.turns([from_wire.message(fields) for fields in written])
+    assert [turn.messages for turn in read] == [turn.messages for turn in original]
 
 
 @unhurried
 @given(turns(), st.sampled_from(["", "claude", "gemini", "openai"]), st.booleans(), st.booleans())
-def test_a_model_is_shown_its_own_seals_and_the_files_it_takes(
+def test_a_model_is_sent_its_own_signatures_and_the_files_it_accepts(
     turn: Turn, signer: str, forgets: bool, earlier: bool
 ) -> None:
     eyes = ModelView(signer, forgets, frozenset({"image"}))  # type: ignore[arg-type]
@@ -73,16 +73,20 @@ def test_a_model_is_shown_its_own_seals_and_the_files_it_takes(
 
 
 @given(st.text(max_size=400), st.integers(1, 200))
-def test_the_middle_is_left_out_of_what_is_too_long(text: str, length: int) -> None:
+def test_the_middle_of_a_long_text_is_left_out(text: str, length: int) -> None:
     cut = truncate_middle(text, length)
     assert cut == text or (len(cut) < len(text) and "characters left out" in cut)
     assert len(text) > length + 100 or cut == text
 
 
-def test_results_alone_are_shortened_and_no_more_than_need_be() -> None:
-    said = [Message("assistant", "x" * 90_000), Message("tool", "y" * 90_000), Message("tool", "z" * 20_000)]
-    first = shortened(said)
-    assert first is not None and first[0] == said[0] and first[2] == said[2]
+def test_only_tool_results_are_shortened_and_no_more_than_necessary() -> None:
+    messages = [
+        Message("assistant", "x" * 90_000),
+        Message("tool", "y" * 90_000),
+        Message("tool", "z" * 20_000),
+    ]
+    first = shortened(messages)
+    assert first is not None and first[0] == messages[0] and first[2] == messages[2]
     assert 40_000 <= len(first[1].text) < 41_000
     second = shortened(first)
     assert second is not None and len(second[1].text) < 11_000 and len(second[2].text) < 11_000
@@ -113,7 +117,7 @@ def test_the_largest_turns_are_named() -> None:
         ("claude-haiku-5-5", False),
     ],
 )
-def test_which_models_are_not_shown_their_earlier_thoughts(model: str, forgets: bool) -> None:
+def test_some_models_are_not_sent_their_earlier_thinking(model: str, forgets: bool) -> None:
     assert rules_for("anthropic", model).forgetful(model) is forgets
     if model[-1].isdigit() and "20" in model:
         name = f"us.anthropic.{model}-v1:0"

@@ -1,4 +1,4 @@
-"""Versions and branches: nothing that was ever there is lost."""
+"""Versions and branches: nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def versions(*texts: str) -> History:
     return history
 
 
-def test_undo_and_redo_walk_through_all_versions_and_stop_at_both_ends() -> None:
+def test_undo_and_redo_go_through_all_versions_and_stop_at_both_ends() -> None:
     history = versions("a", "ab", "abc")
     back = [prompts(history := history.undo()) for _ in range(4)]
     forth = [prompts(history := history.redo()) for _ in range(4)]
     assert (back, forth) == (["ab", "a", "", ""], ["a", "ab", "abc", "abc"])
 
 
-def test_a_change_after_an_undo_is_what_redo_then_leads_to() -> None:
+def test_redo_follows_the_change_made_after_an_undo() -> None:
     history = versions("a", "ab").undo().change(of("a", "x"))
     assert prompts(history) == "ax"
     assert prompts(history.redo()) == "ax"
@@ -45,7 +45,7 @@ def test_a_change_after_an_undo_is_what_redo_then_leads_to() -> None:
     }
 
 
-def test_a_branch_goes_on_by_itself_and_is_left_where_it_was() -> None:
+def test_a_branch_is_independent_and_keeps_its_position() -> None:
     history = versions("a").fork("idea").change(of("a", "i")).switch("main").change(of("a", "b"))
     assert prompts(history) == "ab"
     assert prompts(history.switch("idea")) == "ai"
@@ -53,19 +53,19 @@ def test_a_branch_goes_on_by_itself_and_is_left_where_it_was() -> None:
     assert prompts(history.switch("idea").undo().switch("main")) == "ab"
 
 
-def test_nothing_of_an_undone_past_can_be_redone_on_a_new_branch() -> None:
+def test_a_new_branch_cannot_redo_what_was_undone_before_it() -> None:
     history = versions("a", "ab").undo().fork("idea")
     assert history.redo() is history
     assert prompts(history.switch("main").redo()) == "ab"
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "main", "a\nb", "\x1b[31m"])
-def test_a_branch_has_a_name_of_one_word_that_no_other_has(name: str) -> None:
+def test_a_branch_needs_a_unique_name_of_one_word(name: str) -> None:
     with pytest.raises(BadInput):
         History().fork(name)
 
 
-def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -> None:
+def test_a_merged_history_is_continued_and_the_current_one_stays_as_branches() -> None:
     here = versions("x").fork("idea").change(of("x", "i"))
     there = versions("a", "ab").fork("idea").change(of("a", "b", "c")).switch("main").undo()
     both = here.merge(there)
@@ -80,11 +80,11 @@ def test_what_is_joined_is_gone_on_with_and_what_was_there_stays_as_branches() -
     assert prompts(both.switch("main-2").change(of("x", "y"))) == "xy"
 
 
-def test_a_history_in_which_nothing_was_said_leaves_no_branch() -> None:
+def test_an_empty_history_leaves_no_branch_after_a_merge() -> None:
     assert History().merge(versions("a")) == versions("a")
 
 
-def test_a_cell_that_is_away_is_so_in_all_versions_and_on_all_branches_and_no_version_is_made() -> None:
+def test_a_deleted_cell_is_detached_in_all_versions_and_branches_without_a_new_version() -> None:
     cells = [Turn(cell, (Message("assistant", "yes"),), cell=CellRef(cell, "1")) for cell in "abc"]
     history = History()
     for number in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Whatever is handed over becomes text or a file, and is left as it was."""
+"""Every kind of value becomes text or a file, and is not changed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from ipycachechat.prompts.inputs import to_content as content
 
 
 def part(value: Any) -> Any:
-    made = to_part(value)
-    assert made is not None
-    return made
+    result = to_part(value)
+    assert result is not None
+    return result
 
 
 def encoded(data: bytes) -> str:
@@ -52,9 +52,9 @@ def png(mode: str = "RGB", size: tuple[int, int] = (3, 2)) -> bytes:
 
 
 def figure() -> Figure:
-    made = Figure(figsize=(3, 2))
-    made.add_subplot().plot([1, 3, 2])
-    return made
+    drawn = Figure(figsize=(3, 2))
+    drawn.add_subplot().plot([1, 3, 2])
+    return drawn
 
 
 PNG = png()
@@ -178,27 +178,27 @@ def test_a_subclass_of_text_becomes_plain_text() -> None:
     assert type(part(np.str_("a"))) is str
 
 
-def test_texts_in_a_row_are_one_part_and_files_keep_their_places() -> None:
+def test_adjacent_texts_are_one_part_and_files_keep_their_order() -> None:
     image = Attachment("image/png", "AAAA")
     assert content(["a", "b", image, "c", "", "d", image]) == ("a\n\nb", image, "c\n\nd", image)
 
 
 @pytest.mark.parametrize("empty", ["", " \n\t", [], (), [""], ["", "  "], None, b"", b" \n"])
-def test_an_empty_prompt_is_refused_in_two_lines(empty: Any) -> None:
+def test_an_empty_prompt_is_refused(empty: Any) -> None:
     with pytest.raises(BadInput) as error:
         content(empty)
     assert len(str(error.value).splitlines()) == 2
 
 
 @pytest.mark.parametrize("value", [b"\x00\x01", b"\xff\xfe\xfd"])
-def test_what_cannot_be_sent_is_refused_in_two_lines(value: Any) -> None:
+def test_values_that_cannot_be_sent_are_refused(value: Any) -> None:
     with pytest.raises(BadInput) as error:
         content(["look", value])
     assert len(str(error.value).splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (Opaque(), "<opaque>"),
         (Raising(), "Raising: it cannot be shown: RuntimeError"),
@@ -211,12 +211,12 @@ def test_what_cannot_be_sent_is_refused_in_two_lines(value: Any) -> None:
         (np.arange(2_000), "ndarray of shape (2000,), int64"),
     ],
 )
-def test_a_prompt_tells_of_anything_else_as_expressions_do(value: Any, told: str) -> None:
+def test_other_values_in_a_prompt_are_described_as_in_expressions(value: Any, expected: str) -> None:
     text = content(["look", value])
-    assert isinstance(text, str) and text.startswith("look\n\n") and told in text
+    assert isinstance(text, str) and text.startswith("look\n\n") and expected in text
 
 
-def test_the_list_of_the_caller_is_not_changed() -> None:
+def test_the_callers_list_is_not_changed() -> None:
     given: list[Any] = ["a", "b", PNG, {"type": "text", "text": "c"}, [1, {"d": [2]}], bytearray(b"e")]
     before = copy.deepcopy(given)
     content(given)
@@ -224,9 +224,9 @@ def test_the_list_of_the_caller_is_not_changed() -> None:
     assert given == before
 
 
-def test_a_prompt_from_parts_is_that_prompt() -> None:
-    made = content(["look", PNG])
-    assert content(made) == made
+def test_the_parts_of_a_content_make_the_same_content() -> None:
+    result = content(["look", PNG])
+    assert content(result) == result
 
 
 class Odd(type):
@@ -244,7 +244,7 @@ class Closed:
         raise RuntimeError(f"no {name}")
 
 
-def test_a_value_that_lets_nobody_look_is_told_of_or_refused_in_two_lines() -> None:
+def test_a_value_whose_attributes_raise_is_described_or_refused() -> None:
     assert "cannot be shown: RuntimeError" in str(content(Nameless()))
     for prompt in (Closed(), ["a", Closed()], [[Closed()]]):
         with pytest.raises(BadInput) as error:
@@ -275,7 +275,7 @@ def test_a_value_that_lets_nobody_look_is_told_of_or_refused_in_two_lines() -> N
         ),
     ],
 )
-def test_parts_in_the_form_of_openai_are_taken(written: Any, expected: Any) -> None:
+def test_openai_style_parts_are_accepted(written: Any, expected: Any) -> None:
     assert part(written) == expected
     assert content(["see", written, PNG])[-1] == part(PNG)
 
@@ -290,13 +290,13 @@ def test_parts_in_the_form_of_openai_are_taken(written: Any, expected: Any) -> N
         {"type": "text", "text": 5},
     ],
 )
-def test_a_broken_part_is_refused_in_a_prompt_and_is_data_from_a_tool(written: Any) -> None:
+def test_an_invalid_part_is_refused_in_a_prompt_and_is_data_from_a_tool(written: Any) -> None:
     with pytest.raises(BadInput):
         content(written)
     assert json.loads(str(tool_result_content(written))) == written
 
 
-def test_a_record_that_has_a_text_among_other_fields_loses_none() -> None:
+def test_a_dict_with_a_text_and_other_fields_keeps_them_all() -> None:
     record = {"type": "text", "text": "a", "id": 3}
     assert json.loads(str(tool_result_content(record))) == record
 
@@ -306,30 +306,32 @@ def test_a_record_that_has_a_text_among_other_fields_loses_none() -> None:
 
 @pytest.mark.parametrize(("media", "data"), FILES.items())
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_are_known_by_how_they_begin(media: str, data: bytes, kind: Callable[[bytes], Any]) -> None:
+def test_bytes_are_recognised_by_their_first_bytes(
+    media: str, data: bytes, kind: Callable[[bytes], Any]
+) -> None:
     assert part(kind(data)) == Attachment(media, encoded(data))
 
 
-@pytest.mark.parametrize("text", ["plain", "ID3 tags", "GIF is said so", "RIFF", "ftyp", "%PDF", "ä\n"])
+@pytest.mark.parametrize("text", ["plain", "ID3 tags", "GIF is a word", "RIFF", "ftyp", "%PDF", "ä\n"])
 def test_bytes_of_text_are_text(text: str) -> None:
     assert part(text.encode()) == part(bytearray(text.encode())) == text
 
 
-def test_mp3_without_tags_is_told_from_text_in_utf_16() -> None:
+def test_mp3_without_tags_is_distinguished_from_utf_16_text() -> None:
     assert part(b"\xff\xfb\x90\x64\x00") == Attachment("audio/mp3", encoded(b"\xff\xfb\x90\x64\x00"))
     with pytest.raises(BadInput):
         part("text".encode("utf-16"))
 
 
 @pytest.mark.parametrize(("media", "data"), FILES.items())
-def test_a_path_is_read_whatever_its_suffix(tmp_path: Path, media: str, data: bytes) -> None:
+def test_a_path_is_read_with_any_suffix(tmp_path: Path, media: str, data: bytes) -> None:
     path = tmp_path / "some file.bin"
     path.write_bytes(data)
     assert part(path) == Attachment(media, encoded(data), "some file.bin")
 
 
 @pytest.mark.parametrize(("name", "media"), [("a.PDF", "application/pdf"), ("a.mp3", "audio/mp3")])
-def test_a_suffix_helps_where_the_beginning_says_nothing(tmp_path: Path, name: str, media: str) -> None:
+def test_the_suffix_counts_if_the_first_bytes_are_unknown(tmp_path: Path, name: str, media: str) -> None:
     (tmp_path / name).write_bytes(b"\x00\xff...")
     assert part(tmp_path / name) == Attachment(media, encoded(b"\x00\xff..."), name)
 
@@ -345,14 +347,14 @@ def test_a_suffix_helps_where_the_beginning_says_nothing(tmp_path: Path, name: s
         ("a.svg", "<svg/>\r\n", "a.svg:\n```svg\n<svg/>\r\n```"),
     ],
 )
-def test_a_text_file_is_fenced_under_its_name(tmp_path: Path, name: str, text: str, expected: str) -> None:
+def test_a_text_file_is_in_a_code_fence_under_its_name(
+    tmp_path: Path, name: str, text: str, expected: str
+) -> None:
     (tmp_path / name).write_bytes(text.encode())
     assert part(tmp_path / name) == expected
 
 
-def test_files_that_cannot_be_read_are_told_in_two_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_cannot_be_read_raise_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "MAX_FILE_BYTES", 3)
     (tmp_path / "large").write_text("1234")
     (tmp_path / "fits").write_text("123")
@@ -365,10 +367,12 @@ def test_files_that_cannot_be_read_are_told_in_two_lines(
         assert len(str(error.value).splitlines()) == 2, name
         assert tool_result_content(tmp_path / name) == str(
             tmp_path / name
-        )  # a tool that names a file has not said to read it
+        )  # a tool that names a file has not asked to read it
 
 
-def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_raises_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
@@ -378,7 +382,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         part(tmp_path / "a")
 
 
-def test_paths_in_a_list_in_a_prompt_are_read_and_those_from_a_tool_are_names(tmp_path: Path) -> None:
+def test_paths_in_a_prompt_are_read_and_paths_from_a_tool_stay_names(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     file = Attachment("image/png", encoded(PNG), "a.png")
@@ -399,19 +403,19 @@ def test_images_of_every_mode_become_png(mode: str) -> None:
 
 @pytest.mark.parametrize("values", [[0.0, 0.25, 1.0], [-300.0, -225.0, 0.0], [0.0, 25.0, 100.0]])
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
-def test_numbers_without_a_range_are_spread_over_the_greys(values: list[float], dtype: str) -> None:
+def test_image_values_without_a_range_are_scaled_to_grey_levels(values: list[float], dtype: str) -> None:
     array = np.array([values], dtype="float32") * (1 if dtype == "float32" else 100)
     seen = np.asarray(opened(part(Image.fromarray(array.astype(dtype)))))
     assert np.abs(seen - np.array([[0, 63.75, 255]])).max() <= 1
 
 
-def test_an_image_is_scaled_to_the_side_that_providers_take() -> None:
+def test_an_image_is_scaled_to_the_size_that_providers_accept() -> None:
     image = Image.new("1", (16_000, 40))
     assert opened(part(image)).size == (8_000, 20)
     assert image.size == (16_000, 40)
 
 
-def test_an_image_is_scaled_to_the_bytes_that_providers_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_scaled_to_the_bytes_that_providers_accept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_BASE64", 30_000)
     noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype="uint8")
     image = Image.fromarray(noise)
@@ -421,39 +425,45 @@ def test_an_image_is_scaled_to_the_bytes_that_providers_take(monkeypatch: pytest
     assert (np.asarray(image) == noise).all()
 
 
-def test_the_same_image_is_the_same_bytes_again() -> None:
+def test_the_same_image_gives_the_same_bytes() -> None:
     assert part(Image.new("RGB", (9, 9))) == part(Image.new("RGB", (9, 9)))
     assert part(figure()) == part(figure())
 
 
 @pytest.mark.parametrize("of", [lambda f: f, lambda f: f.axes[0]], ids=["figure", "axes"])
 def test_a_figure_is_drawn_and_not_changed(of: Callable[[Figure], Any]) -> None:
-    made = figure()
-    seen = (made.dpi, made.get_size_inches().tolist(), made.canvas, made.get_facecolor(), made.axes)
-    places = [axes.get_position().bounds for axes in made.axes]
-    assert opened(part(of(made))).width > 300
-    assert (made.dpi, made.get_size_inches().tolist(), made.canvas, made.get_facecolor(), made.axes) == seen
-    assert [axes.get_position().bounds for axes in made.axes] == places
+    drawn = figure()
+    seen = (drawn.dpi, drawn.get_size_inches().tolist(), drawn.canvas, drawn.get_facecolor(), drawn.axes)
+    places = [axes.get_position().bounds for axes in drawn.axes]
+    assert opened(part(of(drawn))).width > 300
+    assert (
+        drawn.dpi,
+        drawn.get_size_inches().tolist(),
+        drawn.canvas,
+        drawn.get_facecolor(),
+        drawn.axes,
+    ) == seen
+    assert [axes.get_position().bounds for axes in drawn.axes] == places
 
 
-def test_axes_in_a_part_of_a_figure_are_drawn_with_the_whole() -> None:
-    made = Figure()
-    left: Any = made.subfigures(1, 2)[0]  # type: ignore[index]
+def test_axes_of_a_subfigure_are_drawn_with_the_whole_figure() -> None:
+    drawn = Figure()
+    left: Any = drawn.subfigures(1, 2)[0]  # type: ignore[index]
     axes = left.subplots()
-    assert part(axes) == part(left) == part(made)
+    assert part(axes) == part(left) == part(drawn)
 
 
 def test_a_large_figure_is_drawn_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(opened(part(Figure(figsize=(40, 20)))).size) <= images.FIGURE_SIDE + 20
-    made = figure()
-    made.axes[0].text(200, 2, "far out")  # the tight box reaches there
+    drawn = figure()
+    drawn.axes[0].text(200, 2, "far out")  # the tight box reaches there
     monkeypatch.setattr(images, "MAX_SIDE", 1000)
-    assert max(opened(part(made)).size) <= 1000
+    assert max(opened(part(drawn)).size) <= 1000
 
 
-def test_axes_without_a_figure_are_told_in_two_lines() -> None:
-    made = figure()
-    axes = made.axes[0]
+def test_axes_without_a_figure_raise_an_error() -> None:
+    drawn = figure()
+    axes = drawn.axes[0]
     axes.remove()
     with pytest.raises(BadInput) as error:
         part(axes)
@@ -488,7 +498,7 @@ def test_nothing_heavy_is_imported() -> None:
         (Markdown("# $a$"), "# $a$"),
     ],
 )
-def test_what_ipython_displays_is_shown_to_the_model_too(shown: Any, expected: Any) -> None:
+def test_what_ipython_displays_is_sent_to_the_model(shown: Any, expected: Any) -> None:
     assert part(shown) == expected
     assert tool_result_content(shown) == content(expected)
 
@@ -497,7 +507,7 @@ def fake(module: str, name: str, **attributes: Any) -> Any:
     return type(name, (), {"__module__": module} | attributes)()
 
 
-def test_a_plotly_figure_is_drawn_if_it_can_be() -> None:
+def test_a_plotly_figure_is_drawn_if_possible() -> None:
     def to_image(self: Any, format: str) -> bytes:
         if not self.drawn:
             raise ValueError("Image export needs kaleido\n\n  pip install kaleido\n")
@@ -515,7 +525,7 @@ def test_a_plotly_figure_is_drawn_if_it_can_be() -> None:
 # Tables and arrays
 
 
-def test_a_huge_dataframe_is_not_gone_through() -> None:
+def test_only_the_first_rows_of_a_huge_dataframe_are_read() -> None:
     frame = Frame(10**12)
     text = str(part(frame))
     assert frame.asked == [data_summary.TABLE_ROWS]
@@ -524,7 +534,7 @@ def test_a_huge_dataframe_is_not_gone_through() -> None:
 
 
 @pytest.mark.parametrize("frame", [Frame(100, 1000), Frame(100, 40, "y" * 5000), Frame(3, 60, "a|b\n" * 100)])
-def test_a_table_stays_in_its_budget_and_tells_what_is_left_out(frame: Frame) -> None:
+def test_a_table_stays_within_its_limit_and_notes_what_is_left_out(frame: Frame) -> None:
     text = str(part(frame))
     assert len(text) <= data_summary.TABLE_CHARACTERS + 300
     assert "left out)" in text
@@ -544,7 +554,9 @@ def columns() -> dict[str, list[Any]]:
         ("pyarrow", lambda pa: pa.table(columns())),
     ],
 )
-def test_dataframes_are_told_by_shape_types_and_first_rows(library: str, make: Callable[[Any], Any]) -> None:
+def test_dataframes_are_described_by_shape_types_and_first_rows(
+    library: str, make: Callable[[Any], Any]
+) -> None:
     frame = make(pytest.importorskip(library))
     text = str(part(frame))
     assert "60 rows and 2 columns" in text and "n (" in text and r"a\|b" in text
@@ -561,7 +573,7 @@ def test_dataframes_are_told_by_shape_types_and_first_rows(library: str, make: C
         ("pyarrow", lambda pa: pa.array(columns()["n"])),
     ],
 )
-def test_series_are_told_as_tables(library: str, make: Callable[[Any], Any]) -> None:
+def test_series_are_described_as_tables(library: str, make: Callable[[Any], Any]) -> None:
     text = str(part(make(pytest.importorskip(library))))
     assert "60 rows:" in text and "int64" in text.lower() and text.endswith("(10 rows left out)")
 
@@ -581,7 +593,7 @@ def test_an_empty_dataframe_has_its_columns() -> None:
         (np.array(7), "7"),
     ],
 )
-def test_arrays_are_told_by_shape_type_and_values(array: Any, expected: str) -> None:
+def test_arrays_are_described_by_shape_type_and_values(array: Any, expected: str) -> None:
     assert part(array) == expected
 
 
@@ -613,23 +625,23 @@ def test_a_large_array_is_abbreviated() -> None:
         (ValueError(), "ValueError"),
     ],
 )
-def test_data_is_json_or_else_as_python_writes_it(value: Any, expected: str) -> None:
+def test_data_is_json_or_else_its_repr(value: Any, expected: str) -> None:
     assert part(value) == expected
     assert tool_result_content(value) == expected
 
 
-def test_a_list_that_holds_itself_ends() -> None:
+def test_a_list_that_contains_itself_does_not_recurse_forever() -> None:
     plain: list[Any] = ["a"]
     plain.append(plain)
     assert tool_result_content(plain) == "['a', [...]]"
     assert str(content(plain)).startswith("a\n\n['a', ['a', ")
     pictured: list[Any] = [PNG]
     pictured.append(pictured)
-    for made in (tool_result_content(pictured), content(pictured)):
-        assert made[0] == part(PNG) and isinstance(made[-1], str)
+    for result in (tool_result_content(pictured), content(pictured)):
+        assert result[0] == part(PNG) and isinstance(result[-1], str)
 
 
-def test_lists_deeper_than_python_goes_are_told() -> None:
+def test_lists_nested_deeper_than_pythons_recursion_limit_are_described() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -663,7 +675,7 @@ def test_a_result_is_never_empty_and_never_raises(value: Any, expected: str | No
     assert tool_result_content(value) == (str(value) if expected is None else expected)
 
 
-def test_what_raises_is_told_in_its_place() -> None:
+def test_a_value_that_raises_is_replaced_by_a_note() -> None:
     class Bad(list):  # type: ignore[type-arg]
         def __iter__(self) -> Any:
             raise RuntimeError
@@ -676,10 +688,10 @@ def test_what_raises_is_told_in_its_place() -> None:
     assert tool_result_content(Bad([1]))
 
 
-def test_pictures_figures_and_tables_in_a_list_are_parts_of_their_own() -> None:
-    made = tool_result_content(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
-    assert [type(one) for one in made] == [str, Attachment, Attachment, str]
-    assert made[0] == "two" and str(made[-1]).startswith('{"a": 1}\n\nFrame, 1 row ')
+def test_images_figures_and_tables_in_a_list_are_separate_parts() -> None:
+    result = tool_result_content(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
+    assert [type(item) for item in result] == [str, Attachment, Attachment, str]
+    assert result[0] == "two" and str(result[-1]).startswith('{"a": 1}\n\nFrame, 1 row ')
     assert tool_result_content([[PNG], "b"]) == (part(PNG), "b")
 
 

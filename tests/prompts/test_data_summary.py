@@ -1,4 +1,4 @@
-"""Tables and arrays in numbers: exact where nothing says "≈", and no pattern of the data misleads a sample."""
+"""Summaries of dataframes and arrays: exact unless marked "≈", and no pattern in the data misleads the sample."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ N = 300_000
 def row(value: Any, name: str) -> list[str]:
     """Return the missing count and the summary of a column."""
     lines = str(describe(value)).splitlines()
-    found = next(line for line in lines if line.startswith(f"| {name} |"))
-    return [cell.strip() for cell in found.strip("|").split("|")][2:]
+    cells = next(line for line in lines if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in cells.strip("|").split("|")][2:]
 
 
 @pytest.mark.parametrize("period", [2, 3, 5, 7, 10, 12, 24, 50, 100, 150, 365])
-def test_what_comes_again_and_again_is_not_all_that_is_seen(period: int) -> None:
+def test_a_periodic_pattern_does_not_mislead_the_sample(period: int) -> None:
     numbers = np.arange(N)
     frame = pd.DataFrame({"odd": np.where(numbers % period, "no", "yes")})
     assert "≈2 distinct" in row(frame, "odd")[1]
@@ -36,37 +36,37 @@ def test_what_comes_again_and_again_is_not_all_that_is_seen(period: int) -> None
 
 @pytest.mark.parametrize("rows", [SAMPLE_ROWS, SAMPLE_ROWS + 1, N])
 @pytest.mark.parametrize("kind", ["int64", "float32", "Int64", "Float64", "uint8"])
-def test_numbers_without_a_sign_are_those_of_the_library(rows: int, kind: str) -> None:
+def test_numbers_without_an_approximation_sign_are_those_of_the_library(rows: int, kind: str) -> None:
     column = pd.Series(np.arange(rows) % 200, name="n").astype(kind)
     if kind[0] in "IFf":
         column[::7] = None
-    missing, told = row(column, "n")
+    missing, summary = row(column, "n")
     assert missing == f"{column.isna().sum():,}"
     low, high, mean = f"{column.min():.0f}", f"{column.max():.0f}", f"{column.mean():.6g}"
-    assert told == f"{low} to {high}, mean {mean}"
+    assert summary == f"{low} to {high}, mean {mean}"
 
 
 @pytest.mark.parametrize("rows", [3, N])
-def test_not_a_number_is_missing_in_polars_too(rows: int) -> None:
+def test_nan_is_missing_in_polars_too(rows: int) -> None:
     frame = pl.DataFrame({"f": [None, float("nan"), 1.0] * (rows // 3)})
     assert row(frame, "f") == [f"{rows * 2 // 3:,}", "1 to 1, mean 1"]
 
 
-def test_large_whole_numbers_in_a_column_of_floats_are_told_whole() -> None:
+def test_large_integers_in_a_column_of_floats_are_not_rounded() -> None:
     frame = pd.DataFrame({"id": [1_000_001, None, 1_999_999]})
     assert row(frame, "id") == ["1", "1000001 to 1999999, mean 1500000"]
 
 
-def test_what_is_missing_altogether_is_known_exactly() -> None:
+def test_a_column_without_values_has_an_exact_count() -> None:
     assert row(pd.DataFrame({"a": np.full(N, np.nan)}), "a") == [f"{N:,}", "0 distinct:"]
 
 
-def test_the_column_0_has_its_name() -> None:
+def test_the_column_named_0_keeps_its_name() -> None:
     assert row(pd.DataFrame([[1, 2]]), "0") == ["0", "1 to 1, mean 1"]
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "summary"),
     [
         (pd.RangeIndex(3), "RangeIndex(start=0, stop=3"),
         (pd.Index([1, 2]), "Index([1, 2]"),
@@ -80,8 +80,8 @@ def test_the_column_0_has_its_name() -> None:
         (pd.DataFrame({"n": [10**400, 1.5]}, dtype=object), "| n | object | 0 |"),
     ],
 )
-def test_what_has_no_range_is_told_all_the_same(value: Any, told: str) -> None:
-    assert told in str(describe(value))
+def test_values_without_a_range_are_described(value: Any, summary: str) -> None:
+    assert summary in str(describe(value))
 
 
 class NoClass:
@@ -105,7 +105,7 @@ class Exits:
 
 
 @pytest.mark.parametrize("value", [NoClass, Nameless("Odd", (), {}), Exits], ids=["class", "name", "exit"])
-def test_what_raises_whatever_it_is_asked_is_no_error(value: Any) -> None:
+def test_a_value_that_raises_on_every_access_is_no_error(value: Any) -> None:
     assert "it cannot be shown" in str(describe(value()))
 
 

@@ -1,4 +1,4 @@
-"""`{{ expression }}` in a prompt: what is filled in, what is left alone, and what is not done for any text."""
+"""`{{ expression }}` in a prompt: what is filled in, what stays text, and what no text can do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fill(text: str, names: dict[str, Any] = NAMES) -> Any:
         ("{{\n  x\n}}", "[1, 2]"),
     ],
 )
-def test_what_is_filled_in(text: str, filled: str) -> None:
+def test_expressions_are_filled_in(text: str, filled: str) -> None:
     assert fill(text) == filled
 
 
@@ -86,29 +86,29 @@ def test_what_is_filled_in(text: str, filled: str) -> None:
         "{{a}",
     ],
 )
-def test_what_is_no_expression_is_left_alone(text: str) -> None:
+def test_text_that_is_not_an_expression_stays_as_it_is(text: str) -> None:
     assert fill(text) == text
 
 
-def test_what_takes_more_than_a_line_stands_below_the_text_once() -> None:
+def test_a_value_of_several_lines_is_put_below_the_text_once() -> None:
     filled = fill("What is wrong in {{ long }}? Really, in {{ long }}?")
     assert filled.startswith("What is wrong in `long`? Really, in `long`?\n\n`long`:\n\n{")
     assert filled.count("name 39") == 1
 
 
-def test_what_stands_alone_on_its_line_is_put_there() -> None:
+def test_a_value_alone_on_its_line_is_put_there() -> None:
     filled = fill("Here it is:\n{{ long }}\nWhat is wrong?")
     assert filled.startswith('Here it is:\n{"name 0": 0') and filled.endswith("}\nWhat is wrong?")
 
 
-def test_files_go_along_behind_the_text_in_order() -> None:
+def test_files_follow_the_text_in_order() -> None:
     text, first = fill("What is in {{ png }}? In {{ x }}?")
     assert text.startswith("What is in `png`? In [1, 2]?\n\n`png` is the image 1")
     assert isinstance(first, Attachment) and first.media_type == "image/png"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("{{ nothing }}", "'nothing' is undefined"),
         ("one\n{{ nothing }}", "in line 2"),
@@ -124,10 +124,10 @@ def test_files_go_along_behind_the_text_in_order() -> None:
         ("{{ __builtins__ }}", "__builtins__"),
     ],
 )
-def test_what_cannot_be_filled_in_is_told_in_two_lines(text: str, told: str) -> None:
+def test_expressions_that_cannot_be_filled_in_raise_an_error(text: str, expected: str) -> None:
     with pytest.raises(PromptError) as caught:
         fill(text, NAMES | {"__builtins__": __builtins__})
-    assert told in caught.value.message
+    assert expected in caught.value.message
     assert len(str(caught.value).splitlines()) == 2
     assert NAMES["x"] == [1, 2]
 
@@ -168,7 +168,7 @@ BITS = [
 
 @settings(max_examples=500)
 @given(st.lists(st.sampled_from(BITS), max_size=30).map("".join))
-def test_prompts_of_braces_go_through_unchanged_unless_an_expression_is_in_them(text: str) -> None:
+def test_prompts_of_braces_stay_unchanged_unless_they_contain_an_expression(text: str) -> None:
     try:
         real = any(not isinstance(piece, str) for piece in template.parse_template(text))
     except PromptError:
@@ -186,7 +186,7 @@ def test_text_without_double_braces_is_left_as_it_is(text: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_values_are_not_read_again(value: str, around: str) -> None:
+def test_braces_in_values_are_not_evaluated(value: str, around: str) -> None:
     around = around.replace("{", "").replace("}", "")
     assert fill(f"{around}{{{{ value }}}}", {"value": value}) == around + value
 
@@ -458,7 +458,7 @@ numbers.value_counts(false, true, false, 100000000)
 
 
 @pytest.mark.parametrize("source", BOMBS)
-def test_no_text_makes_a_value_that_the_kernel_dies_of(source: str) -> None:
+def test_no_text_makes_a_value_that_exhausts_memory(source: str) -> None:
     """In a process of its own that may not grow."""
     code = f"""
 import resource, sys, collections, fractions
@@ -478,23 +478,23 @@ except PromptError as error:
     assert done.stdout == "True\n", done.stderr
 
 
-def test_what_only_looks_is_still_there() -> None:
+def test_read_only_calls_are_allowed() -> None:
     names = {"x": [2, 1, 2], "d": {"a": "<"}, "made": defaultdict(list, a=1), "gen": (n for n in [1])}
-    told = fill("{{ x|unique }} {{ x|reverse }} {{ x|sum }} {{ round(1.25, 1) }} {{ 1.25|round(1) }}", names)
-    assert told == "[2, 1] [2, 1, 2] 5 1.2 1.2"
+    text = fill("{{ x|unique }} {{ x|reverse }} {{ x|sum }} {{ round(1.25, 1) }} {{ 1.25|round(1) }}", names)
+    assert text == "[2, 1] [2, 1, 2] 5 1.2 1.2"
     assert (
         fill("{{ d|tojson }} {{ made.a }} {{ made['a'] }} {{ gen is defined }}", names)
         == '{"a": "<"} 1 1 True'
     )
 
 
-def test_what_pythons_own_compiler_does_not_take_is_told_in_two_lines() -> None:
+def test_an_expression_too_deep_for_pythons_compiler_raises_an_error() -> None:
     with pytest.raises(PromptError, match="too deep"):
         fill("{{ " + "a." * 240 + "a }}")
 
 
 @pytest.mark.parametrize("braces", ["{{a}}", "{{ a }}", "{{ a }}\n", "{{ ", "{{}}", "{{x y}}", "{"])
-def test_a_megabyte_of_braces_is_read_soon(braces: str) -> None:
+def test_a_megabyte_of_braces_is_parsed_quickly(braces: str) -> None:
     begin = time.process_time()
     template.parse_template(braces * (1_000_000 // len(braces)))
     assert time.process_time() - begin < 20  # a second, if it does not grow with the square

@@ -1,4 +1,4 @@
-"""What of several texts is taken when all of them would be too much."""
+"""Shares of several texts that together exceed a limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipycachechat.text.truncate import fair_shares
 
 
 @pytest.mark.parametrize(
-    ("sizes", "most", "taken"),
+    ("sizes", "limit", "shares"),
     [
         ({"a": 5, "b": 3}, 10, {"a": 5, "b": 3}),
         ({"a": 50, "b": 3}, 10, {"a": 7, "b": 3}),
@@ -19,16 +19,16 @@ from ipycachechat.text.truncate import fair_shares
         ({}, 10, {}),
     ],
 )
-def test_the_largest_are_cut_first(sizes: dict[str, int], most: int, taken: dict[str, int]) -> None:
-    assert fair_shares(sizes, most) == taken
+def test_the_largest_texts_are_cut_first(sizes: dict[str, int], limit: int, shares: dict[str, int]) -> None:
+    assert fair_shares(sizes, limit) == shares
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 1000), max_size=8), st.integers(0, 3000))
-def test_all_of_it_fits_and_nothing_is_cut_without_need(sizes: dict[str, int], most: int) -> None:
-    taken = fair_shares(sizes, most)
-    assert sum(taken.values()) <= max(most, 0)
-    if sum(sizes.values()) <= most:
-        assert taken == sizes
-    cut = [taken[name] for name in sizes if taken[name] < sizes[name]]
-    assert all(taken[name] <= min(cut) for name in sizes if taken[name] == sizes[name] and cut)
-    assert not cut or sum(taken.values()) > most - len(sizes)
+def test_everything_fits_and_nothing_is_cut_without_need(sizes: dict[str, int], limit: int) -> None:
+    shares = fair_shares(sizes, limit)
+    assert sum(shares.values()) <= max(limit, 0)
+    if sum(sizes.values()) <= limit:
+        assert shares == sizes
+    cut = [shares[name] for name in sizes if shares[name] < sizes[name]]
+    assert all(shares[name] <= min(cut) for name in sizes if shares[name] == sizes[name] and cut)
+    assert not cut or sum(shares.values()) > limit - len(sizes)

@@ -1,4 +1,4 @@
-"""Nothing secret is left in a text, and nothing else is touched."""
+"""No secret is left in a text, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_nothing_of_a_planted_secret_is_left(label: str) -> None:
                 assert redactor(redacted.text).text == redacted.text, surroundings
 
 
-def test_the_corpus_has_every_kind() -> None:
+def test_the_planted_secrets_cover_every_pattern() -> None:
     assert {kind.label for kind in SECRET_PATTERNS} == {row[0] for row in PLANTED}
 
 
@@ -168,7 +168,7 @@ PICTURE = base64.b64encode(random.Random(7).randbytes(300_000)).decode()
 
 
 @pytest.mark.parametrize("written", [str, repr, json.dumps], ids=lambda written: written.__name__)
-def test_what_is_harmless_stays_as_it_is(written: Callable[[str], str]) -> None:
+def test_harmless_text_stays_as_it_is(written: Callable[[str], str]) -> None:
     environ = {
         "ANTHROPIC_API_KEY": "sk-" + "ant-api03-" + fake(95),
         "HOME": "/home/jovyan",
@@ -230,11 +230,11 @@ def test_a_known_value_is_found_however_it_is_written(value: str) -> None:
         (PLAIN[:6] + "...", PLAIN[:6] + "..."),
     ],
 )
-def test_a_known_value_is_found_where_it_was_cut(shown: str, masked: str) -> None:
+def test_a_known_value_is_found_where_it_was_truncated(shown: str, masked: str) -> None:
     assert Redactor.from_environ({"SOME_SECRET": PLAIN})(f"'{shown}'").text == f"'{masked}'"
 
 
-def test_the_lines_of_a_known_key_are_found_apart() -> None:
+def test_each_line_of_a_known_private_key_is_found() -> None:
     key = pem("EC PRIVATE" + " KEY")
     masked = Redactor.from_environ({"DEPLOY_KEY": key})(
         "\n".join(f"   {n} | {line}" for n, line in enumerate(key.split("\n")))
@@ -242,13 +242,13 @@ def test_the_lines_of_a_known_key_are_found_apart() -> None:
     assert left(PEM_BODY, masked.text) == []
 
 
-def test_of_secrets_in_one_another_the_longest_is_masked() -> None:
+def test_the_longest_of_nested_secrets_is_masked() -> None:
     inner, outer = "kettle-42", "kettle-42-" + fake(20)
     mask = Redactor.from_environ({"INNER_TOKEN": inner, "OUTER_TOKEN": outer})
     assert mask(f"{outer} {inner}").text == "[masked: OUTER_TOKEN] [masked: INNER_TOKEN]"
 
 
-def test_nothing_is_left_of_a_token_that_has_a_known_value_in_it() -> None:
+def test_nothing_is_left_of_a_token_that_contains_a_known_value() -> None:
     known = fake(9)
     token = "gh" + "p_" + fake(15, seed=1) + known + fake(12, seed=2)
     assert Redactor.from_environ({"A_TOKEN": known})(f"<{token}>").text == "<[masked: GitHub token]>"
@@ -257,7 +257,7 @@ def test_nothing_is_left_of_a_token_that_has_a_known_value_in_it() -> None:
     )
 
 
-def test_a_known_value_goes_by_its_name() -> None:
+def test_a_known_value_is_labelled_with_its_variable() -> None:
     value = "sk-" + "ant-api03-" + fake(95)
     assert Redactor()(value).labels == ("Anthropic key",)
     assert Redactor.from_environ({}, [value])(value).labels == ("provider key",)
@@ -309,17 +309,17 @@ def test_a_known_value_goes_by_its_name() -> None:
         ("A_SECRET", "\0" * 12, False),
     ],
 )
-def test_which_variables_are_secret(name: str, value: str, secret: bool | str) -> None:
+def test_variables_that_hold_secrets_are_recognised(name: str, value: str, secret: bool | str) -> None:
     mask = Redactor.from_environ({name: value})
-    told = secret if isinstance(secret, str) else value
+    shown = secret if isinstance(secret, str) else value
     if secret:
-        assert mask(f"it is {told}.") == RedactedText(f"it is [masked: {name}].", (name,))
+        assert mask(f"it is {shown}.") == RedactedText(f"it is [masked: {name}].", (name,))
     else:
         assert mask.known_forms == ()
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("labels", "note"),
     [
         ((), ""),
         (("OPENAI_API_KEY",), "masked: OPENAI_API_KEY"),
@@ -328,8 +328,8 @@ def test_which_variables_are_secret(name: str, value: str, secret: bool | str) -
         (("password", "private key"), "masked: password, private key"),
     ],
 )
-def test_the_note(found: tuple[str, ...], told: str) -> None:
-    assert describe_redactions(found) == told
+def test_the_note_counts_secrets_by_label(labels: tuple[str, ...], note: str) -> None:
+    assert describe_redactions(labels) == note
 
 
 def test_the_same_secret_is_counted_once_in_a_text() -> None:
@@ -339,7 +339,7 @@ def test_the_same_secret_is_counted_once_in_a_text() -> None:
     assert masked.text == " ".join(["[masked: GitHub token]"] * 3)
 
 
-def test_a_mask_does_not_show_what_it_knows() -> None:
+def test_the_repr_of_a_redactor_shows_no_secret() -> None:
     assert PLAIN not in repr(Redactor.from_environ({"SOME_SECRET": PLAIN}))
 
 
@@ -365,7 +365,7 @@ PIECES = st.one_of(
 
 
 @given(st.lists(PIECES, max_size=8).map("".join))
-def test_masking_twice_is_masking_once_and_always_the_same(text: str) -> None:
+def test_redaction_is_idempotent_and_deterministic(text: str) -> None:
     once = MASK(text)
     assert MASK(once.text) == RedactedText(once.text)
     assert MASK(text) == once
@@ -382,13 +382,13 @@ def test_any_value_of_a_variable_can_be_masked(value: str, data: st.DataObject) 
 
 
 @given(st.lists(PIECES, min_size=1, max_size=3).map("".join), st.integers(2, 400))
-def test_what_goes_on_and_on_is_masked_too(text: str, times: int) -> None:
+def test_repeated_secrets_are_masked(text: str, times: int) -> None:
     once = MASK(text * times)
     assert MASK(once.text).labels == ()
 
 
 @pytest.mark.parametrize("before", range(90))
-def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
+def test_a_secret_is_masked_where_a_table_cell_was_truncated(before: int) -> None:
     import pandas as pd
 
     from ipycachechat.prompts.describe import describe
@@ -396,10 +396,10 @@ def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
     token, known = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYz1", "Zq7+correct/horse9battery" * 3
     mask = Redactor.from_environ({"MY_API_KEY": known})
     for secret in (token, known):
-        told = str(
+        text = str(
             describe(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
         )
-        assert secret[:12] not in told
+        assert secret[:12] not in text
 
 
 @given(
@@ -407,7 +407,7 @@ def test_a_secret_is_known_where_a_cell_of_a_table_was_cut(before: int) -> None:
     st.integers(PIECE_LENGTH, 40),
     st.sampled_from(["", "\n", " ", "\\\n    ", "<wbr>", "', '"]),
 )
-def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
+def test_no_piece_of_a_known_key_is_left_with_other_characters_in_between(
     start: int, length: int, between: str
 ) -> None:
     key = fake(40, seed=3)
@@ -416,16 +416,16 @@ def test_no_piece_of_a_known_key_is_left_whatever_stands_between_its_letters(
         return
     text = f"Bad key {piece[:5]}{between}{piece[5:]} here"
     for environ, keys in (({"ITS_API_KEY": key}, []), ({}, [key])):
-        told = strip_known_secrets(text, environ, keys)  # a letter beside it may be the key's next one
-        assert "…" in told and len(told) <= len("Bad key … here")
+        result = strip_known_secrets(text, environ, keys)  # a letter beside it may be the key's next one
+        assert "…" in result and len(result) <= len("Bad key … here")
 
 
-def test_what_no_key_has_is_left_as_it_is() -> None:
+def test_text_without_a_piece_of_a_key_stays_as_it_is() -> None:
     text = "The request req_011CSHoEeqs5C35K2UUqR7Fy is refused: <b>max_tokens</b> is 8192, and a key is missing."
     assert strip_known_secrets(text, {"ITS_API_KEY": fake(40, seed=3)}) == text
 
 
-def test_a_key_tells_itself_to_who_sends_it_and_to_no_repr() -> None:
+def test_a_secret_string_is_sent_in_full_and_hidden_in_its_repr() -> None:
     key = SecretStr("one-that-is-secret")
     assert key == "one-that-is-secret" and f"{key}" == "one-that-is-secret"
     assert "secret" not in repr({"api_key": key})

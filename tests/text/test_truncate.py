@@ -24,5 +24,5 @@ from ipycachechat.text.truncate import drop_partial_word
         ("", ""),
     ],
 )
-def test_a_text_that_broke_off_ends_with_a_whole_word(arrived: str, kept: str) -> None:
+def test_a_text_that_broke_off_loses_its_partial_last_word(arrived: str, kept: str) -> None:
     assert drop_partial_word(arrived) == kept
