@@ -27,7 +27,7 @@ def test_a_cell_stopped_during_the_import_of_litellm_leaves_no_partial_import(wi
         stopped = 0
         for seconds in (0.2, 0.6, 1.2):
             request = kernel.start("%%chat\nhello", cell="a")
-            kernel.finish(request, until="tokens to")  # the placeholder
+            kernel.finish(request, until="Waiting for")  # the placeholder
             time.sleep(seconds)
             kernel.interrupt()
             result = kernel.finish(request)
