@@ -55,6 +55,6 @@ def test_demo_runs_and_the_third_turn_comes_mostly_from_the_cache(tmp_path: Path
 
 
 def share_read(badge: dict[str, Any]) -> int:
-    found = re.search(r"\((\d+)%\) read", badge["text/plain"])
+    found = re.search(r"\((\d+)%\) cached", badge["text/plain"])
     assert found, badge["text/plain"]
     return int(found[1])

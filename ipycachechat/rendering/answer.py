@@ -112,8 +112,8 @@ def _offer(count: int) -> str:
     """How to put so many blocks of code in cells."""
     if not count:
         return ""
-    which = "%chat insert" if count == 1 else f"%chat insert 1 … {count}"
-    return f"<div {_OFFER}>{which}: this Python code in a new cell, while it is the last answer</div>"
+    which = "%chat insert copies the" if count == 1 else f"%chat insert 1 … {count} copies a"
+    return f"<div {_OFFER}>{which} code block into a new cell</div>"
 
 
 def streaming_html(parts: Sequence[Segment]) -> str:

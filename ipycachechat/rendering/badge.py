@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.turns import Turn, TurnStatus
-from ipycachechat.conversation.usage import Timing, Usage
+from ipycachechat.conversation.usage import Cost, Timing, Usage
 from ipycachechat.engine.events import TurnResult
+from ipycachechat.errors import Interrupted
 from ipycachechat.rendering import html, reports
-from ipycachechat.rendering.format import cost_text, one_line, output_text, time_of_day, written_text
+from ipycachechat.rendering.format import one_line, output_text, short_money, time_of_day, written_text
 from ipycachechat.text.format import count, money, percent
 
 # A badge stays small, since it is saved in the notebook.
@@ -26,28 +27,41 @@ def facts(turn: Turn, result: TurnResult) -> list[tuple[str, str]]:
     usage, cost = turn.usage, result.cost
     if turn.replayed:
         return [("model", turn.model), ("replayed", "replayed, nothing sent"), ("cost", "free")]
-    share = f" ({percent(usage.share_read)})" if usage.share_read is not None else ""
+    share = "" if usage.share_read is None else f" ({percent(usage.share_read)})"
+    written = (
+        _tokens(count(usage.written), "newly cached") if usage.bills_writes else "cache writes not billed"
+    )
     values = [
         ("model", turn.model),
         ("requests", f"{result.requests} requests" if result.requests > 1 else ""),
-        ("read", f"{count(usage.read)}{share} read"),
-        ("written", _named(written_text(usage), "written")),
-        ("fresh", _named(count(usage.fresh), "fresh")),
-        ("input", _named(count(usage.input), "input")),
-        ("output", _named(output_text(usage), "answered")),
+        ("read", _tokens(count(usage.read) + share, "cached")),
+        ("written", written),
+        ("fresh", _tokens(count(usage.fresh), "uncached")),
+        ("input", _tokens(count(usage.input), "in")),
+        ("output", _tokens(output_text(usage), "out")),
+        *_cost_facts(usage, cost),
     ]
-    if cost.paid == 0 and usage.input != 0:
-        values.append(("cost", "free"))
-    else:
-        values.append(("cost", "cost unknown" if cost.paid is None else cost_text(cost)))
-        values.append(("saved", f"saved {money(cost.saved)}"))
     if result.warm_until is not None:
-        values.append(("warm until", f"warm until {time_of_day(result.warm_until)}"))
+        values.append(("warm until", f"cached until {time_of_day(result.warm_until)}"))
     return [(name, text) for name, text in values if text]
 
 
-def _named(number: str, name: str) -> str:
-    return f"{name} {number}" if number in ("unknown", "not billed") else f"{number} {name}"
+def _tokens(number: str, name: str) -> str:
+    return f"{name} unknown" if number == "unknown" else f"{number} {name}"
+
+
+def _cost_facts(usage: Usage, cost: Cost) -> list[tuple[str, str]]:
+    if cost.paid == 0 and usage.input != 0:
+        return [("cost", "free")]
+    if cost.saved is None:
+        saved = "savings unknown"
+    elif cost.saved < 0:
+        saved = f"+{short_money(-cost.saved)} to store it in the cache"
+    else:
+        saved = f"saved {short_money(cost.saved)}"
+    if cost.paid is None:
+        return [("cost", "cost unknown"), ("saved", saved)]
+    return [("cost", f"≥{money(cost.paid)}" if cost.at_least else short_money(cost.paid)), ("saved", saved)]
 
 
 def notes(result: TurnResult) -> list[str]:
@@ -55,42 +69,50 @@ def notes(result: TurnResult) -> list[str]:
     turn = result.turn
     if turn is None:
         return []
-    lines = [one_line(note, MAX_NOTE) for note in result.notes]
-    if turn.status is TurnStatus.CUT_OFF:
-        lines.insert(0, "cut off at the most tokens an answer may have (--max-tokens)")
+    lines = []
     if turn.status is TurnStatus.INTERRUPTED:
-        why = result.error.message if result.error else "stopped"
-        lines.insert(0, f"interrupted ({why}): kept as far as it came")
+        stopped = result.error is None or isinstance(result.error, Interrupted)
+        cause = "Stopped" if stopped or result.error is None else result.error.message.rstrip(".")
+        lines.append(f"{cause}; partial answer kept")
+    if turn.status is TurnStatus.CUT_OFF:
+        output = turn.usage.output if result.requests == 1 and not turn.usage.at_least else None
+        limit = "the token limit" if output is None else f"{output:,} tokens"
+        lines.append(f"Answer cut off at {limit} (raise --max-tokens)")
+    lines += [one_line(note, MAX_NOTE) for note in result.notes]
     if result.reason is not None:
         lines.append(result.reason.sentence)
     if result.stale:
-        placed = "replaced" if result.replaced else "placed as"
         lines.append(
-            f"{placed} turn {result.number}; {_turns(result.stale)} answered an older version"
-            + f"; ≈{result.uncached_tokens:,} tokens behind it are no longer read from the cache"
-            * bool(result.uncached_tokens)
+            f"{'Replaced' if result.replaced else 'Placed as'} turn {result.number}. {_out_of_date(result)}"
         )
     elif result.replaced:
-        lines.append(f"replaced turn {result.number}")
+        lines.append(f"Replaced turn {result.number}")
     lines += [
-        f"left out, since its cell was deleted: “{one_line(turn.prompt_text)}”. It comes back when the cell runs, "
-        "or once the notebook is saved with it"
+        f"Cell deleted, so “{one_line(turn.prompt_text)}” is no longer sent. "
+        "Restore and run the cell to bring it back."
         for turn in result.detached_turns[:MAX_DETACHED]
     ]
     if (more := len(result.detached_turns) - MAX_DETACHED) > 0:
-        lines.append(f"{more} more left out likewise (%chat history)")
+        lines.append(f"{more} more turn{'s' * (more > 1)} of deleted cells no longer sent (%chat history)")
     return lines
 
 
+def _out_of_date(result: TurnResult) -> str:
+    are, them = ("are", "them") if len(result.stale) > 1 else ("is", "it")
+    text = f"{_turns(result.stale)} {are} out of date (%chat replay reruns {them})"
+    again = f"; ≈{result.uncached_tokens:,} tokens will be charged again" if result.uncached_tokens else ""
+    return text + again
+
+
 def _turns(numbers: Sequence[int]) -> str:
-    """Return turn numbers in words, as in "turns 4 to 6, 9"."""
+    """Return turn numbers in words, as in "Turns 4–6, 9"."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and runs[-1][-1] == number - 1:
             runs[-1] = [runs[-1][0], number]
         else:
             runs.append([number])
-    return f"turn{'s' * (len(numbers) > 1)} {', '.join(' to '.join(map(str, run)) for run in runs)}"
+    return f"Turn{'s' * (len(numbers) > 1)} {', '.join('–'.join(map(str, run)) for run in runs)}"
 
 
 def to_text(result: TurnResult) -> str:
@@ -150,5 +172,5 @@ def _shortened(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 def _speed(timing: Timing) -> list[tuple[str, str]]:
     rows = [("first token", f"after {timing.first:.2f} s")]
     if timing.rate is not None:
-        rows.append(("then", f"{timing.rate:,.{0 if timing.rate >= 10 else 1}f} tokens a second"))
+        rows.append(("then", f"{timing.rate:,.{0 if timing.rate >= 10 else 1}f} tokens per second"))
     return rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, repeat
 
 from ipycachechat.conversation.turns import Turn
-from ipycachechat.rendering.html import FILLS
+from ipycachechat.rendering.html import FILLS, LEGEND
 from ipycachechat.text.format import count, money
 
 HEIGHT = 72
@@ -88,13 +88,13 @@ def token_chart(turns: Sequence[tuple[int, Turn]]) -> Chart:
     highest = max((turn.usage.input or 0 for _, turn in turns if not turn.replayed), default=0)
     unknown = [f"{number}" for number, turn in turns if turn.usage.fresh is None and not turn.replayed]
     return Chart(
-        title="Tokens in, by turn" + f"; the highest column is {highest:,}" * bool(highest),
+        title="Input tokens by turn",
         columns=[
             Column(number, f"turn {number}: {_tokens(turn)}", _stack(turn, highest)) for number, turn in turns
         ],
         order="from below: ",
-        fills=FILLS,
-        note=f"Dashed: not told what was read (turn {', '.join(unknown)})" if unknown else "",
+        fills=LEGEND,
+        note=f"Dashed: cached tokens not reported (turn {', '.join(unknown)})" if unknown else "",
     )
 
 
@@ -102,8 +102,8 @@ def _tokens(turn: Turn) -> str:
     usage = turn.usage
     if turn.replayed:
         return "replayed, nothing sent"
-    written = f"{count(usage.written)} written" if usage.bills_writes else "written not billed"
-    return f"{count(usage.input)} in: {count(usage.read)} read, {written}, {count(usage.fresh)} fresh"
+    written = f"{count(usage.written)} newly cached" if usage.bills_writes else "cache writes not billed"
+    return f"{count(usage.input)} in: {count(usage.read)} cached, {written}, {count(usage.fresh)} uncached"
 
 
 def _stack(turn: Turn, highest: int) -> Boxes:
@@ -133,7 +133,7 @@ def cost_chart(numbers: Sequence[int], paid: Sequence[RunningTotal], saved: Sequ
         text = f"up to turn {number}: cost {totals[0].lower_bound}, saved {totals[1].text}"
         boxes, losses = list(zip(above, fills, strict=True)), list(zip(below, fills, strict=True))
         columns.append(Column(number, text, boxes, losses))
-    note = "Below the line: more was paid for writing than reading has saved" if lowest else ""
+    note = "Below zero: caching has cost more than it saved so far" if lowest else ""
     return Chart(title=title, columns=columns, fills=_COSTS, note=note, line=line)
 
 

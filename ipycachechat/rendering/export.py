@@ -50,6 +50,8 @@ def _prompt(turn: Turn) -> str:
 
 def _summary(turn: Turn) -> str:
     usage = turn.usage
-    tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
+    tokens = (
+        f"{count(usage.read)} cached + {count(usage.written)} newly cached + {count(usage.fresh)} uncached"
+    )
     state = "" if turn.status.value == "complete" else f"{turn.status.value}; "
-    return f"{state}{turn.model}: {tokens}, {output_text(usage)} answered, {cost_text(turn.cost)}"
+    return f"{state}{turn.model}: {tokens}, {output_text(usage)} out, {cost_text(turn.cost)}"

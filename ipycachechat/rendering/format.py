@@ -46,43 +46,52 @@ def cost_text(bill: Cost) -> str:
     return "≥" * (bill.at_least and bill.paid is not None) + money(bill.paid)
 
 
+def short_money(dollars: float) -> str:
+    """Return an amount of at least 0 with as many digits as help: "$1.50", "$0.0021", "< $0.0001"."""
+    if 0 < dollars < 0.00005:
+        return "< $0.0001"
+    return f"${dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"${dollars:.4f}"
+
+
 def totals_text(ledger: Ledger) -> tuple[str, str]:
-    """All requests of the kernel: a line of tokens, a line of money."""
-    tokens, at_least = ledger.tokens, "at least " if ledger.unknown_tokens else ""
-    missing = (
-        f" ({ledger.unknown_tokens} of {ledger.requests} requests not told in full)"
-        if ledger.unknown_tokens
-        else ""
-    )
+    """Return a line of tokens and a line of costs on all requests of the kernel."""
+    tokens, cost = ledger.tokens, f"cost {money(ledger.paid)}"
+
+    def unreported(requests: int) -> str:
+        return f" ({requests} of {ledger.requests} requests not fully reported)" if requests else ""
+
     first = (
-        f"{at_least}{count(tokens.input)} tokens in: {count(tokens.read)} read, {count(tokens.written)} written, "
-        f"{count(tokens.fresh)} fresh; {count(tokens.output)} answered{missing}"
+        f"{'at least ' * bool(ledger.unknown_tokens)}{count(tokens.input)} tokens in: {count(tokens.read)} cached, "
+        f"{count(tokens.written)} newly cached, {count(tokens.fresh)} uncached; {count(tokens.output)} out"
+        + unreported(ledger.unknown_tokens)
     )
     if ledger.requests and ledger.unknown_cost == ledger.requests and not ledger.paid:
         return first, "cost unknown"
-    least = f"at least {money(ledger.paid)} ({ledger.unknown_cost} of {ledger.requests} requests not told in full)"
-    spent = least if ledger.unknown_cost else money(ledger.paid)
-    saved = f"saved {money(ledger.saved)}" + " by what was told" * bool(ledger.unknown_cost)
-    return first, f"cost {spent}, {saved}"
+    if ledger.unknown_cost:
+        cost = f"cost at least {money(ledger.paid)}{unreported(ledger.unknown_cost)}"
+    return first, f"{cost}, saved {money(ledger.saved)}" + " as far as reported" * bool(ledger.unknown_cost)
 
 
-def budget_lines(purse: BudgetState, whole: float, day: float, of_day: float | None) -> list[str]:
-    """The budgets, what was spent and what is left, a line each. `of_day`: what all notebooks have; None: unknown."""
-    spent = f"spent {'at least ' * bool(purse.unknown)}{money(purse.spent)}"
-    if whole:
-        lines = [f"this kernel: {spent} of {money(whole)}, {money(purse.left(whole))} left"]
+def budget_lines(state: BudgetState, limit: float, day_limit: float, day_spent: float | None) -> list[str]:
+    """Return a line for each budget: its limit, what was spent and what is left (dollars; limit 0: none).
+
+    `day_spent` is the amount of all notebooks today; None: unknown.
+    """
+    spent = f"spent {'at least ' * bool(state.unknown)}{money(state.spent)}"
+    if limit:
+        lines = [f"this kernel: {spent} of {money(limit)}, {money(state.left(limit))} left"]
     else:
         lines = [f"this kernel: {spent}, no budget (%chat budget 2.00)"]
-    if purse.unbilled_requests:
+    if state.unbilled_requests:
+        requests = f"{state.unbilled_requests} request{'s' * (state.unbilled_requests > 1)}"
+        lines.append(f"  includes {money(state.unbilled_max)}, the maximum, for {requests} without a bill")
+    if state.unknown:
         lines.append(
-            f"  {money(purse.unbilled_max)} of it for requests whose bill is not known, at the most that it can be"
-            f" ({purse.unbilled_requests})"
+            f"  {state.unknown} request{'s' * (state.unknown > 1)} may have cost more, of unknown price"
         )
-    if purse.unknown:
-        lines.append(f"  requests that may have cost more, nobody knows how much: {purse.unknown}")
-    if day:
-        left = "unknown" if of_day is None else money(max(0.0, day - of_day))
-        lines.append(f"today, all notebooks: spent {money(of_day)} of {money(day)}, {left} left")
+    if day_limit:
+        left = "unknown" if day_spent is None else money(max(0.0, day_limit - day_spent))
+        lines.append(f"today, all notebooks: spent {money(day_spent)} of {money(day_limit)}, {left} left")
     return lines
 
 

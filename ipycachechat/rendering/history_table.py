@@ -54,11 +54,11 @@ def history_rows(
         states = [turn.status.value] + ["stale"] * (sent and number in stale) + ["pinned"] * turn.pinned
         states += ["detached"] * (not sent) + ["replayed"] * turn.replayed
         if not sent:
-            cache = "left out"
+            cache = "not sent"
         elif number in warm:
-            cache = f"warm until {time_of_day(warm[number])}"
+            cache = f"cached until {time_of_day(warm[number])}"
         else:
-            cache = "not warm" if cache_known else "unknown"
+            cache = "not cached" if cache_known else "unknown"
         cells = (
             f"{number}" if sent else "–",
             turn.cell.id[:8] if turn.cell else "",
@@ -147,7 +147,7 @@ def turn_changes(before: Conversation, after: Conversation) -> list[str]:
         if old == new:
             continue
         if new is None:
-            change = f"turn {old} is left out, since its cell is gone"
+            change = f"turn {old} is no longer sent, since its cell is gone"
         else:
             change = f"turn {new} is back" if old is None else f"turn {old} becomes turn {new}"
         lines.append(f"  {change}: {one_line(turn.prompt_text)}")

@@ -29,6 +29,11 @@ FILLS = {
     + _STRIPES("0deg", "1px,transparent 1px,transparent 4px)"),
 }
 """CSS of each part of the input in a bar or chart."""
+LEGEND = {
+    "read (cached)": FILLS["read"],
+    "written (newly cached)": FILLS["written"],
+    "fresh (uncached)": FILLS["fresh"],
+}
 _CELL_STYLES = {
     (numeric, spaced): f"padding:1px 8px;text-align:{'right' if numeric else 'left'}"
     + ";white-space:nowrap" * spaced
@@ -55,7 +60,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(_load),
         undefined=StrictUndefined,
     )
-    environment.globals |= {"COLOURS": COLOURS, "FILLS": FILLS}
+    environment.globals |= {"COLOURS": COLOURS, "FILLS": FILLS, "LEGEND": LEGEND}
     environment.globals |= {"input_parts": input_parts, "styled_cells": _styled_cells}
     return environment
 

@@ -34,13 +34,9 @@ HEADS = (
     *("turn", "question", "read", "written", "fresh", "input", "answered"),
     *("cost", "saved", "cost so far", "saved so far", "notes"),
 )
-EARLIER = (
-    "answered in an earlier kernel, so that its prefix and what was expected of it are not known any more"
-)
-DIFFER = (
-    "This kernel's bill and the sum of these turns differ. Requests of turns that were replaced, undone or deleted, "
-    "that failed or kept the cache warm are in the bill alone; turns of an earlier kernel in the sum alone."
-)
+EARLIER = "Answered in an earlier kernel; its prefix and prediction are not stored"
+MORE_BILLED = "The total also includes replaced, deleted and failed requests"
+NOT_BILLED = "; turns of an earlier kernel are not part of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ def to_html(snapshot: UsageSnapshot, now: float) -> str:
     bill_title = f"Billed to this kernel, {ledger.requests} request{'s' * (ledger.requests != 1)}"
     bill = list(totals_text(ledger))
     if not turns:
-        return html.render("inspector", bill_title=bill_title, bill=[*bill, "no turns yet"], turns=[])
+        return html.render("inspector", bill_title=bill_title, bill=[*bill, "No turns yet"], turns=[])
     paid = charts.running_totals((turn.cost.paid for turn in turns), [turn.cost.at_least for turn in turns])
     saved = charts.running_totals(turn.cost.saved for turn in turns)
     earlier = max(0, len(turns) - MAX_ROWS)
@@ -85,14 +81,14 @@ def to_html(snapshot: UsageSnapshot, now: float) -> str:
     return html.render(
         "inspector",
         bill_title=bill_title,
-        bill=[*bill, DIFFER] if _totals_differ(snapshot) else bill,
+        bill=[*bill, *_difference(snapshot)],
         tokens=charts.token_chart([(number, turns[number - 1]) for number in numbers]),
         costs=charts.cost_chart(numbers, paid[earlier:], saved[earlier:]),
         cache=_cache(snapshot, now),
         heads=HEADS,
         rows=rows,
         foot=("all", *_sums(turns, paid[-1], saved[-1])),
-        turns_title=f"Prefix of a turn{which}, and what was expected of it",
+        turns_title=f"Cache details by turn{which}",
         turns=[_unfolded(snapshot, number) for number in numbers[-MAX_UNFOLDED:]],
         count_heads=reports.COUNT_HEADS,
         prefix_heads=reports.PREFIX_HEADS,
@@ -108,7 +104,7 @@ def _unfolded(snapshot: UsageSnapshot, number: int) -> dict[str, object]:
         "model": f"{turn.model or 'model unknown'}{cell}",
     }
     if turn.replayed:
-        return {**values, "explained": None, "counts": None, "note": "replayed: nothing was sent"}
+        return {**values, "explained": None, "counts": None, "note": "Replayed; nothing was sent"}
     if result is None:
         counts = reports.count_rows(turn.usage, None)
         return {**values, "explained": None, "counts": counts, "note": EARLIER}
@@ -117,7 +113,7 @@ def _unfolded(snapshot: UsageSnapshot, number: int) -> dict[str, object]:
         **values,
         "explained": reports.explained(turn.usage, result),
         "prefix": reports.prefix_rows(result.rows),
-        "prefix_name": f"Prefix{last}, as it was when the answer had come",
+        "prefix_name": f"Prefix{last}, after the answer",
     }
 
 
@@ -126,7 +122,7 @@ def _cache(snapshot: UsageSnapshot, now: float) -> dict[str, object]:
     last, keepalive = snapshot.last, [snapshot.keepalive] if snapshot.keepalive else []
     if last is None:
         return {
-            "lines": ["nothing was asked in this kernel: what is warm is unknown", *keepalive],
+            "lines": ["No request in this kernel yet, so it is unknown what is cached", *keepalive],
             "rows": [],
         }
     # A block lives as long as any longer prefix that contains it.
@@ -145,10 +141,10 @@ def _span(rows: Sequence[BlockRow], until: float, now: float) -> tuple[str, ...]
     first, last = rows[0].label, rows[-1].label
     about = "" if all(row.exact for row in rows) else "≈"
     if not until:
-        life = "not in the cache"
+        life = "not cached"
     else:
         expiry = time_of_day(until)
-        life = f"warm until {expiry}" if until > now else f"no longer warm (until {expiry})"
+        life = f"cached until {expiry}" if until > now else f"no longer cached (until {expiry})"
     name = first if first == last else f"{first} … {last}"
     return name, f"{about}{sum(row.tokens for row in rows):,}", life
 
@@ -200,12 +196,14 @@ def _sent(turns: Sequence[Turn]) -> Ledger:
     return reduce(lambda ledger, turn: ledger.add(turn.usage, turn.cost), sent, Ledger())
 
 
-def _totals_differ(snapshot: UsageSnapshot) -> bool:
-    """Return True if the kernel's bill and the sum of the turns are known and differ."""
+def _difference(snapshot: UsageSnapshot) -> list[str]:
+    """Return a note if the kernel's bill and the sum of the turns are known and differ."""
     if snapshot.ledger.unknown_tokens or snapshot.ledger.unknown_cost:
-        return False
+        return []
     bill, turns = (
         (ledger.tokens.input, ledger.tokens.output, round(ledger.paid, 9))
         for ledger in (snapshot.ledger, _sent(snapshot.turns))
     )
-    return bill != turns
+    pairs = zip(snapshot.turns, snapshot.results, strict=True)
+    earlier = any(result is None and not turn.replayed for turn, result in pairs)
+    return [] if bill == turns else [MORE_BILLED + NOT_BILLED * earlier]

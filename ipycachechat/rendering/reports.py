@@ -16,12 +16,10 @@ from ipycachechat.rendering.format import align_columns, time_of_day, written_te
 from ipycachechat.text import sanitize
 from ipycachechat.text.format import count, money
 
-NO_GUARANTEE = (
-    "nobody can tell whether more could have been read: this provider promises nothing of its cache"
-)
-PREFIX_HEADS = ("block", "cell", "tokens", "checkpoint", "warm until")
+NO_GUARANTEE = "This provider does not guarantee caching"
+PREFIX_HEADS = ("block", "cell", "tokens", "checkpoint", "cached until")
 COUNT_HEADS = ("", "read", "written", "fresh", "input")
-NOTHING_ASKED = "nothing has been asked yet"
+NOTHING_ASKED = "Nothing has been asked yet"
 EXCERPT = 60
 """Characters of a text that are shown around a difference."""
 
@@ -49,16 +47,16 @@ def _plan_sentences(forecast: Forecast) -> list[str]:
     """Return sentences on tokens and cost of the next request, and why less is read than possible."""
     expected = forecast.expected
     about = "" if expected.exact else "≈"
-    hour = f" ({expected.written_1h:,} of them for an hour)" if expected.written_1h else ""
+    hour = f" ({expected.written_1h:,} of them for 1 h)" if expected.written_1h else ""
 
     def dollars(amount: float | None) -> str:
         return "unknown" if amount is None else f"{about}{money(amount)}"
 
     lines = [
-        f"{forecast.model}: {about}{expected.input:,} tokens in = {about}{expected.read:,} read + "
-        f"{about}{expected.written:,} written{hour} + {about}{expected.fresh:,} fresh",
-        f"cost {dollars(forecast.paid)} without the answer; with no cache {dollars(forecast.cost_without_cache)}"
-        + "".join(f"; all for {_lifetime(ttl)} {dollars(cost)}" for ttl, cost in forecast.lifetimes),
+        f"{forecast.model}: {about}{expected.input:,} tokens in = {about}{expected.read:,} cached + "
+        f"{about}{expected.written:,} newly cached{hour} + {about}{expected.fresh:,} uncached",
+        f"cost {dollars(forecast.paid)} without the answer; without a cache {dollars(forecast.cost_without_cache)}"
+        + "".join(f"; if cached for {_lifetime(ttl)} {dollars(cost)}" for ttl, cost in forecast.lifetimes),
     ]
     if forecast.reason is not None and forecast.reason.cause is not MissCause.SILENT:
         lines.append(forecast.reason.sentence_with("would be paid"))
@@ -67,8 +65,10 @@ def _plan_sentences(forecast: Forecast) -> list[str]:
 
 def warm_result(usage: Usage, cost: Cost, until: float | None) -> str:
     """Return the bill of a request that only wrote or refreshed the cache."""
-    expiry = f", warm until {time_of_day(until)}" if until is not None else ""
-    tokens = f"{count(usage.read)} read + {count(usage.written)} written + {count(usage.fresh)} fresh"
+    expiry = f", cached until {time_of_day(until)}" if until is not None else ""
+    tokens = (
+        f"{count(usage.read)} cached + {count(usage.written)} newly cached + {count(usage.fresh)} uncached"
+    )
     return f"{tokens}, {money(cost.paid)}{expiry}"
 
 
@@ -76,10 +76,10 @@ def cache_status(until: float | None, now: float, tokens: tuple[int, int] | None
     """Return when the cache expires, and tokens that were predicted to be read and were."""
     parts = []
     if until is not None:
-        parts.append(f"warm until {time_of_day(until)}" if until > now else "no longer warm")
+        parts.append(f"cached until {time_of_day(until)}" if until > now else "no longer cached")
     if tokens is not None:
-        parts.append(f"≈{tokens[0]:,} tokens foretold to be read, {tokens[1]:,} read")
-    return "; ".join(parts) or "this provider promises nothing of its cache"
+        parts.append(f"predicted from cache ≈{tokens[0]:,} tokens, actual {tokens[1]:,}")
+    return "; ".join(parts) or NO_GUARANTEE
 
 
 def keepalive_status(refreshed: int, until: float, ended: str) -> str:
@@ -117,7 +117,7 @@ def _contents_summary(preview: RequestPreview) -> str:
 def _block_summary(row: BlockRow) -> str:
     label, cell, tokens, checkpoint, until = _prefix_row(row)
     parts = [label, f"cell {cell}" if cell else "", f"{tokens} tokens"]
-    parts += [f"checkpoint for {checkpoint}" if checkpoint else "", f"warm until {until}" if until else ""]
+    parts += [f"checkpoint for {checkpoint}" if checkpoint else "", f"cached until {until}" if until else ""]
     return " · ".join(filter(None, parts))
 
 
@@ -156,13 +156,13 @@ def explained(usage: Usage, result: TurnResult) -> dict[str, object]:
 def failure(error: ChatError) -> str:
     """Return the error of the last prompt, in more detail than in its cell."""
     if isinstance(error, Interrupted):
-        lines = ["the last prompt was stopped:"]
+        lines = ["The last prompt was stopped:"]
     else:
-        lines = ["the last prompt failed:", error.message]
+        lines = ["The last prompt failed:", error.message]
     lines += [error.hint, error.billed]
     if isinstance(error, ModelError):
-        lines += [f"asked {error.tries} times"] * (error.tries > 1)
-        lines += [f"in the provider's words: {error.provider_message}"] * bool(error.provider_message)
+        lines += [f"Tried {error.tries} times."] * (error.tries > 1)
+        lines += [f"The provider's message: {error.provider_message}"] * bool(error.provider_message)
     return "\n".join(filter(None, lines))
 
 
@@ -182,8 +182,9 @@ def _verdict(result: TurnResult) -> str:
     """Return a sentence on why less was read than could have been, or that nothing was missed."""
     if result.reason is not None:
         return result.reason.sentence
-    known = result.turn is not None and result.turn.usage.read is not None and result.cache_is_promised
-    return "nothing was missed: all that could be read was read" if known else NO_GUARANTEE
+    if result.turn is None or result.turn.usage.read is None:
+        return "The provider did not report how many tokens were cached"
+    return "Everything that could come from the cache did" if result.cache_is_promised else NO_GUARANTEE
 
 
 def _advice(result: TurnResult) -> list[str]:
@@ -200,7 +201,7 @@ def doctor(rows: Sequence[tuple[str, str, Usage, bool | None]]) -> str:
             f"{wrong} of {len(rows)} differ: please report it (this model's row in caching/provider_rules.py)"
         )
     else:
-        end = "The provider does as the rules say."
+        end = "The provider charges as the rules predict."
     cells = [
         (rule, promise, count(usage.read), written_text(usage), count(usage.fresh), verdicts[agrees])
         for rule, promise, usage, agrees in rows

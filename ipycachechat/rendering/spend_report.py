@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipycachechat.storage.usage_log import SpendRow
 
 HEADS = tuple("day notebook model requests input read written fresh answered cost saved".split())
-NOTHING_SPENT = "nothing has been paid yet"
+NOTHING_SPENT = "Nothing has been spent yet"
 
 
 class SpendReport:
@@ -29,7 +29,7 @@ class SpendReport:
         try:
             import pandas
         except ImportError:
-            raise BadInput("There is no pandas here", "pip install pandas") from None
+            raise BadInput("pandas is not installed", "pip install pandas") from None
         names = "requests input read written fresh output paid saved unknown_tokens unknown_cost".split()
         names = ["day", "notebook", "model", *names]
         return pandas.DataFrame([{n: getattr(row, n) for n in names} for row in self.rows], columns=names)
@@ -50,7 +50,7 @@ class SpendReport:
     def _repr_html_(self) -> str:
         if not self.rows:
             return NOTHING_SPENT
-        name = "Paid, by day, notebook and model"
+        name = "Spending by day, notebook and model"
         return html.render(
             "table", kind="spending", heads=HEADS, rows=list(self._cells()), name=name, lines=[self._total]
         )
@@ -60,5 +60,5 @@ class SpendReport:
         known = [row.paid for row in self.rows if row.paid is not None]
         least = "at least " if any(row.unknown_cost for row in self.rows) else ""
         return (
-            f"in all {least}{money(sum(known))}; as a dataframe: spent = %chat usage --all; spent.dataframe()"
+            f"Total: {least}{money(sum(known))}. As a dataframe: spent = %chat usage --all; spent.dataframe()"
         )

@@ -21,7 +21,7 @@ CELLS = [
 
 
 def numbers(text: str) -> dict[str, int]:
-    found = re.findall(r"([\d,]+)(?: \(\d+%\))? (read|written|fresh|answered)", text)
+    found = re.findall(r"([\d,]+)(?: \(\d+%\))? (cached|newly cached|uncached|out)\b", text)
     return {name: int(number.replace(",", "")) for number, name in found}
 
 
@@ -40,12 +40,12 @@ def test_chat_and_badge_live_then_reopened_without_a_kernel(
         first, second = wire.requests
         assert first.bill.written > 1024
         assert (
-            numbers(lab.outputs(1).locator(".ipycachechat-badge").inner_text())["written"]
+            numbers(lab.outputs(1).locator(".ipycachechat-badge").inner_text())["newly cached"]
             == first.bill.written
         )
         shown = numbers(badge.inner_text())
-        assert shown["read"] == second.bill.read == first.bill.written
-        assert sum(shown[name] for name in ("read", "written", "fresh")) == second.bill.prompt
+        assert shown["cached"] == second.bill.read == first.bill.written
+        assert sum(shown[name] for name in ("cached", "newly cached", "uncached")) == second.bill.prompt
         assert lab.outputs(2).locator(".ipycachechat-answer em").inner_text() == "second"
         lab.screenshot(tmp_path / "live.png")
 

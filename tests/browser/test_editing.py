@@ -118,7 +118,7 @@ def test_a_cell_run_again_replaces_its_turn_and_replay_draws_the_stale_ones_in_t
     run(lab, 1)
     assert asked(wire) == [["Uno"]]
     assert answers(lab, 1) == ["Answer 4 to Uno"]
-    assert "replaced turn 1; turns 2 to 3 answered an older version" in badge(lab, 1)
+    assert "Replaced turn 1. Turns 2–3 are out of date" in badge(lab, 1)
     assert answers(lab, 2) == ["Answer 2 to Two"]
 
     run(lab, 4)
@@ -128,7 +128,7 @@ def test_a_cell_run_again_replaces_its_turn_and_replay_draws_the_stale_ones_in_t
     ]
     assert [answers(lab, cell) for cell in (2, 3, 4)] == [["Answer 5 to Two"], ["Answer 6 to Three"], []]
     assert [lab.outputs(cell).locator(".ipycachechat-badge").count() for cell in (2, 3, 4)] == [1, 1, 0]
-    assert "replaced turn 3" in badge(lab, 3)
+    assert "Replaced turn 3" in badge(lab, 3)
     assert "Reran 2 turns" in lab.outputs(4).inner_text()
 
 
@@ -141,7 +141,7 @@ def test_a_deleted_cell_is_left_out_and_comes_back_when_the_deletion_is_undone(
     assert prompts(lab) == ["One", "Three", "Four"]
     run(lab, 2)
     assert asked(wire)[-1] == ["One", "Answer 1 to One", "Three"]
-    assert "left out, since its cell was deleted: “Two”" in badge(lab, 2)
+    assert "Cell deleted, so “Two” is no longer sent" in badge(lab, 2)
 
     lab.press(1, "z")
     assert prompts(lab) == ["One", "Two", "Three", "Four"]
@@ -149,7 +149,7 @@ def test_a_deleted_cell_is_left_out_and_comes_back_when_the_deletion_is_undone(
     run(lab, 4)
     past = ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three", "Answer 3 to Three"]
     assert asked(wire) == [[*past, "Four"]]
-    assert "left out" not in badge(lab, 4)
+    assert "no longer sent" not in badge(lab, 4)
 
 
 def test_a_cell_cut_and_pasted_comes_back_once_saved_and_sync_moves_its_turn(
@@ -162,13 +162,13 @@ def test_a_cell_cut_and_pasted_comes_back_once_saved_and_sync_moves_its_turn(
     assert prompts(lab) == ["Two", "One", "Three", "Four", "Five"]
     run(lab, 3)
     assert asked(wire)[-1] == ["Two", "Answer 2 to Two", "Three"]
-    assert "left out, since its cell was deleted: “One”" in badge(lab, 3)
+    assert "Cell deleted, so “One” is no longer sent" in badge(lab, 3)
 
     lab.press(1, "Control+s")
     run(lab, 4)
     past = ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three", "Answer 3 to Three"]
     assert asked(wire) == [[*past, "Four"]]
-    assert "left out" not in badge(lab, 4)
+    assert "no longer sent" not in badge(lab, 4)
 
     run(lab, 5, 6)
     assert "turn 1 becomes turn 2: One" in lab.outputs(5).inner_text()
@@ -196,7 +196,7 @@ def test_a_cell_moved_up_stays_in_its_place_until_sync(wire: WireServer, lab: La
     lab.press(1, "Control+s")
     run(lab, 3)
     assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
-    assert "left out" not in badge(lab, 3) and "older version" not in badge(lab, 3)
+    assert "no longer sent" not in badge(lab, 3) and "out of date" not in badge(lab, 3)
 
     run(lab, 4, 5)
     assert "turn 2 becomes turn 1: Two" in lab.outputs(4).inner_text()
@@ -218,7 +218,7 @@ def test_a_cell_inserted_between_two_asks_there_once_the_notebook_is_saved(
 
     run(lab, 2)
     assert asked(wire) == [["One", "Answer 1 to One", "Between"]]
-    assert "placed as turn 2; turn 3 answered an older version" in badge(lab, 2)
+    assert "Placed as turn 2. Turn 3 is out of date" in badge(lab, 2)
     run(lab, 4)
     past = ["One", "Answer 1 to One", "Between", "Answer 3 to Between", "Two", "Answer 2 to Two"]
     assert asked(wire) == [[*past, "Three"]]
@@ -236,7 +236,7 @@ def test_the_copy_of_a_cell_has_a_turn_of_its_own(wire: WireServer, lab: Lab, ce
     assert "replaced" not in badge(lab, 3)
     run(lab, 3)
     assert asked(wire) == [["One", "Answer 1 to One", "Two", "Answer 2 to Two", "One"]]
-    assert "replaced turn 3" in badge(lab, 3)
+    assert "Replaced turn 3" in badge(lab, 3)
 
 
 def test_all_cells_run_again_are_the_same_conversation_and_never_two_copies(

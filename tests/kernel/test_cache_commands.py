@@ -14,15 +14,15 @@ def _always_yes(wire: WireServer) -> None:
 
 
 def test_a_plan_predicts_the_bill_of_the_next_prompt(wire: WireServer, kernel: Kernel) -> None:
-    assert kernel.run("%chat why").text == "nothing has been asked yet"
+    assert kernel.run("%chat why").text == "Nothing has been asked yet"
     assert "tokens in" in kernel.run("%chat plan").text
     kernel.run(f"%%chat\n{words(3000)}", cell="document")
     asked = len(wire.requests)
     plan = kernel.run("%chat plan and what else").text
     assert len(wire.requests) == asked
-    assert "3,000 read" in plan
-    assert "with no cache ≈$0.0" in plan
-    assert "all for 5 min" in plan and "all for 1 h" in plan
+    assert "3,000 cached" in plan
+    assert "without a cache ≈$0.0" in plan
+    assert "if cached for 5 min" in plan and "if cached for 1 h" in plan
     assert "turn 1: prompt" in plan and "document" in plan
     kernel.run("%%chat\nand what else?")
     bill = wire.requests[-1].bill
@@ -80,7 +80,7 @@ def test_warm_writes_now_and_keeps_warm_until_it_is_switched_off(wire: WireServe
     kernel.run("%%chat\nand?")
     output = kernel.run("%chat warm 30m").printed
     assert wire.requests[-1].body["max_tokens"] == 0
-    assert "3,004 read + " in output and "warm until" in output
+    assert "3,004 cached + " in output and "cached until" in output
     assert "kept warm until" in kernel.run("%chat").printed
     assert kernel.run("%chat warm off").error == ""
     assert "not kept warm: stopped" in kernel.run("%chat").printed
@@ -119,7 +119,7 @@ def test_the_doctor_asks_and_prints_a_table(wire: WireServer, kernel: Kernel) ->
     assert "8 requests" in question and "at most $0.0" in question
     assert "8 checked" not in output and output.count(" ok\n") == 8
     assert max(map(len, output.splitlines())) <= 112  # JupyterLab wraps no line
-    assert "The provider does as the rules say." in output
+    assert "The provider charges as the rules predict." in output
     assert len(wire.requests) == 8
     assert "nothing was sent" in run_and_answer(kernel, "%chat doctor", "")[1]
     assert len(wire.requests) == 8

@@ -70,14 +70,15 @@ def test_each_turn_has_the_providers_bill_and_the_sum_is_the_kernels(
         name: sum(bill[name] for bill in bills) for name in TOKENS
     }
     assert bundle["text/plain"].splitlines() == kernel.run("%chat").printed.splitlines()[1:3]
-    assert bundle["text/plain"].startswith(f"{total['input']} tokens in: {total['read']} read, ")
+    assert bundle["text/plain"].startswith(f"{total['input']} tokens in: {total['read']} cached, ")
     assert f"cost {total['cost']}, saved {total['saved']}" in bundle["text/plain"]
     assert rows[-1]["cost so far"] == total["cost"] and rows[-1]["saved so far"] == total["saved"]
-    assert "differ" not in bundle["text/html"]
+    assert "The total also includes" not in bundle["text/html"]
     columns = [one for one in Html(bundle["text/html"]).titles if one.startswith("turn 3: ")]
     last = bills[-1]
     assert columns == [
-        f"turn 3: {last['input']:,} in: {last['read']:,} read, {last['written']:,} written, {last['fresh']:,} fresh"
+        f"turn 3: {last['input']:,} in: {last['read']:,} cached, "
+        f"{last['written']:,} newly cached, {last['fresh']:,} uncached"
     ]
 
 
@@ -92,7 +93,7 @@ def test_a_turn_unfolds_to_its_prefix_and_its_prediction(wire: WireServer, kerne
     assert number(counts[1][2][1]) == bill["read"] and number(counts[1][2][4]) == bill["input"]
     assert number(counts[1][1][1].lstrip("≈")) == bill["read"]
     warm = html.table("what", "cache")
-    assert warm[0]["what"].startswith("turn 1: prompt") and "warm until" in warm[0]["cache"]
+    assert warm[0]["what"].startswith("turn 1: prompt") and "cached until" in warm[0]["cache"]
 
 
 def test_the_inspector_is_static_and_redrawn_after_each_chat(wire: WireServer, kernel: Kernel) -> None:
@@ -141,8 +142,11 @@ def test_turns_of_an_earlier_kernel_have_their_bills_and_say_so(wire: WireServer
     rows = turns(bundle)
     assert [{**row, "notes": ""} for row in rows] == before
     assert [row["notes"] for row in rows] == ["earlier kernel", "earlier kernel", ""]
-    assert "expected of it are not known any more" in bundle["text/html"]
-    assert bundle["text/plain"].startswith("0 tokens in") and "differ" in bundle["text/html"]
+    assert "its prefix and prediction are not stored" in bundle["text/html"]
+    assert (
+        bundle["text/plain"].startswith("0 tokens in")
+        and "turns of an earlier kernel are not part of it" in bundle["text/html"]
+    )
 
 
 def test_what_the_provider_does_not_report_is_unknown_and_not_zero(wire: WireServer, kernel: Kernel) -> None:
@@ -157,7 +161,7 @@ def test_what_the_provider_does_not_report_is_unknown_and_not_zero(wire: WireSer
     bill = wire.requests[-1].bill
     assert bill and number(silent["input"]) == bill.prompt
     assert total["read"] == total["cost"] == "unknown"
-    assert "not told what was read (turn 1, 2)" in bundle["text/html"]
+    assert "cached tokens not reported (turn 1, 2)" in bundle["text/html"]
 
 
 def test_plan_and_why_are_displays_with_a_text_form(wire: WireServer, kernel: Kernel) -> None:
@@ -191,7 +195,7 @@ def test_a_console_prints_reports_as_text(wire: WireServer) -> None:
         kernel.run("%load_ext ipycachechat")
         chat(kernel, words(2000))
         for command, expected in (
-            ("usage", "tokens in: 0 read"),
+            ("usage", "tokens in: 0 cached"),
             ("plan", "checkpoint"),
             ("why", "first request"),
         ):

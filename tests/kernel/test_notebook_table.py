@@ -289,29 +289,29 @@ def without_ids(book: Notebook) -> None:
 
 
 TABLE = [
-    Row("run a cell again, unchanged", "the turns above it, and its prompt", "replaced turn 2; turn 3 answered an older version, if the answer is another", again, "a b", "replaced turn 2"),
-    Row("edit a cell and run it", "the turns above it, and its prompt", "replaced turn 2; turn 3 answered an older version", edited, "a B", "replaced turn 2; turn 3 answered an older version"),
+    Row("run a cell again, unchanged", "the turns above it, and its prompt", "Replaced turn 2. Turn 3 is out of date, if the answer is another", again, "a b", "Replaced turn 2"),
+    Row("edit a cell and run it", "the turns above it, and its prompt", "Replaced turn 2. Turn 3 is out of date", edited, "a B", "Replaced turn 2. Turn 3 is out of date"),
     Row("then ask in the next cell", "all turns, the new one in place of the old", NO_NOTE, edited_then_next, "a B c d"),
     Row("run a cell again with `--append`", "all turns, and its prompt; the earlier turn stays", NO_NOTE, appended, "a b c B"),
     Row("set `rerun` to `rewind`, edit a cell, run it, and ask in the next", "the turns above the edited cell, its new turn, and the prompt", NO_NOTE, rewound, "a B d"),
     Row("drag a cell", "as before, since JupyterLab does not report it", NO_NOTE, dragged, "a b c d"),
     Row("drag a cell, save, `%chat sync`", "the turns in the notebook's order", NO_NOTE, dragged_and_synced, "a c b d"),
-    Row("cut a cell and paste it elsewhere", "without its turn, since the cell is reported as deleted", "left out, and what brings it back", cut_and_pasted, "b c d", "left out, since its cell was deleted: “a”"),
+    Row("cut a cell and paste it elsewhere", "without its turn, since the cell is reported as deleted", "its turn is no longer sent, and what brings it back", cut_and_pasted, "b c d", "Cell deleted, so “a” is no longer sent"),
     Row("then save", "with its turn, in its old place (`%chat sync` moves it)", NO_NOTE, cut_pasted_and_saved, "a b c d e"),
     Row("cut a cell, paste it elsewhere, and save before another cell runs", "with its turn, in its old place", NO_NOTE, cut_pasted_saved_and_next, "a b c d"),
     Row("copy a cell and run the copy", "all turns, and its prompt: the copy is a new cell", NO_NOTE, copied, "a b c a"),
-    Row("delete a cell", "without its turn", "left out, and what brings it back", deleted, "a c d", "left out, since its cell was deleted: “b”"),
+    Row("delete a cell", "without its turn", "its turn is no longer sent, and what brings it back", deleted, "a c d", "Cell deleted, so “b” is no longer sent"),
     Row("then save", "without its turn", NO_NOTE, deleted_and_saved, "a c d e"),
-    Row("delete a cell and undo that", "without its turn, since the cell is reported as deleted", "left out, and what brings it back", deleted_and_undone, "a c d", "left out, since its cell was deleted: “b”"),
+    Row("delete a cell and undo that", "without its turn, since the cell is reported as deleted", "its turn is no longer sent, and what brings it back", deleted_and_undone, "a c d", "Cell deleted, so “b” is no longer sent"),
     Row("then save", "with its turn, in its place", NO_NOTE, deleted_undone_and_saved, "a b c d e"),
     Row("or run the cell", "with its turn, in its place", NO_NOTE, deleted_undone_and_run, "a b c d e"),
     Row("insert a cell between two and run it", "all turns, and its prompt: it was asked last", NO_NOTE, inserted, "a b c x"),
-    Row("insert a cell, save, and run it with `--here`", "the turns above it, and its prompt", "placed as turn 2; turns 3 to 4 answered an older version", inserted_here, "a x", "placed as turn 2; turns 3 to 4 answered an older version"),
+    Row("insert a cell, save, and run it with `--here`", "the turns above it, and its prompt", "Placed as turn 2. Turns 3–4 are out of date", inserted_here, "a x", "Placed as turn 2. Turns 3–4 are out of date"),
     Row("Run All, twice in a row", "the same conversation, never two copies", NO_NOTE, all_again, "a b c d"),
     Row("Restart Kernel and Run All", "the same conversation, asked again", NO_NOTE, all_after_a_restart, "a b c d"),
     Row("restart the kernel, `%chat resume`, and ask in the next cell", "all turns, the same bytes", NO_NOTE, next_after_resuming, "a b c d"),
     Row("restart the kernel, `%chat resume`, Run All", "the same conversation, each turn replaced", NO_NOTE, all_after_resuming, "a b c d"),
-    Row("Run All Above", "for each cell the turns above it; those below stay, out of date", "replaced turn 2, and what is out of date", above, "a b", "replaced turn 2"),
+    Row("Run All Above", "for each cell the turns above it; those below stay, out of date", "Replaced turn 2, and what is out of date", above, "a b", "Replaced turn 2"),
     Row("chat in two notebooks on one kernel", "one conversation, in the order asked; `%chat sync` moves the turns of its own notebook, and the others stay after the turns that they follow", NO_NOTE, another_notebook, "a c z b d"),
     Row("open the same notebook in two kernels", "two conversations", NO_NOTE, twice, "a b c d"),
     Row("chat in a loop or with `run_cell_magic`, and run that cell again", "one turn for each call; those of the second run replace those of the first", NO_NOTE, in_a_loop, "a n0 n1 d"),
@@ -342,7 +342,7 @@ def test_a_row_of_the_table(row: Row, kernel: Kernel, notebook_file: Path) -> No
     book.load()
     row.do(book)
     assert book.prompts == row.prompts
-    note_on_turns = re.search("replaced turn|placed as|left out|older version", book.result.badge)
+    note_on_turns = re.search("Replaced turn|Placed as|no longer sent|out of date", book.result.badge)
     assert (row.note in book.result.badge) if row.note else not note_on_turns, book.result.badge
 
 

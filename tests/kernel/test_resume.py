@@ -481,7 +481,7 @@ def test_spending_is_the_providers_bill_of_all_kernels(wire: WireServer) -> None
         chat(kernel, "d")  # the replaced turn was billed as well
         kernel.run("%chat undo")
         table = kernel.run("spent = %chat usage --all\nspent").text
-        assert CLAUDE in table and GPT in table and "in all $" in table
+        assert CLAUDE in table and GPT in table and "Total: $" in table
         kernel.run("frame = spent.dataframe()")
         match = kernel.value("frame.to_dict('records')")
         dollars: dict[str, Callable[[Bill], float]] = {  # the providers' prices, dollars per million tokens

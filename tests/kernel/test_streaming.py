@@ -153,7 +153,7 @@ def test_a_broken_off_long_answer_ends_as_one_answer_and_one_badge(wire: WireSer
     wire.script(Reply(chunks, rate=400, fault=Drop("chunk", after=80)))
     result = kernel.run("%%chat\nhello")
     assert "connection" in result.error
-    assert len(result.outputs) == 2 and "interrupted" in result.badge
+    assert len(result.outputs) == 2 and "partial answer kept" in result.badge
     assert result.answer and long.startswith(result.answer)
 
 
@@ -195,7 +195,7 @@ def test_a_stopped_long_answer_ends_as_one_answer_and_one_badge(wire: WireServer
     result = kernel.finish(request)
     result.messages[:0] = [*first_messages.messages, *meanwhile]
     assert len(result.contents("display_data")) > 3
-    assert len(result.outputs) == 2 and "interrupted" in result.badge
+    assert len(result.outputs) == 2 and "partial answer kept" in result.badge
     assert result.answer and long.startswith(result.answer)
 
 

@@ -72,7 +72,10 @@ def test_python_code_is_found_wherever_it_stands() -> None:
 
 def test_python_code_is_offered_for_new_cells_once_the_answer_is_whole() -> None:
     assert "%chat insert 1 … 2" in bundle([TextSegment(CODE)], insert_hint=True)["text/html"]
-    assert "%chat insert:" in bundle([TextSegment("```python\nx\n```")], insert_hint=True)["text/html"]
+    assert (
+        "%chat insert copies the code block into a new cell"
+        in bundle([TextSegment("```python\nx\n```")], insert_hint=True)["text/html"]
+    )
     for shown in (bundle([TextSegment(CODE)]), bundle([TextSegment("```sh\nls\n```")], insert_hint=True)):
         assert "%chat insert" not in shown["text/html"]
     assert "%chat insert" not in bundle([TextSegment(CODE)], insert_hint=True)["text/markdown"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -14,6 +15,7 @@ from ipycachechat.conversation.turns import Turn, TurnStatus
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.rendering import badge
+from ipycachechat.rendering.format import short_money
 from ipycachechat.text import format
 
 
@@ -29,32 +31,63 @@ KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))
 
 def test_the_line_of_numbers() -> None:
     assert badge.to_text(KNOWN) == (
-        "a/b · 4,004 (99%) read · 16 written · 3 fresh · 4,023 input · 120 answered · $0.00207 · saved $0.00721"
+        "a/b · 4,004 (99%) cached · 16 newly cached · 3 uncached · 4,023 in · 120 out · $0.0021 · saved $0.0072"
     )
 
 
 def test_what_is_unknown_says_so_and_is_never_nought() -> None:
     text = badge.to_text(done(NOTHING_REPORTED))
     assert text == (
-        "a/b · unknown read · written unknown · fresh unknown · input unknown · answered unknown"
-        " · cost unknown · saved unknown"
+        "a/b · cached unknown · newly cached unknown · uncached unknown · in unknown · out unknown"
+        " · cost unknown · savings unknown"
     )
     assert "0" not in text
 
 
 def test_who_does_not_bill_writes_shows_none() -> None:
-    assert "written not billed" in badge.to_text(done(Usage(10, 0, 0, 0, 1, bills_writes=False)))
+    assert "cache writes not billed" in badge.to_text(done(Usage(10, 0, 0, 0, 1, bills_writes=False)))
 
 
 def test_what_is_billed_of_an_answer_that_broke_off_is_a_lower_bound() -> None:
     usage = Usage(10, 0, 0, 0, 3, at_least=True)
     text = badge.to_text(done(usage, Cost(0.00003, 0.0, at_least=True)))
-    assert "≥3 answered · ≥$0.00003" in text and "10 input" in text
+    assert "≥3 out · ≥$0.00003" in text and "10 in" in text
 
 
 def test_an_answer_that_broke_off_says_so() -> None:
-    assert "interrupted" in badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.INTERRUPTED))
-    assert "cut off" in badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.CUT_OFF))
+    stopped = badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.INTERRUPTED))
+    assert stopped.endswith(" · Stopped; partial answer kept")
+    unknown = badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.CUT_OFF))
+    assert "Answer cut off at the token limit (raise --max-tokens)" in unknown
+    cut_off = badge.to_text(done(Usage(10, 0, 0, 0, 100), state=TurnStatus.CUT_OFF))
+    assert "Answer cut off at 100 tokens (raise --max-tokens)" in cut_off
+
+
+def test_a_loss_is_the_price_of_storing() -> None:
+    text = badge.to_text(done(Usage(8047, 0, 7901, 0, 146), Cost(0.0219, -0.00395)))
+    assert text == (
+        "a/b · 0 (0%) cached · 7,901 newly cached · 146 uncached · 8,047 in · 146 out · $0.0219"
+        " · +$0.0040 to store it in the cache"
+    )
+
+
+def test_turns_out_of_date_and_of_deleted_cells_say_what_to_do() -> None:
+    gone = Turn("Which island?", ())
+    late = replace(KNOWN, replaced=True, stale=(2, 3, 4, 7), uncached_tokens=8565, detached_turns=(gone,) * 3)
+    assert badge.notes(late) == [
+        "Replaced turn 1. Turns 2–4, 7 are out of date (%chat replay reruns them); ≈8,565 tokens will be charged again",
+        *["Cell deleted, so “Which island?” is no longer sent. Restore and run the cell to bring it back."]
+        * 2,
+        "1 more turn of deleted cells no longer sent (%chat history)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [(0, "$0.00"), (0.00001, "< $0.0001"), (0.00207, "$0.0021"), (0.1948, "$0.1948"), (1234.5, "$1,234.50")],
+)
+def test_amounts_on_the_badge_have_as_many_digits_as_help(dollars: float, text: str) -> None:
+    assert short_money(dollars) == text
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_cost_and_savings_add_up_and_the_last_row_is_the_sum() -> None:
     assert found[-1]["turn"] == "all" and found[-1]["input"] == "9,500" and found[-1]["read"] == "6,300"
     html = inspector.to_html(standing(turn(1), turn(2)), NOW)
     assert "up to turn 1: cost $0.00800, saved -$0.00200" in Html(html).titles
-    assert "more was paid for writing than reading has saved" in html
+    assert "Below zero: caching has cost more than it saved so far" in html
 
 
 def test_a_turn_of_which_nothing_is_known_leaves_the_sums_at_least() -> None:
@@ -92,8 +92,8 @@ def test_a_turn_of_which_nothing_is_known_leaves_the_sums_at_least() -> None:
     alone = standing(unknown)
     assert set(rows(alone)[-1].values()) == {"all", "unknown", ""}
     html = inspector.to_html(alone, NOW)
-    assert "turn 1: unknown in: unknown read, unknown written, unknown fresh" in Html(html).titles
-    assert "dashed" in html and "Dashed: not told what was read (turn 1)" in html
+    assert "turn 1: unknown in: unknown cached, unknown newly cached, unknown uncached" in Html(html).titles
+    assert "dashed" in html and "Dashed: cached tokens not reported (turn 1)" in html
 
 
 def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_sum() -> None:
@@ -119,8 +119,8 @@ def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
 def test_a_block_is_warm_as_long_as_any_prefix_that_goes_beyond_it() -> None:
     cache = Html(inspector.to_html(standing(turn(1), turn(2)), NOW)).table("what", "cache")
     assert [tuple(row.values()) for row in cache] == [
-        ("system … turn 2: prompt", "≈2,507", f"warm until {time_of_day(NOW + 3000)}"),
-        ("turn 2: answer", "≈8", f"no longer warm (until {time_of_day(NOW - 5)})"),
+        ("system … turn 2: prompt", "≈2,507", f"cached until {time_of_day(NOW + 3000)}"),
+        ("turn 2: answer", "≈8", f"no longer cached (until {time_of_day(NOW - 5)})"),
     ]
 
 
@@ -149,4 +149,4 @@ def test_sums_of_money_in_words(values: list[float | None], said: str, least: st
 
 
 def test_no_turns() -> None:
-    assert "no turns yet" in inspector.to_html(standing(), NOW)
+    assert "No turns yet" in inspector.to_html(standing(), NOW)

@@ -87,10 +87,18 @@ class CellResult:
 
     def numbers(self) -> dict[str, int | str]:
         """The badge's numbers by name."""
-        matches = re.findall(
-            r"([\d,]+|unknown)(?: \(\d+%\))? (read|written|fresh|input|answered)", self.badge
-        )
-        return {name: int(n.replace(",", "")) if n != "unknown" else n for n, name in matches}
+        names = {
+            "cached": "read",
+            "newly cached": "written",
+            "uncached": "fresh",
+            "in": "input",
+            "out": "output",
+        }
+        words = "|".join(names)
+        numbers = re.findall(rf"([\d,]+)(?: \(\d+%\))? ({words})(?= ·)", self.badge)
+        unknown = re.findall(rf"({words}) unknown", self.badge)
+        known = {names[name]: int(number.replace(",", "")) for number, name in numbers}
+        return known | {names[name]: "unknown" for name in unknown}
 
 
 class Kernel:
