@@ -13,32 +13,32 @@ from ipycachechat.text import sanitize
 from ipycachechat.text.truncate import truncate_middle
 
 MAX_LENGTH = 2_000
-"""Characters of arguments or of a result that are shown."""
+"""Longest arguments or result that are shown, in characters."""
 FIRST_ATTEMPT = "First attempt (connection lost)"
 MAX_HEADING = 80
-"""Characters of a call in its heading."""
+"""Longest arguments or result in a heading, in characters."""
 _FOLD = 'style="margin:0.3em 0;opacity:0.85"'
-_OFFER = 'style="font:12px/1.6 system-ui,sans-serif;opacity:0.7"'
+_NOTE = 'style="font:12px/1.6 system-ui,sans-serif;opacity:0.7"'
 _PLAIN = 'style="white-space:pre-wrap;margin:0.3em 0 0.3em 1.2em;max-height:20em;overflow:auto"'
 
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A part of the answer."""
+    """Text of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSegment:
-    """The thinking before it."""
+    """Thinking, which is folded up."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallSegment:
-    """A call, and its result once there is one."""
+    """A tool call, and its result once there is one."""
 
     call: ToolCall
     result: Message | None = None
@@ -46,7 +46,7 @@ class CallSegment:
 
 @dataclass(frozen=True, slots=True)
 class DiscardedText:
-    """The discarded text of an answer that broke off and was retried; not part of the conversation."""
+    """Text of an answer that broke off and was retried; not part of the conversation."""
 
     text: str
 
@@ -55,69 +55,64 @@ Segment = TextSegment | ThinkingSegment | CallSegment | DiscardedText
 
 
 def segments(replies: Iterable[Message]) -> list[Segment]:
-    """Of a finished turn, in order."""
+    """Return the segments of a finished turn, in order."""
     replies = list(replies)
     results = {reply.tool_call_id: reply for reply in replies if reply.role == "tool"}
-    found: list[Segment] = []
+    parts: list[Segment] = []
     for reply in replies:
         if reply.role != "assistant":
             continue
-        thought = "\n\n".join(one.text for one in reply.thinking if one.text)
-        found += [ThinkingSegment(thought)] if thought.strip() else []
-        found += [TextSegment(reply.text)] if reply.text.strip() else []
-        found += [CallSegment(call, results.get(call.id)) for call in reply.tool_calls]
-    return found
+        thinking = "\n\n".join(thinking.text for thinking in reply.thinking if thinking.text)
+        parts += [ThinkingSegment(thinking)] if thinking.strip() else []
+        parts += [TextSegment(reply.text)] if reply.text.strip() else []
+        parts += [CallSegment(call, results.get(call.id)) for call in reply.tool_calls]
+    return parts
 
 
 def bundle(parts: Sequence[Segment], *, insert_hint: bool = False) -> dict[str, str]:
-    """The mime bundle: our HTML, the markdown for converters, and plain text.
+    """Return the mime bundle: our HTML, the markdown for converters, and plain text.
 
-    `offer`: add a line that says how Python code is put in a cell.
+    `insert_hint`: add a line that says how Python code is copied into a cell.
     """
-    source = "\n\n".join(_source(one) for one in parts)
-    offered = _offer(len(python_blocks(parts))) if insert_hint else ""
+    source = "\n\n".join(map(_source, parts))
+    hint = _insert_hint(len(python_blocks(parts))) if insert_hint else ""
     return {
-        "text/html": markdown.boxed("".join(map(_html, parts)) + offered),
+        "text/html": markdown.boxed("".join(map(_html, parts)) + hint),
         "text/markdown": markdown.to_markdown(sanitize.clean(source)),
         "text/plain": to_text(parts),
     }
 
 
 def response_mimebundle(text: str, notes: Sequence[str] = ()) -> dict[str, str]:
-    """The mime bundle of an answer alone, with what is to be said of its prompt below it."""
-    told = markdown.bundle(text)
+    """Return the mime bundle of an answer, with notes on its prompt below."""
+    data = markdown.bundle(text)
     for note in map(sanitize.clean, notes):
-        told["text/html"] += f"<div {_OFFER}>{escape(note)}</div>"
-        told["text/markdown"] += f"\n\n> {markdown.to_markdown(note)}"
-        told["text/plain"] += f"\n\n[{note}]"
-    return told
+        data["text/html"] += f"<div {_NOTE}>{escape(note)}</div>"
+        data["text/markdown"] += f"\n\n> {markdown.to_markdown(note)}"
+        data["text/plain"] += f"\n\n[{note}]"
+    return data
 
 
 def to_html(parts: Sequence[Segment], *, style: bool = True) -> str:
-    """Safe HTML of it all, in one box."""
+    """Return safe HTML of all segments, in one box."""
     return markdown.boxed("".join(map(_html, parts)), style=style)
 
 
 def python_blocks(parts: Iterable[Segment]) -> list[str]:
-    """The answer's code blocks that a cell can run."""
-    return [
-        code
-        for one in parts
-        if isinstance(one, TextSegment)
-        for code in markdown_split.python_blocks(sanitize.clean(one.text))
-    ]
+    """Return the answer's code blocks that a cell can run."""
+    texts = [sanitize.clean(part.text) for part in parts if isinstance(part, TextSegment)]
+    return [code for text in texts for code in markdown_split.python_blocks(text)]
 
 
-def _offer(count: int) -> str:
-    """How to put so many blocks of code in cells."""
+def _insert_hint(count: int) -> str:
     if not count:
         return ""
     which = "%chat insert copies the" if count == 1 else f"%chat insert 1 … {count} copies a"
-    return f"<div {_OFFER}>{which} code block into a new cell</div>"
+    return f"<div {_NOTE}>{which} code block into a new cell</div>"
 
 
 def streaming_html(parts: Sequence[Segment]) -> str:
-    """Of an answer that goes on: its end as it is best drawn now, and without the colours that the whole has."""
+    """Return HTML of an unfinished answer, without colours; unfinished maths at its end is shown as code."""
     *before, last = parts
     if isinstance(last, TextSegment):
         last = TextSegment(markdown_split.growing_source(last.text))
@@ -125,70 +120,70 @@ def streaming_html(parts: Sequence[Segment]) -> str:
 
 
 def to_text(parts: Iterable[Segment]) -> str:
-    """The answer as it came; a line for each call."""
-    told = (
-        one.text if isinstance(one, TextSegment) else call_line(one)
-        for one in parts
-        if isinstance(one, TextSegment | CallSegment)
+    """Return the text of the answer, with a line for each call."""
+    texts = (
+        part.text if isinstance(part, TextSegment) else call_line(part)
+        for part in parts
+        if isinstance(part, TextSegment | CallSegment)
     )
-    return sanitize.clean("\n\n".join(told))
+    return sanitize.clean("\n\n".join(texts))
 
 
-def call_line(one: CallSegment) -> str:
-    """A call in one line."""
-    return f"[{call_heading(one)}]"
+def call_line(part: CallSegment) -> str:
+    """Return a call in one line."""
+    return f"[{call_heading(part)}]"
 
 
-def call_heading(one: CallSegment) -> str:
-    """A call with its arguments, and what it gave, as far as they fit in a line."""
-    told = f"{one.call.name}({arguments_text(one.call, MAX_HEADING)})"
-    if one.result is None:
-        return told
-    text = " ".join(one.result.text.split())
-    files = ", ".join(file.name or file.kind for file in one.result.files)
-    return f"{told} → {_short(' '.join(filter(None, [text, files])), MAX_HEADING)}"
+def call_heading(part: CallSegment) -> str:
+    """Return a call with its arguments and its result, cut to fit in a line."""
+    call = f"{part.call.name}({arguments_text(part.call, MAX_HEADING)})"
+    if part.result is None:
+        return call
+    text = " ".join(part.result.text.split())
+    files = ", ".join(file.name or file.kind for file in part.result.files)
+    return f"{call} → {_cut(' '.join(filter(None, [text, files])), MAX_HEADING)}"
 
 
 def arguments_text(call: ToolCall, max_length: int) -> str:
-    """As in Python: q='x', n=3; cut to `most` characters."""
+    """Return the arguments as in Python, "q='x', n=3", cut to a length."""
     try:
-        given = json.loads(call.arguments or "{}")
-        told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        arguments = json.loads(call.arguments or "{}")
+        text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     except (ValueError, AttributeError):
-        told = call.arguments
-    return _short(told, max_length)
+        text = call.arguments
+    return _cut(text, max_length)
 
 
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _cut(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
-def _whole(one: CallSegment) -> str:
-    """A call with its result, as far as it is shown."""
-    result = truncate_middle(one.result.text, MAX_LENGTH) if one.result else "…"
-    return f"{one.call.name}({arguments_text(one.call, MAX_LENGTH)})\n\n{result}"
+def _call_and_result(part: CallSegment) -> str:
+    result = truncate_middle(part.result.text, MAX_LENGTH) if part.result else "…"
+    return f"{part.call.name}({arguments_text(part.call, MAX_LENGTH)})\n\n{result}"
 
 
-def _html(one: Segment) -> str:
-    match one:
+def _html(part: Segment) -> str:
+    match part:
         case TextSegment(text):
             return markdown.body(text)
         case ThinkingSegment(text):
-            return _fold("thinking", sanitize.clean(text))
+            return _fold("thinking", text)
         case DiscardedText(text):
-            return _fold(FIRST_ATTEMPT, sanitize.clean(text))
+            return _fold(FIRST_ATTEMPT, text)
         case CallSegment():
-            return _fold(sanitize.clean(call_heading(one)), sanitize.clean(_whole(one)))
+            return _fold(call_heading(part), _call_and_result(part))
 
 
 def _fold(heading: str, text: str) -> str:
-    summary = f'<summary style="cursor:pointer">{escape(heading)}</summary>'
-    return f"<details {_FOLD}>{summary}<pre {_PLAIN}>{escape(text)}</pre></details>"
+    heading, text = escape(sanitize.clean(heading)), escape(sanitize.clean(text))
+    summary = f'<summary style="cursor:pointer">{heading}</summary>'
+    return f"<details {_FOLD}>{summary}<pre {_PLAIN}>{text}</pre></details>"
 
 
-def _source(one: Segment) -> str:
-    """As markdown; what is folded is quoted code, so that nothing in it is read as markdown."""
-    match one:
+def _source(part: Segment) -> str:
+    """Return markdown; folded text is quoted code, so that nothing in it is read as markdown."""
+    match part:
         case TextSegment(text):
             return text
         case ThinkingSegment(text):
@@ -196,12 +191,12 @@ def _source(one: Segment) -> str:
         case DiscardedText(text):
             return _quoted("broken", text)
         case CallSegment():
-            return _quoted("tool", _whole(one))
+            return _quoted("tool", _call_and_result(part))
 
 
-def _quoted(what: str, text: str) -> str:
+def _quoted(language: str, text: str) -> str:
     fence = "```"
     while fence in text:
         fence += "`"
-    lines = [f"{fence}{what}", *sanitize.clean(text).split("\n"), fence]
-    return "\n".join(f"> {one}" for one in lines)
+    lines = [f"{fence}{language}", *sanitize.clean(text).split("\n"), fence]
+    return "\n".join(f"> {line}" for line in lines)

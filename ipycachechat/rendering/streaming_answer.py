@@ -8,15 +8,15 @@ from ipycachechat.conversation.events import StreamBroken, StreamChunk, ToolCall
 from ipycachechat.rendering import answer, markdown_split
 from ipycachechat.rendering.answer import CallSegment, Segment, TextSegment, ThinkingSegment
 
-# A part is taken when it is so long, and not too short for the answer.
-MIN_PART, MIN_SHARE = 700, 0.015  # characters, of the answer
+MIN_PART, MIN_SHARE = 700, 0.015
+"""A finished part is taken out of the rest when it has so many characters, and such a share of the answer."""
 
 AnswerEvent = StreamChunk | ToolCallStarted | ToolCallFinished | StreamBroken
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One in the segments; a block that is cut there is closed before it and reopened behind it."""
+    """A position in the segments. A block that is cut there is closed before it and reopened after it."""
 
     segment: int = 0
     offset: int = 0
@@ -25,24 +25,24 @@ class Position:
 
 
 class StreamingAnswer:
-    """The segments that are shown, in two parts: those that were taken as finished, and the rest."""
+    """The segments of a growing answer, in two parts: those taken as finished, and the rest."""
 
     def __init__(self, *, anywhere: bool = False) -> None:
-        """`anywhere`: a very long block is cut also where that shows, until all is drawn as one again."""
+        """`anywhere`: cut a very long block even where the cut is visible, until all is drawn as one again."""
         self.segments: list[Segment] = []
         self.size = 0
-        """Characters of it."""
+        """Characters of the answer so far."""
         self.rest_start = Position()
-        """Where the rest begins."""
+        """Position at which the rest begins."""
         self._anywhere = anywhere
 
     def add(self, event: AnswerEvent) -> bool:
-        """Add what is told; True if something begins that was not there before."""
+        """Add an event; return True if something new begins."""
         match event:
             case StreamChunk(text, thought):
                 self.size += len(text) + len(thought)
-                begun = bool(thought) and self._grow(ThinkingSegment, thought)
-                return (bool(text) and self._grow(TextSegment, text)) or begun
+                new = bool(thought) and self._grow(ThinkingSegment, thought)
+                return (bool(text) and self._grow(TextSegment, text)) or new
             case StreamBroken(text):
                 while self.segments and not isinstance(self.segments[-1], CallSegment):
                     self.segments.pop()
@@ -51,14 +51,14 @@ class StreamingAnswer:
             case ToolCallStarted(call):
                 self.segments.append(CallSegment(call))
             case ToolCallFinished(call, result):
-                place = next(n for n, one in enumerate(self.segments) if one == CallSegment(call))
-                self.segments[place] = CallSegment(call, result)
+                index = self.segments.index(CallSegment(call))
+                self.segments[index] = CallSegment(call, result)
         return True
 
     @property
     def discarded(self) -> list[answer.DiscardedText]:
         """The text of answers that broke off and were retried."""
-        return [one for one in self.segments if isinstance(one, answer.DiscardedText)]
+        return [part for part in self.segments if isinstance(part, answer.DiscardedText)]
 
     @property
     def rest(self) -> list[Segment]:
@@ -67,47 +67,49 @@ class StreamingAnswer:
 
     @property
     def rest_size(self) -> int:
-        """Characters of the rest, about."""
+        """Approximate number of characters of the rest."""
         rest = self.segments[self.rest_start.segment :]
-        return sum(len(one.text) for one in rest if not isinstance(one, CallSegment)) - self.rest_start.offset
+        return (
+            sum(len(part.text) for part in rest if not isinstance(part, CallSegment)) - self.rest_start.offset
+        )
 
     def finished_since(self, since: Position) -> list[Segment]:
-        """Return the parts that were finished since then."""
+        """Return the parts that were finished since an earlier `rest_start`."""
         return self._between(since, self.rest_start)
 
     def take_finished(self) -> list[Segment]:
-        """Take what is finished, if it is enough to be worth it, out of the rest."""
+        """Take finished parts out of the rest and return them; none if they are too short."""
         rest, was = self.rest, self.rest_start
         last = rest[-1] if rest else None
         if not isinstance(last, TextSegment):
             return []
-        least = max(MIN_PART, int(MIN_SHARE * self.size))
-        cut = markdown_split.cut(last.text, least, anywhere=self._anywhere)
-        begun = len(rest) == 1  # so that a part of this segment may be taken already
-        opened = len(was.open) if begun else 0
+        min_length = max(MIN_PART, int(MIN_SHARE * self.size))
+        cut = markdown_split.cut(last.text, min_length, anywhere=self._anywhere)
+        same = len(rest) == 1  # a part of this segment may be taken already
+        opened = len(was.open) if same else 0
         if cut is not None and cut.offset > opened:
-            at = cut.offset - opened + (was.offset if begun else 0)
+            at = cut.offset - opened + (was.offset if same else 0)
             self.rest_start = Position(len(self.segments) - 1, at, cut.close, cut.open)
-        elif sum(len(one.text) for one in rest[:-1] if isinstance(one, ThinkingSegment)) >= least:
+        elif sum(len(part.text) for part in rest[:-1] if isinstance(part, ThinkingSegment)) >= min_length:
             self.rest_start = Position(len(self.segments) - 1)
         else:
             return []
         return self.finished_since(was)
 
     def restart(self) -> None:
-        """Nothing counts as finished any more."""
+        """Count nothing as finished any more."""
         self.rest_start = Position()
 
     def _between(self, first: Position, last: Position | None) -> list[Segment]:
-        """The segments from a place to another (None: to the end)."""
-        found = self.segments[first.segment : None if last is None else last.segment + 1]
-        if found and last is not None:
-            ending = found.pop()
+        """Return the segments between two positions (None: the end)."""
+        parts = self.segments[first.segment : None if last is None else last.segment + 1]
+        if parts and last is not None:
+            ending = parts.pop()
             if last.offset and isinstance(ending, TextSegment):
-                found.append(TextSegment(ending.text[: last.offset] + last.close))
-        if found and first.offset and isinstance(found[0], TextSegment):
-            found[0] = TextSegment(first.open + found[0].text[first.offset :])
-        return found
+                parts.append(TextSegment(ending.text[: last.offset] + last.close))
+        if parts and first.offset and isinstance(parts[0], TextSegment):
+            parts[0] = TextSegment(first.open + parts[0].text[first.offset :])
+        return parts
 
     def _grow(self, kind: type[TextSegment] | type[ThinkingSegment], text: str) -> bool:
         last = self.segments[-1] if self.segments else None

@@ -370,7 +370,7 @@ def test_nothing_is_said_to_be_missed_or_not_where_nothing_is_promised(talk: Tal
     talk.server.forget()
     done = talk.ask("and now?")
     assert talk.bill.read == 0 and done.reason is None
-    assert "The provider did not report" in reports.why(done)
+    assert "does not guarantee caching" in reports.why(done)
 
 
 # Settings

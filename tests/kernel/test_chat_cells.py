@@ -294,7 +294,7 @@ def test_the_badge_opens_to_the_bill_the_times_and_the_prefix(kernel: Kernel, wi
     assert expected["written"][1] == f"{bill.written:,}" and expected["fresh"][1] == f"{bill.fresh:,}"
     assert expected["input"][1] == f"{bill.prompt:,}"
     assert float(expected["first token"][0].split()[1]) > 0
-    assert expected["then"][0].endswith("tokens a second")
+    assert expected["then"][0].endswith("tokens per second")
     assert expected["request"] == ["req_000000000000000000000002"]
     blocks = rows[rows.index(["block", "cell", "tokens", "checkpoint", "cached until"]) + 1 :]
     prefix = [row for row in blocks if len(row) == 5]
