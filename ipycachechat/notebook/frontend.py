@@ -1,4 +1,4 @@
-"""What the front end reports and can do: the running cell, deleted cells, input, redrawing outputs."""
+"""Facts about the front end: the running cell, deleted cells, input, and whether outputs can be redrawn."""
 
 from __future__ import annotations
 
