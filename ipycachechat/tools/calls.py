@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any
 
 from ipycachechat.conversation.from_wire import UNREADABLE_ARGUMENTS
-from ipycachechat.conversation.messages import Content, ToolCall
-from ipycachechat.prompts import content
+from ipycachechat.conversation.messages import ToolCall
 from ipycachechat.tools.schema import Function, Json, Tools, rich_types, tool_name, validator_class
 
 
@@ -65,11 +64,6 @@ def validation_error(arguments: Json, schema: Json) -> str:
         path = ".".join(map(str, error.absolute_path))
         return f"{path}: {error.message}" if path else str(error.message)
     return ""
-
-
-def result_content(value: Any) -> Content:
-    """Return a tool's result or its error as content for the model."""
-    return f"Error: {value.message}" if isinstance(value, ToolError) else content.tool_result_content(value)
 
 
 def error_from(error: BaseException) -> ToolError:

@@ -12,6 +12,7 @@ from typing import Any
 from ipycachechat.conversation.events import Event, RunOnCallerThread, ToolCallFinished, ToolCallStarted
 from ipycachechat.conversation.messages import Content, Message, ToolCall
 from ipycachechat.errors import BadInput
+from ipycachechat.prompts.content import tool_result_content
 from ipycachechat.tools import calls
 from ipycachechat.tools.calls import ToolError
 from ipycachechat.tools.schema import Tools
@@ -49,7 +50,7 @@ class ToolRunner:
 
         def finish(index: int, value: Any) -> None:
             call = requested[index]
-            content = self._redact(calls.result_content(value))
+            content = self._redact(_result_content(value))
             if last and index == len(works) - 1:
                 content = _with_note(content)
             results[index] = result = Message("tool", content, tool_call_id=call.id)
@@ -118,6 +119,11 @@ class ToolRunner:
             # Through gather, so that a tool that ignores its own cancellation cannot ignore the turn's.
             (value,) = await asyncio.gather(self._run_async(lambda: value))
         return value
+
+
+def _result_content(value: Any) -> Content:
+    """Return a tool's result or its error as content for the model."""
+    return f"Error: {value.message}" if isinstance(value, ToolError) else tool_result_content(value)
 
 
 def _with_note(content: Content) -> Content:

@@ -49,7 +49,8 @@ def make_tools(tools: Iterable[Any] | None, ns: Any = None) -> Tools:
     functions = {name: function for name, function in mk_ns(ns or []).items() if callable(function)}
     definitions: dict[str, str] = {}
     for tool in tools:
-        name, definition = _from_dict(tool) if isinstance(tool, Mapping) else _from_function(tool)
+        definition = _from_dict(tool) if isinstance(tool, Mapping) else _from_function(tool)
+        name = str(definition["name"])
         if name in definitions:
             raise BadInput(f"Two tools are named {name!r}", "Give each a name of its own.")
         definitions[name] = _to_json(definition)
@@ -68,8 +69,8 @@ def _to_json(definition: Json) -> str:
     return json.dumps(tool, ensure_ascii=False, separators=(",", ":"))
 
 
-def _from_function(tool: Any) -> tuple[str, Json]:
-    """Return name and definition of a function. Raises BadInput."""
+def _from_function(tool: Any) -> Json:
+    """Return the definition of a function. Raises BadInput."""
     if not callable(tool):
         raise BadInput(
             f"A tool is a function, not a {type(tool).__name__}",
@@ -81,11 +82,11 @@ def _from_function(tool: Any) -> tuple[str, Json]:
         raise BadInput(
             f"A tool cannot be named {name!r}", "Write it as a function with a name: def lookup(…): …"
         )
-    return name, _function_definition(tool, name)
+    return _function_definition(tool, name)
 
 
-def _from_dict(tool: Mapping[str, Any]) -> tuple[str, Json]:
-    """Return name and definition of a tool given as a dict, in OpenAI's form or as the inner part. Raises BadInput."""
+def _from_dict(tool: Mapping[str, Any]) -> Json:
+    """Return the definition in a dict of OpenAI's form, or in its inner part. Raises BadInput."""
     inner = tool.get("function", tool)
     if not isinstance(inner, Mapping) or not NAME.fullmatch(str(inner.get("name", ""))):
         raise BadInput(
@@ -100,12 +101,8 @@ def _from_dict(tool: Mapping[str, Any]) -> tuple[str, Json]:
             f"The parameters of the tool {inner['name']} are not a JSON schema: {' '.join(str(error).split())[:160]}",
             'Write them as {"type": "object", "properties": {…}}.',
         ) from None
-    definition = {
-        "name": inner["name"],
-        "description": inner.get("description", ""),
-        "parameters": parameters,
-    }
-    return str(inner["name"]), definition
+    description = inner.get("description", "")
+    return {"name": inner["name"], "description": description, "parameters": parameters}
 
 
 def _function_definition(function: Function, name: str) -> Json:

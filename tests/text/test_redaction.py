@@ -10,7 +10,7 @@ from html import escape
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.planted_secrets import HEX, PEM_BODY, PLANTED, caps, fake, pem
 
@@ -381,6 +381,7 @@ def test_any_value_of_a_variable_can_be_masked(value: str, data: st.DataObject) 
         assert "SOME_SECRET" in mask(f"<{written}>").labels
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=3).map("".join), st.integers(2, 400))
 def test_repeated_secrets_are_masked(text: str, times: int) -> None:
     once = MASK(text * times)
