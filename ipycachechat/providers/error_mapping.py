@@ -86,7 +86,7 @@ SENTENCES: dict[type[ModelError], tuple[str, str]] = {
     ),
     Overloaded: ("{model}: the provider failed ({message})", "Wait a moment, then try again."),
 }
-"""What happened, and what to do."""
+"""Both lines of each error: the event, and a hint."""
 OVERLOADED = ("{model}: the provider is overloaded ({message})", "Wait a moment, then try again.")
 UNKNOWN_PROVIDER = (
     "No provider is known for the model {model!r}",

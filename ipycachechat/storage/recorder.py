@@ -62,7 +62,7 @@ class Recorder:
 
     @property
     def problem(self) -> str:
-        """What went wrong with the file since this was last read, in one line; "" if nothing did."""
+        """The last error of the file since this was last read, in one line; "" if there was none."""
         return self._connection.pop_problem()
 
     @contextmanager
