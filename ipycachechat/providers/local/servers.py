@@ -53,15 +53,39 @@ class _Server:
         return self.address if self.process is not None and self.process.returncode is None else None
 
     async def start(self, path: Path, name: str, progress: Callable[[Progress], None]) -> ServerAddress:
-        """Start the server and return its address."""
-        self.address = None
-        self.process, self.address = await _start(path, name, progress)
+        """Start the process, and return its address once it has loaded the GGUF and answers."""
+        progress(Progress(f"starting {name}"))
+        self.address, key = None, secrets.token_urlsafe(32)
+        # A session (on Windows, a process group) of its own, so that Ctrl-C in the terminal interrupts only the kernel.
+        session: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            session = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        with tempfile.TemporaryFile() as log:
+            # Run by path and with -P, so that no file in the working directory is imported.
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", str(SERVER), str(path), stdin=PIPE, stdout=PIPE, stderr=log, **session
+            )
+            try:
+                ready = await _send_key(self.process, key)
+                if "port" not in ready:
+                    status = await self.process.wait()
+                    raise LocalModelError(
+                        f"The local model {name} did not start: {_failure_reason(status, log)}",
+                        "Try another GGUF file (%chat model local:PATH.gguf) or another model.",
+                    )
+            except BaseException:
+                await self.stop()
+                raise
+        self.address = ServerAddress(f"http://127.0.0.1:{ready['port']}/v1", key, name, int(ready["n_ctx"]))
         return self.address
 
     async def stop(self) -> None:
-        """Stop the server, if any, and wait for its end."""
+        """Kill the process, if any, which has nothing to save, and wait for its end."""
         if self.process is not None:
-            await _kill(self.process)
+            if self.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    self.process.kill()
+            await self.process.wait()
         self.process = self.address = None
 
 
@@ -110,35 +134,6 @@ def gguf_path(model: str) -> Path | None:
     return path.resolve()
 
 
-async def _start(
-    path: Path, name: str, progress: Callable[[Progress], None]
-) -> tuple[Process, ServerAddress]:
-    """Start a server process; return it once it has loaded the GGUF and answers, with its address."""
-    progress(Progress(f"starting {name}"))
-    key = secrets.token_urlsafe(32)
-    # A session (on Windows, a process group) of its own, so that Ctrl-C in the terminal interrupts only the kernel.
-    session: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        session = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    with tempfile.TemporaryFile() as log:
-        # Run by path and with -P, so that no file in the working directory is imported.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", str(SERVER), str(path), stdin=PIPE, stdout=PIPE, stderr=log, **session
-        )
-        try:
-            ready = await _send_key(process, key)
-            if "port" not in ready:
-                status = await process.wait()
-                raise LocalModelError(
-                    f"The local model {name} did not start: {_failure_reason(status, log)}",
-                    "Try another GGUF file (%chat model local:PATH.gguf) or another model.",
-                )
-        except BaseException:
-            await _kill(process)
-            raise
-    return process, ServerAddress(f"http://127.0.0.1:{ready['port']}/v1", key, name, int(ready["n_ctx"]))
-
-
 async def _send_key(process: Process, key: str) -> dict[str, Any]:
     """Send the server its key and return its line of JSON; empty if it ended without one."""
     assert process.stdin and process.stdout
@@ -162,11 +157,3 @@ def _failure_reason(status: int, log: IO[bytes]) -> str:
     if status < 0:
         return f"it was ended by {signal.Signals(-status).name}"
     return next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")[:200]
-
-
-async def _kill(process: Process) -> None:
-    """Kill a server, which has nothing to save, and wait for its end."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
-            process.kill()
-    await process.wait()
