@@ -1,4 +1,4 @@
-"""What every test may ask for, and what it needs."""
+"""Fixtures and checks for all tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["wire"]
 CHROMIUM = Path("/usr/bin/chromium")
 IN_CI = bool(os.environ.get("IPYCACHECHAT_CI"))
 
-# CI tries the same examples every time; new ones are looked for where somebody can look at them.
+# CI tries the same examples every time; local runs try new ones.
 settings.register_profile("ci", derandomize=True)
 if IN_CI:
     settings.load_profile("ci")
@@ -24,7 +24,7 @@ if IN_CI:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the conversations of the person who runs it."""
+    """Keep tests from the stored conversations of the user who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
@@ -32,7 +32,7 @@ def _no_real_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_real_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test sees the keys or base URLs of the person who runs it."""
+    """Hide the keys and base URLs of the user who runs the tests."""
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_API_BASE", "_BASE_URL", "_AUTH_TOKEN")):
             monkeypatch.delenv(name)
@@ -40,7 +40,7 @@ def _no_real_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests have recorded, a table for each name."""
+    """Print what tests have recorded, a table for each name."""
     tables: dict[str, list[str]] = {}
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         for name, line in report.user_properties if report.when == "call" else ():
@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without chromium or xllamacpp their tests are skipped, but not in CI."""
+    """Skip tests of chromium or xllamacpp if it is not installed; in CI fail them."""
     missing = ""
     if item.get_closest_marker("browser") and not CHROMIUM.exists():
         missing = f"{CHROMIUM} is not there"

@@ -1,4 +1,4 @@
-"""`demo.ipynb` runs to its end with the local model, and shows what it promises."""
+"""`demo.ipynb` runs with the local model, and its third turn comes mostly from the cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 @pytest.fixture
 def python3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel called python3 that is this very interpreter."""
+    """Install a kernel spec python3 that runs this interpreter."""
     folder = tmp_path / "data" / "kernels" / "python3"
     folder.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -55,6 +55,6 @@ def test_demo_runs_and_the_third_turn_comes_mostly_from_the_cache(tmp_path: Path
 
 
 def share_read(badge: dict[str, Any]) -> int:
-    found = re.search(r"\((\d+)%\) cached", badge["text/plain"])
-    assert found, badge["text/plain"]
-    return int(found[1])
+    match = re.search(r"\((\d+)%\) cached", badge["text/plain"])
+    assert match, badge["text/plain"]
+    return int(match[1])

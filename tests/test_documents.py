@@ -1,4 +1,4 @@
-"""What the documents say is what was measured, and what there is."""
+"""The documents agree with the measurements and with the table of subcommands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JupyterLab and Notebook 7 in Chromium: load, chat twice, read the badge from the page, and again with no kernel."""
+"""Chat cells in JupyterLab and Notebook 7: the badge on the page, live and when reopened without a kernel."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CELLS = [
 
 
 def numbers(text: str) -> dict[str, int]:
-    found = re.findall(r"([\d,]+)(?: \(\d+%\))? (cached|newly cached|uncached|out)\b", text)
-    return {name: int(number.replace(",", "")) for number, name in found}
+    matches = re.findall(r"([\d,]+)(?: \(\d+%\))? (cached|newly cached|uncached|out)\b", text)
+    return {name: int(number.replace(",", "")) for number, name in matches}
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -52,7 +52,7 @@ def test_chat_and_badge_live_then_reopened_without_a_kernel(
         lab.run_cell(3)
         assert lab.outputs(2).locator(".jupyter-widgets").count() == 0
         assert numbers(badge.inner_text()) == shown
-        assert lab.page.locator("mjx-container").count() == 0  # dollars are no maths
+        assert lab.page.locator("mjx-container").count() == 0  # dollar amounts are not maths
         badge.locator("summary").click()
         assert "first token" in badge.locator("table").last.inner_text()
         lab.screenshot(tmp_path / "static.png")
@@ -83,7 +83,7 @@ def test_badge_of_the_last_cell_stays_when_the_kernel_ends_at_once(wire: WireSer
         assert "anthropic/claude-sonnet-5" in lab.outputs(1).locator(".ipycachechat-badge").inner_text()
 
 
-def test_everybody_can_use_the_badge(wire: WireServer, tmp_path: Path) -> None:
+def test_axe_finds_no_violations_in_the_badge(wire: WireServer, tmp_path: Path) -> None:
     wire.script(Reply("Read it."), Reply("Look:\n\n```python\nx = 1\n```", thinking="Hm."))
     write_notebook(tmp_path / "a.ipynb", [*CELLS[:2], "%%chat --think low\nAnd?", "1 + 1"])
     with Lab(tmp_path, env=wire.env()) as lab:

@@ -1,4 +1,4 @@
-"""JupyterLab in Chromium: cells are edited, run again, deleted, moved, copied; the wire has the right conversation."""
+"""Edits of a notebook in JupyterLab: after each, the next request has the right conversation."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Open = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def wire() -> Iterator[WireServer]:
-    """One server for all of them."""
+    """One server for all tests of this module."""
     with WireServer() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def lab(wire: WireServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One JupyterLab for all of them."""
+    """One JupyterLab for all tests of this module."""
     keys: dict[str, str | None] = {
         name: None
         for name in os.environ
         if name.endswith(("_API_KEY", "_API_BASE", "_BASE_URL", "_AUTH_TOKEN"))
     }
-    kept = str(tmp_path_factory.mktemp("kept"))
-    with Lab(tmp_path_factory.mktemp("lab"), env=keys | wire.env() | {"XDG_DATA_HOME": kept}) as lab:
+    data_folder = str(tmp_path_factory.mktemp("kept"))
+    with Lab(tmp_path_factory.mktemp("lab"), env=keys | wire.env() | {"XDG_DATA_HOME": data_folder}) as lab:
         yield lab
 
 
 @pytest.fixture
-def answered(wire: WireServer, lab: Lab) -> Iterator[None]:
-    """No two answers of a test are the same, and the log has nothing of the test before."""
+def numbered_answers(wire: WireServer, lab: Lab) -> Iterator[None]:
+    """Empty the server's log, and let each answer of a test be different."""
     wire.clear()
     numbers = count(1)
 
@@ -52,8 +52,8 @@ def answered(wire: WireServer, lab: Lab) -> Iterator[None]:
 
 
 @pytest.fixture
-def notebook(request: pytest.FixtureRequest, lab: Lab, answered: None) -> Open:
-    """Opens a notebook with these cells, the first of which loads the extension."""
+def notebook(request: pytest.FixtureRequest, lab: Lab, numbered_answers: None) -> Open:
+    """Return a function that opens a notebook with a cell that loads the extension, and these cells."""
 
     def opened(*cells: str) -> None:
         name = f"{request.node.name}.ipynb"
@@ -64,8 +64,8 @@ def notebook(request: pytest.FixtureRequest, lab: Lab, answered: None) -> Open:
 
 
 @pytest.fixture
-def cells(lab: Lab, answered: None) -> Open:
-    """Puts these cells into a notebook whose kernel such tests share: that is sooner. The first begins anew."""
+def cells(lab: Lab, numbered_answers: None) -> Open:
+    """Return a function that puts these cells, after one that resets the chat, into a notebook of a shared kernel."""
 
     def filled(*cells: str) -> None:
         path = lab.directory / "shared.ipynb"
@@ -76,16 +76,16 @@ def cells(lab: Lab, answered: None) -> Open:
     return filled
 
 
-def said(request: Request) -> list[str]:
+def message_texts(request: Request) -> list[str]:
     """The texts of a request's messages, in order."""
     return ["".join(part["text"] for part in message["content"]) for message in request.messages]
 
 
-def asked(wire: WireServer) -> list[list[str]]:
-    """What every request said since this was asked last, or the notebook was opened."""
-    told = [said(request) for request in wire.requests]
+def new_requests(wire: WireServer) -> list[list[str]]:
+    """Return the message texts of all requests since the last call, or since the notebook was opened."""
+    requests = [message_texts(request) for request in wire.requests]
     wire.requests.clear()
-    return told
+    return requests
 
 
 def run(lab: Lab, *cells: int) -> None:
@@ -102,9 +102,9 @@ def answers(lab: Lab, cell: int) -> list[str]:
 
 
 def prompts(lab: Lab) -> list[str]:
-    """What the chat cells ask, in order."""
-    found = [source.partition("\n") for source in lab.cells().values()]
-    return [prompt for line, _, prompt in found if line.startswith("%%chat")]
+    """Return the prompts of the chat cells, in order."""
+    split_sources = [source.partition("\n") for source in lab.cells().values()]
+    return [prompt for line, _, prompt in split_sources if line.startswith("%%chat")]
 
 
 def test_a_cell_run_again_replaces_its_turn_and_replay_draws_the_stale_ones_in_their_own_cells(
@@ -112,17 +112,17 @@ def test_a_cell_run_again_replaces_its_turn_and_replay_draws_the_stale_ones_in_t
 ) -> None:
     notebook("%%chat\nOne", "%%chat\nTwo", "%%chat\nThree", "%chat replay")
     run(lab, 0, 1, 2, 3)
-    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
+    assert new_requests(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
 
     lab.type_cell(1, "%%chat\nUno")
     run(lab, 1)
-    assert asked(wire) == [["Uno"]]
+    assert new_requests(wire) == [["Uno"]]
     assert answers(lab, 1) == ["Answer 4 to Uno"]
     assert "Replaced turn 1. Turns 2–3 are out of date" in badge(lab, 1)
     assert answers(lab, 2) == ["Answer 2 to Two"]
 
     run(lab, 4)
-    assert asked(wire) == [
+    assert new_requests(wire) == [
         ["Uno", "Answer 4 to Uno", "Two"],
         ["Uno", "Answer 4 to Uno", "Two", "Answer 5 to Two", "Three"],
     ]
@@ -140,7 +140,7 @@ def test_a_deleted_cell_is_left_out_and_comes_back_when_the_deletion_is_undone(
     lab.press(2, "d", "d")
     assert prompts(lab) == ["One", "Three", "Four"]
     run(lab, 2)
-    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Three"]
+    assert new_requests(wire)[-1] == ["One", "Answer 1 to One", "Three"]
     assert "Cell deleted, so “Two” is no longer sent" in badge(lab, 2)
 
     lab.press(1, "z")
@@ -148,7 +148,7 @@ def test_a_deleted_cell_is_left_out_and_comes_back_when_the_deletion_is_undone(
     lab.press(1, "Control+s")
     run(lab, 4)
     past = ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three", "Answer 3 to Three"]
-    assert asked(wire) == [[*past, "Four"]]
+    assert new_requests(wire) == [[*past, "Four"]]
     assert "no longer sent" not in badge(lab, 4)
 
 
@@ -161,31 +161,29 @@ def test_a_cell_cut_and_pasted_comes_back_once_saved_and_sync_moves_its_turn(
     lab.press(1, "v")
     assert prompts(lab) == ["Two", "One", "Three", "Four", "Five"]
     run(lab, 3)
-    assert asked(wire)[-1] == ["Two", "Answer 2 to Two", "Three"]
+    assert new_requests(wire)[-1] == ["Two", "Answer 2 to Two", "Three"]
     assert "Cell deleted, so “One” is no longer sent" in badge(lab, 3)
 
     lab.press(1, "Control+s")
     run(lab, 4)
     past = ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three", "Answer 3 to Three"]
-    assert asked(wire) == [[*past, "Four"]]
+    assert new_requests(wire) == [[*past, "Four"]]
     assert "no longer sent" not in badge(lab, 4)
 
     run(lab, 5, 6)
     assert "turn 1 becomes turn 2: One" in lab.outputs(5).inner_text()
     past = ["Two", "Answer 2 to Two", "One", "Answer 1 to One", "Three", "Answer 3 to Three"]
-    assert asked(wire) == [[*past, "Four", "Answer 4 to Four", "Five"]]
+    assert new_requests(wire) == [[*past, "Four", "Answer 4 to Four", "Five"]]
 
 
-def test_a_cell_cut_pasted_elsewhere_and_saved_is_not_left_out(
-    wire: WireServer, lab: Lab, cells: Open
-) -> None:
+def test_a_cell_cut_pasted_elsewhere_and_saved_is_still_sent(wire: WireServer, lab: Lab, cells: Open) -> None:
     cells("%%chat\nOne", "%%chat\nTwo", "%%chat\nThree")
     run(lab, 0, 1, 2)
     lab.press(1, "x")
     lab.press(1, "v")
     lab.press(1, "Control+s")
     run(lab, 3)
-    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
+    assert new_requests(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
 
 
 def test_a_cell_moved_up_stays_in_its_place_until_sync(wire: WireServer, lab: Lab, cells: Open) -> None:
@@ -195,16 +193,16 @@ def test_a_cell_moved_up_stays_in_its_place_until_sync(wire: WireServer, lab: La
     assert prompts(lab) == ["Two", "One", "Three", "Four"]
     lab.press(1, "Control+s")
     run(lab, 3)
-    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
+    assert new_requests(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
     assert "no longer sent" not in badge(lab, 3) and "out of date" not in badge(lab, 3)
 
     run(lab, 4, 5)
     assert "turn 2 becomes turn 1: Two" in lab.outputs(4).inner_text()
     past = ["Two", "Answer 2 to Two", "One", "Answer 1 to One", "Three", "Answer 3 to Three"]
-    assert asked(wire) == [[*past, "Four"]]
+    assert new_requests(wire) == [[*past, "Four"]]
 
 
-def test_a_cell_inserted_between_two_asks_there_once_the_notebook_is_saved(
+def test_an_inserted_cell_asks_at_its_place_once_the_notebook_is_saved(
     wire: WireServer, lab: Lab, cells: Open
 ) -> None:
     cells("%%chat\nOne", "%%chat\nTwo", "%%chat\nThree")
@@ -214,17 +212,17 @@ def test_a_cell_inserted_between_two_asks_there_once_the_notebook_is_saved(
     run(lab, 2)
     assert "The saved notebook does not contain this cell yet" in lab.outputs(2).inner_text()
     lab.press(2, "Control+s")
-    asked(wire)
+    new_requests(wire)
 
     run(lab, 2)
-    assert asked(wire) == [["One", "Answer 1 to One", "Between"]]
+    assert new_requests(wire) == [["One", "Answer 1 to One", "Between"]]
     assert "Placed as turn 2. Turn 3 is out of date" in badge(lab, 2)
     run(lab, 4)
     past = ["One", "Answer 1 to One", "Between", "Answer 3 to Between", "Two", "Answer 2 to Two"]
-    assert asked(wire) == [[*past, "Three"]]
+    assert new_requests(wire) == [[*past, "Three"]]
 
 
-def test_the_copy_of_a_cell_has_a_turn_of_its_own(wire: WireServer, lab: Lab, cells: Open) -> None:
+def test_a_copied_cell_has_its_own_turn(wire: WireServer, lab: Lab, cells: Open) -> None:
     cells("%%chat\nOne", "%%chat\nTwo")
     run(lab, 0, 1, 2)
     names = [*lab.cells()]
@@ -232,46 +230,46 @@ def test_the_copy_of_a_cell_has_a_turn_of_its_own(wire: WireServer, lab: Lab, ce
     lab.press(2, "v")
     assert prompts(lab) == ["One", "Two", "One"] and [*lab.cells()][:3] == names
     run(lab, 3)
-    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "One"]
+    assert new_requests(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "One"]
     assert "replaced" not in badge(lab, 3)
     run(lab, 3)
-    assert asked(wire) == [["One", "Answer 1 to One", "Two", "Answer 2 to Two", "One"]]
+    assert new_requests(wire) == [["One", "Answer 1 to One", "Two", "Answer 2 to Two", "One"]]
     assert "Replaced turn 3" in badge(lab, 3)
 
 
-def test_all_cells_run_again_are_the_same_conversation_and_never_two_copies(
+def test_run_all_gives_the_same_conversation_without_duplicates(
     wire: WireServer, lab: Lab, notebook: Open
 ) -> None:
-    def told(first: int) -> list[list[str]]:
-        one, two = f"Answer {first} to One", f"Answer {first + 1} to Two"
-        return [["One"], ["One", one, "Two"], ["One", one, "Two", two, "Three"]]
+    def expected(first: int) -> list[list[str]]:
+        answer_one, answer_two = f"Answer {first} to One", f"Answer {first + 1} to Two"
+        return [["One"], ["One", answer_one, "Two"], ["One", answer_one, "Two", answer_two, "Three"]]
 
     notebook("%%chat\nOne", "%%chat\nTwo", "%%chat\nThree")
     for first in (1, 4):
         lab.menu("Run", "Run All Cells")
-        assert asked(wire) == told(first)
+        assert new_requests(wire) == expected(first)
     for first in (7, 10):
         lab.menu("Kernel", "Restart Kernel and Run All Cells…", confirm=True)
         assert "An earlier conversation was found (3 turns, " in lab.outputs(0).inner_text()
-        assert asked(wire) == told(first)
+        assert new_requests(wire) == expected(first)
         assert answers(lab, 3) == [f"Answer {first + 2} to Three"]
 
 
-def test_edited_deleted_run_all_and_restarted_in_a_row_the_conversation_is_the_notebook(
+def test_the_conversation_equals_the_notebook_after_edit_deletion_run_all_and_restart(
     wire: WireServer, lab: Lab, notebook: Open
 ) -> None:
     notebook("%%chat\nOne", "%%chat\nTwo", "%%chat\nThree")
     lab.menu("Run", "Run All Cells")
-    assert asked(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
+    assert new_requests(wire)[-1] == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
 
     lab.type_cell(1, "%%chat\nUno")
     run(lab, 1)
-    assert asked(wire) == [["Uno"]]
+    assert new_requests(wire) == [["Uno"]]
 
     lab.press(2, "d", "d")
     assert prompts(lab) == ["Uno", "Three"]
     lab.menu("Run", "Run All Cells")
-    assert asked(wire) == [["Uno"], ["Uno", "Answer 5 to Uno", "Three"]]
+    assert new_requests(wire) == [["Uno"], ["Uno", "Answer 5 to Uno", "Three"]]
 
     lab.save()
     lab.menu("Kernel", "Restart Kernel…", confirm=True)
@@ -279,11 +277,11 @@ def test_edited_deleted_run_all_and_restarted_in_a_row_the_conversation_is_the_n
     run(lab, 0)
     assert "Resumed 2 turns" in lab.outputs(0).inner_text()
     run(lab, 2)
-    assert asked(wire) == [["Uno", "Answer 5 to Uno", "Three"]]
+    assert new_requests(wire) == [["Uno", "Answer 5 to Uno", "Three"]]
     assert answers(lab, 2) == ["Answer 7 to Three"]
 
 
-def test_a_row_of_the_history_unfolds_also_with_neither_kernel_nor_trust(
+def test_a_row_of_the_history_unfolds_even_without_kernel_and_trust(
     wire: WireServer, lab: Lab, notebook: Open
 ) -> None:
     def unfold() -> None:
@@ -307,15 +305,15 @@ def test_a_row_of_the_history_unfolds_also_with_neither_kernel_nor_trust(
     unfold()
 
     saved = next(lab.directory.glob("test_a_row*.ipynb"))
-    told = json.loads(saved.read_text())
-    told["cells"][3]["outputs"][0]["data"]["text/html"] += " "  # no longer what the server signed
-    saved.with_name("untrusted.ipynb").write_text(json.dumps(told))
+    saved_json = json.loads(saved.read_text())
+    saved_json["cells"][3]["outputs"][0]["data"]["text/html"] += " "  # no longer what the server has signed
+    saved.with_name("untrusted.ipynb").write_text(json.dumps(saved_json))
     lab.open("untrusted.ipynb", kernel=False)
     assert not lab.trusted()
     unfold()
 
 
-def test_after_a_restart_the_conversation_goes_on_byte_for_byte_and_warm(
+def test_after_a_restart_the_conversation_continues_byte_for_byte_from_the_cache(
     wire: WireServer, lab: Lab, notebook: Open
 ) -> None:
     notebook(f"%chat system {LONG}", "%%chat\nOne", "%%chat\nTwo", "%chat resume", "%%chat\nThree")
@@ -323,16 +321,16 @@ def test_after_a_restart_the_conversation_goes_on_byte_for_byte_and_warm(
     before = wire.requests[-1]
     lab.menu("Kernel", "Restart Kernel…", confirm=True)
     run(lab, 0)
-    hello, found = lab.outputs(0).inner_text().strip().splitlines()
+    hello, resume_hint = lab.outputs(0).inner_text().strip().splitlines()
     assert hello.startswith("ipycachechat: anthropic/claude-sonnet-5")
-    assert found.startswith("An earlier conversation was found (2 turns, ")
+    assert resume_hint.startswith("An earlier conversation was found (2 turns, ")
 
     run(lab, 4, 5)
     assert "Resumed 2 turns, model anthropic/claude-sonnet-5, cached until " in lab.outputs(4).inner_text()
     after = wire.requests[-1]
-    assert said(after) == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
+    assert message_texts(after) == ["One", "Answer 1 to One", "Two", "Answer 2 to Two", "Three"]
     assert before.call and after.call and before.bill and after.bill
-    sent = [block.wire for block in before.call.blocks]
-    assert [block.wire for block in after.call.blocks][: len(sent)] == sent
+    sent_before = [block.wire for block in before.call.blocks]
+    assert [block.wire for block in after.call.blocks][: len(sent_before)] == sent_before
     assert after.bill.read == before.bill.read + before.bill.written > 1500
     assert f"{after.bill.read:,}" in badge(lab, 5)

@@ -1,4 +1,4 @@
-"""An honest answer looks in JupyterLab as JupyterLab itself would show its markdown: same text, structure, maths."""
+"""Honest answers look as if JupyterLab itself showed their markdown: same text, structure and maths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.jupyter_page import APPS, Lab, write_notebook
 
 pytestmark = pytest.mark.browser
 
-# An answer's outline: what a person sees of it, a line for each element and each run of text, indented by nesting.
+# An answer's outline: a line for each visible element and run of text, indented by nesting.
 COMPARISON = r"""
 (() => {
   // Who draws the same with another tag: the parsers differ in their names for struck out text.
@@ -139,14 +139,14 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def _show(lab: Lab, pairs: Sequence[tuple[str, str]]) -> None:
-    """A cell for each pair: the first as we show it, below it the second as JupyterLab does."""
+    """Run a cell for each pair, which shows the first in our rendering and below it the second in JupyterLab's."""
     (lab.directory / "answers.json").write_text(json.dumps(pairs))
     start = (
         "import json\nfrom IPython.display import display\n"
         "from ipycachechat.rendering.markdown import bundle\n"
         "answers = json.load(open('answers.json'))"
     )
-    # Not by way of IPython's Markdown(), which fetches an answer that begins with an address.
+    # Not IPython's Markdown(), which downloads an answer that begins with an address.
     cell = (
         "display(bundle(answers[{0}][0]), raw=True)\ndisplay({{'text/markdown': answers[{0}][1]}}, raw=True)"
     )
@@ -158,9 +158,9 @@ def _show(lab: Lab, pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def _until_alike(lab: Lab, numbers: Sequence[int]) -> None:
-    """Wait for these to be alike: JupyterLab colours code and typesets maths some time after the rest.
+    """Wait until these pairs are alike: JupyterLab highlights code and typesets maths some time after the rest.
 
-    If they never are, the caller's own look tells which and why.
+    If they never are, the caller's own comparison shows which and why.
     """
     with suppress(TimeoutError):
         lab.page.wait_for_function(
@@ -178,19 +178,19 @@ def test_honest_answers_look_as_jupyterlab_shows_them(lab: Lab) -> None:
     outlines = lab.page.evaluate("() => window.honest.outlines()")
     words = lab.page.evaluate("() => window.honest.words()")
     faults = []
-    for (name, _), (ours, theirs), read in zip(answers, outlines, words, strict=True):
+    for (name, _), (ours, theirs), shown_text in zip(answers, outlines, words, strict=True):
         if name not in DIFFERENT:
             if ours != theirs:
                 changes = unified_diff(theirs, ours, "JupyterLab", "ours", lineterm="", n=1)
                 faults.append("\n".join((f"{name}:", *changes)))
-        elif read != DIFFERENT[name]:
-            faults.append(f"{name}: reads {read!r}, not {DIFFERENT[name]!r}")
+        elif shown_text != DIFFERENT[name]:
+            faults.append(f"{name}: reads {shown_text!r}, not {DIFFERENT[name]!r}")
         elif ours == theirs:
             faults.append(f"{name}: is no different from JupyterLab's any more")
     assert not faults, f"{len(faults)} differ\n\n" + "\n\n".join(faults)
 
 
-# Two answers that a person could tell apart, by one thing each.
+# Pairs of answers with one visible difference each.
 UNLIKE = {
     "a word": ("one", "two"),
     "the level of a heading": ("# a", "## a"),
@@ -222,13 +222,13 @@ UNLIKE = {
 }
 
 
-def test_answers_that_differ_are_told_apart(lab: Lab) -> None:
-    """The control: what is compared above does tell answers apart that are not the same."""
+def test_the_comparison_finds_visible_differences(lab: Lab) -> None:
+    """Control: the comparison of the test above finds answers that differ."""
     alike = [text for pair in UNLIKE.values() for text in pair]
     _show(lab, [*UNLIKE.values(), *((text, text) for text in alike)])
-    # By then the maths of the pairs before is typeset too.
+    # By then the maths of the earlier pairs is typeset, too.
     _until_alike(lab, range(len(UNLIKE), len(UNLIKE) + len(alike)))
 
-    found = lab.page.evaluate("() => window.honest.alike()")
-    assert [name for name, same in zip(UNLIKE, found) if same] == []
-    assert all(found[len(UNLIKE) :])
+    alike_flags = lab.page.evaluate("() => window.honest.alike()")
+    assert [name for name, is_alike in zip(UNLIKE, alike_flags) if is_alike] == []
+    assert all(alike_flags[len(UNLIKE) :])

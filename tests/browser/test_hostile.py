@@ -1,4 +1,4 @@
-"""What a model writes can do nothing in JupyterLab or Notebook 7 but be read: live and trusted, reopened and untrusted."""
+"""Hostile answers are harmless in JupyterLab and Notebook 7, live and trusted as well as reopened and untrusted."""
 
 # ruff: noqa: E501 — hostile text is easier to read in one piece
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.browser
 HONEST = "Costs $5 and $10, *not* maths.\n\n$\\alpha<\\beta_1$ and\n\n$$\\sum_{i<n} \\frac{1}{i}$$\n\n```python\nx = 1\n```"
 
 SHORT = 160
-"""Characters of an answer of which every prefix is tried: what a frame would show."""
+"""Longest answer, in characters, of which every prefix is tried as a frame of a stream."""
 
-# Everything that should not be there, in outputs that each hold so many answers; a fault is [output, what].
+# Everything that is not allowed in these outputs, each with so many answers; a fault is [output, description].
 INSPECT = r"""
 expected => {
   const faults = [];
@@ -87,7 +87,7 @@ PROVOKE = """
 
 
 class Hits:
-    """A server that counts who asks it for anything."""
+    """A server that records all requests to it."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -124,7 +124,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def hits(lab: Lab) -> Iterator[Hits]:
-    """One for each front end: the control's hits are not the next one's."""
+    """One server for each front end, so that the hits of the control do not count for the next."""
     hits = Hits()
     with hits.listening():
         yield hits
@@ -137,22 +137,25 @@ def answers(lab: Lab, hits: Hits) -> list[tuple[str, str]]:
     return answers
 
 
-def _write(path: Path, how: str, numbers: range | list[int]) -> None:
+def _write(path: Path, function: str, numbers: range | list[int]) -> None:
     start = (
         "import json\nfrom IPython.display import Markdown, display\n"
         "from ipycachechat.rendering.markdown import bundle\n"
         "answers = json.load(open('answers.json'))"
     )
-    write_notebook(path, [start, *(how.format(number) for number in numbers)])
+    write_notebook(path, [start, *(function.format(number) for number in numbers)])
 
 
 def _assert_harmless(lab: Lab, hits: Hits, outputs: dict[str, int]) -> None:
-    """Of outputs, each with a name and so many answers in it, none has done or could do anything."""
+    """Assert that no answer has done or could do anything; `outputs`: name and number of answers of each."""
     lab.page.wait_for_timeout(1000)
     lab.page.evaluate(PROVOKE)
     lab.page.wait_for_timeout(500)
     names = list(outputs)
-    faults = [(names[number], what) for number, what in lab.page.evaluate(INSPECT, list(outputs.values()))]
+    faults = [
+        (names[number], description)
+        for number, description in lab.page.evaluate(INSPECT, list(outputs.values()))
+    ]
     assert faults == []
     assert lab.page.evaluate("() => typeof window.pwned") == "undefined"
     assert hits.paths == []
@@ -163,7 +166,7 @@ def _assert_maths_is_typeset(lab: Lab, cell: int) -> None:
     answer = lab.outputs(cell)
     assert "Costs $5 and $10, not maths." in answer.inner_text()
     assert answer.locator("mjx-container").count() == 2
-    # Nothing that came before has given \\alpha another meaning.
+    # No earlier answer has redefined \\alpha.
     assert answer.locator("mjx-container").first.locator(".mjx-c1D6FC").count() == 1
 
 
@@ -179,7 +182,7 @@ def test_answers_are_harmless_live_and_reopened(lab: Lab, hits: Hits, answers: l
     lab.save()
     lab.close_kernel()
 
-    # The signature no longer fits: as if the notebook had come from somebody else.
+    # The signature no longer matches, as in a notebook of another user.
     path.write_text(path.read_text().replace("answers = json", "answers  = json"))
     lab.reopen()
     assert not lab.trusted()
@@ -210,8 +213,8 @@ def test_short_answers_are_harmless_wherever_their_stream_is_cut(
 def test_the_same_answers_as_plain_markdown_are_not_harmless(
     lab: Lab, hits: Hits, answers: list[tuple[str, str]]
 ) -> None:
-    """The control: what is looked for above does happen when nothing is done against it."""
-    # This one takes the whole page away.
+    """Control: without our rendering, the answers do what the tests above look for."""
+    # This one replaces the whole page.
     numbers = [number for number, (name, _) in enumerate(answers) if name != "meta refresh"]
     path = lab.directory / "control.ipynb"
     _write(path, "display(Markdown(answers[{}][1]))", numbers)

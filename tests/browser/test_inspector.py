@@ -1,4 +1,4 @@
-"""The inspector in JupyterLab: unfolded by keyboard, redrawn while chats run, lasting without a kernel."""
+"""The inspector in JupyterLab: unfolded by keyboard, redrawn after chats, and usable without a kernel."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ INSPECTOR = ".ipycachechat-inspector"
 
 
 def rows(lab: Lab, cell: int = 4) -> list[dict[str, str]]:
-    """Those of the turns, as they are on the page."""
+    """Return the texts of the rows of turns on the page."""
     return Html(lab.outputs(cell).locator(INSPECTOR).inner_html()).table("turn", "read", "cost so far")
 
 
-def grave(lab: Lab, *selectors: str) -> list[str]:
-    return [found for selector in selectors for found in violations(lab.page, selector)]
+def grave_violations(lab: Lab, *selectors: str) -> list[str]:
+    return [violation for selector in selectors for violation in violations(lab.page, selector)]
 
 
-def test_the_inspector_unfolds_is_redrawn_and_lasts(wire: WireServer, tmp_path: Path) -> None:
+def test_the_inspector_unfolds_is_redrawn_and_works_without_a_kernel(
+    wire: WireServer, tmp_path: Path
+) -> None:
     wire.always = Reply("Yes.")
     write_notebook(tmp_path / "a.ipynb", CELLS)
     with Lab(tmp_path, env=wire.env()) as lab:
@@ -43,10 +45,10 @@ def test_the_inspector_unfolds_is_redrawn_and_lasts(wire: WireServer, tmp_path: 
         output = lab.outputs(4)
         assert [row["turn"] for row in rows(lab)] == ["1", "2", "3", "all"]
         assert output.locator(".jupyter-widgets").count() == 0
-        assert grave(lab, INSPECTOR) == []
+        assert grave_violations(lab, INSPECTOR) == []
         lab.screenshot(tmp_path / "light.png", 4)
         lab.theme("dark")
-        assert grave(lab, INSPECTOR) == []
+        assert grave_violations(lab, INSPECTOR) == []
         lab.screenshot(tmp_path / "dark.png", 4)
 
         lab.run_cell(5)
@@ -67,11 +69,11 @@ def test_the_inspector_unfolds_is_redrawn_and_lasts(wire: WireServer, tmp_path: 
         for cell in (6, 7):
             lab.run_cell(cell)
         displays = (INSPECTOR, ".ipycachechat-plan", ".ipycachechat-why")
-        assert grave(lab, *displays) == []
+        assert grave_violations(lab, *displays) == []
         lab.theme("light")
-        assert grave(lab, *displays) == []
+        assert grave_violations(lab, *displays) == []
         lab.page.set_viewport_size({"width": 600, "height": 900})
-        assert grave(lab, *displays) == []
+        assert grave_violations(lab, *displays) == []
         assert output.locator(INSPECTOR).evaluate("node => node.scrollWidth <= node.clientWidth")
         lab.screenshot(tmp_path / "narrow.png", 4)
         lab.page.set_viewport_size({"width": 1200, "height": 900})
@@ -81,18 +83,21 @@ def test_the_inspector_unfolds_is_redrawn_and_lasts(wire: WireServer, tmp_path: 
         lab.reopen(kernel=False)
         assert "model not found" not in lab.page.inner_text(".jp-Notebook")
         assert rows(lab) == shown
-        assert lab.page.locator("mjx-container").count() == 0  # dollars are no maths
+        assert lab.page.locator("mjx-container").count() == 0  # dollar amounts are not maths
         assert lab.errors == []
 
 
 @pytest.mark.parametrize("above", [0, 60])
-def test_axe_sees_what_is_wrong(tmp_path: Path, above: int) -> None:
-    """The control: letters that nobody can read, far down the page too, and a part that only a mouse scrolls."""
+def test_axe_finds_real_violations(tmp_path: Path, above: int) -> None:
+    """Control: axe finds unreadable text, even far down the page, and a part that only a mouse can scroll."""
     wide = f'<div style="width:5em;overflow-x:auto"><pre style="width:50em">{"wide " * 20}</pre></div>'
     bad = f'<div class="bad"><p style="color:#eee;background:#fff">pale letters</p>{wide}</div>'
     html = f"<div>{'<p>good</p>' * above}</div>{bad}"
     write_notebook(tmp_path / "a.ipynb", [("1", [{"text/html": html, "text/plain": ""}])])
     with Lab(tmp_path) as lab:
         lab.open("a.ipynb", kernel=False)
-        found = " ".join(violations(lab.page, ".bad"))
-        assert "color-contrast (serious)" in found and "scrollable-region-focusable (serious)" in found
+        violation_texts = " ".join(violations(lab.page, ".bad"))
+        assert (
+            "color-contrast (serious)" in violation_texts
+            and "scrollable-region-focusable (serious)" in violation_texts
+        )

@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from stress.random_interrupts import PIECES, WAYS, moments, told
+from stress.random_interrupts import PIECES, WAYS, moments, summary
 from support.kernels import Kernel
 from wire import Reply, WireServer
 
@@ -16,7 +16,7 @@ QUICK = tuple(name for name, way in WAYS.items() if not way.fresh and "local" no
 def test_a_cell_stopped_at_any_moment_keeps_what_arrived_and_the_next_question_works() -> None:
     seed = random.randrange(1 << 32)
     moments_found = moments(2 * len(QUICK), seed, QUICK)
-    print(f"seed {seed}:", told(moments_found))
+    print(f"seed {seed}:", summary(moments_found))
     assert sum(moment.stopped for moment in moments_found) > len(moments_found) // 3
     assert not [moment for moment in moments_found if moment.wrong], f"seed {seed}"
 

@@ -7,6 +7,6 @@ from stress.many_kernels import KERNELS, together
 
 def test_four_kernels_at_once_lose_nothing_and_do_not_block_each_other() -> None:
     result = together(8.0)
-    print(result.told)
+    print(result.summary)
     assert len(result.asked) == KERNELS and all(len(one.turns) > 5 for one in result.asked)
-    assert not result.fails, result.told
+    assert not result.fails, result.summary

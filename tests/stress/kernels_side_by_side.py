@@ -1,11 +1,11 @@
-"""Eight kernels at once, on one store and with the local model, and whether anything is lost, refused or stuck.
+"""Eight kernels at once, with one store and the local model; check that nothing is lost, refused or stuck.
 
     python tests/stress/kernels_side_by_side.py [SECONDS] [KERNELS]
 
-Each kernel has a notebook of its own; all write to one file. They ask the wire server, now and then slowly, so that
-answers are kept unfinished, too; every fourth also asks the local model, of which each has a process of its own. On the
-way they go back, go on anew, fork, switch, save and look at what all have paid. In the end every turn that was shown is
-looked for in the file: in some version of its notebook's conversation, and in the newest one if it was not undone.
+Each kernel has its own notebook; all write to one file. They send prompts to the wire server, some answered slowly, so
+that unfinished answers are saved, too; every fourth kernel also asks the local model, in its own process. They also
+undo, reset, fork, switch, save and show the spending of all kernels. Finally, every turn that was shown must be in the
+file: in some version of its notebook's conversation, and in the newest one unless it was undone.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from ipycachechat.storage.connection import Store  # noqa: E402
 
 SECONDS, KERNELS = 120.0, 8
 LOCAL = 4
-"""Of so many kernels one asks the local model, too."""
+"""One of so many kernels also asks the local model."""
 STUCK = 60.0
-"""Seconds after which a cell is taken for stuck."""
+"""Seconds after which a cell counts as stuck."""
 PROBLEMS = ("is locked", "is not saved", "Traceback", "cannot be read")
-Said = tuple[str, str]
+TurnText = tuple[str, str]
 
 
 @dataclass(slots=True)
 class Notebook:
-    """What one kernel was asked, and what it told."""
+    """The prompts of one kernel, and their outcome."""
 
     path: Path
-    asked: list[Said] = field(default_factory=list)
+    asked: list[TurnText] = field(default_factory=list)
     """Every question with its answer."""
-    branches: dict[str, list[Said]] = field(default_factory=lambda: {"main": []})
-    """What stands on each branch."""
+    branches: dict[str, list[TurnText]] = field(default_factory=lambda: {"main": []})
+    """Turns on each branch."""
     branch: str = "main"
     wrong: list[str] = field(default_factory=list)
     longest: float = 0.0
@@ -55,13 +55,13 @@ class Notebook:
     local: int = 0
 
     @property
-    def now(self) -> list[Said]:
-        """What stands on the branch that is gone on with."""
+    def now(self) -> list[TurnText]:
+        """Turns on the current branch."""
         return self.branches[self.branch]
 
 
 def reply(call: Call) -> Reply:
-    """At once, or in pieces over a second."""
+    """Answer at once, or in chunks over a second."""
     question = call.user_text.strip()
     if question.startswith("slow"):
         return Reply(tuple(f"{question}-{n} " for n in range(40)), chunk_delay=0.025)
@@ -69,19 +69,19 @@ def reply(call: Call) -> Reply:
 
 
 def run(kernel: Kernel, book: Notebook, code: str, cell: str = "") -> str:
-    """A cell's text and its answer; what goes wrong is noted."""
+    """Run a cell and return its text and its answer; record problems."""
     start = time.monotonic()
     ran = kernel.run(code, cell)
     took = time.monotonic() - start
     book.longest = max(book.longest, took)
-    told = f"{ran.printed}\n{ran.error}\n{ran.text}"
-    if ran.error or took > STUCK or any(problem in told for problem in PROBLEMS):
-        book.wrong.append(f"{code!r} after {took:.1f} s: {told.strip()[-300:]}")
+    output = f"{ran.printed}\n{ran.error}\n{ran.text}"
+    if ran.error or took > STUCK or any(problem in output for problem in PROBLEMS):
+        book.wrong.append(f"{code!r} after {took:.1f} s: {output.strip()[-300:]}")
     return ran.answer.strip()
 
 
 def live(kernel: Kernel, book: Notebook, number: int, until: float) -> None:
-    """One thing after the other, by chance, until the time is over."""
+    """Do random things, one after the other, until the time is over."""
     chance = random.Random(number)
     count = 0
     while time.monotonic() < until:
@@ -92,7 +92,7 @@ def live(kernel: Kernel, book: Notebook, number: int, until: float) -> None:
         )[0]
         if what in ("quick", "slow", "local"):
             question = f"{what} {number}-{count}"
-            if what == "local":  # which takes a minute for a long conversation, where all share two cores
+            if what == "local":  # takes a minute for a long conversation if all kernels share two cores
                 book.branch = f"local{count}"
                 book.branches[book.branch] = []
                 run(kernel, book, f"%chat fork {book.branch}\n%chat reset")
@@ -117,53 +117,53 @@ def live(kernel: Kernel, book: Notebook, number: int, until: float) -> None:
         elif what == "usage":
             run(kernel, book, "%chat usage --all")
         elif book.now:
-            # Undone at once: an undo that came later would otherwise bring back what stood before the reset.
+            # Undone at once; otherwise a later undo would restore the turns from before the reset.
             run(kernel, book, "%chat reset\n%chat undo")
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What all of them did, and what is kept of it."""
+    """The prompts of all kernels, and what the store has of them."""
 
     books: tuple[Notebook, ...]
     lost: int
-    """Turns of which no version of their conversation has anything."""
+    """Turns that are in no version of their conversation."""
     misplaced: int
-    """Conversations that do not stand as they stood in their kernel."""
+    """Conversations that differ from those of their kernel."""
     bills: int
     whole: str
     stuck: int
-    """Kernels that did not come to their end."""
+    """Kernels that did not finish."""
 
     @property
     def turns(self) -> int:
-        """Of all of them."""
+        """Number of turns of all kernels."""
         return sum(len(book.asked) for book in self.books)
 
     @property
     def wrong(self) -> list[str]:
-        """What all of them told."""
-        return [one for book in self.books for one in book.wrong]
+        """Problems of all kernels."""
+        return [problem for book in self.books for problem in book.wrong]
 
     @property
     def fails(self) -> bool:
-        """Whether anything is lost, or was told to be wrong."""
+        """Return True if anything is lost or a problem was reported."""
         other = self.bills != self.turns or self.whole != "ok"
         return bool(self.lost or self.misplaced or self.stuck or self.wrong or other)
 
     @property
-    def told(self) -> str:
-        """All of it in one line."""
+    def summary(self) -> str:
+        """Return all figures in one line."""
         return (
             f"{len(self.books)} kernels, {self.turns} turns ({sum(book.local for book in self.books)} of the local "
             f"model): {self.lost} lost, {self.misplaced} conversations not as they were, {self.bills} bills, "
-            f"{len(self.wrong)} problems told, {self.stuck} stuck, integrity {self.whole}; the longest cell took "
+            f"{len(self.wrong)} problems reported, {self.stuck} stuck, integrity {self.whole}; the longest cell took "
             f"{max(book.longest for book in self.books):.1f} s"
         )
 
 
 def together(seconds: float, kernels: int = KERNELS) -> Together:
-    """So many kernels for so long."""
+    """Run so many kernels for so many seconds."""
     with tempfile.TemporaryDirectory() as folder, WireServer() as wire, ExitStack() as stack:
         wire.always, data = reply, Path(folder)
         books = [Notebook(data / f"n{number}.ipynb") for number in range(kernels)]
@@ -186,43 +186,43 @@ def together(seconds: float, kernels: int = KERNELS) -> Together:
                 if error := work.exception():
                     stuck += 1
                     book.wrong.append(repr(error))
-        return found(data / "ipycachechat" / "chats.db", tuple(books), stuck)
+        return compare(data / "ipycachechat" / "chats.db", tuple(books), stuck)
 
 
-def found(path: Path, books: tuple[Notebook, ...], stuck: int) -> Together:
-    """Hold what is kept against what was shown."""
+def compare(path: Path, books: tuple[Notebook, ...], stuck: int) -> Together:
+    """Compare the store with the turns that the kernels showed."""
     lost = misplaced = 0
     with closing(sqlite3.connect(path)) as db:
-        (whole,) = db.execute("PRAGMA integrity_check").fetchone()
+        (integrity,) = db.execute("PRAGMA integrity_check").fetchone()
     with closing(Store(path)) as store:
         for book in books:
-            last = store.conversations.newest(str(book.path))
-            history = store.conversations.load(last.id).history if last else None
-            kept = {*said(history.versions)} if history else set()
-            lost += sum(one not in kept for one in book.asked)
-            now = (
+            newest = store.conversations.newest(str(book.path))
+            history = store.conversations.load(newest.id).history if newest else None
+            stored = {*turn_texts(history.versions)} if history else set()
+            lost += sum(turn_text not in stored for turn_text in book.asked)
+            current = (
                 [(turn.prompt_text.strip(), turn.answer_text.strip()) for turn in history.current.turns]
                 if history
                 else []
             )
-            misplaced += now != book.now
+            misplaced += current != book.now
         bills = sum(spent.requests for spent in store.usage.by_day())
-    return Together(books, lost, misplaced, bills, str(whole), stuck)
+    return Together(books, lost, misplaced, bills, str(integrity), stuck)
 
 
-def said(versions: tuple[Version, ...]) -> Iterator[Said]:
-    """Every turn of every version."""
+def turn_texts(versions: tuple[Version, ...]) -> Iterator[TurnText]:
+    """Yield each turn of each version."""
     for version in versions:
         for turn in version.conversation.all_turns:
             yield turn.prompt_text.strip(), turn.answer_text.strip()
 
 
 def main() -> None:
-    numbers = [float(one) for one in sys.argv[1:]]
+    numbers = [float(number) for number in sys.argv[1:]]
     result = together(numbers[0] if numbers else SECONDS, int(numbers[1]) if len(numbers) > 1 else KERNELS)
-    for one in result.wrong[:20]:
-        print(one)
-    print(result.told)
+    for number in result.wrong[:20]:
+        print(number)
+    print(result.summary)
     sys.exit(result.fails)
 
 

@@ -1,4 +1,4 @@
-"""Real kernels that all write to one file at once, and whether all of it is there afterwards.
+"""Real kernels that write to one file at the same time; check that everything is there afterwards.
 
 python tests/stress/many_kernels.py [SECONDS]
 """
@@ -25,32 +25,32 @@ from ipycachechat.storage.connection import Store  # noqa: E402
 
 KERNELS = 4
 SLOW = 5
-"""Every so many answers one takes a second to arrive, so that it is written down before its end, too."""
+"""One of so many answers takes a second, so that it is also saved before its end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What one kernel was asked, and what it told."""
+class KernelPrompts:
+    """The prompts of one kernel, and their outcome."""
 
     notebook: str
     turns: tuple[tuple[str, str], ...]
     """Questions and answers, in order."""
     longest: float
-    """Seconds that a quick cell took at most."""
+    """Seconds of the slowest quick cell."""
     problems: int
-    """Cells that failed, or told one."""
+    """Number of cells that failed or reported a problem."""
 
 
 def reply(call: Call) -> Reply:
-    """Quick, or in small pieces over a second."""
+    """Answer at once, or in small chunks over a second."""
     question = call.user_text.strip()
     if question.startswith("slow"):
         return Reply(tuple(f"{question}-{n} " for n in range(50)), chunk_delay=0.02)
     return Reply(f"heard: {question}")
 
 
-def ask(kernel: Kernel, notebook: Path, number: int, until: float) -> Asked:
-    """One cell after the other, until the time is over."""
+def ask(kernel: Kernel, notebook: Path, number: int, until: float) -> KernelPrompts:
+    """Run one cell after the other until the time is over."""
     turns: list[tuple[str, str]] = []
     longest, problems = 0.0, 0
     while time.monotonic() < until:
@@ -62,49 +62,50 @@ def ask(kernel: Kernel, notebook: Path, number: int, until: float) -> Asked:
             longest = max(longest, time.monotonic() - start)
         problems += bool(ran.error) or "is not saved" in ran.text
         turns.append((question, ran.answer.strip()))
-    return Asked(str(notebook), tuple(turns), longest, problems)
+    return KernelPrompts(str(notebook), tuple(turns), longest, problems)
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What all of them did, and what is kept of it."""
+    """The prompts of all kernels, and what the store has of them."""
 
-    asked: tuple[Asked, ...]
+    asked: tuple[KernelPrompts, ...]
     missing: int
-    """Turns that are not kept as they were shown, each in its place."""
+    """Turns that are not stored as they were shown, or not in their place."""
     bills: int
-    """Requests that are kept."""
+    """Number of stored requests."""
     whole: str
-    """What SQLite says of the file."""
+    """Result of SQLite's integrity check."""
 
     @property
     def turns(self) -> int:
-        """Asked by all of them."""
-        return sum(len(one.turns) for one in self.asked)
+        """Number of turns of all kernels."""
+        return sum(len(asker.turns) for asker in self.asked)
 
     @property
     def problems(self) -> int:
-        """Told by all of them."""
-        return sum(one.problems for one in self.asked)
+        """Number of problems of all kernels."""
+        return sum(asker.problems for asker in self.asked)
 
     @property
     def fails(self) -> bool:
-        """Whether anything is lost, or was told to be wrong."""
+        """Return True if anything is lost or a problem was reported."""
         return bool(self.missing or self.problems or self.bills != self.turns or self.whole != "ok")
 
     @property
-    def told(self) -> str:
-        """All of it in one line."""
-        longest = max(one.longest for one in self.asked)
+    def summary(self) -> str:
+        """Return all figures in one line."""
+        longest = max(asker.longest for asker in self.asked)
+        turns = ", ".join(str(len(asker.turns)) for asker in self.asked)
         return (
-            f"{len(self.asked)} kernels, {self.turns} turns ({', '.join(str(len(one.turns)) for one in self.asked)}): "
-            f"{self.missing} missing, {self.bills} bills, {self.problems} problems told, integrity {self.whole}; "
+            f"{len(self.asked)} kernels, {self.turns} turns ({turns}): "
+            f"{self.missing} missing, {self.bills} bills, {self.problems} problems reported, integrity {self.whole}; "
             f"the longest quick cell took {longest:.2f} s"
         )
 
 
 def together(seconds: float, kernels: int = KERNELS) -> Together:
-    """So many kernels ask for so long, all at once."""
+    """Let so many kernels ask for so many seconds at the same time."""
     with tempfile.TemporaryDirectory() as folder, WireServer() as wire, ExitStack() as stack:
         wire.always, data = reply, Path(folder)
         notebooks = [data / f"n{number}.ipynb" for number in range(kernels)]
@@ -119,35 +120,36 @@ def together(seconds: float, kernels: int = KERNELS) -> Together:
             there = [*pool.map(ready, notebooks)]
             until = time.monotonic() + seconds
             works = [
-                pool.submit(ask, *one, number, until) for number, one in enumerate(zip(there, notebooks))
+                pool.submit(ask, *kernel_and_notebook, number, until)
+                for number, kernel_and_notebook in enumerate(zip(there, notebooks))
             ]
             asked = tuple(work.result() for work in works)
-        return found(data / "ipycachechat" / "chats.db", asked)
+        return compare(data / "ipycachechat" / "chats.db", asked)
 
 
-def found(path: Path, asked: tuple[Asked, ...]) -> Together:
-    """Hold what is kept against what was shown."""
+def compare(path: Path, asked: tuple[KernelPrompts, ...]) -> Together:
+    """Compare the store with the turns that the kernels showed."""
     missing = 0
     with closing(sqlite3.connect(path)) as db:
         (whole,) = db.execute("PRAGMA integrity_check").fetchone()
     with closing(Store(path)) as store:
-        for one in asked:
-            last = store.conversations.newest(one.notebook)
-            kept = store.conversations.load(last.id).history.current.turns if last else ()
+        for asker in asked:
+            newest = store.conversations.newest(asker.notebook)
+            stored_turns = store.conversations.load(newest.id).history.current.turns if newest else ()
             there = [
                 (turn.prompt_text.strip(), turn.answer_text.strip())
-                for turn in kept
-                if turn.status is TurnStatus.COMPLETE and not (last and last.has_draft)
+                for turn in stored_turns
+                if turn.status is TurnStatus.COMPLETE and not (newest and newest.has_draft)
             ]
-            missing += sum(there[n : n + 1] != [turn] for n, turn in enumerate(one.turns))
-            missing += sum(question not in answer for question, answer in one.turns)
+            missing += sum(there[n : n + 1] != [turn] for n, turn in enumerate(asker.turns))
+            missing += sum(question not in answer for question, answer in asker.turns)
         bills = sum(spent.requests for spent in store.usage.by_day())
     return Together(asked, missing, bills, str(whole))
 
 
 def main() -> None:
     result = together(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)
-    print(result.told)
+    print(result.summary)
     sys.exit(result.fails)
 
 

@@ -1,11 +1,11 @@
-"""The stop button at random moments of real cells: what stays, whether one can go on, and how soon all is free.
+"""The stop button at random moments of real cells: what stays, whether the next question works, and the times.
 
     python tests/stress/random_interrupts.py [MOMENTS] [SEED] [WAY,WAY…]
 
-Each moment is one of a way that a cell can go (`WAYS`), asked of one of the providers, and some time after that stopped
-with the kernel's interrupt; at every third the button is pressed once more shortly after. Then the next question is
-asked, which the wire server holds against the provider's rules. Times are the server's, for the connection, and the
-kernel's, for the cell; they are told, and nothing fails by them.
+At each moment a cell takes one of the `WAYS`, asks one of the providers, and is stopped some time later with the
+kernel's interrupt; every third is interrupted once more shortly after. Then the next question is asked, which the wire
+server checks by the provider's rules. Times are the server's for the connection and the kernel's for the cell; they are
+printed, and no check depends on them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from wire.replies import Script  # noqa: E402
 
 MODELS = ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash")
 THINKERS = ("anthropic/claude-sonnet-5", "openai/gpt-5.5")
-SOON = 0.2
-"""Seconds in which all should be free."""
-EACH = 12
-"""Moments after which the conversation begins anew."""
+MAX_SECONDS = 0.2
+"""Seconds after which cell and connection should be free."""
+TURNS_PER_CONVERSATION = 12
+"""Number of moments after which a new conversation starts."""
 OURS = re.compile(r"ipycachechat/\w+(/\w+)?\.py")
 LINES = 5
-"""That an error has at most."""
+"""Lines that an error has at most."""
 TOOLS = """
 import asyncio, time
 def plain(n: int) -> str:
@@ -58,7 +58,7 @@ async def beside(n: int) -> str:
 WORDS = tuple(f"word{n}" for n in range(400))
 TEXT = " ".join(WORDS)
 PIECES = tuple(TEXT[n : n + 7] for n in range(0, len(TEXT), 7))
-"""Cut anywhere in its words."""
+"""A text that is cut into chunks within its words."""
 RICH = tuple(
     f"## {word}\n\nSome `code` and $a<b$, *{word}*.\n\n```python\nprint('{word}')\n```\n\n" for word in WORDS
 )
@@ -66,21 +66,21 @@ RICH = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a cell goes: what is answered, and within how many seconds of its start it is stopped."""
+    """A kind of cell: the replies to it, and the seconds within which it is stopped."""
 
     replies: tuple[Script, ...]
     seconds: float
     line: str = ""
     thinks: bool = False
     fresh: bool = False
-    """Whether it takes a kernel that has asked nothing yet."""
+    """True if it needs a kernel that has asked nothing yet."""
 
 
 def tool(*calls: tuple[str, int], text: str = "") -> Reply:
-    """An answer that asks for tools."""
-    said = tuple(f"{word} " for word in text.split())
-    asked = tuple(ToolCall(name, {"n": n}) for name, n in calls)
-    return Reply(said, tool_calls=asked, chunk_delay=0.01)
+    """An answer with tool calls."""
+    text_chunks = tuple(f"{word} " for word in text.split())
+    tool_calls = tuple(ToolCall(name, {"n": n}) for name, n in calls)
+    return Reply(text_chunks, tool_calls=tool_calls, chunk_delay=0.01)
 
 
 WAYS = {
@@ -121,27 +121,27 @@ WAYS = {
 
 @dataclass(slots=True)
 class Moment:
-    """One press, and what came of it."""
+    """One interrupt, and its outcome."""
 
     way: str
     model: str
     after: float
     """Seconds from the start of the cell."""
     twice: float
-    """Seconds from the first press to the second; 0: there was none."""
+    """Seconds from the first interrupt to the second; 0 if there was none."""
     stopped: bool = False
-    """Whether the cell was still running."""
+    """True if the cell was still running."""
     free: float = 0.0
-    """Seconds from the press to the cell's reply."""
+    """Seconds from the interrupt to the cell's reply."""
     closed: float | None = None
-    """Seconds from the press to the end of the connection that was open, as the server sees it."""
+    """Seconds from the interrupt to the end of the open connection, measured by the server."""
     early: bool = False
-    """Whether it hit IPython itself, on the way to the cell's code: that is told as IPython tells it."""
+    """True if it interrupted IPython itself before the cell's code, which IPython reports in its own way."""
     wrong: list[str] = field(default_factory=list)
 
 
 class Stops:
-    """Kernels over one server, stopped again and again."""
+    """Kernels with one server, which are interrupted again and again."""
 
     def __init__(self, wire: WireServer) -> None:
         self._wire = wire
@@ -155,7 +155,7 @@ class Stops:
         self._kernel = None
 
     def _ready(self, fresh: bool) -> Kernel:
-        """A kernel with the tools, and with litellm unless it is to be `fresh`."""
+        """Return a kernel with the tools; unless `fresh`, litellm is imported."""
         if fresh or self._kernel is None:
             self.close()
             self._kernel = Kernel(self._wire.env())
@@ -164,13 +164,13 @@ class Stops:
             self._kernel.run("%chat tools plain catching beside")
             if not fresh:
                 self._kernel.run("%%chat\nhello")
-        elif self._count % EACH == 0:
+        elif self._count % TURNS_PER_CONVERSATION == 0:
             self._kernel.run("%chat reset")
         self._count += 1
         return self._kernel
 
     def stopped(self, moment: Moment) -> Moment:
-        """Stop one; a kernel that no longer answers is ended."""
+        """Run and stop one cell; end the kernel if it no longer answers."""
         try:
             return self._stop(moment)
         except queue.Empty:
@@ -179,65 +179,81 @@ class Stops:
             return moment
 
     def _stop(self, moment: Moment) -> Moment:
-        """Ask, press, and look."""
+        """Ask, interrupt, and check."""
         way = WAYS[moment.way]
         kernel, wire = self._ready(way.fresh), self._wire
         local = moment.model == "local"
-        if local:  # which cannot call them
+        if local:  # a model that cannot call tools
             kernel.run("%chat reset\n%chat tools off")
         wire.clear()
         wire.script(*way.replies)
         line = way.line if local else f"-m {moment.model} {way.line}"
-        asked = "Tell me a long story." if local else "the question"
-        request = kernel.start(f"%%chat {line}\n{asked}", cell=f"cell-{self._count}")
-        begun = kernel.finish(request, until="busy")  # before, no kernel hears of it
+        question = "Tell me a long story." if local else "the question"
+        request = kernel.start(f"%%chat {line}\n{question}", cell=f"cell-{self._count}")
+        first_messages = kernel.finish(
+            request, until="busy"
+        )  # an earlier interrupt has no effect in any kernel
         time.sleep(moment.after)
         pressed, wall = time.monotonic(), datetime.now(timezone.utc)
         kernel.interrupt()
         if moment.twice:
             time.sleep(moment.twice)
             kernel.interrupt()
-        ran = kernel.finish(request)
-        ran.messages[:0] = begun.messages
-        moment.stopped = ran.reply["content"]["status"] == "error"
-        moment.free = (ran.reply["header"]["date"] - wall).total_seconds()
-        open_then = [one for one in wire.requests if one.ended is None or one.ended > pressed]
-        for one in open_then:
-            one.wait(10)
+        result = kernel.finish(request)
+        result.messages[:0] = first_messages.messages
+        moment.stopped = result.reply["content"]["status"] == "error"
+        moment.free = (result.reply["header"]["date"] - wall).total_seconds()
+        open_requests = [
+            open_request
+            for open_request in wire.requests
+            if open_request.ended is None or open_request.ended > pressed
+        ]
+        for open_request in open_requests:
+            open_request.wait(10)
         if moment.stopped and not local:
             ended = [
-                one.ended - pressed for one in open_then if one.ended is not None and one.closed == "client"
+                open_request.ended - pressed
+                for open_request in open_requests
+                if open_request.ended is not None and open_request.closed == "client"
             ]
             moment.closed = max(ended, default=None)
-        moment.wrong += self._shown(ran, wall, moment)
+        moment.wrong += self._shown(result, wall, moment)
         sent = len(wire.requests)
         wire.clear()
-        moment.wrong += self._next(kernel, moment, ran, sent)
+        moment.wrong += self._next(kernel, moment, result, sent)
         if local:
             kernel.run("%chat reset\n%chat tools plain catching beside")
         return moment
 
-    def _shown(self, ran: CellResult, pressed: datetime, moment: Moment) -> Iterator[str]:
-        """What is not as it should be in the cell."""
-        moment.early = "KeyboardInterrupt" in ran.error and not OURS.search(ran.error)
+    def _shown(self, result: CellResult, pressed: datetime, moment: Moment) -> Iterator[str]:
+        """Yield faults of the stopped cell."""
+        moment.early = "KeyboardInterrupt" in result.error and not OURS.search(result.error)
         if moment.early:
             return
-        if "Traceback" in ran.error + ran.printed or len(ran.error.splitlines()) > LINES:
-            yield f"a traceback: {(ran.error + ran.printed)[-900:]}"
-        if moment.stopped and (not ran.error.startswith("Stopped.") or len(ran.error.splitlines()) != 1):
-            yield f"not told in one line: {ran.error[-400:]}"
-        if not moment.stopped and not ran.answer:
+        if "Traceback" in result.error + result.printed or len(result.error.splitlines()) > LINES:
+            yield f"a traceback: {(result.error + result.printed)[-900:]}"
+        if moment.stopped and (
+            not result.error.startswith("Stopped.") or len(result.error.splitlines()) != 1
+        ):
+            yield f"not reported in one line: {result.error[-400:]}"
+        if not moment.stopped and not result.answer:
             yield "neither stopped nor answered"
         if moment.model == "local":
             return
-        before = [m for m in ran.messages if m["header"]["date"] < pressed - timedelta(seconds=0.05)]
-        seen = words(" ".join(str(m["content"].get("data", {}).get("text/html", "")) for m in before))
-        missing = seen[:-1] and [word for word in seen[:-1] if word not in words(str(ran.outputs))]
+        text_before = [m for m in result.messages if m["header"]["date"] < pressed - timedelta(seconds=0.05)]
+        seen_words = words(
+            " ".join(str(m["content"].get("data", {}).get("text/html", "")) for m in text_before)
+        )
+        missing = seen_words[:-1] and [
+            word for word in seen_words[:-1] if word not in words(str(result.outputs))
+        ]
         if missing:
             yield f"shown, and then gone: {missing[:3]}"
 
-    def _next(self, kernel: Kernel, moment: Moment, ran: CellResult, sent: int) -> Iterator[str]:
-        """What is wrong with the next question."""
+    def _next(
+        self, kernel: Kernel, moment: Moment, stopped_result: CellResult, sent_words: int
+    ) -> Iterator[str]:
+        """Yield faults of the next question."""
         model = moment.model
         think = WAYS[moment.way].line if model != "local" else ""
         ran_next = kernel.run(
@@ -248,19 +264,19 @@ class Stops:
             yield f"the next question failed: {ran_next.reply['content']['status']} {ran_next.error[-300:]}"
         if model == "local":
             return
-        for one in self._wire.requests:
-            one.wait(10)
-            if one.error or one.status != 200:
-                yield f"the server complains: {one.status} {one.error}"
+        for request in self._wire.requests:
+            request.wait(10)
+            if request.error or request.status != 200:
+                yield f"the server complains: {request.status} {request.error}"
         if self._wire.requests:
-            kept = [text for text in texts(self._wire.requests[-1]) if "word" in text]
-            for text in kept:
+            stored_texts = [text for text in texts(self._wire.requests[-1]) if "word" in text]
+            for text in stored_texts:
                 half = [w for w in words(text) if w not in WORDS]
                 if half and "##" not in text:
                     yield f"cut inside of a word: {text[-30:]!r}"
-            ended = "is kept" in ran.error
-            if ran.error and ended != bool(ran.badge):
-                yield f"told {ran.error.splitlines()[-1]!r}, and the badge is {ran.badge!r}"
+            ended = "is kept" in stopped_result.error
+            if stopped_result.error and ended != bool(stopped_result.badge):
+                yield f"reported {stopped_result.error.splitlines()[-1]!r}, and the badge is {stopped_result.badge!r}"
 
 
 def words(text: str) -> list[str]:
@@ -269,7 +285,7 @@ def words(text: str) -> list[str]:
 
 
 def texts(request: Request) -> Iterator[str]:
-    """What the model has said, in a request."""
+    """Return the assistant's texts in a request."""
     for message in [*request.messages, *((request.body or {}).get("input") or [])]:
         if message.get("role") in ("assistant", "model"):
             content = message.get("content") or message.get("parts") or ""
@@ -278,15 +294,15 @@ def texts(request: Request) -> Iterator[str]:
 
 
 def moments(n: int, seed: int, ways: tuple[str, ...] = tuple(WAYS)) -> list[Moment]:
-    """So many, one after the other, in an order that asks seldom for a new kernel."""
-    chance = random.Random(seed)
+    """Run so many moments, one after the other, in an order that rarely needs a new kernel."""
+    rng = random.Random(seed)
     planned: list[Moment] = []
     for number in range(n):
         name = ways[number % len(ways)]
         way = WAYS[name]
-        model = "local" if "local" in way.line else chance.choice(THINKERS if way.thinks else MODELS)
-        twice = chance.uniform(0, 0.15) if number % 3 == 2 else 0.0
-        planned.append(Moment(name, model, chance.uniform(0, way.seconds), twice))
+        model = "local" if "local" in way.line else rng.choice(THINKERS if way.thinks else MODELS)
+        twice = rng.uniform(0, 0.15) if number % 3 == 2 else 0.0
+        planned.append(Moment(name, model, rng.uniform(0, way.seconds), twice))
     with WireServer() as wire:
         stops = Stops(wire)
         try:
@@ -295,34 +311,35 @@ def moments(n: int, seed: int, ways: tuple[str, ...] = tuple(WAYS)) -> list[Mome
             stops.close()
 
 
-def told(found: list[Moment]) -> str:
-    """All of them in a few lines."""
-    stopped = [one for one in found if one.stopped]
+def summary(results: list[Moment]) -> str:
+    """Return all figures in a few lines."""
+    stopped = [moment for moment in results if moment.stopped]
     lines = [
-        f"{len(found)} moments, {len(stopped)} of them before the end, {sum(bool(one.twice) for one in found)} pressed "
-        f"twice, {sum(one.early for one in found)} before any of our code ran; "
-        f"{sum(bool(one.wrong) for one in found)} wrong",
-        spread("cell free", [one.free for one in stopped]),
-        spread("connection closed", [one.closed for one in stopped if one.closed is not None]),
+        f"{len(results)} moments, {len(stopped)} of them before the end, "
+        f"{sum(bool(moment.twice) for moment in results)} pressed twice, "
+        f"{sum(moment.early for moment in results)} before any of our code ran; "
+        f"{sum(bool(moment.wrong) for moment in results)} wrong",
+        spread("cell free", [moment.free for moment in stopped]),
+        spread("connection closed", [moment.closed for moment in stopped if moment.closed is not None]),
     ]
     for name in WAYS:
-        free = [one.free for one in stopped if one.way == name]
-        closed = [one.closed for one in stopped if one.way == name and one.closed is not None]
+        free = [moment.free for moment in stopped if moment.way == name]
+        closed = [moment.closed for moment in stopped if moment.way == name and moment.closed is not None]
         if free:
             lines.append(f"  {spread(name, free)}" + (f"; {spread('closed', closed)}" if closed else ""))
     return "\n".join(lines)
 
 
 def spread(name: str, seconds: list[float]) -> str:
-    """Median, 95th and worst, and how many took too long."""
+    """Return median, 95th percentile, maximum, and the number of those that took too long."""
     if not seconds:
         return f"{name}: never"
     ordered = sorted(seconds)
-    high = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-    late = sum(one > SOON for one in ordered)
+    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    late_count = sum(value > MAX_SECONDS for value in ordered)
     return (
-        f"{name} ({len(ordered)}): median {statistics.median(ordered) * 1e3:.0f} ms, 95th {high * 1e3:.0f}, "
-        f"worst {ordered[-1] * 1e3:.0f}, {late} above {SOON * 1e3:.0f}"
+        f"{name} ({len(ordered)}): median {statistics.median(ordered) * 1e3:.0f} ms, 95th {p95 * 1e3:.0f}, "
+        f"worst {ordered[-1] * 1e3:.0f}, {late_count} above {MAX_SECONDS * 1e3:.0f}"
     )
 
 
@@ -331,13 +348,13 @@ def main() -> None:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 32)
     ways = tuple(sys.argv[3].split(",")) if len(sys.argv) > 3 else tuple(WAYS)
     start = time.monotonic()
-    found = moments(n, seed, ways)
-    for one in found:
-        if one.wrong:
-            print(one)
+    results = moments(n, seed, ways)
+    for moment in results:
+        if moment.wrong:
+            print(moment)
     print(f"seed {seed}, {time.monotonic() - start:.0f} s")
-    print(told(found))
-    sys.exit(any(one.wrong for one in found))
+    print(summary(results))
+    sys.exit(any(moment.wrong for moment in results))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Thousands of turns in one kernel: what stays in memory, what stays open, and whether the last are as fast.
+"""Thousands of turns in one kernel: growth of memory, open resources, and the speed of the last turns.
 
-    python tests/stress/soak.py [TURNS] [--each N]     10,000 turns, in conversations of 50, which a reset ends
+    python tests/stress/soak.py [TURNS] [--each N]     10,000 turns, in conversations of 50, each ended by a reset
     python tests/stress/soak.py --short                a minute, as in CI
-    python tests/stress/soak.py --growing 1000         one conversation that only grows, and whose time that takes
+    python tests/stress/soak.py --growing 1000         one conversation that only grows
 
-Every turn is a cell of its own, asked of a real kernel and sent through litellm to the wire server. A request says all
-that was said before, so a turn can only take as long as the first ones did if it follows as much as they did; hence
-the resets. All versions stay in the history, which can be undone: its size is measured (`pympler` is not needed: each
-object once, by `sys.getsizeof`), and what the kernel has grown by beyond that. The time of a turn is that of its cell
-by the kernel's clock; it is told apart into the server's, litellm's (with what lies between the two), and ours.
+Each turn is a cell of a real kernel, whose request goes through litellm to the wire server. A request repeats the whole
+conversation, so times can only be compared after equally long conversations; hence the resets. The history keeps all
+versions for undo: its size is measured (each object once, by `sys.getsizeof`), and the kernel's growth beyond it. The
+time of a turn is that of its cell by the kernel's clock, divided into the server's, litellm's (with the way to the
+server and back), and ours.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from support.kernels import CellResult, Kernel  # noqa: E402
 from wire import WireServer  # noqa: E402
 
 TURNS, EACH, SHORT = 10_000, 50, 600
-MOST_GROWTH = 50e6  # bytes beyond the history
+MAX_GROWTH = 50e6  # bytes beyond the history
 FLAT = 1.5
 WARM_UP = 100
-"""Turns after which memory is measured first: by then all is imported, and the allocator has its arenas."""
+"""Turns before the first measurement: by then everything is imported and the allocator has its arenas."""
 ALIVE = 11.0
-"""Seconds after which no badge is a widget any more."""
+"""Seconds after which badges are no longer widgets."""
 
 MEASURE = """
 import gc as _gc, sys as _sys, threading as _threading, types as _types, ctypes as _ctypes
@@ -74,111 +74,115 @@ def _measure():
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Of the kernel, at one moment."""
+    """Measurements of the kernel at one moment."""
 
     memory: int
-    """Bytes, resident."""
+    """Resident bytes."""
     history: int
-    """Bytes of it that are the conversation's versions."""
+    """Bytes of the conversation's versions."""
     threads: list[str]
     sockets: int
     files: int
     widgets: int
     cells: int
-    """Bytes of what IPython keeps of the cells that ran."""
+    """Bytes that IPython keeps of the cells that ran."""
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class TurnTimes:
     """Seconds of one turn."""
 
     cell: float
     server: float
     asked: float
-    """From the call of litellm to the last token; the server's are part of it."""
+    """Seconds from the call of litellm to the last token, those of the server included."""
 
     @property
     def litellm(self) -> float:
-        """What the way through litellm, and to and from the server, took."""
+        """Seconds in litellm and on the way to the server and back."""
         return max(0.0, self.asked - self.server)
 
     @property
     def ours(self) -> float:
-        """The rest: planning, drawing, keeping, and IPython's own."""
+        """The remaining seconds: planning, drawing, saving, and IPython."""
         return self.cell - self.asked
 
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """All of it."""
+    """The measurements of a whole run."""
 
     before: State
     after: State
-    took: tuple[Took, ...]
+    took: tuple[TurnTimes, ...]
     wrong: int
-    """Cells that failed, or whose answer was not that of their question."""
+    """Number of cells that failed or had the answer to another question."""
 
     @property
     def growth(self) -> int:
-        """Bytes beyond the history."""
+        """Growth of memory in bytes, without the history."""
         return self.after.memory - self.before.memory - (self.after.history - self.before.history)
 
     @property
     def part(self) -> int:
-        """Turns whose median is that of the first, or of the last: a tenth."""
+        """Number of turns, a tenth, that count as the first and as the last."""
         return max(1, len(self.took) // 10)
 
     @property
     def slower(self) -> float:
-        """The median of the last turns by that of the first."""
+        """Median of the last turns divided by that of the first."""
         first, last = self.took[: self.part], self.took[-self.part :]
         return statistics.median(t.cell for t in last) / statistics.median(t.cell for t in first)
 
     @property
-    def left(self) -> str:
-        """What is there now and was not before, "" if nothing."""
-        more = {
+    def leftover(self) -> str:
+        """Sockets, widgets and threads that were not there before, "" if none."""
+        more_resources = {
             name: getattr(self.after, name) - getattr(self.before, name) for name in ("sockets", "widgets")
         }
         threads = Counter(self.after.threads) - Counter(self.before.threads)
-        return ", ".join([*(f"{n} more {name}" for name, n in more.items() if n > 0), *threads])
+        return ", ".join([*(f"{n} more {name}" for name, n in more_resources.items() if n > 0), *threads])
 
     @property
-    def told(self) -> str:
-        """All of it in a few lines."""
+    def summary(self) -> str:
+        """Return all figures in a few lines."""
         lines = [
             f"{len(self.took)} turns, {self.wrong} wrong; memory {self.before.memory / 1e6:.0f} to "
             f"{self.after.memory / 1e6:.0f} MB, of which the history {self.before.history / 1e6:.1f} to "
             f"{self.after.history / 1e6:.1f}: {self.growth / 1e6:+.1f} MB beyond it; "
-            f"left over: {self.left or 'nothing'}; files {self.before.files} to {self.after.files}; "
+            f"left over: {self.leftover or 'nothing'}; files {self.before.files} to {self.after.files}; "
             f"IPython's cells {self.after.cells / 1e6:.1f} MB",
             f"the last {self.part} took {self.slower:.2f} times as long as the first (median)",
         ]
         for name, part in (("first", self.took[: self.part]), ("last", self.took[-self.part :])):
-            told = {
+            medians = {
                 n: statistics.median(getattr(t, n) for t in part)
                 for n in ("cell", "server", "litellm", "ours")
             }
             lines.append(
-                f"{name}: " + ", ".join(f"{n} {seconds * 1e3:.1f} ms" for n, seconds in told.items())
+                f"{name}: " + ", ".join(f"{n} {seconds * 1e3:.1f} ms" for n, seconds in medians.items())
             )
         return "\n".join(lines)
 
 
 def state(kernel: Kernel) -> State:
-    """Once nothing is on its way any more."""
+    """Measure the kernel once it is idle."""
     time.sleep(ALIVE)
     inside = kernel.value("_measure()")
     process = psutil.Process(kernel.pid)
-    sockets = [one for one in process.net_connections("tcp") if one.status == psutil.CONN_ESTABLISHED]
+    sockets = [
+        connection
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_ESTABLISHED
+    ]
     return State(process.memory_info().rss, sockets=len(sockets), files=process.num_fds(), **inside)
 
 
-def soaked(turns: int, each: int) -> Soaked:
-    """So many turns, in conversations of `each`."""
-    cells: list[float] = []
-    servers: list[float] = []
-    asked: list[float] = []
+def run_turns(turns: int, each: int) -> Soaked:
+    """Run so many turns, in conversations of `each`."""
+    cell_times: list[float] = []
+    server_times: list[float] = []
+    litellm_times: list[float] = []
     wrong = 0
     with WireServer() as wire, Kernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat")
@@ -193,14 +197,16 @@ def soaked(turns: int, each: int) -> Soaked:
                 if each < turns:
                     wire.forget()
             question = f"question {number}"
-            ran = kernel.run(f"%%chat\n{question}", cell=f"cell-{number}")
-            wrong += not ran.answer.endswith(f"you said {question}") or not ran.badge
+            result = kernel.run(f"%%chat\n{question}", cell=f"cell-{number}")
+            wrong += not result.answer.endswith(f"you said {question}") or not result.badge
             if number >= 0:
-                cells.append(seconds(ran))
-                servers.append((wire.requests[-1].ended or 0) - wire.requests[-1].started)
+                cell_times.append(seconds(result))
+                server_times.append((wire.requests[-1].ended or 0) - wire.requests[-1].started)
             wire.clear()
-            if number % 250 == 249 or number == turns - 1:  # of older ones nobody knows any more
-                asked += kernel.value(f"_asked({len(cells) - len(asked)})")
+            if (
+                number % 250 == 249 or number == turns - 1
+            ):  # the kernel no longer has the times of older turns
+                litellm_times += kernel.value(f"_asked({len(cell_times) - len(litellm_times)})")
             if number % 1000 == 999:
                 print(
                     f"{number + 1} turns, {psutil.Process(kernel.pid).memory_info().rss / 1e6:.0f} MB",
@@ -208,14 +214,16 @@ def soaked(turns: int, each: int) -> Soaked:
                 )
         assert before is not None
         after = state(kernel)
-    took = tuple(Took(*one) for one in zip(cells, servers, asked, strict=True))
+    took = tuple(TurnTimes(*times) for times in zip(cell_times, server_times, litellm_times, strict=True))
     return Soaked(before, after, took, wrong)
 
 
-def seconds(ran: CellResult) -> float:
-    """From the cell's start to its reply, by the kernel's clock."""
-    began = next(m for m in ran.messages if m["content"].get("execution_state") == "busy")["header"]["date"]
-    return float((ran.reply["header"]["date"] - began).total_seconds())
+def seconds(result: CellResult) -> float:
+    """Seconds from the cell's start to its reply, by the kernel's clock."""
+    began = next(m for m in result.messages if m["content"].get("execution_state") == "busy")["header"][
+        "date"
+    ]
+    return float((result.reply["header"]["date"] - began).total_seconds())
 
 
 def main() -> None:
@@ -226,10 +234,10 @@ def main() -> None:
     parser.add_argument("--growing", type=int, default=0)
     args = parser.parse_args()
     turns = args.growing or (SHORT if args.short else args.turns)
-    found = soaked(turns, args.growing + 1 if args.growing else args.each)
-    print(found.told)
-    fails = found.wrong or found.left or found.growth > MOST_GROWTH
-    steady = args.short or args.growing or found.slower <= FLAT  # in short, nothing fails on a clock
+    soak = run_turns(turns, args.growing + 1 if args.growing else args.each)
+    print(soak.summary)
+    fails = soak.wrong or soak.leftover or soak.growth > MAX_GROWTH
+    steady = args.short or args.growing or soak.slower <= FLAT  # a short run does not fail on times
     sys.exit(bool(fails or not steady))
 
 
