@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipycachechat.billing.forecast import Forecast
+from ipycachechat.billing.pricing import Forecast
 from ipycachechat.engine.events import TurnResult
 
 if TYPE_CHECKING:

@@ -1,11 +1,42 @@
-"""A budget: spent, reserved and left."""
+"""Budgets: what a request counts against one, and how much of it is spent, reserved and left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ipycachechat.billing.cost_bound import BudgetCharge
+from ipycachechat.billing.cost_bound import BillingTerms, CostBound
+from ipycachechat.billing.pricing import cost
+from ipycachechat.conversation.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCharge:
+    """The amount in dollars that a request counts against the budget."""
+
+    dollars: float = 0.0
+    exact: bool = True
+    """True if this is its bill; False: the bill may be up to this much."""
+    unknown: bool = False
+    """True if it may have cost more, by an unknown amount."""
+
+
+def budget_charge(usage: Usage, bound: CostBound, terms: BillingTerms, *, whole: bool) -> BudgetCharge:
+    """Return what a request counts against the budget: its bill, and the bound for what the bill leaves open.
+
+    `whole`: False if the answer broke off, so that its usage may be less than what is billed.
+    """
+    known = usage if whole else replace(usage, output=None, thinking=None)
+    if (paid := cost(known, terms.price).paid) is not None:
+        return BudgetCharge(paid, unknown=bound.more)
+    input_rate, output_rate = terms.max_rates(known.input)
+    prompt = cost(replace(known, output=0, thinking=None), terms.price).paid
+    if prompt is None and known.input is not None and input_rate is not None:
+        prompt = known.input * input_rate
+    prompt = bound.paid_in if prompt is None else prompt
+    answer = bound.paid_out if known.output is None or output_rate is None else known.output * output_rate
+    unknown = bound.more or prompt is None or answer is None
+    return BudgetCharge((prompt or 0.0) + (answer or 0.0), exact=False, unknown=unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,38 +45,38 @@ class BudgetState:
 
     billed: float = 0.0
     unbilled_max: float = 0.0
-    """Of requests whose bill is not known: as much as it can be."""
+    """The most that requests without a known bill can have cost."""
     unbilled_requests: int = 0
-    """How many those are."""
+    """Number of such requests."""
     unknown: int = 0
-    """Requests that cost, or may have cost, an unknown amount, which is not counted."""
+    """Number of requests that may have cost an unknown amount, which is not counted."""
     held: Mapping[int, float] = field(default_factory=dict)
-    """By the number of the request."""
+    """Dollars reserved for each open request, by its number."""
 
     @property
     def spent(self) -> float:
-        """As much as can have been."""
+        """The most that can have been spent."""
         return self.billed + self.unbilled_max
 
     @property
-    def holding(self) -> float:
-        """For all requests that are open."""
+    def reserved(self) -> float:
+        """Dollars reserved for all open requests."""
         return sum(self.held.values())
 
     def left(self, limit: float) -> float:
-        """Of a budget, once all that is open has been billed as much as it can be."""
-        return max(0.0, limit - self.spent - self.holding)
+        """Return what is left of a budget if every open request costs as much as it can."""
+        return max(0.0, limit - self.spent - self.reserved)
 
     def hold(self, number: int, dollars: float) -> BudgetState:
-        """With one more request open."""
+        """Return the state with one more open request."""
         return replace(self, held={**self.held, number: dollars})
 
-    def settle(self, number: int, paid: BudgetCharge) -> BudgetState:
-        """With that request over."""
+    def settle(self, number: int, charge: BudgetCharge) -> BudgetState:
+        """Return the state after an open request has ended."""
         return BudgetState(
-            self.billed + (paid.dollars if paid.exact else 0.0),
-            self.unbilled_max + (0.0 if paid.exact else paid.dollars),
-            self.unbilled_requests + (not paid.exact),
-            self.unknown + paid.unknown,
-            {one: dollars for one, dollars in self.held.items() if one != number},
+            self.billed + (charge.dollars if charge.exact else 0.0),
+            self.unbilled_max + (0.0 if charge.exact else charge.dollars),
+            self.unbilled_requests + (not charge.exact),
+            self.unknown + charge.unknown,
+            {other: dollars for other, dollars in self.held.items() if other != number},
         )

@@ -11,123 +11,123 @@ from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.conversation.usage import Cost, Timing, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """A request: what was expected of it, what it was billed, and what that tells."""
+    """A request: what was expected of it, and what it was billed."""
 
     model: str
     sent_at: float
-    """When it was sent."""
+    """Seconds since the epoch."""
     expected: ExpectedUsage
     usage: Usage
     cost: Cost
     reason: MissReason | None = None
+    """Why less was read than could have been."""
     warm_until: float | None = None
+    """Until when its prefix should stay cached; None: unknown."""
     cache_is_promised: bool = True
     """True if the rules say what should have been read."""
     is_keepalive: bool = False
     """True if it was sent for the cache alone."""
     replayed: bool = False
-    """True if it was not sent at all, since its reply was at hand."""
+    """True if a recorded reply was used and nothing was sent."""
     timing: Timing | None = None
     request_id: str = ""
-    """The provider's name for it."""
+    """The provider's ID of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRecords:
-    """The requests of one turn, added up."""
+    """The requests of one turn, and their totals."""
 
     records: tuple[RequestRecord, ...] = ()
-    """Those that were answered, or of which something was told."""
+    """Requests that were answered, or for which some usage was reported."""
     unreported: tuple[RequestRecord, ...] = ()
-    """Those that were sent, and may be billed, and of which nothing was told."""
+    """Requests that were sent and may be billed, but for which nothing was reported."""
 
-    def add(self, one: RequestRecord) -> TurnRecords:
-        """With one more."""
-        return replace(self, records=(*self.records, one))
+    def add(self, record: RequestRecord) -> TurnRecords:
+        """Return the records with one more request."""
+        return replace(self, records=(*self.records, record))
 
-    def add_unreported(self, one: RequestRecord) -> TurnRecords:
-        """Return the records with one more request, of which only is known that it was sent."""
-        return replace(self, unreported=(*self.unreported, one))
+    def add_unreported(self, record: RequestRecord) -> TurnRecords:
+        """Return the records with one more request for which nothing was reported."""
+        return replace(self, unreported=(*self.unreported, record))
 
     @property
     def usage(self) -> Usage:
-        """Of those that were told; a lower bound where others were not."""
-        told = reduce(add, (one.usage for one in self.records)) if self.records else Usage()
-        return replace(told, at_least=told.at_least or bool(self.unreported))
+        """Usage of the reported requests; a lower bound if others were not reported."""
+        total = reduce(add, (record.usage for record in self.records)) if self.records else Usage()
+        return replace(total, at_least=total.at_least or bool(self.unreported))
 
     @property
     def cost(self) -> Cost:
-        """Of all; a lower bound where some of them are unknown."""
-        bills = [one.cost for one in (*self.records, *self.unreported)]
-        told = [bill for bill in bills if bill.paid is not None]
-        if told and len(told) < len(bills):
-            return Cost(reduce(add, told).paid, None, at_least=True)
-        return reduce(add, bills) if bills else Cost()
+        """Cost of all requests; a lower bound if that of some is unknown."""
+        costs = [record.cost for record in (*self.records, *self.unreported)]
+        known = [each for each in costs if each.paid is not None]
+        if known and len(known) < len(costs):
+            return Cost(reduce(add, known).paid, None, at_least=True)
+        return reduce(add, costs) if costs else Cost()
 
     @property
     def expected(self) -> ExpectedUsage | None:
         """The expected usage of these requests."""
-        return reduce(add, (one.expected for one in self.records)) if self.records else None
+        return reduce(add, (record.expected for record in self.records)) if self.records else None
 
     @property
     def timing(self) -> Timing | None:
-        """Of all that were answered."""
-        told = [one.timing for one in self.records if one.timing]
-        return reduce(add, told) if told else None
+        """How fast the answers arrived."""
+        timings = [record.timing for record in self.records if record.timing]
+        return reduce(add, timings) if timings else None
 
     @property
     def reason(self) -> MissReason | None:
-        """Why less was read than could have been: that of the request in which it cost most."""
-        told = [one.reason for one in self.records if one.reason]
-        return max(told, key=lambda reason: reason.tokens or 0, default=None)
+        """Why less was read than could have been, for the request that lost the most tokens."""
+        reasons = [record.reason for record in self.records if record.reason]
+        return max(reasons, key=lambda reason: reason.tokens or 0, default=None)
 
     @property
     def replayed(self) -> bool:
-        """True if none was sent, since all replies were at hand."""
-        return all(one.replayed for one in self.records)
+        """True if all replies were recorded ones and nothing was sent."""
+        return all(record.replayed for record in self.records)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """Requests added up, those that failed or were undone included: of a kernel, or of one chat. Money is US dollars.
+    """Totals of a kernel's or a chat's requests, failed and undone ones included; money in US dollars.
 
-    Of a request with an unknown count only the answer counts; thought tokens that are not told apart count as none.
+    Of a request with an unknown token count only the output counts; thinking that is not reported counts as 0.
     """
 
     requests: int = 0
-    tokens: Usage = Usage(0, 0, 0, 0, 0, 0)
+    tokens: Usage = Usage(input=0, read=0, written=0, output=0, thinking=0)
     paid: float = 0.0
     saved: float = 0.0
     unknown_tokens: int = 0
-    """Requests of which some token count is unknown, or a lower bound: the sums are "at least"."""
+    """Requests with a token count that is unknown, or a lower bound: the sums are "at least"."""
     unknown_cost: int = 0
+    """Requests with a cost that is unknown, or a lower bound."""
 
     def merge(self, other: Ledger) -> Ledger:
-        """With all requests of another."""
+        """Return the totals of the requests of both."""
         return Ledger(
-            self.requests + other.requests,
-            self.tokens + other.tokens,
-            self.paid + other.paid,
-            self.saved + other.saved,
-            self.unknown_tokens + other.unknown_tokens,
-            self.unknown_cost + other.unknown_cost,
+            requests=self.requests + other.requests,
+            tokens=self.tokens + other.tokens,
+            paid=self.paid + other.paid,
+            saved=self.saved + other.saved,
+            unknown_tokens=self.unknown_tokens + other.unknown_tokens,
+            unknown_cost=self.unknown_cost + other.unknown_cost,
         )
 
-    def add(self, usage: Usage, bill: Cost) -> Ledger:
-        """With one more request."""
+    def add(self, usage: Usage, cost: Cost) -> Ledger:
+        """Return the totals with one more request."""
         unknown = None in (usage.input, usage.read, usage.written, usage.output)
-        known = (
-            Usage(0, 0, 0, 0, usage.output or 0, 0)
-            if unknown
-            else replace(usage, thinking=usage.thinking or 0)
+        output_only = Usage(input=0, read=0, written=0, output=usage.output or 0, thinking=0)
+        request = Ledger(
+            requests=1,
+            tokens=output_only if unknown else replace(usage, thinking=usage.thinking or 0),
+            paid=cost.paid or 0.0,
+            saved=cost.saved or 0.0,
+            unknown_tokens=int(unknown or usage.at_least),
+            unknown_cost=int(cost.paid is None or cost.at_least),
         )
-        return Ledger(
-            self.requests + 1,
-            self.tokens + known,
-            self.paid + (bill.paid or 0.0),
-            self.saved + (bill.saved or 0.0),
-            self.unknown_tokens + (unknown or usage.at_least),
-            self.unknown_cost + (bill.paid is None or bill.at_least),
-        )
+        return self.merge(request)

@@ -7,115 +7,120 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipycachechat.caching.planner import PlannedRequest
-from ipycachechat.caching.prefix import PrefixChain
+from ipycachechat.caching.prefix import Prefix, PrefixChain
 from ipycachechat.caching.state import CacheState
 from ipycachechat.conversation.messages import Attachment
 
-KINDS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}
+KIND_LABELS = {"tool": "tool", "tool_use": "call", "tool_result": "result"}
+ROLE_LABELS = {"system": "system", "user": "prompt"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRow:
-    """One block of the prefix."""
+    """One block of a request, or several in a row."""
 
     what: str
-    turn: int
-    """From 0; -1: none."""
-    cell: str
+    """Its kind in a word: system, prompt, answer, call…"""
+    turn: int = -1
+    """From 0; -1: tools and system prompt, which belong to no turn."""
+    cell: str = ""
     tokens: int
     exact: bool
+    """True if the tokens are counted or were billed, not estimated."""
     checkpoint: int | None = None
-    """Lifetime in seconds."""
+    """TTL in seconds of the checkpoint after it."""
     warm_until: float | None = None
+    """When the cached prefix that ends with it expires."""
     blocks: int = 1
-    """How many this row stands for."""
+    """Number of blocks that the row stands for."""
     cells: int = 1
-    """Of how many cells."""
+    """Number of cells to which they belong."""
 
     @property
     def label(self) -> str:
-        """Which block it is, or which blocks."""
+        """The turn and kind of the block, or of the blocks."""
         if self.blocks > 1:
             return f"{self.what} ({self.blocks} blocks)"
         return f"turn {self.turn + 1}: {self.what}" if self.turn >= 0 else self.what
 
 
-def block_rows(prepared: PlannedRequest, state: CacheState) -> tuple[BlockRow, ...]:
-    """The blocks of a request; tokens are those of the block alone."""
-    chain, marked = prepared.chain, {mark.at: mark.ttl for mark in prepared.plan.checkpoints}
-    found, before, known = [], 0, True
-    sizes = state.sizes(chain)
-    for n, prefix in enumerate(chain.prefixes):
-        one = chain.messages[prefix.message] if prefix.message >= 0 else None
-        upto, exact = sizes[n]
-        entry = state.live(prefix.digest, prepared.at)
-        what = KINDS.get(prefix.kind) or {"system": "system", "user": "prompt"}.get(
-            one.message.role if one else "", "answer"
-        )
-        if one and one.message.has_cell_context and chain.message_starts[prefix.message] == n:
-            what = "cells that ran"
-        found.append(
+def block_rows(planned: PlannedRequest, state: CacheState) -> tuple[BlockRow, ...]:
+    """Return a row for each block of a request."""
+    chain, ttls = planned.chain, {each.index: each.ttl for each in planned.checkpoints}
+    rows: list[BlockRow] = []
+    start, exact_start = 0, True
+    for index, (prefix, end) in enumerate(zip(chain.prefixes, state.sizes(chain), strict=True)):
+        entry = state.live(prefix.digest, planned.context.now)
+        exact_end = state.is_exact(chain, index)
+        rows.append(
             BlockRow(
-                what,
-                prefix.turn,
-                one.cell if one else "",
-                upto - before,
-                exact and known,
-                marked.get(n),
-                entry.expires if entry else None,
+                what=_label(chain, index, prefix),
+                turn=prefix.turn,
+                cell=chain.messages[prefix.message].cell if prefix.message >= 0 else "",
+                tokens=end - start,
+                exact=exact_start and exact_end,
+                checkpoint=ttls.get(index),
+                warm_until=entry.expires if entry else None,
             )
         )
-        before, known = upto, exact
-    return tuple(found)
+        start, exact_start = end, exact_end
+    return tuple(rows)
+
+
+def _label(chain: PrefixChain, index: int, prefix: Prefix) -> str:
+    if prefix.message < 0:
+        return KIND_LABELS[prefix.kind]
+    message = chain.messages[prefix.message].message
+    if message.has_cell_context and chain.message_starts[prefix.message] == index:
+        return "cells that ran"
+    return KIND_LABELS.get(prefix.kind) or ROLE_LABELS.get(message.role, "answer")
 
 
 def summarize_rows(rows: Sequence[BlockRow]) -> tuple[BlockRow, ...]:
-    """A row for each block with a checkpoint, and for the first and last; the others are put together."""
-    found: list[BlockRow] = []
-    waiting: list[BlockRow] = []
+    """Return a row for each block with a checkpoint, and for the first and last; the others are joined."""
+    summary: list[BlockRow] = []
+    pending: list[BlockRow] = []
 
     def flush() -> None:
-        if waiting:
-            found.append(_together(waiting) if len(waiting) > 1 else waiting[0])
-        waiting.clear()
+        if pending:
+            summary.append(_join(pending) if len(pending) > 1 else pending[0])
+        pending.clear()
 
-    for n, row in enumerate(rows):
-        # Where whole prefixes live, all rows have the same time.
-        ends = n + 1 < len(rows) and row.warm_until != rows[n + 1].warm_until and row.warm_until
-        if row.checkpoint or ends or n in (0, len(rows) - 1):
+    for index, row in enumerate(rows):
+        # In mode "automatic" all rows expire at the same time.
+        is_expiry = row.warm_until and index + 1 < len(rows) and row.warm_until != rows[index + 1].warm_until
+        if row.checkpoint or is_expiry or index in (0, len(rows) - 1):
             flush()
-            found.append(row)
+            summary.append(row)
             continue
-        if waiting and (waiting[-1].turn < 0) != (row.turn < 0):  # tools and system prompt belong to no turn
+        if pending and (pending[-1].turn < 0) != (row.turn < 0):
             flush()
-        waiting.append(row)
+        pending.append(row)
     flush()
-    return tuple(found)
+    return tuple(summary)
 
 
-def _together(rows: Sequence[BlockRow]) -> BlockRow:
+def _join(rows: Sequence[BlockRow]) -> BlockRow:
+    first, last = rows[0].turn + 1, rows[-1].turn + 1
+    if first == 0:
+        what = " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
+    else:
+        what = f"turn {first}" if first == last else f"turns {first} to {last}"
     cells = list(dict.fromkeys(row.cell for row in rows if row.cell))
     return BlockRow(
-        _span(rows),
-        rows[0].turn,
-        cells[0] if len(cells) == 1 else "",
-        sum(row.tokens for row in rows),
-        all(row.exact for row in rows),
+        what=what,
+        turn=rows[0].turn,
+        cell=cells[0] if len(cells) == 1 else "",
+        tokens=sum(row.tokens for row in rows),
+        exact=all(row.exact for row in rows),
         blocks=len(rows),
         cells=len(cells),
     )
 
 
-def _span(rows: Sequence[BlockRow]) -> str:
-    if rows[0].turn < 0:
-        return " and ".join(dict.fromkeys(f"{row.what}s" if row.what == "tool" else row.what for row in rows))
-    first, last = rows[0].turn + 1, rows[-1].turn + 1
-    return f"turn {first}" if first == last else f"turns {first} to {last}"
-
-
 @dataclass(frozen=True, slots=True)
 class RequestPreview:
-    """The blocks of a request: what is known of each, and its text; and all of it as it is handed over."""
+    """The content of a request: its blocks with their text, and all of it as litellm takes it."""
 
     model: str
     blocks: tuple[tuple[BlockRow, str], ...]
@@ -123,30 +128,30 @@ class RequestPreview:
 
     @property
     def tokens(self) -> int:
-        """Of all blocks, about."""
+        """Tokens of all blocks, partly estimated."""
         return sum(row.tokens for row, _ in self.blocks)
 
 
 def block_texts(chain: PrefixChain) -> list[str]:
-    """The text of each block, in the order of the chain's prefixes; of a file what it is."""
-    found = list(chain.options.tools)
-    for one in chain.messages:
-        message = one.message
+    """Return the text of each block, in the order of the chain's prefixes; for files a description."""
+    texts = list(chain.options.tools)
+    for item in chain.messages:
+        message = item.message
         if message.role == "tool":
-            found.append("\n".join([message.text, *map(_file, message.files)]).strip())
+            texts.append("\n".join([message.text, *map(_describe_file, message.files)]).strip())
             continue
-        found += [thought.text or "(a sealed thought)" for thought in message.thinking]
+        texts += [thought.text or "(encrypted thinking)" for thought in message.thinking]
         for part in message.parts:
             if isinstance(part, Attachment):
-                found.append(_file(part))
+                texts.append(_describe_file(part))
             elif part.strip():
-                found.append(part)
-        found += [f"{call.name}({call.arguments})" for call in message.tool_calls]
-    return found
+                texts.append(part)
+        texts += [f"{call.name}({call.arguments})" for call in message.tool_calls]
+    return texts
 
 
-def _file(file: Attachment) -> str:
-    named = f" {file.name}" if file.name else ""
+def _describe_file(file: Attachment) -> str:
+    name = f" {file.name}" if file.name else ""
     if file.is_address:
-        return f"({file.kind}{named}: {file.data})"
-    return f"({file.kind}{named}, {file.media_type}, {len(file.data) * 3 // 4:,} bytes)"
+        return f"({file.kind}{name}: {file.data})"
+    return f"({file.kind}{name}, {file.media_type}, {len(file.data) * 3 // 4:,} bytes)"

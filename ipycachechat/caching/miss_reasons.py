@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
 
@@ -18,9 +18,9 @@ class MissCause(Enum):
     SYSTEM = "system prompt changed"
     TOOLS = "tools changed"
     THINKING = "thinking or effort changed"
-    FORGOTTEN = "thoughts forgotten"
+    FORGOTTEN = "earlier thinking not sent"
     TOOL_CHOICE = "tool choice changed"
-    IMAGE = "an image came or went"
+    IMAGE = "first image added or last one removed"
     SETTINGS = "another setting changed"
     MODEL = "model changed"
     KEY = "key or address changed"
@@ -29,95 +29,93 @@ class MissCause(Enum):
 
 
 ADVICE = {
-    MissCause.FIRST: "Nothing to do: from the next turn on the conversation is read.",
-    MissCause.SHORT: "Nothing to do: below that size nobody caches, and little is paid.",
+    MissCause.FIRST: "Nothing to do: the next turn will read the conversation from the cache.",
+    MissCause.SHORT: "Nothing to do: prompts this short are not cached, and they cost little.",
     MissCause.EXPIRED: "What to do: %chat ttl 1h before long pauses, or %chat warm 30m.",
-    MissCause.EDITED: "What to do: edit late turns rather than early ones, or ask anew at the end.",
-    MissCause.REMOVED: "What to do: %chat undo brings it back; what is before it is still read.",
-    MissCause.INSERTED: "What to do: ask at the end, where nothing comes after.",
-    MissCause.SYSTEM: "What to do: say it in a prompt; the system prompt comes before everything else.",
+    MissCause.EDITED: "What to do: edit late turns rather than early ones, or ask again at the end.",
+    MissCause.REMOVED: "What to do: %chat undo restores it; what comes before it is still cached.",
+    MissCause.INSERTED: "What to do: ask at the end, where no turn follows.",
+    MissCause.SYSTEM: "What to do: write it into a prompt; the system prompt comes before everything else.",
     MissCause.TOOLS: "What to do: keep the same tools, in the same order, for the whole conversation.",
-    MissCause.THINKING: "What to do: choose thinking and effort once, at the start.",
-    MissCause.FORGOTTEN: "Nothing to do: later models keep what they thought, and with it the cache.",
+    MissCause.THINKING: "What to do: choose --think once, at the start.",
+    MissCause.FORGOTTEN: "Nothing to do: newer models keep their thinking, and with it the cache.",
     MissCause.TOOL_CHOICE: "What to do: choose once, at the start, how tools may be called.",
-    MissCause.IMAGE: "What to do: send the first image early; once there is one, others change nothing.",
+    MissCause.IMAGE: "What to do: send the first image early; more images change nothing.",
     MissCause.SETTINGS: "What to do: choose settings once, at the start.",
-    MissCause.MODEL: "What to do: stay with one model; going back to the one before is cheap while it is warm.",
-    MissCause.KEY: "What to do: ask with the same key at the same address, while the cache is warm there.",
-    MissCause.DROPPED: "Nothing to do: a cache is no promise. If it happens often, %chat doctor looks at the rules.",
-    MissCause.SILENT: "Nothing to do: nobody can tell what was read.",
+    MissCause.MODEL: "What to do: stay with one model; switching back is cheap while it is still cached there.",
+    MissCause.KEY: "What to do: use the same key and address while the conversation is cached there.",
+    MissCause.DROPPED: "Nothing to do: caching is not guaranteed. If it happens often, %chat doctor checks the rules.",
+    MissCause.SILENT: "Nothing to do: how much was read is unknown.",
 }
-# Settings by litellm's names: the cause that a change of each is, and what people call it.
+# Options by litellm's names: the cause if one of them changes, and its name on the screen.
 SETTINGS = {
-    "thinking": (MissCause.THINKING, "thinking"),
-    "reasoning_effort": (MissCause.THINKING, "effort"),
+    "thinking": (MissCause.THINKING, "--think"),
+    "reasoning_effort": (MissCause.THINKING, "--think"),
     "tool_choice": (MissCause.TOOL_CHOICE, "the tool choice"),
-    "parallel_tool_calls": (MissCause.TOOL_CHOICE, "whether tools are called in parallel"),
+    "parallel_tool_calls": (MissCause.TOOL_CHOICE, "parallel tool calls"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class MissReason:
-    """A cause, the tokens that were paid again because of it (None: unknown), and what else is known of it."""
+    """The cause of a miss, the tokens charged again because of it (None: unknown), and its details."""
 
     cause: MissCause
     tokens: int | None = None
+    _: KW_ONLY
     turn: int = -1
     """The turn (from 0) with the first block that differs."""
     seconds: float = 0.0
-    """How long the prefix had not been used."""
+    """Seconds for which the prefix had not been used."""
     minimum: int = 0
     now_above_minimum: bool = False
-    """True if the prompt has the minimum by now, and only what was sent before had not."""
+    """True if only the earlier request was below the minimum."""
     model: str = ""
-    """The model before."""
+    """The model of the earlier request."""
     what: str = ""
-    """The setting that changed; of a turn, "answer" if its prompt is as it was."""
+    """The setting that changed; of a turn, "answer" if its prompt is unchanged."""
     cell: str = ""
-    """The cell of that block."""
+    """The cell of the first block that differs."""
     old_text: str = ""
     new_text: str = ""
-    """The block's text, before and in this request."""
+    """That block's text in the earlier request and in this one."""
 
     @property
     def sentence(self) -> str:
         """The reason in one sentence, for the line under an answer."""
-        return self.sentence_with("were paid")
-
-    def sentence_with(self, paid: str) -> str:
-        """The same; `paid` says when: were paid, are paid, would be paid."""
-        tokens = "1 token" if self.tokens == 1 else f"{self.tokens:,} tokens" if self.tokens else ""
-        cost = f": {tokens} {paid} again" if tokens else ""
-        turn = f"turn {self.turn + 1}" if self.turn >= 0 else "a turn"
+        tokens = "1 token" if self.tokens == 1 else f"{self.tokens or 0:,} tokens"
+        cost = f" ({tokens} charged again)" if self.tokens else ""
+        turn = f"Turn {self.turn + 1}" if self.turn >= 0 else "A turn"
         change = "has another answer" if self.what == "answer" else "was edited"
-        least = f"this model's minimum of {self.minimum:,} tokens"
-        setting = f"{self.what or 'a setting'} changed, so no message could be read{cost}"
+        mismatch = f"so what follows it no longer matches the cache{cost}"
+        minimum = f"this model's minimum of {self.minimum:,} tokens"
+        setting = f"Changing {self.what or 'a setting'} discarded the cached messages{cost}"
         return {
-            MissCause.FIRST: "first request: nothing was in the cache yet",
-            MissCause.SHORT: f"nothing was in the cache yet: until now the prompt was below {least}"
+            MissCause.FIRST: "First request, so nothing was cached yet",
+            MissCause.SHORT: f"Nothing was cached yet: until now the prompt was below {minimum}"
             if self.now_above_minimum
-            else f"not cached: the prompt is below {least}",
-            MissCause.EXPIRED: f"the cache had expired, {duration(self.seconds)} after its last use{cost}",
-            MissCause.EDITED: f"{turn} {change}, so what follows it could not be read{cost}",
-            MissCause.REMOVED: f"{turn} was removed, so what follows it could not be read{cost}",
-            MissCause.INSERTED: f"{turn} is new, so what follows it could not be read{cost}",
-            MissCause.SYSTEM: f"the system prompt changed, so nothing after it could be read{cost}",
-            MissCause.TOOLS: f"the tools changed, so nothing could be read{cost}",
+            else f"Not cached: the prompt is below {minimum}",
+            MissCause.EXPIRED: f"The cache expired after {duration(self.seconds)} without use{cost}",
+            MissCause.EDITED: f"{turn} {change}, {mismatch}",
+            MissCause.REMOVED: f"{turn} was removed, {mismatch}",
+            MissCause.INSERTED: f"{turn} is new, {mismatch}",
+            MissCause.SYSTEM: f"The system prompt changed, {mismatch}",
+            MissCause.TOOLS: f"The tools changed, so nothing matches the cache{cost}",
             MissCause.THINKING: setting,
-            MissCause.FORGOTTEN: "this model is not shown its earlier thoughts,"
-            f" so what follows could not be read{cost}",
+            MissCause.FORGOTTEN: f"The thinking of {turn.lower()} is no longer sent to this model, {mismatch}",
             MissCause.TOOL_CHOICE: setting,
-            MissCause.IMAGE: f"the first image came or the last one went, so no message could be read{cost}",
+            MissCause.IMAGE: "Adding the first image or removing the last one"
+            f" discarded the cached messages{cost}",
             MissCause.SETTINGS: setting,
-            MissCause.MODEL: f"the model changed from {self.model}, and every model has a cache of its own{cost}",
-            MissCause.KEY: f"the key or the address changed, and every one has a cache of its own{cost}",
-            MissCause.DROPPED: f"the provider did not read what should still have been warm{cost}",
-            MissCause.SILENT: "the provider does not report what it read from the cache",
+            MissCause.MODEL: f"The model changed from {self.model}, and each model has its own cache{cost}",
+            MissCause.KEY: f"The key or address changed, and each has its own cache{cost}",
+            MissCause.DROPPED: f"The provider did not read what should still have been cached{cost}",
+            MissCause.SILENT: "The provider does not report how much it read from the cache",
         }[self.cause]
 
 
 def duration(seconds: float) -> str:
-    """As in "7 m 12 s"."""
+    """Return a duration such as "7 m 12 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

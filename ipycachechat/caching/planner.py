@@ -1,220 +1,219 @@
-"""Where checkpoints go and with which TTL, for the lowest expected cost.
+"""Where checkpoints go and with which TTL, for the lowest expected cost; and whether to refresh a cached prefix.
 
-Four markers are enough:
+Four checkpoints are enough:
 - the last block, so that the next request can read all of this one;
-- the longest live prefix, so that it is reached however many blocks have been added since, and refreshed;
-- the longest one that lives for an hour, so that it stays alive behind the short-lived end;
-- what the user pinned, the place to which the conversation has gone back before, or the system prompt.
+- the longest live prefix, so that it is found however many blocks were added since, and refreshed;
+- the longest one with a TTL of an hour, so that it stays alive behind the short-lived end;
+- what the user pinned, the place to which the conversation went back before, or the system prompt.
 
-An hour's entry costs twice the input where it is written, five minutes' 1.25 times. But what is already read is not
-charged again: an entry for an hour after a *small* addition keeps the whole prefix warm for the price of that addition.
-So the end is written for five minutes until the prefix that a long pause would lose is worth more than that.
+Writing for an hour costs twice the input price, for five minutes 1.25 times. But what is read is not written again: an
+hour's entry after a *small* addition keeps the whole prefix cached for the price of that addition. So the end is
+written for five minutes until the prefix that a long pause would lose is worth more than that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipycachechat.caching.prefix import PrefixChain
 from ipycachechat.caching.rules import CacheRules
-from ipycachechat.caching.state import CacheState, Checkpoint, ExpectedUsage, expected_usage
+from ipycachechat.caching.state import Checkpoint, ExpectedUsage, PlanningContext
 from ipycachechat.defaults import TTL_SECONDS
 
-# What is believed before any pause has been seen: of so many requests, this part was followed by a pause that is
-# longer than five minutes and shorter than an hour.
-BELIEVED, WEIGHT = 0.06, 10.0
+PRIOR_REQUESTS = 10.0
+"""Number of observed requests that the prior probability of a long pause weighs as much as."""
 
 
 @dataclass(frozen=True, slots=True)
 class PauseStats:
-    """The pauses between requests seen so far."""
+    """The pauses between requests so far."""
 
-    pauses: int = 0
-    lapses: int = 0
-    """Pauses that an hour's entry outlives and a shorter one does not."""
-    last: float | None = None
-    prior: float = BELIEVED
+    count: int = 0
+    long_pauses: int = 0
+    """Pauses that a TTL of an hour outlives and a shorter one does not."""
+    last_request: float | None = None
+    prior: float = 0.06
+    """Probability of a long pause that is assumed before any was seen."""
 
-    def seen(self, now: float) -> PauseStats:
-        """With a request that starts now."""
-        if self.last is None:
-            return PauseStats(0, 0, now, self.prior)
-        gap = now - self.last
-        lapse = TTL_SECONDS["5m"] <= gap < TTL_SECONDS["1h"]
-        return PauseStats(self.pauses + 1, self.lapses + lapse, now, self.prior)
+    def with_request(self, now: float) -> PauseStats:
+        """Return the statistics with a request that starts now."""
+        if self.last_request is None:
+            return replace(self, last_request=now)
+        is_long = TTL_SECONDS["5m"] <= now - self.last_request < TTL_SECONDS["1h"]
+        return PauseStats(self.count + 1, self.long_pauses + is_long, now, self.prior)
 
     @property
-    def expiry_probability(self) -> float:
-        """The chance that the pause after a request is one of those."""
-        return (self.lapses + self.prior * WEIGHT) / (self.pauses + WEIGHT)
+    def long_pause_probability(self) -> float:
+        """Probability that a long pause follows a request."""
+        return (self.long_pauses + self.prior * PRIOR_REQUESTS) / (self.count + PRIOR_REQUESTS)
 
 
-# A person thinks for ten minutes between two questions; a script does not.
+# A user may think for ten minutes between two questions; a script does not.
 NOTEBOOK, SCRIPT = PauseStats(), PauseStats(prior=0.002)
 
 
 @dataclass(frozen=True, slots=True)
 class RewindPoint:
-    """A prefix from which the conversation has gone on in more than one way."""
+    """A prefix from which the conversation continued in more than one way."""
 
     digest: bytes = b""
-    at: int = -1
-    """Its index."""
+    index: int = -1
     times: int = 0
-    """How often it came back there."""
+    """How often the conversation went back to it."""
 
-    def seen(self, chain: PrefixChain, before: PrefixChain) -> RewindPoint:
-        """With a request after the one `before`."""
-        common = chain.shared_length(before)
-        if not 0 < common < len(before.prefixes):
+    def with_request(self, chain: PrefixChain, last: PrefixChain) -> RewindPoint:
+        """Return the rewind point after a request that follows the `last` one."""
+        shared = chain.shared_length(last)
+        if not 0 < shared < len(last.prefixes):
             return self
-        last = chain.prefixes[common - 1]
-        if last.kind not in ("text", "tool_result"):  # the others cannot bear a marker everywhere
+        prefix = chain.prefixes[shared - 1]
+        if prefix.kind not in ("text", "tool_result"):  # only these can have a marker with every provider
             return self
-        return RewindPoint(last.digest, common - 1, self.times + 1 if last.digest == self.digest else 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Checkpoints, and the bill that they should cause."""
-
-    checkpoints: tuple[Checkpoint, ...]
-    expected: ExpectedUsage
-
-    @property
-    def last(self) -> int:
-        """The last prefix with a checkpoint; -1: none."""
-        return self.checkpoints[-1].at if self.checkpoints else -1
+        return RewindPoint(prefix.digest, shared - 1, self.times + 1 if prefix.digest == self.digest else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """A request about to be sent, and what it is expected to be billed."""
+    """A request about to be sent: its context, its checkpoints and the usage that they should lead to."""
 
-    chain: PrefixChain
-    plan: Plan
-    minimum: int
-    at: float
-    state: CacheState = CacheState()
-    """The state when it was planned; other requests may have changed it since."""
+    context: PlanningContext
+    """With the cache state at that time; other requests may have changed it since."""
+    checkpoints: tuple[Checkpoint, ...]
+    """In order of their index; the one that the provider sets by itself included."""
+    expected: ExpectedUsage
     no_implicit_checkpoint: bool = False
-    """True if a provider that sets a checkpoint at the end by itself is told not to."""
+    """True if a provider that sets a checkpoint at the end by itself is asked not to."""
+
+    @property
+    def chain(self) -> PrefixChain:
+        """The request's chain of prefixes."""
+        return self.context.chain
+
+    @property
+    def last_checkpoint(self) -> int:
+        """Index of the last prefix with a checkpoint; -1: there is none."""
+        return self.checkpoints[-1].index if self.checkpoints else -1
+
+    @property
+    def sent_checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints that get a marker: all but the one that the provider sets by itself."""
+        if not self.context.rules.marker:
+            return ()
+        return self.checkpoints[:-1] if self.context.rules.mode == "implicit" else self.checkpoints
 
 
-def sent_marks(prepared: PlannedRequest, by: CacheRules) -> tuple[Checkpoint, ...]:
-    """The checkpoints that the request itself tells of: all but the one that the provider sets by itself."""
-    marks = prepared.plan.checkpoints
-    if not by.marker:
-        return ()
-    return marks[:-1] if by.mode == "implicit" and not prepared.no_implicit_checkpoint else marks
-
-
-def plan(
-    chain: PrefixChain,
-    by: CacheRules,
-    minimum: int,
-    state: CacheState,
-    now: float,
-    pace: PauseStats = PauseStats(),
-    fork: RewindPoint = RewindPoint(),
+def choose_checkpoints(
+    context: PlanningContext,
+    pauses: PauseStats = PauseStats(),
+    rewind: RewindPoint = RewindPoint(),
     ttl: int | None = None,
     tail: int | None = None,
-) -> Plan:
-    """The plan for a request. `ttl` in seconds, None: whichever is cheaper. `tail`: the last prefix to cache."""
-    tail = len(chain.prefixes) - 1 if tail is None else tail
-    if by.mode == "explicit":
-        tail = _bearer(chain, tail, by)
-    if tail < 0 or chain.prefixes[tail].kind == "tool":  # a definition bears no marker of ours
-        return Plan((), expected_usage(chain, (), state, by, minimum, now))
-    marks: tuple[Checkpoint, ...] = ()
-    if by.mode in ("explicit", "implicit"):
-        ttl = ttl if ttl in by.lifetimes or not ttl else by.lifetimes[0]
-        marks = _marks(chain, tail, by, state, now, pace, fork, ttl)
-    return Plan(marks, expected_usage(chain, marks, state, by, minimum, now))
-
-
-def _marks(
-    chain: PrefixChain,
-    tail: int,
-    by: CacheRules,
-    state: CacheState,
-    now: float,
-    pace: PauseStats,
-    fork: RewindPoint,
-    ttl: int | None,
 ) -> tuple[Checkpoint, ...]:
-    short, long = by.lifetimes[0], by.lifetimes[-1]
-    live = [(at, entry) for at, entry in state.on(chain, now) if at <= tail]
-    hit = live[-1][0] if live else -1
-    hour = next((n for n, entry in reversed(live) if entry.ttl == long), -1)
-    ending = ttl or _lifetime(chain, by, state, pace, hit, hour)
-    found = {tail: ending}
-    # In order of worth: what is read, what outlives a pause, what the user pinned, where the conversation has
-    # forked before, what every fork begins with.
-    wanted = [(hit, ttl or (live[-1][1].ttl if live else short)), (hour, long)]
-    wanted += [(at, ttl or long) for at in reversed(_pinned(chain))]
-    # If most of the prompt is new to the cache, the next edit of this cell would pay for all of it once more.
-    start = _start_of_turn(chain) - 1
-    if 2 * state.tokens(chain, hit)[0] < state.tokens(chain, start)[0]:
-        wanted += [(start, ending)]
-    if chain.has(fork.at, fork.digest):
-        wanted += [(fork.at, ttl or _keeping(by, pace, fork))]
-    wanted += [(chain.system_end, ending)]
-    most = by.checkpoints + (by.mode == "implicit")  # its own at the end is none of ours
-    for at, seconds in wanted:
-        at = _bearer(chain, at, by)
-        if 0 <= at < tail and len(found) < most:
-            found.setdefault(at, seconds)
-    # A longer lifetime may not come after a shorter one.
-    longest = max((at for at, seconds in found.items() if seconds == long), default=-1)
-    return tuple(Checkpoint(at, long if at < longest else found[at]) for at in sorted(found))
+    """Return the checkpoints of a request.
+
+    `ttl`: seconds; None: whichever is cheaper. `tail`: index of the last prefix to cache; None: all, -1: none.
+    """
+    chain, rules = context.chain, context.rules
+    tail = context.last if tail is None else tail
+    if rules.mode == "explicit":
+        tail = _last_markable(chain, tail, rules)
+    if rules.mode not in ("explicit", "implicit") or tail < 0 or chain.prefixes[tail].kind == "tool":
+        return ()
+    if ttl and ttl not in rules.lifetimes:
+        ttl = rules.lifetimes[0]
+    short, long = rules.lifetimes[0], rules.lifetimes[-1]
+    live = [entry for entry in context.live_entries() if entry.index <= tail]
+    hit = live[-1].index if live else -1
+    one_hour_hit = max((entry.index for entry in live if entry.ttl == long), default=-1)
+    tail_ttl = ttl or _tail_ttl(context, pauses, hit, one_hour_hit)
+    # In order of value: what is read, what outlives a long pause, what the user pinned.
+    candidates = [Checkpoint(hit, ttl or (live[-1].ttl if live else short)), Checkpoint(one_hour_hit, long)]
+    candidates += [Checkpoint(index, ttl or long) for index in reversed(_pinned_ends(chain))]
+    # If most of the prompt is not cached yet, the next edit of this cell would write all of it once more.
+    turn_start = _newest_turn_start(chain) - 1
+    if 2 * context.tokens(hit) < context.tokens(turn_start):
+        candidates.append(Checkpoint(turn_start, tail_ttl))
+    if chain.has(rewind.index, rewind.digest):
+        candidates.append(Checkpoint(rewind.index, ttl or _rewind_ttl(rules, pauses, rewind)))
+    candidates.append(Checkpoint(chain.system_end, tail_ttl))
+    ttls = {tail: tail_ttl}
+    limit = rules.max_checkpoints + (rules.mode == "implicit")  # the provider's own at the end does not count
+    for candidate in candidates:
+        index = _last_markable(chain, candidate.index, rules)
+        if 0 <= index < tail and len(ttls) < limit:
+            ttls.setdefault(index, candidate.ttl)
+    # A longer TTL must not follow a shorter one.
+    long_end = max((index for index, seconds in ttls.items() if seconds == long), default=-1)
+    return tuple(Checkpoint(index, long if index < long_end else ttls[index]) for index in sorted(ttls))
 
 
-def _start_of_turn(chain: PrefixChain) -> int:
-    """The first prefix of the newest turn."""
-    number = len(chain.messages) - 1
-    while number > 0 and chain.messages[number - 1].turn == chain.messages[-1].turn:
-        number -= 1
-    return chain.message_starts[number]
+def _newest_turn_start(chain: PrefixChain) -> int:
+    """Return the index of the first prefix of the newest turn."""
+    index = len(chain.messages) - 1
+    while index > 0 and chain.messages[index - 1].turn == chain.messages[-1].turn:
+        index -= 1
+    return chain.message_starts[index]
 
 
-def _bearer(chain: PrefixChain, at: int, by: CacheRules) -> int:
-    """The last block up to this one that can bear a marker; -1: none."""
-    while at >= 0:
-        prefix = chain.prefixes[at]
-        answer = prefix.message >= 0 and chain.messages[prefix.message].message.role == "assistant"
-        # A marker goes to the end of a message, or to a call.
-        inner = at + 1 < len(chain.prefixes) and chain.prefixes[at + 1].message == prefix.message
-        ends = prefix.kind == "tool_use" or not inner
-        if prefix.kind != "tool" and ends and (by.can_mark_assistant or not answer):
-            return at
-        at -= 1
+def _last_markable(chain: PrefixChain, index: int, rules: CacheRules) -> int:
+    """Return the index of the last block up to this one that can have a marker; -1: there is none."""
+    while index >= 0:
+        prefix = chain.prefixes[index]
+        is_answer = prefix.message >= 0 and chain.messages[prefix.message].message.role == "assistant"
+        # A marker goes to the end of a message, or to a tool call.
+        is_inner = index + 1 < len(chain.prefixes) and chain.prefixes[index + 1].message == prefix.message
+        is_end = prefix.kind == "tool_use" or not is_inner
+        if prefix.kind != "tool" and is_end and (rules.can_mark_assistant or not is_answer):
+            return index
+        index -= 1
     return -1
 
 
-def _keeping(by: CacheRules, pace: PauseStats, fork: RewindPoint) -> int:
-    """A rewind point used so often is likely to be used as often again: the pauses it would meet, and their price."""
-    lost = fork.times * pace.expiry_probability * (by.writes[0] - by.reads)
-    return by.lifetimes[-1] if lost > by.writes[-1] - by.writes[0] else by.lifetimes[0]
+def _pinned_ends(chain: PrefixChain) -> list[int]:
+    """Return the index of the last prefix of each pinned turn."""
+    ends = {chain.messages[index].turn: index for index in chain.pinned_messages}
+    starts = chain.message_starts
+    return [starts[index + 1] - 1 for index in ends.values() if index + 1 < len(starts)]
 
 
-def _pinned(chain: PrefixChain) -> list[int]:
-    """The last prefix of each pinned turn."""
-    ends = {chain.messages[number].turn: number for number in chain.pinned_messages}
-    return [
-        chain.message_starts[number + 1] - 1
-        for number in ends.values()
-        if number + 1 < len(chain.message_starts)
-    ]
+def _tail_ttl(context: PlanningContext, pauses: PauseStats, hit: int, one_hour_hit: int) -> int:
+    """Return the TTL of the last checkpoint: long if a long pause would lose more than the long TTL adds."""
+    rules, total = context.rules, context.tokens(context.last)
+    extra_cost = (rules.writes[-1] - rules.writes[0]) * (total - context.tokens(hit))
+    loss = (rules.writes[0] - rules.reads) * (total - context.tokens(one_hour_hit))
+    return rules.lifetimes[-1] if pauses.long_pause_probability * loss > extra_cost else rules.lifetimes[0]
 
 
-def _lifetime(
-    chain: PrefixChain, by: CacheRules, state: CacheState, pace: PauseStats, hit: int, hour: int
-) -> int:
-    """Return True if what a pause would lose is worth what an hour costs more."""
-    total = state.tokens(chain, len(chain.prefixes) - 1)[0]
-    new = total - state.tokens(chain, hit)[0]
-    exposed = total - state.tokens(chain, hour)[0]
-    dearer = (by.writes[-1] - by.writes[0]) * new
-    lost = (by.writes[0] - by.reads) * exposed
-    return by.lifetimes[-1] if pace.expiry_probability * lost > dearer else by.lifetimes[0]
+def _rewind_ttl(rules: CacheRules, pauses: PauseStats, rewind: RewindPoint) -> int:
+    """Return the TTL of a rewind point, assuming that it will be used as often again."""
+    loss = rewind.times * pauses.long_pause_probability * (rules.writes[0] - rules.reads)
+    return rules.lifetimes[-1] if loss > rules.writes[-1] - rules.writes[0] else rules.lifetimes[0]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepaliveOption:
+    """A request that reads a prefix and so restarts its lifetime."""
+
+    index: int
+    """Index of the prefix."""
+    expires: float
+    """When the prefix expires without it."""
+    cost: float
+    """In tokens of fresh input."""
+
+
+def best_keepalive(context: PlanningContext, paid: float = 0.0) -> KeepaliveOption | None:
+    """Return the longest live prefix whose refresh, plus what was `paid` for earlier ones, costs less than its loss.
+
+    A shorter entry that lives longer would still be read, so that only the rest would have to be written again.
+    """
+    rules, live = context.rules, context.live_entries()
+    while live:
+        entry = live.pop()
+        tokens = context.tokens(entry.index)
+        remaining = max((context.tokens(e.index) for e in live if e.expires > entry.expires), default=0)
+        cost = rules.reads * tokens
+        write = rules.writes[rules.lifetimes.index(entry.ttl) if entry.ttl in rules.lifetimes else 0]
+        if paid + cost < (write - rules.reads) * (tokens - remaining):
+            return KeepaliveOption(entry.index, entry.expires, cost)
+    return None

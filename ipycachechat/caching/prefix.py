@@ -1,13 +1,13 @@
 """A request as a chain of hashed prefix blocks.
 
-A prefix is known by the hash of its exact wire form, chained from block to block, so that a turn more costs one
-hash more, and not all of them again.
+A prefix is identified by a hash of its exact content, chained from block to block, so that a new turn costs only the
+hashes of its own blocks.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -17,58 +17,57 @@ from ipycachechat.caching.rules import Tier
 from ipycachechat.conversation.messages import Attachment, Message
 
 Kind = Literal["tool", "file", "text", "thinking", "tool_use", "tool_result"]
-TIERS: tuple[Tier, ...] = ("tools", "system", "messages")
-# A run of these is one position of the look-back.
-RUNS = ("tool_use", "tool_result")
+# Successive blocks of such a kind share one position of the lookback.
+GROUPED = ("tool_use", "tool_result")
 CHARS_PER_TOKEN = 4
-DIGEST = 16  # bytes by which a prefix is known
+DIGEST_BYTES = 16
 # Of an image of usual size: platform.claude.com/docs/en/build-with-claude/vision has width × height / 750.
 FILE_TOKENS = 1500.0
 
 
 class PromptMessage(NamedTuple):
-    """A message, and the turn (from 0) and cell that it belongs to; the system prompt belongs to none.
+    """A message with the turn (from 0) and cell that it belongs to; the system prompt belongs to none.
 
-    A tuple, since every request makes one of each message and compares it with the last request's.
+    A tuple, because each request creates one for every message and compares it with the last request's.
     """
 
     message: Message
     turn: int = -1
     cell: str = ""
     pinned: bool = False
-    """True if a checkpoint is to stay after the turn."""
+    """True if the user pinned a checkpoint after the turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prefix:
-    """All blocks up to and including one."""
+    """All blocks up to and including one; `kind` and the indexes are those of its last block."""
 
     digest: bytes
     tier: Tier
     kind: Kind
     turn: int
     message: int
-    """Index of the block's message among those sent."""
+    """Index of the block's message in the request; -1: tool definition."""
     position: int
-    """In the sense of the look-back."""
+    """Number of the block in the provider's lookback."""
     size: float
-    """Tokens up to here, counted or guessed."""
+    """Tokens of the whole prefix as our tokenizer counts them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """Options that are sent with the messages and belong to the prefix; defaults of the provider are left out."""
+    """Options that are sent with the messages, and which of them are part of the prefix."""
 
     tools: tuple[str, ...] = ()
-    """Definitions of tools, in JSON."""
+    """Tool definitions as JSON."""
     options: tuple[tuple[str, str], ...] = ()
     """Names and JSON values of thinking, effort, tool choice and the like."""
     system: tuple[tuple[str, str], ...] = ()
-    """Those of the options that change the prefix from the system prompt on."""
+    """Options, other than the provider's defaults, that change the prefix from the system prompt on."""
     messages: tuple[tuple[str, str], ...] = ()
-    """Those that change it from the first message on."""
-    pictures: bool = False
-    """True if an image anywhere, or none, changes it from the first message on."""
+    """Options, other than the provider's defaults, that change it from the first message on."""
+    images_change_prefix: bool = False
+    """True if the first image changes the prefix from the first message on."""
 
     @property
     def changed(self) -> tuple[tuple[str, str], ...]:
@@ -84,125 +83,137 @@ class PrefixChain:
     options: RequestOptions = RequestOptions()
     prefixes: tuple[Prefix, ...] = ()
     message_starts: tuple[int, ...] = field(default=(), repr=False)
-    """For each message, the number of prefixes before it."""
+    """Number of prefixes before each message."""
     pinned_messages: tuple[int, ...] = ()
-    """Messages of pinned turns, by index."""
+    """Indexes of the messages of pinned turns."""
     image_messages: tuple[int, ...] = ()
-    """Messages with an image, by index."""
+    """Indexes of the messages with an image."""
 
     def shared_length(self, other: PrefixChain) -> int:
-        """How many prefixes the two share: each digest is made of all before it, so that they part once."""
-        mine, theirs = self.prefixes, other.prefixes
+        """Return how many prefixes two chains share: after the first difference none is equal."""
+        own, others = self.prefixes, other.prefixes
         return bisect_left(
-            range(min(len(mine), len(theirs))), True, key=lambda n: mine[n].digest != theirs[n].digest
+            range(min(len(own), len(others))), True, key=lambda n: own[n].digest != others[n].digest
         )
 
-    def has(self, at: int, digest: bytes) -> bool:
-        """Return True if this is the digest of a prefix of that index."""
-        return at < len(self.prefixes) and self.prefixes[at].digest == digest
+    def has(self, index: int, digest: bytes) -> bool:
+        """Return True if the prefix with this index has this digest."""
+        return index < len(self.prefixes) and self.prefixes[index].digest == digest
 
     @property
     def system_end(self) -> int:
-        """The last prefix before the first message of the conversation: tools and system prompt; -1: none."""
-        told = bool(self.messages) and self.messages[0].message.role == "system"
-        first = self.message_starts[told] if len(self.message_starts) > told else len(self.prefixes)
-        return first - 1
+        """Index of the last prefix of tools and system prompt; -1: there are none."""
+        has_system = bool(self.messages) and self.messages[0].message.role == "system"
+        starts = self.message_starts
+        return (starts[has_system] if len(starts) > has_system else len(self.prefixes)) - 1
 
 
 TokenCounter = Callable[[str], float]
 
 
 def estimate_tokens(text: str) -> float:
-    """Tokens of a text, roughly."""
+    """Return a rough number of tokens."""
     return len(text) / CHARS_PER_TOKEN
 
 
 def build_chain(
-    said: Sequence[PromptMessage],
-    settings: RequestOptions = RequestOptions(),
-    before: PrefixChain = PrefixChain(),
+    messages: Sequence[PromptMessage],
+    options: RequestOptions = RequestOptions(),
+    earlier: PrefixChain = PrefixChain(),
     count: TokenCounter = estimate_tokens,
 ) -> PrefixChain:
-    """The chain of a request; what it shares with the one `before` is taken over."""
-    said = tuple(said)
-    same = _same(said, before.messages) if settings == before.options else 0
-    new = list(enumerate(islice(said, same, None), same))
-    pictured = [n for n in before.image_messages if n < same] + [n for n, one in new if one.message.has_image]
-    if settings.pictures and bool(pictured) != bool(before.image_messages):
-        same, new = 0, list(enumerate(said))  # every message's prefix is another one
-    build = _Build(settings, count, bool(pictured) and settings.pictures)
-    if same:
-        end = before.message_starts[same] if same < len(before.message_starts) else len(before.prefixes)
-        build.found = list(before.prefixes[:end])
-    else:
-        build.tools()
-    starts = list(before.message_starts[:same])
-    for number, one in new:
-        starts.append(len(build.found))
-        build.message(one, number)
-    pins = [number for number in before.pinned_messages if number < same] + [
-        n for n, one in new if one.pinned
+    """Return the chain of a request; hashes that it shares with an earlier chain are reused."""
+    messages = tuple(messages)
+    kept = _shared_messages(messages, earlier.messages) if options == earlier.options else 0
+    new = list(enumerate(islice(messages, kept, None), kept))
+    images = [n for n in earlier.image_messages if n < kept] + [
+        n for n, item in new if item.message.has_image
     ]
-    return PrefixChain(said, settings, tuple(build.found), tuple(starts), tuple(pins), tuple(pictured))
+    if options.images_change_prefix and bool(images) != bool(earlier.image_messages):
+        kept, new = 0, list(enumerate(messages))
+    builder = _ChainBuilder(options, bool(images) and options.images_change_prefix)
+    if kept:
+        end = earlier.message_starts[kept] if kept < len(earlier.message_starts) else len(earlier.prefixes)
+        builder.prefixes = list(earlier.prefixes[:end])
+    else:
+        for definition in options.tools:
+            builder.add(_Block("tool", definition, count(definition)), "tools")
+    starts = list(earlier.message_starts[:kept])
+    for index, item in new:
+        starts.append(len(builder.prefixes))
+        tier: Tier = "system" if item.message.role == "system" else "messages"
+        for block in _blocks(item.message, count):
+            builder.add(block, tier, item.turn, index)
+    pinned = [n for n in earlier.pinned_messages if n < kept] + [n for n, item in new if item.pinned]
+    return PrefixChain(
+        messages, options, tuple(builder.prefixes), tuple(starts), tuple(pinned), tuple(images)
+    )
 
 
-def _same(mine: tuple[PromptMessage, ...], theirs: tuple[PromptMessage, ...]) -> int:
-    """How many messages the two begin with in common; most often all of the earlier ones."""
-    if mine[: len(theirs)] == theirs:
-        return len(theirs)
-    pairs = enumerate(zip(mine, theirs, strict=False))
-    return next((n for n, (one, other) in pairs if one != other), min(len(mine), len(theirs)))
+def _shared_messages(own: tuple[PromptMessage, ...], others: tuple[PromptMessage, ...]) -> int:
+    """Return how many messages two requests begin with in common; usually all of the earlier ones."""
+    if own[: len(others)] == others:
+        return len(others)
+    pairs = enumerate(zip(own, others, strict=False))
+    return next((n for n, (item, other) in pairs if item != other), min(len(own), len(others)))
 
 
-class _Build:
+class _Block(NamedTuple):
+    kind: Kind
+    content: str
+    """Everything that is hashed."""
+    tokens: float
+    role: str = ""
+
+
+def _blocks(message: Message, count: TokenCounter) -> Iterator[_Block]:
+    """Yield the blocks of a message: thinking, its parts in order, tool calls; or one tool result."""
+    if message.role == "tool":
+        files = (f"{file.media_type}\0{file.data}" for file in message.files)
+        tokens = count(message.text) + FILE_TOKENS * len(message.files)
+        yield _Block("tool_result", "\0".join([message.tool_call_id, message.text, *files]), tokens)
+        return
+    for thought in message.thinking:
+        content = f"{thought.text}\0{thought.signature}\0{thought.encrypted}"
+        yield _Block("thinking", content, count(thought.text or thought.encrypted))
+    for part in message.parts:
+        if isinstance(part, Attachment):
+            yield _Block("file", f"{part.media_type}\0{part.data}", FILE_TOKENS)
+        elif part.strip():
+            yield _Block("text", part, count(part), message.role)
+    for call in message.tool_calls:
+        tokens = count(call.name) + count(call.arguments)
+        yield _Block("tool_use", f"{call.id}\0{call.name}\0{call.arguments}", tokens)
+
+
+class _ChainBuilder:
     """Adds one block after the other to a chain."""
 
-    def __init__(self, settings: RequestOptions, count: TokenCounter, pictures: bool) -> None:
-        """`pictures`: whether there are any, where that is part of the prefix."""
-        self.found: list[Prefix] = []
-        self._settings, self._count = settings, count
-        self._entered: dict[Tier, tuple[object, ...]] = {
+    def __init__(self, options: RequestOptions, has_image: bool) -> None:
+        self.prefixes: list[Prefix] = []
+        self._hashed_options: dict[Tier, tuple[object, ...]] = {
             "tools": (),
-            "system": settings.system,
-            "messages": (*settings.changed, *("image",) * pictures),
+            "system": options.system,
+            "messages": (*options.changed, *("image",) * has_image),
         }
 
-    def tools(self) -> None:
-        for definition in self._settings.tools:
-            self._add("tools", "tool", definition, self._count(definition), -1, -1)
-
-    def message(self, one: PromptMessage, number: int) -> None:
-        """The blocks of a message: thoughts, its parts in their order, calls; or a tool's result."""
-        message, count = one.message, self._count
-        tier: Tier = "system" if message.role == "system" else "messages"
-        if message.role == "tool":
-            text = "\0".join(
-                [message.tool_call_id, message.text, *(f"{f.media_type}\0{f.data}" for f in message.files)]
-            )
-            size = count(message.text) + FILE_TOKENS * len(message.files)
-            self._add(tier, "tool_result", text, size, one.turn, number)
-            return
-        for thought in message.thinking:
-            text = f"{thought.text}\0{thought.signature}\0{thought.encrypted}"
-            self._add(tier, "thinking", text, count(thought.text or thought.encrypted), one.turn, number)
-        for part in message.parts:
-            if isinstance(part, Attachment):
-                self._add(tier, "file", f"{part.media_type}\0{part.data}", FILE_TOKENS, one.turn, number)
-            elif part.strip():
-                self._add(tier, "text", part, count(part), one.turn, number, message.role)
-        for call in message.tool_calls:
-            text = f"{call.id}\0{call.name}\0{call.arguments}"
-            self._add(tier, "tool_use", text, count(call.name) + count(call.arguments), one.turn, number)
-
-    def _add(
-        self, tier: Tier, kind: Kind, text: str, tokens: float, turn: int, message: int, role: str = ""
-    ) -> None:
-        last = self.found[-1] if self.found else None
-        digest = blake2b(last.digest if last else b"", digest_size=DIGEST)
+    def add(self, block: _Block, tier: Tier, turn: int = -1, message: int = -1) -> None:
+        last = self.prefixes[-1] if self.prefixes else None
+        digest = blake2b(last.digest if last else b"", digest_size=DIGEST_BYTES)
         if last is None or last.tier != tier:
-            digest.update(f"\0{tier}\0{self._entered[tier]}".encode())
-        digest.update(f"\0{role}\0{kind}\0".encode() + text.encode("utf-8", "surrogatepass"))
-        joined = last is not None and kind in RUNS and last.kind == kind
-        position = (last.position + (not joined)) if last else 0
-        size = (last.size if last else 0.0) + tokens
-        self.found.append(Prefix(digest.digest(), tier, kind, turn, message, position, size))
+            digest.update(f"\0{tier}\0{self._hashed_options[tier]}".encode())
+        digest.update(
+            f"\0{block.role}\0{block.kind}\0".encode() + block.content.encode("utf-8", "surrogatepass")
+        )
+        grouped = last is not None and block.kind in GROUPED and last.kind == block.kind
+        self.prefixes.append(
+            Prefix(
+                digest=digest.digest(),
+                tier=tier,
+                kind=block.kind,
+                turn=turn,
+                message=message,
+                position=last.position + (not grouped) if last else 0,
+                size=(last.size if last else 0.0) + block.tokens,
+            )
+        )

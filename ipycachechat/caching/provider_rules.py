@@ -4,39 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 from ipycachechat.caching.rules import CacheRules, Tier
 
 ANTHROPIC = "platform.claude.com/docs/en/build-with-claude/prompt-caching"
+OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
+AZURE = "learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching"
+BEDROCK = "docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html"
+OPENROUTER = "openrouter.ai/docs/guides/best-practices/prompt-caching"
+GEMINI = "ai.google.dev/gemini-api/docs/caching"
 
-
-# The page's table "What invalidates the cache". On some models thinking changes the tiers before the messages too;
-# which ones it does not say.
-CHANGES: Mapping[str, Tier] = {
+# The table "What invalidates the cache" of Anthropic's page. It says that on some models thinking also changes the
+# tiers before the messages, but not on which.
+CLAUDE_INVALIDATES: Mapping[str, Tier] = {
     "speed": "system",
     "web_search_options": "system",
     "tool_choice": "messages",
     "parallel_tool_calls": "messages",
     "thinking": "messages",
     "reasoning_effort": "messages",
-    "image": "messages",  # whether there is one anywhere
+    "image": "messages",  # the first one added, or the last one removed
 }
-
-
-OPENAI = "developers.openai.com/api/docs/guides/prompt-caching"
-
-
-# The page's table "Cache limitations" (the 5.5 ones: litellm's), for platforms and names that litellm has no figure of.
+# Its table "Cache limitations" (from litellm: the 5.5 models), for platforms and names that litellm does not list.
 CLAUDE_MINIMUMS = (
     *((f"*{name}*", 512) for name in ("opus-5", "fable-5", "mythos-5", "sonnet-5-5", "haiku-5-5")),
     *((f"*{name}*", 2048) for name in ("opus-4-7", "mythos-preview", "haiku-3-5", "3-5-haiku")),
     *((f"*{name}*", 4096) for name in ("opus-4-6", "opus-4-5", "haiku-4-5")),
 )
-
-
-# platform.claude.com/docs/en/build-with-claude/extended-thinking: thoughts of earlier turns are kept from Opus 4.5 and
-# Sonnet 4.6 on, and in all of the fifth generation.
-CLAUDE_FORGETS = (
+# platform.claude.com/docs/en/build-with-claude/extended-thinking: thinking of earlier turns is kept from Opus 4.5 and
+# Sonnet 4.6 on, and by all models of the fifth generation.
+CLAUDE_DROPS_THINKING = (
     *("*claude-3*", "*haiku-4*"),
     *(f"*sonnet-4{rest}" for rest in ("", "@*", "-20*", "-[0-5]", "-[0-5][-@]*")),
     *(f"*opus-4{rest}" for rest in ("", "@*", "-20*", "-[01]", "-[01][-@]*")),
@@ -44,47 +42,52 @@ CLAUDE_FORGETS = (
 
 
 def _claude(
-    provider: str, model: str, source: str = ANTHROPIC, *, refresh: int = 1, hour_if_priced: bool = False
+    provider: str,
+    model: str,
+    source: str = ANTHROPIC,
+    *,
+    keepalive: int = 1,
+    one_hour_if_priced: bool = False,
 ) -> CacheRules:
-    """Claude, the same on every platform, but that only Anthropic's own is known to take a `max_tokens` of 0."""
+    """Claude caches alike on every platform, but only Anthropic's own is known to accept `max_tokens` 0."""
     return CacheRules(
-        provider,
-        model,
-        "explicit",
-        source,
+        provider=provider,
+        model=model,
+        mode="explicit",
+        source=source,
         bills_writes=True,
         minimum=1024,
         minimums=CLAUDE_MINIMUMS,
         marker="cache_control",
-        checkpoints=4,
+        max_checkpoints=4,
         lookback=20,
         lifetimes=(300, 3600),
         writes=(1.25, 2.0),
-        one_hour_if_priced=hour_if_priced,
-        invalidates=CHANGES,
+        one_hour_if_priced=one_hour_if_priced,
+        invalidates=CLAUDE_INVALIDATES,
         thinking_format="" if provider == "openrouter" else "claude",
-        forgets=CLAUDE_FORGETS,
-        keepalive_max_tokens=refresh,
-        sends_pings=provider == "anthropic",  # its events "ping"
+        drops_thinking=CLAUDE_DROPS_THINKING,
+        keepalive_max_tokens=keepalive,
+        sends_pings=provider == "anthropic",
     )
 
 
-def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> CacheRules:
-    """GPT from 5.6 on: a checkpoint at the end of each request, others where it is told, a price for writing.
+def _gpt(provider: str, model: str, *, max_checkpoints: int = 0) -> CacheRules:
+    """GPT from 5.6 on: a checkpoint at the end of each request, others where it is asked for, and writes are billed.
 
-    docs.langchain4j.dev, OpenAiOfficialPromptCacheBreakpoint: system, user and tool messages can bear one.
+    docs.langchain4j.dev, OpenAiOfficialPromptCacheBreakpoint: system, user and tool messages can have one.
     """
     return CacheRules(
-        provider,
-        model,
-        "implicit",
-        OPENAI,
+        provider=provider,
+        model=model,
+        mode="implicit",
+        source=OPENAI,
         bills_writes=True,
         minimum=1024,
-        marker="prompt_cache_breakpoint" if checkpoints else "",
-        checkpoints=checkpoints,
+        marker="prompt_cache_breakpoint" if max_checkpoints else "",
+        max_checkpoints=max_checkpoints,
         can_mark_assistant=False,
-        breakpoints=80,
+        searched_checkpoints=80,
         lifetimes=(1800,),
         writes=(1.25,),
         cache_key="prompt_cache_key",
@@ -92,111 +95,102 @@ def _gpt(provider: str, model: str, *, checkpoints: int = 0) -> CacheRules:
     )
 
 
-BEDROCK = "docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html"
+def _automatic(provider: str, model: str, source: str, **fields: Any) -> CacheRules:
+    return CacheRules(provider=provider, model=model, mode="automatic", source=source, **fields)
+
+
+def _older_gpt(provider: str, model: str, source: str = OPENAI, **fields: Any) -> CacheRules:
+    return _automatic(
+        provider,
+        model,
+        source,
+        minimum=1024,
+        step=128,
+        lifetimes=(300,),
+        cache_key="prompt_cache_key",
+        **fields,
+    )
 
 
 ROWS = (
-    _claude("anthropic", "*", refresh=0),
-    _claude("bedrock*", "*claude*", BEDROCK, hour_if_priced=True),
+    _claude("anthropic", "*", keepalive=0),
+    _claude("bedrock*", "*claude*", BEDROCK, one_hour_if_priced=True),
     _claude("vertex_ai*", "claude*"),
     _claude("azure_ai", "claude*"),
-    _claude("openrouter", "anthropic/*", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
+    _claude("openrouter", "anthropic/*", OPENROUTER),
     _claude("litellm_proxy", "*claude*"),
-    _gpt("openai", "gpt-5.[6-9]*", checkpoints=3),
-    _gpt("openai", "gpt-[6-9]*", checkpoints=3),
-    # The reasoning of earlier turns is not shown before 5.6 (developers.openai.com/api/docs/guides/reasoning).
-    CacheRules(
-        *("openai", "gpt-5.[45]*", "automatic", OPENAI),
-        minimum=1024,
-        step=128,
-        lifetimes=(300,),
-        cache_key="prompt_cache_key",
-        thinking_format="openai",
-        forgets=("*",),
-    ),
+    _gpt("openai", "gpt-5.[6-9]*", max_checkpoints=3),
+    _gpt("openai", "gpt-[6-9]*", max_checkpoints=3),
+    # Before 5.6, models are not shown the reasoning of earlier turns (developers.openai.com/api/docs/guides/reasoning).
+    _older_gpt("openai", "gpt-5.[45]*", thinking_format="openai", drops_thinking=("*",)),
     *(
-        CacheRules(
-            *("openai", model, "automatic", OPENAI),
-            minimum=1024,
-            step=128,
-            lifetimes=(300,),
-            cache_key="prompt_cache_key",
-        )
+        _older_gpt("openai", model)
         for model in ("gpt-*", "chatgpt-*", "o[0-9]*", "ft:*", "codex*", "computer-use*")
     ),
-    # Other servers that speak the protocol: how they cache is unknown, and they may refuse what they do not know.
-    CacheRules("openai", "*", "unknown", "nobody's word", reports_cached_tokens=None),
-    # Whether its chat completions take checkpoints its page does not say.
+    # Other servers that speak the protocol: how they cache is unknown, and they may reject unknown parameters.
+    CacheRules(provider="openai", model="*", mode="unknown", source="none", reports_cached_tokens=None),
+    # Azure's page does not say whether its chat completions accept checkpoints.
     _gpt("azure", "gpt-5.[6-9]*"),
     _gpt("azure", "gpt-[6-9]*"),
-    CacheRules(
-        *("azure", "*", "automatic", "learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching"),
-        minimum=1024,
-        step=128,
-        lifetimes=(300,),
-        cache_key="prompt_cache_key",
+    _older_gpt("azure", "*", AZURE),
+    # ai.google.dev/api/generate-content#UsageMetadata: JSON of protocol buffers, which leaves out zeros. The implicit
+    # cache guarantees nothing: others measured 1 hit in 138 for growing chats.
+    _automatic(
+        "gemini", "gemini-2.5*", GEMINI, missing_means_zero=True, minimum=2048, thinking_format="gemini"
     ),
-    # ai.google.dev/api/generate-content#UsageMetadata: JSON of protocol buffers, which leaves out zeros. Its
-    # implicit cache promises nothing: others measured 1 hit in 138 for growing chats.
-    CacheRules(
-        *("gemini", "gemini-2.5*", "automatic", "ai.google.dev/gemini-api/docs/caching"),
-        missing_means_zero=True,
-        minimum=2048,
-        thinking_format="gemini",
-    ),
-    # ai.google.dev/gemini-api/docs/thought-signatures: a call comes back with its seal, or is refused.
-    CacheRules(
-        *("gemini", "*", "automatic", "ai.google.dev/gemini-api/docs/caching"),
-        missing_means_zero=True,
-        minimum=4096,
-        thinking_format="gemini",
-    ),
-    CacheRules(
-        *("vertex_ai*", "gemini*", "automatic", "docs.cloud.google.com context-cache-overview"),
+    # ai.google.dev/gemini-api/docs/thought-signatures: a tool call without its signature is rejected.
+    _automatic("gemini", "*", GEMINI, missing_means_zero=True, minimum=4096, thinking_format="gemini"),
+    _automatic(
+        "vertex_ai*",
+        "gemini*",
+        "docs.cloud.google.com context-cache-overview",
         missing_means_zero=True,
         thinking_format="gemini",
     ),
-    CacheRules("deepseek", "*", "automatic", "api-docs.deepseek.com/guides/kv_cache"),
-    CacheRules(
-        *("xai", "*", "automatic", "docs.x.ai/developers/advanced-api-usage/prompt-caching"),
+    _automatic("deepseek", "*", "api-docs.deepseek.com/guides/kv_cache"),
+    _automatic(
+        "xai",
+        "*",
+        "docs.x.ai/developers/advanced-api-usage/prompt-caching",
         reads=0.25,
         cache_key="extra_headers.x-grok-conv-id",
     ),
-    # Two hours, says its page, and that the minimum varies by model, which it does not list.
-    CacheRules("groq", "*", "automatic", "console.groq.com/docs/prompt-caching", reads=0.5),
-    # Asked for by the key, which litellm knows only of others.
-    CacheRules(
-        *("mistral", "*", "automatic", "docs.mistral.ai/studio-api/conversations/advanced/prompt-caching"),
+    # The page mentions two hours, and a minimum that varies by model.
+    _automatic("groq", "*", "console.groq.com/docs/prompt-caching", reads=0.5),
+    # Only requests with a key are cached; litellm does not know that parameter for Mistral.
+    _automatic(
+        "mistral",
+        "*",
+        "docs.mistral.ai/studio-api/conversations/advanced/prompt-caching",
         cache_key="extra_body.prompt_cache_key",
     ),
-    CacheRules(
-        *("fireworks_ai", "*", "automatic", "docs.fireworks.ai/guides/prompt-caching"),
+    _automatic(
+        "fireworks_ai",
+        "*",
+        "docs.fireworks.ai/guides/prompt-caching",
         reads=0.5,
         cache_key="extra_body.prompt_cache_key",
     ),
-    CacheRules("openrouter", "*", "automatic", "openrouter.ai/docs/guides/best-practices/prompt-caching"),
-    CacheRules(
-        *("llama.cpp", "*", "automatic", "github.com/ggml-org/llama.cpp tools/server: cache_prompt"),
+    _automatic("openrouter", "*", OPENROUTER),
+    _automatic(
+        "llama.cpp",
+        "*",
+        "github.com/ggml-org/llama.cpp tools/server: cache_prompt",
         verified="tests/providers/test_local_model.py: cached_tokens as llama.cpp counts them",
     ),
-    CacheRules(
-        "hosted_vllm", "*", "automatic", "docs.vllm.ai automatic_prefix_caching", reports_cached_tokens=None
-    ),
-    CacheRules(
+    _automatic("hosted_vllm", "*", "docs.vllm.ai automatic_prefix_caching", reports_cached_tokens=None),
+    _automatic(
         "ollama*",
         "*",
-        "automatic",
-        "github.com/ollama/ollama: no cached count in its reply",
+        "github.com/ollama/ollama: no cached count in its response",
         reports_cached_tokens=False,
     ),
 )
-
-
-UNKNOWN_PROVIDER = CacheRules("*", "*", "unknown", "", reports_cached_tokens=None)
+UNKNOWN_PROVIDER = CacheRules(provider="*", model="*", mode="unknown", source="", reports_cached_tokens=None)
 
 
 def rules_for(provider: str, model: str) -> CacheRules:
-    """The row for this model; `model` without the provider's prefix."""
+    """Return the first row that fits; `model` without litellm's provider prefix."""
     for row in ROWS:
         if fnmatchcase(provider, row.provider) and fnmatchcase(model.lower(), row.model):
             return row

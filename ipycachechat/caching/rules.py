@@ -1,7 +1,7 @@
 """CacheRules: the fields that describe how one model family caches.
 
-What a row does not say is unknown, and is treated so. `verified` names what was seen; everything else is the
-provider's word, which `source` points to. Nothing here has been checked against a live provider yet.
+A field that a row leaves out is unknown, and is treated so. `verified` names tests against the real provider;
+everything else is the provider's documentation, to which `source` points.
 """
 
 from __future__ import annotations
@@ -13,80 +13,83 @@ from typing import Literal
 
 from ipycachechat.conversation.messages import ThinkingFormat
 
-Asked = Literal["explicit", "implicit", "automatic", "unknown"]
+CacheMode = Literal["explicit", "implicit", "automatic", "unknown"]
 Tier = Literal["tools", "system", "messages"]
 Marker = Literal["", "cache_control", "prompt_cache_breakpoint"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheRules:
     """How one family of models caches.
 
-    `asked`: "explicit" caches what is marked; "implicit" puts a checkpoint at the end by itself, and takes others;
-    "automatic" caches token prefixes; "unknown" may do anything. Only the first two are sent a marker: some
-    bill for it (Gemini stores the cache for money), some refuse it.
+    `mode`: "explicit" caches up to marked blocks; "implicit" places a checkpoint at the end by itself and accepts
+    others; "automatic" caches token prefixes; "unknown" may do anything. Markers are sent in the first two modes only:
+    some of the other providers charge for them (Gemini bills storage), some reject them.
     """
 
     provider: str
+    """Pattern of litellm's provider name."""
     model: str
-    mode: Asked
+    """Pattern of the model name without the provider."""
+    mode: CacheMode
     source: str
+    """Documentation on which the row is based."""
     bills_writes: bool = False
-    """True if the bill tells written tokens apart from fresh ones."""
+    """True if the bill separates written tokens from fresh ones."""
     missing_means_zero: bool = False
-    """True if a count that is left out means none, as in protocols that leave out zeros; else it is unknown."""
+    """True if a count that the response leaves out is 0, as in JSON of protocol buffers; False: it is unknown."""
     reports_cached_tokens: bool | None = True
-    """True if the provider says how much it read; None: some servers do."""
+    """True if the provider reports how much was read; None: only some servers do."""
     minimum: int | None = None
-    """Tokens below which nothing is cached; litellm's figure for the model goes first."""
+    """Tokens below which nothing is cached; litellm's figure for the model takes precedence."""
     minimums: tuple[tuple[str, int], ...] = ()
-    """The same for single models, by pattern of name."""
+    """Minimums of single models, by pattern of their name."""
     step: int = 1
-    """A read ends at a multiple of this many tokens."""
+    """Reads end at a multiple of this many tokens."""
     marker: Marker = ""
-    """The field of a block that makes it a checkpoint; "": none is sent."""
-    checkpoints: int = 0
-    """Markers in a request, at most."""
+    """Field of a block that makes it a checkpoint; "": none is sent."""
+    max_checkpoints: int = 0
+    """Number of markers that a request may have."""
     can_mark_assistant: bool = True
-    """True if what the assistant said can bear one."""
+    """True if assistant messages may have a marker."""
     lookback: int | None = None
-    """Positions that are searched back from a checkpoint, its own counted; None: all."""
-    breakpoints: int | None = None
-    """The latest checkpoints, including implicit ones, among which an entry is looked for; None: all."""
+    """Positions searched backwards from a checkpoint for an entry, its own included; None: all."""
+    searched_checkpoints: int | None = None
+    """Number of latest checkpoints, implicit ones included, at which entries are searched; None: all."""
     lifetimes: tuple[int, ...] = ()
-    """Seconds that an entry lives from its last use; the shortest promised. Empty: unknown."""
+    """Seconds that an entry lives after its last use, shortest first; empty: unknown."""
     one_hour_if_priced: bool = False
-    """True if only those models have the longer lifetime that litellm has a price of it for."""
+    """True if only models for which litellm knows a price of it have the longer lifetime."""
     writes: tuple[float, ...] = ()
-    """The cost of writing, as a multiple of fresh input, for each TTL."""
+    """Price of writing, as a multiple of the input price, for each lifetime."""
     reads: float = 0.1
-    """The cost of reading, as a multiple of fresh input."""
+    """Price of reading, as a multiple of the input price."""
     cache_key: str = ""
-    """Where a stable key goes that leads requests of one conversation to the same machine: a parameter of litellm's,
-    or a field of one, as in `parameter.field`."""
+    """litellm's parameter for a stable key that routes a conversation's requests to one machine; `parameter.field`
+    for a field of a parameter."""
     invalidates: Mapping[str, Tier] = field(default_factory=dict)
-    """Settings that are part of the prefix, each with the first tier that it changes."""
+    """Options that are part of the prefix, each with the first tier that it changes."""
     thinking_format: ThinkingFormat = ""
-    """In whose form thoughts are sent back; "": none are."""
-    forgets: tuple[str, ...] = ()
-    """Models, by pattern of name, that are not shown the thoughts of earlier turns."""
+    """Format in which thinking is sent back; "": it is not."""
+    drops_thinking: tuple[str, ...] = ()
+    """Models, by pattern of their name, that are not shown the thinking of earlier turns."""
     keepalive_max_tokens: int | None = None
-    """`max_tokens` of the cheapest request that reads or writes: 0 where that is taken, and answers nothing."""
+    """`max_tokens` of the cheapest request that reads or writes the cache: 0 where the provider accepts it."""
     sends_pings: bool = False
-    """True if something comes over the connection all the time, also while the model thinks."""
+    """True if events keep arriving while the model thinks."""
     verified: str = ""
 
     def min_cacheable_tokens(self, model: str) -> int | None:
-        """The minimum for a model by this row."""
+        """Return the minimum of a model according to this row."""
         name = model.lower().replace(".", "-")
         return next((n for pattern, n in self.minimums if fnmatchcase(name, pattern)), self.minimum)
 
-    def forgetful(self, model: str) -> bool:
-        """Return True if the model is not shown what it thought in earlier turns."""
+    def drops_earlier_thinking(self, model: str) -> bool:
+        """Return True if the model is not shown its thinking of earlier turns."""
         name = model.lower().replace(".", "-")
-        return any(fnmatchcase(name, pattern) for pattern in self.forgets)
+        return any(fnmatchcase(name, pattern) for pattern in self.drops_thinking)
 
     @property
-    def choice(self) -> bool:
-        """True if there is more than one lifetime to ask for."""
+    def has_ttl_choice(self) -> bool:
+        """True if the request chooses among several lifetimes."""
         return len(self.lifetimes) > 1

@@ -1,7 +1,6 @@
 """CacheState: what the provider should hold now, and the bill that follows from it.
 
-All times are seconds of one clock, given as arguments. A lifetime runs from the start of the request that wrote or
-read the entry.
+All times are seconds of one clock, given as arguments. A lifetime starts with the request that wrote or read the entry.
 """
 
 from __future__ import annotations
@@ -12,110 +11,146 @@ from typing import TypeVar
 
 from ipycachechat.caching.prefix import PrefixChain
 from ipycachechat.caching.rules import CacheRules
+from ipycachechat.conversation.usage import Usage
 
 T = TypeVar("T")
 
-# Entries that have been gone for so long explain nothing any more.
-FORGET = 24 * 3600.0
-MOST = 500
-"""Entries, and sizes, of other conversations that are remembered: of older ones hardly any is gone back to, and all of
-them are looked through, and written down, at every request."""
+FORGET_AFTER = 24 * 3600.0
+"""Seconds after its expiry at which an entry is dropped: it no longer explains any miss."""
+MAX_OTHERS = 500
+"""Entries, and sizes, of other conversations that are kept: all of them are searched and saved at every request."""
 TOLERANCE = 0.1
-"""Tokens by which a read may differ from its expectation where sizes are estimates."""
+"""Share by which a read may differ from an expectation that rests on estimated sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A prefix that the provider was told, or is known, to keep."""
+    """A prefix that the provider should hold."""
 
     ttl: int
     last_used: float
     """Start of the last request that wrote or read it."""
     expires: float
-    at: int = -1
-    """Its index in every chain that has it; where whole chains live, that of the last prefix."""
+    index: int = -1
+    """Its index in each chain that contains it; in mode "automatic", the index of the chain's last prefix."""
 
     def refreshed(self, now: float) -> CacheEntry:
-        """Read or written again by a request that started at `now`."""
+        """Return the entry after a request that started at `now` and wrote or read it."""
         return replace(self, last_used=max(self.last_used, now), expires=max(self.expires, now + self.ttl))
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint: after which prefix (index into the chain), and for how long."""
+    """A checkpoint after a prefix, given by its index in the chain, and its TTL in seconds."""
 
-    at: int
+    index: int
     ttl: int
 
 
 @dataclass(frozen=True, slots=True)
 class CacheState:
-    """The entries of one model at one address under one key, and exact token counts of prefixes billed before."""
+    """Cache entries of one model at one address under one key, and token counts of prefixes that were billed."""
 
     entries: Mapping[bytes, CacheEntry] = field(default_factory=dict)
-    known: Mapping[bytes, int] = field(default_factory=dict)
-    ratio: float = 1.0
-    """Tokens billed for each token guessed."""
+    billed_sizes: Mapping[bytes, int] = field(default_factory=dict)
+    """Tokens of a prefix, by its digest."""
+    estimate_ratio: float = 1.0
+    """Billed tokens per estimated token."""
     exact: bool = False
     """True if sizes are counted by the provider's own tokenizer."""
 
     def live(self, digest: bytes, now: float) -> CacheEntry | None:
-        """The entry of a prefix that has not expired."""
+        """Return the entry of a prefix unless it has expired."""
         entry = self.entries.get(digest)
         return entry if entry is not None and now < entry.expires else None
 
-    def ever(self, chain: PrefixChain) -> list[CacheEntry]:
-        """The entries of a chain, expired or not."""
-        return [entry for digest, entry in self.entries.items() if chain.has(entry.at, digest)]
+    def entries_of(self, chain: PrefixChain) -> list[CacheEntry]:
+        """Return the entries of a chain, expired or not."""
+        return [entry for digest, entry in self.entries.items() if chain.has(entry.index, digest)]
 
-    def on(self, chain: PrefixChain, now: float) -> list[tuple[int, CacheEntry]]:
-        """The live entries of a chain, shortest first, with their index."""
-        live = [(entry.at, entry) for entry in self.ever(chain) if now < entry.expires]
-        return sorted(live, key=lambda one: one[0])
+    def live_entries(self, chain: PrefixChain, now: float) -> list[CacheEntry]:
+        """Return the live entries of a chain, shortest prefix first."""
+        live = [entry for entry in self.entries_of(chain) if now < entry.expires]
+        return sorted(live, key=lambda entry: entry.index)
 
-    def tokens(self, chain: PrefixChain, at: int) -> tuple[int, bool]:
-        """Tokens of a prefix (-1: none), and whether they are exact.
+    def is_exact(self, chain: PrefixChain, index: int) -> bool:
+        """Return True if the size of a prefix is counted or was billed, not estimated."""
+        return index < 0 or self.exact or chain.prefixes[index].digest in self.billed_sizes
 
-        What lies between two prefixes that were billed is shared out by size; what comes after is guessed.
+    def tokens(self, chain: PrefixChain, index: int) -> int:
+        """Return the tokens of a prefix; 0 for index -1.
+
+        Between two billed prefixes the difference is shared out by estimated size; after the last one it is estimated.
         """
-        if at < 0:
-            return 0, True
-        prefixes = chain.prefixes
+        prefixes, billed = chain.prefixes, self.billed_sizes
+        if index < 0:
+            return 0
         if self.exact:
-            return round(prefixes[at].size), True
-        exact = self.known.get(prefixes[at].digest)
-        if exact is not None:
-            return exact, True
-        below = next((n for n in range(at - 1, -1, -1) if prefixes[n].digest in self.known), -1)
-        above = next((n for n in range(at + 1, len(prefixes)) if prefixes[n].digest in self.known), -1)
-        return self._between(chain, below, at, above), False
+            return round(prefixes[index].size)
+        if (tokens := billed.get(prefixes[index].digest)) is not None:
+            return tokens
+        below = next((n for n in range(index - 1, -1, -1) if prefixes[n].digest in billed), -1)
+        above = next((n for n in range(index + 1, len(prefixes)) if prefixes[n].digest in billed), -1)
+        return self._interpolate(chain, below, index, above)
 
-    def sizes(self, chain: PrefixChain) -> list[tuple[int, bool]]:
-        """Tokens of every prefix, and whether they are exact, in one pass."""
+    def sizes(self, chain: PrefixChain) -> list[int]:
+        """Return the tokens of every prefix, in one pass."""
         prefixes = chain.prefixes
         if self.exact:
-            return [(round(prefix.size), True) for prefix in prefixes]
-        known = [n for n, prefix in enumerate(prefixes) if prefix.digest in self.known]
-        found, below, later = [], -1, iter([*known, -1])
-        above = next(later)
-        for at, prefix in enumerate(prefixes):
-            if at == above:
-                found.append((self.known[prefix.digest], True))
-                below, above = above, next(later)
+            return [round(prefix.size) for prefix in prefixes]
+        billed = iter([*(n for n, prefix in enumerate(prefixes) if prefix.digest in self.billed_sizes), -1])
+        tokens, below, above = [], -1, next(billed)
+        for index, prefix in enumerate(prefixes):
+            if index == above:
+                tokens.append(self.billed_sizes[prefix.digest])
+                below, above = above, next(billed)
             else:
-                found.append((self._between(chain, below, at, above), False))
-        return found
+                tokens.append(self._interpolate(chain, below, index, above))
+        return tokens
 
-    def _between(self, chain: PrefixChain, below: int, at: int, above: int) -> int:
-        """Tokens of a prefix from the nearest known ones around it; -1: none."""
-        prefixes = chain.prefixes
-        least = self.known[prefixes[below].digest] if below >= 0 else 0
-        size = prefixes[below].size if below >= 0 else 0.0
-        more = prefixes[at].size - size
+    def _interpolate(self, chain: PrefixChain, below: int, index: int, above: int) -> int:
+        """Return the tokens of a prefix from the nearest billed ones; -1: there is none."""
+        prefixes, billed = chain.prefixes, self.billed_sizes
+        start, start_size = (billed[prefixes[below].digest], prefixes[below].size) if below >= 0 else (0, 0.0)
+        size = prefixes[index].size - start_size
         if above < 0:
-            return least + round(more * self.ratio)
-        most, whole = self.known[prefixes[above].digest], prefixes[above].size - size
-        return least + round(max(0, most - least) * (more / whole if whole else 1.0))
+            return start + round(size * self.estimate_ratio)
+        span = prefixes[above].size - start_size
+        added = max(0, billed[prefixes[above].digest] - start)
+        return start + round(added * (size / span if span else 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningContext:
+    """A request at a moment: everything that its checkpoints and its expected bill depend on."""
+
+    chain: PrefixChain
+    rules: CacheRules
+    minimum: int
+    """Tokens below which nothing is cached."""
+    state: CacheState
+    now: float
+
+    @property
+    def last(self) -> int:
+        """Index of the last prefix; -1: there is none."""
+        return len(self.chain.prefixes) - 1
+
+    def tokens(self, index: int) -> int:
+        """Return the tokens of a prefix; 0 for index -1."""
+        return self.state.tokens(self.chain, index)
+
+    def is_exact(self, index: int) -> bool:
+        """Return True if the size of a prefix is counted or was billed, not estimated."""
+        return self.state.is_exact(self.chain, index)
+
+    def live(self, index: int) -> CacheEntry | None:
+        """Return the live entry of a prefix."""
+        return self.state.live(self.chain.prefixes[index].digest, self.now)
+
+    def live_entries(self) -> list[CacheEntry]:
+        """Return the live entries of the chain, shortest prefix first."""
+        return self.state.live_entries(self.chain, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,182 +162,149 @@ class ExpectedUsage:
     written_1h: int
     fresh: int
     hit: int = -1
-    """The prefix that is read; -1: none."""
+    """Index of the prefix that is read; -1: none."""
     exact: bool = False
 
     @property
     def input(self) -> int:
-        """All tokens sent."""
+        """All input tokens."""
         return self.read + self.written + self.fresh
 
     def __add__(self, other: ExpectedUsage) -> ExpectedUsage:
-        """Of two requests together."""
+        """Add two requests; `hit` has no meaning for the sum."""
         written = self.written + other.written, self.written_1h + other.written_1h
         exact = self.exact and other.exact
         return ExpectedUsage(self.read + other.read, *written, self.fresh + other.fresh, exact=exact)
 
 
-def cache_hits(
-    chain: PrefixChain, marks: Sequence[Checkpoint], state: CacheState, by: CacheRules, now: float
-) -> list[int]:
-    """For each mark the longest live prefix within its look-back, -1 where there is none."""
-    found, least = [], _earliest(chain, by)
-    for mark in marks:
-        there = chain.prefixes[mark.at].position
-        best = -1
-        for at in range(mark.at, least - 1, -1):
-            if by.lookback is not None and there - chain.prefixes[at].position >= by.lookback:
+def cache_hits(context: PlanningContext, checkpoints: Sequence[Checkpoint]) -> list[int]:
+    """Return for each checkpoint the longest live prefix within its lookback; -1: there is none."""
+    prefixes, lookback = context.chain.prefixes, context.rules.lookback
+    hits, start = [], _search_start(context.chain, context.rules)
+    for checkpoint in checkpoints:
+        end, hit = prefixes[checkpoint.index].position, -1
+        for index in range(checkpoint.index, start - 1, -1):
+            if lookback is not None and end - prefixes[index].position >= lookback:
                 break
-            if state.live(chain.prefixes[at].digest, now):
-                best = at
+            if context.live(index):
+                hit = index
                 break
-        found.append(best)
-    return found
+        hits.append(hit)
+    return hits
 
 
-def _earliest(chain: PrefixChain, by: CacheRules) -> int:
-    """The first prefix at which an entry is looked for, where only the latest checkpoints count."""
-    if by.breakpoints is None:
+def _search_start(chain: PrefixChain, rules: CacheRules) -> int:
+    """Return the index of the first prefix that is searched, where only the latest checkpoints are."""
+    if rules.searched_checkpoints is None:
         return 0
-    left = by.breakpoints
-    for number in range(len(chain.messages) - 1, -1, -1):
-        left -= chain.messages[number].message.role != "assistant"
+    left = rules.searched_checkpoints
+    for index in range(len(chain.messages) - 1, -1, -1):
+        left -= chain.messages[index].message.role != "assistant"
         if left == 0:
-            return chain.message_starts[number]
+            return chain.message_starts[index]
     return 0
 
 
-def cacheable(
-    chain: PrefixChain, marks: Sequence[Checkpoint], state: CacheState, minimum: int
-) -> list[Checkpoint]:
-    """The marks at which something is cached: those of at least the model's minimum."""
-    return [mark for mark in marks if state.tokens(chain, mark.at)[0] >= minimum]
+def _cacheable(context: PlanningContext, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints whose prefix has at least the model's minimum."""
+    return [each for each in checkpoints if context.tokens(each.index) >= context.minimum]
 
 
-def expected_usage(
-    chain: PrefixChain,
-    marks: Sequence[Checkpoint],
-    state: CacheState,
-    by: CacheRules,
-    minimum: int,
-    now: float,
-) -> ExpectedUsage:
-    """The bill that the rules promise for a request with these marks."""
-    last = len(chain.prefixes) - 1
-    total, exact = state.tokens(chain, last)
-    if by.mode == "automatic":
-        return _automatic(chain, state, by, minimum, now)
-    usable = cacheable(chain, marks, state, minimum)
-    hit = max(cache_hits(chain, usable, state, by, now), default=-1)
-    read, known = state.tokens(chain, hit)
-    beyond = [mark for mark in usable if mark.at > hit]
-    hour = max(
-        (state.tokens(chain, m.at)[0] for m in beyond if by.choice and m.ttl == by.lifetimes[-1]),
-        default=read,
-    )
-    end = max((state.tokens(chain, m.at)[0] for m in beyond), default=read)
-    end = max(end, hour)
-    return ExpectedUsage(read, end - read, hour - read, max(total, end) - end, hit, exact and known)
+def expected_usage(context: PlanningContext, checkpoints: Sequence[Checkpoint]) -> ExpectedUsage:
+    """Return the usage that the rules predict for a request with these checkpoints."""
+    rules, total = context.rules, context.tokens(context.last)
+    if rules.mode == "automatic":
+        return _expected_automatic(context, total)
+    usable = _cacheable(context, checkpoints)
+    hit = max(cache_hits(context, usable), default=-1)
+    read = context.tokens(hit)
+    new = [(context.tokens(each.index), each.ttl) for each in usable if each.index > hit]
+    one_hour = [tokens for tokens, ttl in new if rules.has_ttl_choice and ttl == rules.lifetimes[-1]]
+    one_hour_end = max(one_hour, default=read)
+    end = max([one_hour_end, *(tokens for tokens, _ in new)])
+    exact = context.is_exact(context.last) and context.is_exact(hit)
+    return ExpectedUsage(read, end - read, one_hour_end - read, max(total, end) - end, hit, exact)
 
 
-def _automatic(
-    chain: PrefixChain, state: CacheState, by: CacheRules, minimum: int, now: float
-) -> ExpectedUsage:
-    """Token prefixes: all that earlier requests had in common with this one, in whole steps. Never a promise."""
-    last = len(chain.prefixes) - 1
-    total, _ = state.tokens(chain, last)
-    hit = next((n for n in range(last, -1, -1) if state.live(chain.prefixes[n].digest, now)), -1)
-    shared = state.tokens(chain, hit)[0] if by.lifetimes else 0
-    read = min(total, shared - (shared - minimum) % by.step) if shared >= minimum else 0
+def _expected_automatic(context: PlanningContext, total: int) -> ExpectedUsage:
+    """Token prefixes: all that earlier requests share with this one, in whole steps. Not guaranteed."""
+    rules, minimum = context.rules, context.minimum
+    hit = next((index for index in range(context.last, -1, -1) if context.live(index)), -1)
+    shared = context.tokens(hit) if rules.lifetimes else 0
+    read = min(total, shared - (shared - minimum) % rules.step) if shared >= minimum else 0
     return ExpectedUsage(read, 0, 0, total - read, hit if read else -1)
 
 
 def after_request(
-    chain: PrefixChain,
-    marks: Sequence[Checkpoint],
-    state: CacheState,
-    by: CacheRules,
-    minimum: int,
-    now: float,
-    *,
-    wrote: bool = True,
+    context: PlanningContext, checkpoints: Sequence[Checkpoint], *, wrote: bool = True
 ) -> CacheState:
-    """The state once the response to a request that started at `now` has begun: entries written and refreshed.
+    """Return the state once the response has started: entries are written and refreshed.
 
-    `wrote`: False if the bill says that nothing was written. Another request may have refreshed an entry later on.
+    `wrote`: False if the bill says that nothing was written. Another request may have refreshed an entry since.
     """
-    entries = {digest: entry for digest, entry in state.entries.items() if now - entry.expires < FORGET}
-    if by.mode == "automatic":
-        ttl = by.lifetimes[0] if by.lifetimes else 0
-        entry = CacheEntry(ttl, now, now + ttl, len(chain.prefixes) - 1)
-        first = next(
-            (n for n in range(len(chain.prefixes)) if state.tokens(chain, n)[0] >= minimum),
-            len(chain.prefixes),
-        )
-        entries |= dict.fromkeys((prefix.digest for prefix in chain.prefixes[first:]), entry)
-        return replace(state, entries=_latest(entries, chain))
-    usable = cacheable(chain, marks, state, minimum)
-    for at in {*cache_hits(chain, usable, state, by, now), *(mark.at for mark in usable)} - {-1}:
-        digest = chain.prefixes[at].digest
-        if there := state.live(digest, now):
-            entries[digest] = there.refreshed(now)
-    for mark in usable if wrote else ():
-        digest = chain.prefixes[mark.at].digest
-        if not state.live(digest, now):
-            entries[digest] = CacheEntry(mark.ttl, now, now + mark.ttl, mark.at)
-    return replace(state, entries=_latest(entries, chain))
+    chain, state, rules, now = context.chain, context.state, context.rules, context.now
+    entries = {digest: entry for digest, entry in state.entries.items() if now - entry.expires < FORGET_AFTER}
+    if rules.mode == "automatic":
+        ttl = rules.lifetimes[0] if rules.lifetimes else 0
+        entry, end = CacheEntry(ttl, now, now + ttl, context.last), len(chain.prefixes)
+        first = next((n for n in range(end) if context.tokens(n) >= context.minimum), end)
+        entries |= {prefix.digest: entry for prefix in chain.prefixes[first:]}
+        return replace(state, entries=_most_recent(entries, chain))
+    usable = _cacheable(context, checkpoints)
+    for index in {*cache_hits(context, usable), *(each.index for each in usable)} - {-1}:
+        if live := context.live(index):
+            entries[chain.prefixes[index].digest] = live.refreshed(now)
+    for each in usable if wrote else ():
+        if not context.live(each.index):
+            digest = chain.prefixes[each.index].digest
+            entries[digest] = CacheEntry(each.ttl, now, now + each.ttl, each.index)
+    return replace(state, entries=_most_recent(entries, chain))
 
 
-def _latest(known: dict[bytes, T], chain: PrefixChain) -> dict[bytes, T]:
-    """Return the known sizes in order of use, those of this chain last; when there are too many, only the latest."""
-    here = {prefix.digest for prefix in chain.prefixes}
-    others = [digest for digest in known if digest not in here]
-    if len(others) >= 2 * MOST:
-        others = others[-MOST:]
-    return {digest: known[digest] for digest in (*others, *(digest for digest in known if digest in here))}
+def _most_recent(values: dict[bytes, T], chain: PrefixChain) -> dict[bytes, T]:
+    """Return values by digest in order of use, this chain's last; of too many others only the latest."""
+    own = {prefix.digest for prefix in chain.prefixes}
+    others = [digest for digest in values if digest not in own]
+    if len(others) >= 2 * MAX_OTHERS:
+        others = others[-MAX_OTHERS:]
+    return {digest: values[digest] for digest in (*others, *(digest for digest in values if digest in own))}
 
 
 def with_billed_sizes(
-    chain: PrefixChain,
-    marks: Sequence[Checkpoint],
-    expected: ExpectedUsage,
-    state: CacheState,
-    by: CacheRules,
-    total: int | None,
-    read: int | None,
-    written: int | None,
+    context: PlanningContext, checkpoints: Sequence[Checkpoint], expected: ExpectedUsage, usage: Usage
 ) -> CacheState:
-    """The state with what a bill tells of the sizes of prefixes."""
-    if total is None or not chain.prefixes or state.exact:
+    """Return the state with the sizes of prefixes that a bill reveals."""
+    chain, state, read = context.chain, context.state, usage.read
+    if usage.input is None or not chain.prefixes or state.exact:
         return state
-    known, last = dict(state.known), chain.prefixes[-1]
-    known[last.digest] = total
-    if by.mode in ("explicit", "implicit"):
-        if read and written and marks:
-            known[chain.prefixes[marks[-1].at].digest] = read + written
-        # What is read is an entry as a whole: the one expected, unless it is just as long as a shorter one.
+    sizes, last = dict(state.billed_sizes), chain.prefixes[-1]
+    sizes[last.digest] = usage.input
+    if context.rules.mode in ("explicit", "implicit"):
+        if read and usage.written and checkpoints:
+            sizes[chain.prefixes[checkpoints[-1].index].digest] = read + usage.written
+        # A whole entry is read: the expected one, unless a shorter one has just this size.
         if read and expected.hit >= 0:
-            shorter = [entry.at for entry in state.ever(chain) if entry.at < expected.hit]
-            if read not in (known.get(chain.prefixes[at].digest) for at in shorter):
-                known.setdefault(chain.prefixes[expected.hit].digest, read)
-    ratio = total / last.size if last.size > 50 else state.ratio
-    return replace(state, known=_latest(known, chain), ratio=ratio)
+            shorter = [entry.index for entry in state.entries_of(chain) if entry.index < expected.hit]
+            if read not in (sizes.get(chain.prefixes[index].digest) for index in shorter):
+                sizes.setdefault(chain.prefixes[expected.hit].digest, read)
+    ratio = usage.input / last.size if last.size > 50 else state.estimate_ratio
+    return replace(state, billed_sizes=_most_recent(sizes, chain), estimate_ratio=ratio)
 
 
-def without_evicted(
-    chain: PrefixChain, expected: ExpectedUsage, state: CacheState, read: int | None
-) -> CacheState:
-    """The state without the entries that the provider would have read, had it held them.
+def without_evicted(context: PlanningContext, expected: ExpectedUsage, read: int | None) -> CacheState:
+    """Return the state without the entries that the provider would have read if it still held them.
 
-    Who has dropped the one used last is not believed to have kept an older one, and who has nothing to have anything.
+    A provider that dropped the most recently used entry is assumed to have dropped longer ones; one that read nothing,
+    everything.
     """
+    state = context.state
     if read is None or expected.hit < 0 or read >= expected.read * (1 - TOLERANCE):
         return state
     if not read:
         return replace(state, entries={})
-    gone = {
+    evicted = {
         prefix.digest
-        for at, prefix in enumerate(chain.prefixes)
-        if prefix.digest in state.entries and state.tokens(chain, at)[0] > read * (1 + TOLERANCE)
+        for index, prefix in enumerate(context.chain.prefixes)
+        if prefix.digest in state.entries and context.tokens(index) > read * (1 + TOLERANCE)
     }
-    return replace(state, entries={name: one for name, one in state.entries.items() if name not in gone})
+    return replace(state, entries={key: entry for key, entry in state.entries.items() if key not in evicted})

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any
 
-from ipycachechat.caching.miss_diagnosis import EarlierRequest, diagnose_miss
+from ipycachechat.caching.miss_diagnosis import EarlierRequest, OtherRequest, diagnose_miss
 from ipycachechat.caching.miss_reasons import MissCause, MissReason
-from ipycachechat.caching.planner import PauseStats, Plan, PlannedRequest, RewindPoint, plan
+from ipycachechat.caching.planner import PauseStats, PlannedRequest, RewindPoint, choose_checkpoints
 from ipycachechat.caching.prefix import (
-    PrefixChain,
+    DIGEST_BYTES,
     PromptMessage,
     RequestOptions,
     TokenCounter,
     build_chain,
     estimate_tokens,
 )
+from ipycachechat.caching.provider_rules import rules_for
 from ipycachechat.caching.rules import CacheRules
 from ipycachechat.caching.state import (
+    CacheEntry,
     CacheState,
     Checkpoint,
     ExpectedUsage,
+    PlanningContext,
     after_request,
     expected_usage,
     with_billed_sizes,
@@ -29,176 +33,195 @@ from ipycachechat.caching.state import (
 from ipycachechat.conversation.usage import Usage
 
 NEARLY_ALL = 0.9
-"""Of a prefix: a small end that expires earlier is no loss to speak of."""
+"""Share of a prefix that counts as all of it: a short end that expires earlier is no real loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheTracker:
-    """One model at one address under one key. Every change is a new memory."""
+    """What one model at one address under one key was sent and holds. Every change is a new value."""
 
     rules: CacheRules
+    _: KW_ONLY
+    minimum: int = 0
+    """Tokens below which nothing is cached."""
     state: CacheState = CacheState()
-    chain: PrefixChain = PrefixChain()
-    """Of the last request."""
-    last_checkpoint: int = -1
+    last_request: EarlierRequest = EarlierRequest()
     longest_request: EarlierRequest = EarlierRequest()
-    """The request that had the most to say, of late; its state is this memory's."""
+    """The longest of the latest requests: after a prompt high up the conversation, the next ones compare with it."""
     pauses: PauseStats = PauseStats()
-    fork: RewindPoint = RewindPoint()
+    rewind: RewindPoint = RewindPoint()
     count: TokenCounter = field(default=estimate_tokens, repr=False, compare=False)
 
     def prepare(
         self,
-        said: Sequence[PromptMessage],
-        settings: RequestOptions,
-        minimum: int,
+        messages: Sequence[PromptMessage],
+        options: RequestOptions,
         now: float,
         ttl: int | None = None,
         *,
         keep: bool = False,
         cache: bool = True,
     ) -> PlannedRequest:
-        """Plan a request that starts at `now`; sends nothing and changes nothing.
+        """Plan a request that starts at `now`; nothing is sent or changed.
 
-        `keep`: the last message is not to be cached. `cache`: False asks for nothing to be.
+        `keep`: do not cache the last message. `cache`: False places no checkpoints.
         """
-        links = build_chain(said, settings, self.chain, self.count)
-        by, tail = self.rules, None
-        unaided = by.mode == "implicit" and by.marker != "" and (keep or not cache)
-        if unaided:
-            by = replace(by, mode="explicit")
-        if by.mode == "explicit" and (keep or not cache):
-            tail = links.message_starts[-1] - 1 if cache else -1
-        pace, fork = self.pauses.seen(now), self.fork.seen(links, self.chain)
-        planned = plan(links, by, minimum, self.state, now, pace, fork, ttl, tail)
-        return PlannedRequest(links, planned, minimum, now, self.state, unaided)
+        chain = build_chain(messages, options, self.last_request.chain, self.count)
+        rules, tail = self.rules, None
+        no_implicit = rules.mode == "implicit" and rules.marker != "" and (keep or not cache)
+        if no_implicit:
+            rules = replace(rules, mode="explicit")
+        if rules.mode == "explicit" and (keep or not cache):
+            tail = chain.message_starts[-1] - 1 if cache else -1
+        context = PlanningContext(chain, rules, self.minimum, self.state, now)
+        pauses = self.pauses.with_request(now)
+        rewind = self.rewind.with_request(chain, self.last_request.chain)
+        checkpoints = choose_checkpoints(context, pauses, rewind, ttl, tail)
+        return PlannedRequest(context, checkpoints, expected_usage(context, checkpoints), no_implicit)
 
-    def resumed(self, said: Sequence[PromptMessage], settings: RequestOptions) -> CacheTracker:
-        """A memory that was kept over a restart, with the last request as far as this one begins with it."""
-        links = build_chain(said, settings, count=self.count)
-        marked = max((entry.at for entry in self.state.ever(links)), default=-1)
-        if marked < 0:
+    def resumed(self, messages: Sequence[PromptMessage], options: RequestOptions) -> CacheTracker:
+        """Return a restored tracker with a last request: the cached part of the one that is planned now."""
+        chain = build_chain(messages, options, count=self.count)
+        cached = max((entry.index for entry in self.state.entries_of(chain)), default=-1)
+        if cached < 0:
             return self
-        last = build_chain(said[: links.prefixes[marked].message + 1], settings, count=self.count)
-        return replace(self, chain=last, last_checkpoint=marked, longest_request=EarlierRequest(last, marked))
+        end = chain.prefixes[cached].message + 1
+        last = EarlierRequest(build_chain(messages[:end], options, count=self.count), cached)
+        return replace(self, last_request=last, longest_request=last)
 
-    def response_started(self, prepared: PlannedRequest) -> CacheTracker:
-        """The memory once the response to a request has begun: what it wrote can be read by others."""
-        state = after_request(
-            prepared.chain, prepared.plan.checkpoints, self.state, self.rules, prepared.minimum, prepared.at
-        )
-        return replace(self, state=state)
+    def response_started(self, planned: PlannedRequest) -> CacheTracker:
+        """Return the tracker once the response has started: what the request wrote can be read by others."""
+        return replace(self, state=after_request(self._now(planned), planned.checkpoints))
 
-    def plan_keepalive(self, prepared: PlannedRequest, at: int) -> PlannedRequest:
-        """The same request with a checkpoint after one live prefix alone: nothing is written."""
-        entry = self.state.live(prepared.chain.prefixes[at].digest, prepared.at)
-        marks = (Checkpoint(at, entry.ttl if entry else self.rules.lifetimes[0]),)
-        bill = expected_usage(prepared.chain, marks, self.state, self.rules, prepared.minimum, prepared.at)
-        return replace(prepared, plan=Plan(marks, bill))
+    def plan_keepalive(self, planned: PlannedRequest, index: int) -> PlannedRequest:
+        """Return the same request with its only checkpoint after a live prefix, so that nothing is written."""
+        context = self._now(planned)
+        entry = context.live(index)
+        checkpoints = (Checkpoint(index, entry.ttl if entry else self.rules.lifetimes[0]),)
+        return replace(planned, checkpoints=checkpoints, expected=expected_usage(context, checkpoints))
 
-    def refreshed(self, prepared: PlannedRequest, usage: Usage) -> CacheTracker:
-        """The memory after a request that only kept the cache warm: no pause of the user's, and nothing said."""
-        after, _ = self._learn(prepared, usage)
-        if self.chain.prefixes:
+    def refreshed(self, planned: PlannedRequest, usage: Usage) -> CacheTracker:
+        """Return the tracker after a request for the cache alone, which is no pause or message of the user's."""
+        after, _ = self._learn(planned, usage)
+        if self.last_request.chain.prefixes:
             return after
-        return replace(after, chain=prepared.chain, last_checkpoint=prepared.plan.last)
+        return replace(after, last_request=EarlierRequest(planned.chain, planned.last_checkpoint))
 
     def record_usage(
-        self, prepared: PlannedRequest, usage: Usage, other: EarlierRequest | None = None, model: str = ""
+        self, planned: PlannedRequest, usage: Usage, other: OtherRequest | None = None
     ) -> tuple[CacheTracker, MissReason | None]:
-        """The memory after the response has begun and the bill has come, and why less was read, if it was.
+        """Return the tracker after a bill, and the reason if less was read than could have been.
 
-        `other`: the last request, if it was to another model than `model` or with another key.
+        `other`: the user's last request, if it went to another model or used another key.
         """
-        links, planned = prepared.chain, prepared.plan
-        after, believed = self._learn(prepared, usage)
-        # The bill tells sizes that could only be guessed before; but not where a read may end anywhere.
-        knowing = replace(self, state=prepared.state if self.rules.mode == "automatic" else believed)
-        reason = knowing._explain(prepared, self._expected(prepared, believed), usage.read, other, model)
-        reason = _within(reason, usage)
-        marked = planned.last if planned.checkpoints else len(links.prefixes) - 1
+        chain, last = planned.chain, self.last_request.chain
+        after, corrected = self._learn(planned, usage)
+        # The bill corrects sizes that were estimated; but not where a read may end anywhere.
+        diagnosed = planned.context if self.rules.mode == "automatic" else corrected
+        reason = self._diagnose(diagnosed, _expected_by(planned, corrected), usage.read, other)
+        end = planned.last_checkpoint if planned.checkpoints else len(chain.prefixes) - 1
+        request = EarlierRequest(chain, end)
         after = replace(
             after,
-            chain=links,
-            last_checkpoint=marked,
-            pauses=self.pauses.seen(prepared.at),
-            fork=self.fork.seen(links, self.chain),
+            last_request=request,
+            pauses=self.pauses.with_request(planned.context.now),
+            rewind=self.rewind.with_request(chain, last),
         )
-        # A cell run again high up sends only what is before it; what it was cut off from is sent by the next.
-        if (
-            len(links.messages) > len(self.longest_request.chain.messages)
-            or links.shared_length(self.longest_request.chain) < len(links.prefixes) - 1
-        ):
-            after = replace(after, longest_request=EarlierRequest(links, marked))
-        return after, reason
+        # A cell run again high up sends only what is before it; the rest is sent by the next request.
+        longest = self.longest_request.chain
+        is_longer = len(chain.messages) > len(longest.messages)
+        if is_longer or chain.shared_length(longest) < len(chain.prefixes) - 1:
+            after = replace(after, longest_request=request)
+        return after, _limited_by_bill(reason, usage)
 
-    def _expected(self, prepared: PlannedRequest, state: CacheState) -> ExpectedUsage:
-        """The bill that the plan promises by this state."""
-        told = expected_usage(
-            prepared.chain, prepared.plan.checkpoints, state, self.rules, prepared.minimum, prepared.at
+    def predict_miss(self, planned: PlannedRequest, other: OtherRequest | None = None) -> MissReason | None:
+        """Return the reason if less will be read than could be, provided that the plan is right."""
+        return self._diagnose(self._now(planned), planned.expected, planned.expected.read, other)
+
+    def warm_until(self, planned: PlannedRequest) -> float | None:
+        """Return until when nearly all of a request's prefix should stay cached; None: unknown, or it is not."""
+        prefixes = planned.chain.prefixes
+        if not self.rules.lifetimes or not prefixes:
+            return None
+        enough = NEARLY_ALL * prefixes[planned.last_checkpoint].size
+        live = self._now(planned).live_entries()
+        return max((entry.expires for entry in live if prefixes[entry.index].size >= enough), default=None)
+
+    def _now(self, planned: PlannedRequest) -> PlanningContext:
+        """Return a request's context with the cache state as it is now."""
+        return replace(planned.context, state=self.state)
+
+    def _learn(self, planned: PlannedRequest, usage: Usage) -> tuple[CacheTracker, PlanningContext]:
+        """Return the tracker after a bill, and the context of the plan with the sizes that the bill reveals."""
+        context, checkpoints = planned.context, planned.checkpoints
+        state = with_billed_sizes(self._now(planned), checkpoints, planned.expected, usage)
+        corrected = replace(
+            context,
+            state=replace(
+                context.state, billed_sizes=state.billed_sizes, estimate_ratio=state.estimate_ratio
+            ),
         )
-        if state.tokens(prepared.chain, told.hit)[1]:
-            return told
-        # A size that was guessed twice proves nothing beyond the smaller guess.
-        return min(told, prepared.plan.expected, key=lambda one: one.read)
+        expected = _expected_by(planned, corrected)
+        state = without_evicted(replace(context, state=state), expected, usage.read)
+        # An entry below what is read costs nothing; if a write should have been billed and was not, there was none.
+        wrote = not self.rules.bills_writes or usage.written != 0 or not planned.expected.written
+        if not wrote:  # it was assumed when the response started
+            digests = {context.chain.prefixes[each.index].digest for each in checkpoints}
+            new = {digest for digest in digests if not context.state.live(digest, context.now)}
+            entries = {digest: entry for digest, entry in state.entries.items() if digest not in new}
+            state = replace(state, entries=entries)
+        state = after_request(replace(context, state=state), checkpoints, wrote=wrote)
+        return replace(self, state=state), corrected
 
-    def _learn(self, prepared: PlannedRequest, usage: Usage) -> tuple[CacheTracker, CacheState]:
-        """The memory after a bill, and what was believed when it was planned, with the sizes that the bill tells."""
-        links, marks, by = prepared.chain, prepared.plan.checkpoints, self.rules
-        known = with_billed_sizes(
-            links, marks, prepared.plan.expected, self.state, by, usage.input, usage.read, usage.written
-        )
-        believed = replace(prepared.state, known=known.known, ratio=known.ratio)
-        state = without_evicted(links, self._expected(prepared, believed), known, usage.read)
-        # An entry below what is read costs nothing; where something was to be paid and was not, nothing was written.
-        wrote = not by.bills_writes or usage.written != 0 or not prepared.plan.expected.written
-        if not wrote:
-            state = self._unwritten(prepared, state)
-        state = after_request(links, marks, state, by, prepared.minimum, prepared.at, wrote=wrote)
-        return replace(self, state=state), believed
-
-    def _unwritten(self, prepared: PlannedRequest, state: CacheState) -> CacheState:
-        """The state without what was taken for written when the response began."""
-        digests = {prepared.chain.prefixes[mark.at].digest for mark in prepared.plan.checkpoints}
-        mine = {digest for digest in digests if not prepared.state.live(digest, prepared.at)}
-        return replace(state, entries={name: one for name, one in state.entries.items() if name not in mine})
-
-    def _explain(
-        self,
-        prepared: PlannedRequest,
-        expected: ExpectedUsage,
-        read: int | None,
-        other: EarlierRequest | None,
-        model: str,
+    def _diagnose(
+        self, context: PlanningContext, expected: ExpectedUsage, read: int | None, other: OtherRequest | None
     ) -> MissReason | None:
-        """The costlier of two reasons: beside the last request, and beside the longest one."""
+        """Return the costlier of two reasons: compared with the last request, and with the longest one."""
         reasons = [
-            diagnose_miss(
-                prepared, expected, read, replace(before, state=self.state), self.rules, other, model
-            )
-            for before in (EarlierRequest(self.chain, self.last_checkpoint), self.longest_request)
+            diagnose_miss(context, expected, read, earlier, other)
+            for earlier in (self.last_request, self.longest_request)
         ]
         return max(reasons, key=lambda reason: (reason is not None, (reason and reason.tokens) or 0))
 
-    def predict_miss(
-        self, prepared: PlannedRequest, other: EarlierRequest | None = None, model: str = ""
-    ) -> MissReason | None:
-        """Why less will be read than could be, if the plan comes true."""
-        expected = prepared.plan.expected
-        return self._explain(prepared, expected, expected.read, other, model)
+    def dump(self) -> dict[str, Any]:
+        """Return the tracker as JSON: entries grouped by equal values, billed sizes, and pauses."""
+        groups: dict[CacheEntry, list[str]] = {}
+        for digest, entry in self.state.entries.items():
+            groups.setdefault(entry, []).append(digest.hex())
+        return {
+            "entries": [
+                [e.ttl, e.last_used, e.expires, e.index, "".join(hexes)] for e, hexes in groups.items()
+            ],
+            "known": {digest.hex(): tokens for digest, tokens in self.state.billed_sizes.items()},
+            "ratio": self.state.estimate_ratio,
+            "exact": self.state.exact,
+            "pace": [self.pauses.count, self.pauses.long_pauses, self.pauses.last_request, self.pauses.prior],
+        }
 
-    def warm_until(self, prepared: PlannedRequest) -> float | None:
-        """Until when a request's prefix, or nearly all of it, should be read again; None: unknown, or not at all."""
-        prefixes, marked = prepared.chain.prefixes, prepared.plan.last
-        if not self.rules.lifetimes or not prefixes:
-            return None
-        enough = NEARLY_ALL * prefixes[marked].size
-        live = self.state.on(prepared.chain, prepared.at)
-        return max((entry.expires for at, entry in live if prefixes[at].size >= enough), default=None)
+    @classmethod
+    def load(cls, scope: Sequence[str], data: dict[str, Any]) -> CacheTracker:
+        """Return a tracker from JSON; the next request sets the rules and minimum of its endpoint."""
+        entries: dict[bytes, CacheEntry] = {}
+        for *fields, hexes in data["entries"]:
+            entry, digests = CacheEntry(*fields), bytes.fromhex(hexes)
+            entries |= {digests[n : n + DIGEST_BYTES]: entry for n in range(0, len(digests), DIGEST_BYTES)}
+        sizes = {bytes.fromhex(digest): tokens for digest, tokens in data["known"].items()}
+        state = CacheState(entries, sizes, data["ratio"], data["exact"])
+        provider, model, *_ = scope
+        return cls(rules_for(provider, model), state=state, pauses=PauseStats(*data["pace"]))
 
 
-def _within(reason: MissReason | None, usage: Usage) -> MissReason | None:
-    """The reason as far as the bill bears it out: no more tokens than were paid, nor too few to write if some were."""
+def _expected_by(planned: PlannedRequest, context: PlanningContext) -> ExpectedUsage:
+    """Return the usage that the plan leads to in another context."""
+    expected = expected_usage(context, planned.checkpoints)
+    if context.is_exact(expected.hit):
+        return expected
+    # Of two estimates of one size, only the smaller is evidence.
+    return min(expected, planned.expected, key=lambda usage: usage.read)
+
+
+def _limited_by_bill(reason: MissReason | None, usage: Usage) -> MissReason | None:
+    """Return the reason as far as the bill supports it: no more tokens than were charged; not too short if written."""
     if reason is None or usage.input is None or usage.read is None:
         return reason
     if reason.cause is MissCause.SHORT and usage.written and not reason.now_above_minimum:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
-AT_ONCE = 0.1
-"""Seconds in which an answer comes that has no speed: what was sent in one piece, say."""
+Number = TypeVar("Number", int, float)
+
+MIN_WRITING = 0.1
+"""Seconds that writing an answer must take to have a speed; one that arrives in one piece has none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of a request, or of several added up, as the provider billed them; None is unknown.
 
-    `read`, `written` and `fresh` add up to `input`. `written_1h` is the part of `written` with the longer life.
+    `read`, `written` and `fresh` add up to `input`. `written_1h` is the part of `written` with the longer TTL.
     """
 
     input: int | None = None
@@ -21,11 +24,11 @@ class Usage:
     written_1h: int = 0
     output: int | None = None
     thinking: int | None = None
-    """The part of `output` that was thought; None where it is not told apart."""
+    """The part of `output` that is thinking; None if it is not reported separately."""
     bills_writes: bool = True
-    """True if writing is told and billed at all; where not, what was written counts as fresh."""
+    """True if writes are reported and billed; if not, written tokens count as fresh."""
     at_least: bool = False
-    """True if an answer broke off, so that `output` is what had been told of it by then, a lower bound."""
+    """True if `output` is a lower bound, since an answer broke off before its end was billed."""
 
     def __post_init__(self) -> None:
         if self.fresh is not None and self.fresh < 0:
@@ -44,21 +47,23 @@ class Usage:
         return self.read / self.input if self.input and self.read is not None else None
 
     def __add__(self, other: Usage) -> Usage:
-        """Of two requests together; what is unknown of one is unknown of both."""
+        """Add two requests; a count that is unknown in one is unknown in the sum."""
         return Usage(
-            _sum_counts(self.input, other.input),
-            _sum_counts(self.read, other.read),
-            _sum_counts(self.written, other.written),
-            self.written_1h + other.written_1h,
-            _sum_counts(self.output, other.output),
-            _sum_counts(self.thinking, other.thinking),
-            self.bills_writes or other.bills_writes,
-            self.at_least or other.at_least,
+            input=sum_if_known(self.input, other.input),
+            read=sum_if_known(self.read, other.read),
+            written=sum_if_known(self.written, other.written),
+            written_1h=self.written_1h + other.written_1h,
+            output=sum_if_known(self.output, other.output),
+            thinking=sum_if_known(self.thinking, other.thinking),
+            bills_writes=self.bills_writes or other.bills_writes,
+            at_least=self.at_least or other.at_least,
         )
 
 
-def _sum_counts(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other
+def sum_if_known(*parts: Number | None) -> Number | None:
+    """Return the sum; None if a part is unknown."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 NOTHING_REPORTED = Usage()
@@ -66,7 +71,7 @@ NOTHING_REPORTED = Usage()
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How fast an answer came, in seconds."""
+    """How fast an answer arrived, in seconds."""
 
     first: float
     """From the request to the first token."""
@@ -76,33 +81,26 @@ class Timing:
     """Tokens that arrived meanwhile; hidden thinking is not counted."""
 
     def __add__(self, other: Timing) -> Timing:
-        """Of two requests one after the other: the first token is that of the first."""
-        known = self.tokens is not None and other.tokens is not None
-        tokens = (self.tokens or 0) + (other.tokens or 0) if known else None
-        return Timing(self.first, self.writing + other.writing, tokens)
+        """Add two successive requests; the first token is that of the first one."""
+        return Timing(self.first, self.writing + other.writing, sum_if_known(self.tokens, other.tokens))
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second; None where that is unknown, or all came at once."""
-        return self.tokens / self.writing if self.tokens and self.writing >= AT_ONCE else None
+        """Tokens per second; None if unknown, or if everything arrived at once."""
+        return self.tokens / self.writing if self.tokens and self.writing >= MIN_WRITING else None
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """US dollars of one request, and what the cache saved of them; None is unknown."""
+    """US dollars of one request, and what the cache saved; None is unknown."""
 
     paid: float | None = None
     saved: float | None = None
     """Cost of the same tokens without a cache, minus their actual cost."""
     at_least: bool = False
-    """True if more may have been paid: an answer broke off before its tokens were told."""
+    """True if more may have been charged: an answer broke off before its tokens were reported."""
 
     def __add__(self, other: Cost) -> Cost:
-        """Of two requests together; unknown if one of them is."""
-        least = self.at_least or other.at_least
-        return Cost(_sum(self.paid, other.paid), _sum(self.saved, other.saved), least)
-
-
-def _sum(*parts: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
+        """Add two requests; unknown if one of them is."""
+        at_least = self.at_least or other.at_least
+        return Cost(sum_if_known(self.paid, other.paid), sum_if_known(self.saved, other.saved), at_least)

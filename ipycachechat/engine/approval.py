@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ipycachechat.billing.forecast import prompt_cost
+from ipycachechat.billing.pricing import prompt_cost
 from ipycachechat.caching.planner import PlannedRequest
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.turn_request import TurnRequest
@@ -66,6 +66,6 @@ async def _confirm(question: str, request: TurnRequest, run_on_caller: RunOnCall
 
 
 def _describe_plan(endpoint: ModelEndpoint, planned: PlannedRequest, cost: str) -> str:
-    expected = planned.plan.expected
+    expected = planned.expected
     tokens = f"≈{expected.read:,} tokens read, {expected.written:,} written, {expected.fresh:,} fresh"
     return f"{cost} (plan: {tokens}, ≈{money(prompt_cost(expected, endpoint.price))} without the answer)"

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ipycachechat.billing.budget import BudgetState
-from ipycachechat.billing.cost_bound import BudgetCharge, CostBound, budget_charge
+from ipycachechat.billing.budget import BudgetCharge, BudgetState, budget_charge
+from ipycachechat.billing.cost_bound import CostBound
 from ipycachechat.errors import OverBudget
 from ipycachechat.providers.exchange import Exchange
 from ipycachechat.text.format import count, money

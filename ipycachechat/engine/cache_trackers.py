@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ipycachechat.caching.miss_diagnosis import EarlierRequest
 from ipycachechat.caching.planner import PauseStats
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions, TokenCounter
 from ipycachechat.caching.state import CacheState
@@ -39,10 +38,16 @@ class CacheTrackers:
         """Return the endpoint's tracker, a new one if nothing was sent to it yet."""
         scope = endpoint.cache_scope
         if restored := self._restored.pop(scope, None):
-            self._trackers[scope] = replace(restored, rules=endpoint.rules, count=self._count)
+            self._trackers[scope] = replace(
+                restored, rules=endpoint.rules, minimum=endpoint.min_cacheable_tokens, count=self._count
+            )
             self._resumed.add(scope)
         new = CacheTracker(
-            endpoint.rules, CacheState(exact=self._exact), pauses=self._pauses, count=self._count
+            endpoint.rules,
+            minimum=endpoint.min_cacheable_tokens,
+            state=CacheState(exact=self._exact),
+            pauses=self._pauses,
+            count=self._count,
         )
         return self._trackers.get(scope, new)
 
@@ -71,12 +76,6 @@ class CacheTrackers:
                 self._restored[scope] = earlier
             else:  # what this kernel knows is newer
                 entries = {**earlier.state.entries, **own.state.entries}
-                known = {**earlier.state.known, **own.state.known}
-                self._trackers[scope] = replace(own, state=replace(own.state, entries=entries, known=known))
-
-    def last_request(self, endpoint: ModelEndpoint) -> EarlierRequest:
-        """Return the last request to an endpoint, to compare another model's request with."""
-        tracker = self.get(endpoint)
-        return EarlierRequest(
-            tracker.chain, tracker.last_checkpoint, tracker.state, tracker.rules, endpoint.model
-        )
+                sizes = {**earlier.state.billed_sizes, **own.state.billed_sizes}
+                state = replace(own.state, entries=entries, billed_sizes=sizes)
+                self._trackers[scope] = replace(own, state=state)

@@ -14,9 +14,9 @@ from ipycachechat.billing.cost_bound import CostBound, cost_bound
 from ipycachechat.billing.pricing import cost
 from ipycachechat.billing.records import Ledger, RequestRecord
 from ipycachechat.caching import request
-from ipycachechat.caching.miss_diagnosis import EarlierRequest
+from ipycachechat.caching.miss_diagnosis import OtherRequest
 from ipycachechat.caching.miss_reasons import MissCause, MissReason
-from ipycachechat.caching.planner import SCRIPT, PauseStats, PlannedRequest, sent_marks
+from ipycachechat.caching.planner import SCRIPT, PauseStats, PlannedRequest
 from ipycachechat.caching.prefix import PrefixChain, PromptMessage, RequestOptions, TokenCounter
 from ipycachechat.caching.state import ExpectedUsage
 from ipycachechat.caching.tracker import CacheTracker
@@ -115,21 +115,18 @@ class ModelClient:
         `keep`: do not cache the last message. `cache`: False places no checkpoints.
         """
         tracker, now = self.trackers.get_for(endpoint, messages, options), self.clock()
-        return tracker.prepare(
-            messages, options, endpoint.min_cacheable_tokens, now, ttl, keep=keep, cache=cache
-        )
+        return tracker.prepare(messages, options, now, ttl, keep=keep, cache=cache)
 
     def predict_miss(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> MissReason | None:
         """Return why less will be read from the cache than could be, if the plan is right."""
-        tracker = self.trackers.get(endpoint)
-        return tracker.predict_miss(planned, self._other_request(endpoint), endpoint.model)
+        return self.trackers.get(endpoint).predict_miss(planned, self._other_request(endpoint))
 
     def wire(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> tuple[list[Json], Json]:
         """Return the messages with their checkpoints, and the options, in the form that litellm takes."""
         messages = request.place_checkpoints(
             request.wire_messages(planned.chain.messages),
             planned.chain,
-            sent_marks(planned, endpoint.rules),
+            planned.sent_checkpoints,
             endpoint.rules,
         )
         options = request.wire_options(planned.chain.options)
@@ -156,7 +153,7 @@ class ModelClient:
         """
         self.check_open()
         messages, options = self.wire(endpoint, planned)
-        expected = planned.plan.expected
+        expected = planned.expected
         one_hour_share = expected.written_1h / expected.written if expected.written else 0.0
         exchange = Exchange(endpoint, messages, max_tokens, one_hour_share, options, limits)
         return self._reserve(exchange, planned.chain, max_tokens, allowed=allowed)
@@ -198,7 +195,14 @@ class ModelClient:
             if exchange.started or exchange.billable or usage != NOTHING_REPORTED:
                 nothing, bill = ExpectedUsage(0, 0, 0, 0, exact=True), cost(usage, endpoint.price)
                 self._add(
-                    RequestRecord(endpoint.model, self.clock(), nothing, usage, bill, is_keepalive=True),
+                    RequestRecord(
+                        model=endpoint.model,
+                        sent_at=self.clock(),
+                        expected=nothing,
+                        usage=usage,
+                        cost=bill,
+                        is_keepalive=True,
+                    ),
                     endpoint,
                 )
         finally:
@@ -207,11 +211,11 @@ class ModelClient:
     def _record(self, planned: PlannedRequest, exchange: Exchange, keep: bool) -> RequestRecord:
         usage, endpoint = exchange.usage, exchange.endpoint
         record = RequestRecord(
-            endpoint.model,
-            planned.at,
-            planned.plan.expected,
-            usage,
-            cost(usage, endpoint.price),
+            model=endpoint.model,
+            sent_at=planned.context.now,
+            expected=planned.expected,
+            usage=usage,
+            cost=cost(usage, endpoint.price),
             is_keepalive=keep,
             timing=exchange.timing,
             request_id=exchange.request_id,
@@ -243,7 +247,7 @@ class ModelClient:
         tracker = self.trackers.get(endpoint)
         if keep:
             return tracker.refreshed(planned, usage), None
-        tracker, reason = tracker.record_usage(planned, usage, self._other_request(endpoint), endpoint.model)
+        tracker, reason = tracker.record_usage(planned, usage, self._other_request(endpoint))
         silent = reason is not None and reason.cause is MissCause.SILENT
         if silent and not exchange.finish_reason and endpoint.rules.reports_cached_tokens:
             reason = None  # the count would have come with the end of the stream
@@ -256,8 +260,12 @@ class ModelClient:
         if self._on_record is not None:
             self._on_record(record, endpoint, self.trackers.get(endpoint))
 
-    def _other_request(self, endpoint: ModelEndpoint) -> EarlierRequest | None:
+    def _other_request(self, endpoint: ModelEndpoint) -> OtherRequest | None:
         """Return the user's last request if it went to another endpoint."""
-        if self._last_endpoint is None or self.last_scope == endpoint.cache_scope:
+        last = self._last_endpoint
+        if last is None or last.cache_scope == endpoint.cache_scope:
             return None
-        return self.trackers.last_request(self._last_endpoint)
+        tracker, same_model = self.trackers.get(last), last.model == endpoint.model
+        return OtherRequest(
+            tracker.last_request.chain, tracker.state, tracker.rules, last.model, same_model=same_model
+        )

@@ -86,7 +86,7 @@ def _explicit(rules: CacheRules, size: int, long: str, other: str, short: str) -
         five,
         lambda read, written, first: is_read(read, written, first) and written == 0,
     )
-    if rules.choice:
+    if rules.has_ttl_choice:
         yield Probe(
             "an hour is paid only for what is new",
             "all read, under a tenth written",

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ipycachechat.billing.records import RequestRecord
-from ipycachechat.caching.keepalive import best_keepalive
-from ipycachechat.caching.planner import PlannedRequest
+from ipycachechat.caching.planner import PlannedRequest, best_keepalive
 from ipycachechat.defaults import EFFORT_OPTION
 from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.preview import NextRequest
@@ -29,7 +28,7 @@ async def write_cache(client: ModelClient, request: NextRequest, ttl: int | None
     check(request)
     endpoint = request.endpoint
     planned = client.prepare(endpoint, request.messages, request.options, ttl, keep=True)
-    if not planned.plan.expected.read and not planned.plan.expected.written:
+    if not planned.expected.read and not planned.expected.written:
         raise BadInput(
             f"{endpoint.model} caches nothing below {endpoint.min_cacheable_tokens:,} tokens",
             "Ask something first, or set a longer system prompt (%chat system).",
@@ -101,16 +100,15 @@ class CacheKeepalive:
                 return "another model has been asked since"
             endpoint, messages, options = self._next_request()
             planned = client.prepare(endpoint, messages, options, keep=True)
-            tracker = client.trackers.get(endpoint)
-            best = best_keepalive(planned.chain, tracker.state, endpoint.rules, planned.at, paid)
+            best = best_keepalive(planned.context, paid)
             if best is None:
                 return "to write it again is cheaper by now" if paid else "nothing is warm that is worth it"
-            refresh = tracker.plan_keepalive(planned, best.at)
-            due = best.expires - min(MARGIN, MAX_MARGIN * refresh.plan.checkpoints[0].ttl)
+            refresh = client.trackers.get(endpoint).plan_keepalive(planned, best.index)
+            due = best.expires - min(MARGIN, MAX_MARGIN * refresh.checkpoints[0].ttl)
             if due > self.until:
                 return "the time is over" if self.refreshed else "it stays warm for so long by itself"
-            if due > planned.at:
-                await self._sleep(due - planned.at)
+            if due > planned.context.now:
+                await self._sleep(due - planned.context.now)
                 continue
             record = await send(client, endpoint, refresh)
             self.refreshed += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ipycachechat.billing.forecast import Forecast, prompt_cost
+from ipycachechat.billing.pricing import Forecast, prompt_cost
 from ipycachechat.caching.breakdown import RequestPreview, block_rows, block_texts
 from ipycachechat.caching.planner import PlannedRequest
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions
@@ -49,20 +49,18 @@ def plan(
         return client.prepare(endpoint, messages, options, ttl, cache=cache)
 
     planned, price = planned_for(request.ttl, request.cache), endpoint.price
-    expected = planned.plan.expected
-    choice = endpoint.rules.choice and request.cache
+    expected = planned.expected
+    choice = endpoint.rules.has_ttl_choice and request.cache
     return Forecast(
-        endpoint.model,
-        expected,
-        prompt_cost(expected, price),
-        prompt_cost(expected, price, cached=False),
-        tuple(
-            (ttl, prompt_cost(planned_for(ttl).plan.expected, price))
-            for ttl in endpoint.rules.lifetimes
-            if choice
+        model=endpoint.model,
+        expected=expected,
+        paid=prompt_cost(expected, price),
+        cost_without_cache=prompt_cost(expected, price, cached=False),
+        lifetimes=tuple(
+            (ttl, prompt_cost(planned_for(ttl).expected, price)) for ttl in endpoint.rules.lifetimes if choice
         ),
-        block_rows(planned, client.trackers.get(endpoint).state),
-        client.predict_miss(endpoint, planned) if client.last_scope else None,
+        rows=block_rows(planned, client.trackers.get(endpoint).state),
+        reason=client.predict_miss(endpoint, planned) if client.last_scope else None,
     )
 
 

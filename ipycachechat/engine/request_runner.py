@@ -86,10 +86,10 @@ class RequestRunner:
 
     def _request_started(self, planned: PlannedRequest) -> RequestStarted:
         """Return the expected usage, with a warning if many tokens are expected to be charged again."""
-        expected = planned.plan.expected
+        expected = planned.expected
         reason = self._client.predict_miss(self._endpoint, planned)
         large = reason is not None and (reason.tokens or 0) > REWRITE_WARNING_TOKENS
-        warning = reason.sentence_with("are paid") if reason and large else ""
+        warning = reason.sentence if reason and large else ""
         turns = len(self._draft.past.turns)
         return RequestStarted(self._draft.request.model, max(1, expected.input), turns, expected, warning)
 
@@ -162,11 +162,11 @@ class RequestRunner:
         """Return a recorded reply; nothing is sent."""
         await exchange.run(self._emit)
         record = RequestRecord(
-            self._endpoint.model,
-            planned.at,
-            ExpectedUsage(0, 0, 0, 0, exact=True),
-            exchange.usage,
-            Cost(0.0, 0.0),
+            model=self._endpoint.model,
+            sent_at=planned.context.now,
+            expected=ExpectedUsage(0, 0, 0, 0, exact=True),
+            usage=exchange.usage,
+            cost=Cost(0.0, 0.0),
             cache_is_promised=False,
             replayed=True,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 
-from ipycachechat.billing.forecast import Forecast
+from ipycachechat.billing.pricing import Forecast
 from ipycachechat.billing.records import Ledger, RequestRecord
 from ipycachechat.caching.breakdown import RequestPreview
 from ipycachechat.caching.planner import SCRIPT, PauseStats

@@ -94,7 +94,7 @@ def _uncached_tokens(
     def read(conversation: Conversation) -> int:
         messages = prompt_messages(conversation, Turn(PLACEHOLDER, ()), endpoint.view)
         options = request_options(request, conversation, endpoint)
-        return client.prepare(endpoint, messages, options, request.ttl).plan.expected.read
+        return client.prepare(endpoint, messages, options, request.ttl).expected.read
 
     return max(0, read(old) - read(new))
 

@@ -128,7 +128,7 @@ def provider_endpoint(
     if (
         provider == "openai" and not record
     ):  # another server with OpenAI's protocol, which may refuse extensions
-        rules = replace(rules, marker="", checkpoints=0, cache_key="")
+        rules = replace(rules, marker="", max_checkpoints=0, cache_key="")
     return ModelEndpoint(
         model=model,
         litellm_model=model,
@@ -140,7 +140,9 @@ def provider_endpoint(
         ),
         cache_scope=cache_scope_of(provider, name, *options.values(), secret=identity.secret),
         options=_cache_key_option(rules.cache_key, identity.name) | options,
-        view=ModelView(rules.thinking_format, rules.forgetful(name), model_data.accepted_files(record)),
+        view=ModelView(
+            rules.thinking_format, rules.drops_earlier_thinking(name), model_data.accepted_files(record)
+        ),
         supports_thinking=model_data.supports(record, "supports_reasoning"),
         supports_tools=model_data.supports(record, "supports_function_calling"),
         max_input_tokens=model_data.max_input_tokens(record),

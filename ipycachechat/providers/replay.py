@@ -20,7 +20,7 @@ class ReplayedExchange:
     """A recorded reply, with the interface of `Exchange`."""
 
     started = True
-    usage = Usage(0, 0, 0, 0, 0)
+    usage = Usage(input=0, read=0, written=0, output=0)
 
     def __init__(self, endpoint: ModelEndpoint, message: Message, finish_reason: str) -> None:
         self.endpoint, self.message, self.finish_reason = endpoint, message, finish_reason

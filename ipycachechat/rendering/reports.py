@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipycachechat.billing.forecast import Forecast
+from ipycachechat.billing.pricing import Forecast
 from ipycachechat.caching.breakdown import BlockRow, RequestPreview, summarize_rows
 from ipycachechat.caching.miss_reasons import ADVICE, MissCause, MissReason
 from ipycachechat.caching.state import ExpectedUsage
@@ -59,7 +59,7 @@ def _plan_sentences(forecast: Forecast) -> list[str]:
         + "".join(f"; if cached for {_lifetime(ttl)} {dollars(cost)}" for ttl, cost in forecast.lifetimes),
     ]
     if forecast.reason is not None and forecast.reason.cause is not MissCause.SILENT:
-        lines.append(forecast.reason.sentence_with("would be paid"))
+        lines.append(forecast.reason.sentence)
     return lines
 
 

@@ -14,7 +14,6 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from ipycachechat.caching.snapshot import dump_tracker, load_tracker
 from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.history import Branch, History, Version
 from ipycachechat.conversation.placement import Placement, place_turn
@@ -129,7 +128,7 @@ class ConversationTable:
     def save_tracker(self, conversation: int, scope: Sequence[str], tracker: CacheTracker) -> None:
         """Replace what is known about one provider's cache."""
         with self._database.transaction() as db:
-            row = (conversation, json.dumps(scope), json.dumps(dump_tracker(tracker)))
+            row = (conversation, json.dumps(scope), json.dumps(tracker.dump()))
             db.execute("INSERT OR REPLACE INTO warm VALUES(?, ?, ?)", row)
 
     def newest(self, notebook: str, exclude: Collection[int] = ()) -> StoredSummary | None:
@@ -174,7 +173,7 @@ class ConversationTable:
             placement = _load_placement(json.loads(place), history.current)
             history = history.change(place_turn(history.current, turn, placement))
         trackers = [
-            (tuple(json.loads(scope)), load_tracker(json.loads(scope), json.loads(state)))
+            (tuple(json.loads(scope)), CacheTracker.load(json.loads(scope), json.loads(state)))
             for scope, state in self._fetch("SELECT scope, state FROM warm WHERE conversation=?", key)
         ]
         return StoredConversation(history, name, json.loads(settings), tuple(trackers), len(versions))

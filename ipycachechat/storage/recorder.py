@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ipycachechat.billing.cost_bound import BudgetCharge
+from ipycachechat.billing.budget import BudgetCharge
 from ipycachechat.billing.records import RequestRecord
 from ipycachechat.caching.tracker import CacheTracker
 from ipycachechat.conversation.history import History

@@ -57,7 +57,7 @@ def test_claude_gets_its_sealed_thoughts_back_and_the_bill_is_foreseen(
         assert all(later.read == before.prompt for before, later in zip(bills, bills[1:], strict=False))
         assert "signature" in said
     else:
-        assert "not shown its earlier thoughts" in " ".join(
+        assert "is no longer sent to this model" in " ".join(
             booked.reason.sentence for booked in chat.session.client.records if booked.reason
         )
 

@@ -44,25 +44,33 @@ def conversation(turns: int) -> Conversation:
 def timed(turns: int) -> Iterator[tuple[float, ...]]:
     """Milliseconds: of a turn more what is said, its plan, messages and bill; the plan of an edit of the first turn."""
     past = conversation(turns)
-    memory = CacheTracker(rules_for("anthropic", "claude-sonnet-5"), count=lru_cache(1 << 16)(count_tokens))
+    memory = CacheTracker(
+        rules_for("anthropic", "claude-sonnet-5"), minimum=1024, count=lru_cache(1 << 16)(count_tokens)
+    )
     for n in range(RUNS):
         now = 1000.0 + 20 * n
         begun = time.perf_counter()
         sent = prompt_messages(past, Turn(f"question {n}", ()))
         start = time.perf_counter()
-        prepared = memory.prepare(sent, RequestOptions(), 1024, now)
+        prepared = memory.prepare(sent, RequestOptions(), now)
         memory.predict_miss(prepared)
         planned = time.perf_counter()
-        place_checkpoints(wire_messages(sent), prepared.chain, prepared.plan.checkpoints, memory.rules)
+        place_checkpoints(wire_messages(sent), prepared.chain, prepared.checkpoints, memory.rules)
         made = time.perf_counter()
-        expected = prepared.plan.expected
-        bill = Usage(expected.input, expected.read, expected.written, expected.written_1h, 1)
+        expected = prepared.expected
+        bill = Usage(
+            input=expected.input,
+            read=expected.read,
+            written=expected.written,
+            written_1h=expected.written_1h,
+            output=1,
+        )
         memory, _ = memory.record_usage(prepared, bill)
         billed = time.perf_counter()
         edited = replace(past, all_turns=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
         changed = prompt_messages(edited, Turn("question", ()))
         before = time.perf_counter()
-        memory.predict_miss(memory.prepare(changed, RequestOptions(), 1024, now + 1))
+        memory.predict_miss(memory.prepare(changed, RequestOptions(), now + 1))
         after = time.perf_counter()
         if n:  # the first one hashes everything
             spans = (start - begun, planned - start, made - planned, billed - made, after - before)

@@ -49,7 +49,10 @@ def text(length: int) -> str:
 
 def turn(n: int) -> Turn:
     """One as a chat cell leaves it."""
-    usage, cell = Usage(500 * n, 490 * n, 10 * n, 0, 500, None), CellRef(f"cell-{n}", f"run-{n}")
+    usage, cell = (
+        Usage(input=500 * n, read=490 * n, written=10 * n, output=500, thinking=None),
+        CellRef(f"cell-{n}", f"run-{n}"),
+    )
     answer = (Message("assistant", text(ANSWER)),)
     past = chance.randbytes(16)
     return Turn(

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipycachechat.billing.budget import BudgetState
+from ipycachechat.billing.budget import BudgetCharge, BudgetState, budget_charge
 from ipycachechat.billing.cost_bound import (
-    AROUND,
+    BLOCK_OVERHEAD,
     MARGIN,
-    UNSEEN,
+    REQUEST_OVERHEAD,
     BillingTerms,
-    BudgetCharge,
     CostBound,
-    budget_charge,
     cost_bound,
-    pages,
+    pdf_pages,
 )
 from ipycachechat.billing.pricing import FREE, Price, Rates, cost
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions, build_chain
@@ -28,9 +27,15 @@ from ipycachechat.conversation.messages import Attachment, Message
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Usage
 
 SONNET = BillingTerms(
-    "anthropic/claude-sonnet-5", Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6)), (1.25, 2.0), 1_000_000
+    "anthropic/claude-sonnet-5",
+    Price(Rates(input=2e-6, output=10e-6, read=0.2e-6, write=2.5e-6, write_1h=4e-6)),
+    (1.25, 2.0),
+    1_000_000,
 )
-TIERS = Price(Rates(1.0, 1.0, 0.1), ((200, Rates(2.0, 3.0, 0.2)), (400, Rates(5.0, 4.0, 0.5))))
+TIERS = Price(
+    Rates(input=1.0, output=1.0, read=0.1),
+    ((200, Rates(input=2.0, output=3.0, read=0.2)), (400, Rates(input=5.0, output=4.0, read=0.5))),
+)
 tokens = st.integers(0, 500)
 rates = st.floats(0.01, 10)
 
@@ -43,14 +48,26 @@ def links(*content: str | Attachment, settings: RequestOptions = RequestOptions(
 def bills(draw: st.DrawFn) -> Usage:
     read, written, fresh, output = draw(tokens), draw(tokens), draw(tokens), draw(tokens)
     thinking = draw(st.integers(0, output))
-    return Usage(read + written + fresh, read, written, draw(st.integers(0, written)), output, thinking)
+    return Usage(
+        input=read + written + fresh,
+        read=read,
+        written=written,
+        written_1h=draw(st.integers(0, written)),
+        output=output,
+        thinking=thinking,
+    )
 
 
 @st.composite
 def prices(draw: st.DrawFn) -> Price:
     def some() -> Rates:
         return Rates(
-            draw(rates), draw(rates), draw(st.just(0.0) | rates), draw(rates), draw(rates), draw(rates)
+            input=draw(rates),
+            output=draw(rates),
+            read=draw(st.just(0.0) | rates),
+            write=draw(rates),
+            write_1h=draw(rates),
+            thinking=draw(rates),
         )
 
     return Price(some(), tuple((size, some()) for size in draw(st.lists(st.integers(1, 2000), max_size=2))))
@@ -69,12 +86,7 @@ def at_most(usage: Usage, terms: BillingTerms, more: int = 0) -> CostBound:
 def test_no_bill_is_more_than_the_bound_however_it_is_divided(usage: Usage, price: Price, more: int) -> None:
     # A price for reading that is higher than that for fresh input is nobody's.
     cheap = min(rates.input or 0 for rates in (price.rates, *(higher for _, higher in price.above)))
-    kind = Price(
-        *(
-            (Rates(r.input, r.output, min(r.read or 0, cheap), r.write, r.write_1h, r.thinking))
-            for r in (price.rates,)
-        )
-    )
+    kind = Price(replace(price.rates, read=min(price.rates.read or 0, cheap)))
     terms = BillingTerms("m", kind)
     paid = cost(usage, kind).paid
     whole = at_most(usage, terms, more).dollars
@@ -90,9 +102,9 @@ def test_what_a_request_counts_as_lies_between_its_bill_and_its_bound(
     paid = cost(usage, SONNET.price).paid
     assert paid is not None and most.dollars is not None
     told = {
-        "read": Usage(usage.input, None, usage.written, usage.written_1h, usage.output),
-        "written": Usage(usage.input, usage.read, None, 0, usage.output),
-        "output": Usage(usage.input, usage.read, usage.written, usage.written_1h, None),
+        "read": replace(usage, read=None, thinking=None),
+        "written": replace(usage, written=None, written_1h=0, thinking=None),
+        "output": replace(usage, output=None, thinking=None),
         "input": NOTHING_REPORTED,
     }[untold]
     for one in (usage, told):
@@ -105,12 +117,12 @@ def test_what_a_request_counts_as_lies_between_its_bill_and_its_bound(
 def test_what_a_bill_has_told_counts_exactly_and_the_rest_with_a_margin() -> None:
     one = build_chain([PromptMessage(Message("user", "x" * 4000), 0)])
     most = cost_bound(one, CacheState(), SONNET, 100)
-    assert most.tokens == UNSEEN + 1000 * MARGIN + AROUND
+    assert most.tokens == REQUEST_OVERHEAD + 1000 * MARGIN + BLOCK_OVERHEAD
     assert most.dollars == pytest.approx((most.tokens or 0) * 4e-6 + 100 * 10e-6)
-    known = CacheState(known={one.prefixes[-1].digest: 777}, ratio=1.2)
+    known = CacheState(billed_sizes={one.prefixes[-1].digest: 777}, estimate_ratio=1.2)
     assert cost_bound(one, known, SONNET, 100).tokens == 777
-    longer = build_chain([*one.messages, PromptMessage(Message("assistant", "y" * 400), 0)], before=one)
-    assert cost_bound(longer, known, SONNET, 100).tokens == 777 + 100 * MARGIN * 1.2 + AROUND
+    longer = build_chain([*one.messages, PromptMessage(Message("assistant", "y" * 400), 0)], earlier=one)
+    assert cost_bound(longer, known, SONNET, 100).tokens == 777 + 100 * MARGIN * 1.2 + BLOCK_OVERHEAD
 
 
 def test_above_a_size_the_dearer_price_is_taken() -> None:
@@ -125,7 +137,7 @@ def test_above_a_size_the_dearer_price_is_taken() -> None:
     [
         (BillingTerms("m", Price()), 100, "price"),
         (SONNET, None, "max_tokens"),
-        (BillingTerms("m", Price(Rates(1.0))), 100, "price"),
+        (BillingTerms("m", Price(Rates(input=1.0))), 100, "price"),
     ],
 )
 def test_what_is_not_known_makes_the_bound_unknown_and_is_named(
@@ -160,7 +172,7 @@ def test_what_may_be_billed_besides_makes_it_unknown_before_and_after(
         build_chain([PromptMessage(Message("user", "x"), 0)], settings), CacheState(), SONNET, 100
     )
     assert found.dollars is None and named in found.unknown
-    assert budget_charge(Usage(10, 0, 0, 0, 5), found, SONNET, whole=True).unknown
+    assert budget_charge(Usage(input=10, read=0, written=0, output=5), found, SONNET, whole=True).unknown
 
 
 def test_images_and_files_are_as_large_as_they_can_be() -> None:
@@ -186,9 +198,9 @@ def test_images_and_files_are_as_large_as_they_can_be() -> None:
 def test_pages_are_counted_where_they_are_packed_too() -> None:
     packed = zlib.compress(b"<</Type/Page /Parent 1 0 R>> <</Type/Page>> <</Type/Pages/Count 3>>")
     pdf = b"%PDF-1.5\n4 0 obj <</Type /ObjStm /Filter /FlateDecode>> stream\n" + packed + b"\nendstream"
-    assert pages(pdf) == 3
-    assert pages(b"%PDF-1.5 /ObjStm stream\nno zlib\nendstream") is None
-    assert pages(b"") is None
+    assert pdf_pages(pdf) == 3
+    assert pdf_pages(b"%PDF-1.5 /ObjStm stream\nno zlib\nendstream") is None
+    assert pdf_pages(b"") is None
 
 
 dollars = st.floats(0.0, 1.0)
@@ -204,7 +216,7 @@ def test_whatever_is_open_at_once_no_more_is_spent_than_the_budget(limit: float,
             open_requests[number] = BudgetCharge(most * part, exact)
         for one in list(open_requests)[:ends]:
             purse = purse.settle(one, open_requests.pop(one))
-        assert purse.spent + purse.holding <= limit * (1 + 1e-9)
+        assert purse.spent + purse.reserved <= limit * (1 + 1e-9)
     for one, paid in open_requests.items():
         purse = purse.settle(one, paid)
     assert purse.spent <= limit * (1 + 1e-9) and not purse.held

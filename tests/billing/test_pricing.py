@@ -10,14 +10,20 @@ from ipycachechat.billing.pricing import FREE, Price, Rates, cost
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation.usage import NOTHING_REPORTED, Cost, Timing, Usage
 
-SONNET = Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6, 4e-6))
+SONNET = Price(Rates(input=2e-6, output=10e-6, read=0.2e-6, write=2.5e-6, write_1h=4e-6))
 tokens = st.integers(0, 10**6)
 
 
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     read, written, fresh = draw(tokens), draw(tokens), draw(tokens)
-    return Usage(read + written + fresh, read, written, draw(st.integers(0, written)), draw(tokens))
+    return Usage(
+        input=read + written + fresh,
+        read=read,
+        written=written,
+        written_1h=draw(st.integers(0, written)),
+        output=draw(tokens),
+    )
 
 
 @given(usages())
@@ -28,18 +34,18 @@ def test_read_written_and_fresh_add_up_to_the_input(usage: Usage) -> None:
 
 def test_counts_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="more tokens"):
-        Usage(10, 8, 8)
+        Usage(input=10, read=8, written=8)
 
 
 def test_what_is_unknown_stays_unknown() -> None:
     assert NOTHING_REPORTED.fresh is None
-    assert Usage(100, None, 0).fresh is None
-    assert Usage(100, None, 0).share_read is None
-    assert Usage(0, 0, 0).share_read is None
+    assert Usage(input=100, read=None, written=0).fresh is None
+    assert Usage(input=100, read=None, written=0).share_read is None
+    assert Usage(input=0, read=0, written=0).share_read is None
 
 
 def test_a_bill_by_hand() -> None:
-    usage = Usage(12 + 1000 + 2000 + 10_000, 10_000, 3000, 2000, 50)
+    usage = Usage(input=12 + 1000 + 2000 + 10_000, read=10_000, written=3000, written_1h=2000, output=50)
     by_hand = 12 * 2e-6 + 10_000 * 0.2e-6 + 1000 * 2.5e-6 + 2000 * 4e-6 + 50 * 10e-6
     bill = cost(usage, SONNET)
     assert bill.paid == pytest.approx(by_hand)
@@ -47,7 +53,7 @@ def test_a_bill_by_hand() -> None:
 
 
 def test_writing_costs_more_than_no_cache() -> None:
-    saved = cost(Usage(1000, 0, 1000, 1000, 0), SONNET).saved
+    saved = cost(Usage(input=1000, read=0, written=1000, written_1h=1000, output=0), SONNET).saved
     assert saved == pytest.approx(-1000 * 2e-6)
 
 
@@ -55,11 +61,14 @@ def test_writing_costs_more_than_no_cache() -> None:
     ("usage", "price"),
     [
         (NOTHING_REPORTED, SONNET),
-        (Usage(100, 0, 0, 0, None), SONNET),
-        (Usage(100, None, 0, 0, 5), SONNET),
-        (Usage(100, 50, 0, 0, 5), Price(Rates(2e-6, 10e-6))),
-        (Usage(100, 0, 50, 50, 5), Price(Rates(2e-6, 10e-6, 0.2e-6, 2.5e-6))),
-        (Usage(100, 0, 0, 0, 5), Price()),
+        (Usage(input=100, read=0, written=0, output=None), SONNET),
+        (Usage(input=100, read=None, written=0, output=5), SONNET),
+        (Usage(input=100, read=50, written=0, output=5), Price(Rates(input=2e-6, output=10e-6))),
+        (
+            Usage(input=100, read=0, written=50, written_1h=50, output=5),
+            Price(Rates(input=2e-6, output=10e-6, read=0.2e-6, write=2.5e-6)),
+        ),
+        (Usage(input=100, read=0, written=0, output=5), Price()),
     ],
 )
 def test_a_missing_count_or_rate_makes_the_bill_unknown(usage: Usage, price: Price) -> None:
@@ -67,22 +76,38 @@ def test_a_missing_count_or_rate_makes_the_bill_unknown(usage: Usage, price: Pri
 
 
 def test_a_rate_that_is_not_needed_may_be_missing() -> None:
-    assert cost(Usage(100, 0, 0, 0, 5), Price(Rates(2e-6, 10e-6))).paid == pytest.approx(250e-6)
+    assert cost(
+        Usage(input=100, read=0, written=0, output=5), Price(Rates(input=2e-6, output=10e-6))
+    ).paid == pytest.approx(250e-6)
 
 
 def test_above_its_size_the_whole_request_costs_more() -> None:
-    price = Price(Rates(1.0, 1.0), ((200, Rates(2.0, 3.0)), (400, Rates(5.0, 5.0))))
-    bills = [cost(Usage(size, 0, 0, 0, 10), price).paid for size in (200, 201, 401)]
+    price = Price(
+        Rates(input=1.0, output=1.0),
+        ((200, Rates(input=2.0, output=3.0)), (400, Rates(input=5.0, output=5.0))),
+    )
+    bills = [cost(Usage(input=size, read=0, written=0, output=10), price).paid for size in (200, 201, 401)]
     assert bills == [210, 402 + 30, 2005 + 50]
 
 
 def test_thought_tokens_may_have_a_price_of_their_own() -> None:
-    assert cost(Usage(0, 0, 0, 0, 10, 4), Price(Rates(1.0, 1.0, thinking=3.0))).paid == 6 + 12
-    assert cost(Usage(0, 0, 0, 0, 10, 4), Price(Rates(1.0, 1.0))).paid == 10
+    assert (
+        cost(
+            Usage(input=0, read=0, written=0, output=10, thinking=4),
+            Price(Rates(input=1.0, output=1.0, thinking=3.0)),
+        ).paid
+        == 6 + 12
+    )
+    assert (
+        cost(
+            Usage(input=0, read=0, written=0, output=10, thinking=4), Price(Rates(input=1.0, output=1.0))
+        ).paid
+        == 10
+    )
 
 
 def test_the_local_model_is_free() -> None:
-    assert cost(Usage(100, 50, 0, 0, 5), FREE) == Cost(0.0, 0.0)
+    assert cost(Usage(input=100, read=50, written=0, output=5), FREE) == Cost(0.0, 0.0)
 
 
 @given(st.lists(usages(), max_size=8))
@@ -98,7 +123,11 @@ def test_a_ledger_is_the_sum_of_its_bills(requests: list[Usage]) -> None:
 
 
 def test_a_ledger_counts_what_it_does_not_know() -> None:
-    ledger = Ledger().add(NOTHING_REPORTED, Cost()).add(Usage(5, 0, 0, 0, 5), Cost(1.0, 0.0))
+    ledger = (
+        Ledger()
+        .add(NOTHING_REPORTED, Cost())
+        .add(Usage(input=5, read=0, written=0, output=5), Cost(1.0, 0.0))
+    )
     assert (ledger.unknown_tokens, ledger.unknown_cost, ledger.paid) == (1, 1, 1.0)
 
 
@@ -115,7 +144,10 @@ def test_a_speed_is_known_only_if_tokens_and_time_are() -> None:
 
 
 def test_a_lower_bound_stays_one_in_every_sum() -> None:
-    whole, broken = Usage(10, 0, 0, 0, 5), Usage(20, 0, 0, 0, 1, at_least=True)
+    whole, broken = (
+        Usage(input=10, read=0, written=0, output=5),
+        Usage(input=20, read=0, written=0, output=1, at_least=True),
+    )
     assert (whole + broken).at_least and not (whole + whole).at_least
     bills = [cost(usage, SONNET) for usage in (whole, broken)]
     assert [bill.at_least for bill in bills] == [False, True] and (bills[0] + bills[1]).at_least

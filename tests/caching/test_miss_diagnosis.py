@@ -18,11 +18,11 @@ def asked(
     provider: str, model: str, second: list[PromptMessage], read: int, pause: float = 10.0
 ) -> MissReason | None:
     """The reason for what the second of two requests read."""
-    memory = CacheTracker(rules_for(provider, model))
-    first = memory.prepare(ONE, RequestOptions(), 1024, 0.0)
-    memory, _ = memory.record_usage(first, Usage(2000, 0, 0, 0, 5))
-    again = memory.prepare(second, RequestOptions(), 1024, pause)
-    return memory.record_usage(again, Usage(2006, read, 0, 0, 5))[1]
+    memory = CacheTracker(rules_for(provider, model), minimum=1024)
+    first = memory.prepare(ONE, RequestOptions(), 0.0)
+    memory, _ = memory.record_usage(first, Usage(input=2000, read=0, written=0, output=5))
+    again = memory.prepare(second, RequestOptions(), pause)
+    return memory.record_usage(again, Usage(input=2006, read=read, written=0, output=5))[1]
 
 
 def test_a_model_that_promises_no_lifetime_is_not_said_to_have_forgotten() -> None:
@@ -41,19 +41,21 @@ def test_one_that_promises_it_is() -> None:
 
 def test_an_edit_is_named_whoever_caches() -> None:
     for provider, model in (("llama.cpp", "local"), ("openai", "gpt-5.5")):
-        memory = CacheTracker(rules_for(provider, model))
+        memory = CacheTracker(rules_for(provider, model), minimum=1024)
         for turn, said in enumerate((ONE, TWO)):
-            prepared = memory.prepare(said, RequestOptions(), 1024, 10.0 * turn)
-            memory, _ = memory.record_usage(prepared, Usage(2000 + 6 * turn, 1920 * turn, 0, 0, 5))
+            prepared = memory.prepare(said, RequestOptions(), 10.0 * turn)
+            memory, _ = memory.record_usage(
+                prepared, Usage(input=2000 + 6 * turn, read=1920 * turn, written=0, output=5)
+            )
         longer = [
             *TWO,
             PromptMessage(Message("assistant", "so " * 3000), 1),
             PromptMessage(Message("user", "then?"), 2),
         ]
-        prepared = memory.prepare(longer, RequestOptions(), 1024, 30.0)
-        memory, _ = memory.record_usage(prepared, Usage(5010, 2000, 0, 0, 5))
+        prepared = memory.prepare(longer, RequestOptions(), 30.0)
+        memory, _ = memory.record_usage(prepared, Usage(input=5010, read=2000, written=0, output=5))
         edited = [EDITED[0], *longer[1:]]
         reason = memory.record_usage(
-            memory.prepare(edited, RequestOptions(), 1024, 40.0), Usage(5010, 0, 0, 0, 5)
+            memory.prepare(edited, RequestOptions(), 40.0), Usage(input=5010, read=0, written=0, output=5)
         )[1]
         assert reason and reason.cause is MissCause.EDITED and reason.turn == 0

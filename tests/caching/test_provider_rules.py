@@ -62,7 +62,7 @@ def test_every_row_has_a_source_and_fits_together(row: object) -> None:
     assert row.source
     assert len(row.writes) in (0, len(row.lifetimes))
     assert list(row.lifetimes) == sorted(row.lifetimes)
-    assert bool(row.marker) == bool(row.checkpoints)
+    assert bool(row.marker) == bool(row.max_checkpoints)
     if row.mode == "explicit":
         assert row.marker and row.lookback and row.minimum and row.writes
     if row.lifetimes:  # else what is too short would be said to have been dropped

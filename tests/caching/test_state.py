@@ -9,9 +9,10 @@ from ipycachechat.caching.prefix import PrefixChain, PromptMessage, RequestOptio
 from ipycachechat.caching.provider_rules import rules_for
 from ipycachechat.caching.request import place_checkpoints, wire_messages
 from ipycachechat.caching.state import (
-    MOST,
+    MAX_OTHERS,
     CacheState,
     Checkpoint,
+    PlanningContext,
     after_request,
     expected_usage,
     without_evicted,
@@ -66,7 +67,7 @@ def test_a_chain_is_extended_rather_than_made_again() -> None:
 
     first = build_chain(SAID[:-1], count=count)
     counted.clear()
-    second = build_chain(SAID, before=first, count=count)
+    second = build_chain(SAID, earlier=first, count=count)
     assert counted == ["two"]
     assert [p.digest for p in second.prefixes] == [p.digest for p in build_chain(SAID).prefixes]
     assert second.shared_length(first) == len(first.prefixes)
@@ -79,15 +80,15 @@ def test_runs_of_calls_and_of_results_are_one_position() -> None:
 def test_an_earlier_message_changed_changes_every_prefix_after_it() -> None:
     other = [*SAID[:1], PromptMessage(Message("user", "uno"), 0), *SAID[2:]]
     assert build_chain(other).shared_length(build_chain(SAID)) == 1
-    assert build_chain(other, before=build_chain(SAID)).shared_length(build_chain(SAID)) == 1
+    assert build_chain(other, earlier=build_chain(SAID)).shared_length(build_chain(SAID)) == 1
 
 
 def test_planning_nothing_and_an_empty_bill_do_no_harm() -> None:
-    memory = CacheTracker(CLAUDE)
-    prepared = memory.prepare([], build_chain([]).options, 1024, 0.0)
-    assert prepared.plan.checkpoints == ()
+    memory = CacheTracker(CLAUDE, minimum=1024)
+    prepared = memory.prepare([], build_chain([]).options, 0.0)
+    assert prepared.checkpoints == ()
     after, _ = memory.record_usage(prepared, Usage())
-    assert after.chain == PrefixChain()
+    assert after.last_request.chain == PrefixChain()
 
 
 # What the rules promise
@@ -102,32 +103,36 @@ def texts(*sizes: int) -> PrefixChain:
 EXACT = CacheState(exact=True)
 
 
+def context(chain: PrefixChain, state: CacheState, now: float) -> PlanningContext:
+    return PlanningContext(chain, CLAUDE, 1024, state, now)
+
+
 def test_a_prefix_of_exactly_the_minimum_is_written_and_one_below_it_is_not() -> None:
     marks = [Checkpoint(0, 300)]
-    assert expected_usage(texts(1024), marks, EXACT, CLAUDE, 1024, 0.0).written == 1024
-    assert expected_usage(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).written == 0
-    assert not after_request(texts(1023), marks, EXACT, CLAUDE, 1024, 0.0).entries
+    assert expected_usage(context(texts(1024), EXACT, 0.0), marks).written == 1024
+    assert expected_usage(context(texts(1023), EXACT, 0.0), marks).written == 0
+    assert not after_request(context(texts(1023), EXACT, 0.0), marks).entries
 
 
 def test_a_checkpoint_finds_what_was_written_nineteen_positions_before_it_and_not_twenty() -> None:
-    state = after_request(texts(2000), [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = after_request(context(texts(2000), EXACT, 0.0), [Checkpoint(0, 300)])
     near, far = texts(2000, *[1] * 19), texts(2000, *[1] * 20)
-    assert expected_usage(near, [Checkpoint(19, 300)], state, CLAUDE, 1024, 1.0).read == 2000
-    assert expected_usage(far, [Checkpoint(20, 300)], state, CLAUDE, 1024, 1.0).read == 0
+    assert expected_usage(context(near, state, 1.0), [Checkpoint(19, 300)]).read == 2000
+    assert expected_usage(context(far, state, 1.0), [Checkpoint(20, 300)]).read == 0
 
 
 def test_what_is_read_lives_on_from_that_request_on_also_when_it_bears_no_checkpoint() -> None:
-    state = after_request(texts(2000), [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = after_request(context(texts(2000), EXACT, 0.0), [Checkpoint(0, 300)])
     longer = texts(2000, 5)
-    state = after_request(longer, [Checkpoint(1, 300)], state, CLAUDE, 1024, 299.0)
-    assert expected_usage(texts(2000), [Checkpoint(0, 300)], state, CLAUDE, 1024, 598.0).read == 2000
-    assert expected_usage(texts(2000), [Checkpoint(0, 300)], state, CLAUDE, 1024, 599.0).read == 0
+    state = after_request(context(longer, state, 299.0), [Checkpoint(1, 300)])
+    assert expected_usage(context(texts(2000), state, 598.0), [Checkpoint(0, 300)]).read == 2000
+    assert expected_usage(context(texts(2000), state, 599.0), [Checkpoint(0, 300)]).read == 0
 
 
 def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
-    state = after_request(texts(2000), [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
+    state = after_request(context(texts(2000), EXACT, 0.0), [Checkpoint(0, 300)])
     bill = expected_usage(
-        texts(2000, 30, 7, 1), [Checkpoint(1, 3600), Checkpoint(2, 300)], state, CLAUDE, 1024, 1.0
+        context(texts(2000, 30, 7, 1), state, 1.0), [Checkpoint(1, 3600), Checkpoint(2, 300)]
     )
     assert (bill.read, bill.written_1h, bill.written, bill.fresh) == (2000, 30, 37, 1)
     assert bill.input == 2038
@@ -135,43 +140,47 @@ def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
 
 def test_who_read_nothing_has_nothing_and_who_read_less_has_nothing_longer() -> None:
     whole, other = texts(2000, 2000), texts(1500)
-    state = after_request(other, [Checkpoint(0, 300)], EXACT, CLAUDE, 1024, 0.0)
-    state = after_request(whole, [Checkpoint(0, 300), Checkpoint(1, 300)], state, CLAUDE, 1024, 0.0)
+    state = after_request(context(other, EXACT, 0.0), [Checkpoint(0, 300)])
+    state = after_request(context(whole, state, 0.0), [Checkpoint(0, 300), Checkpoint(1, 300)])
     longer = texts(2000, 2000, 10)
-    expected = expected_usage(longer, [Checkpoint(2, 300)], state, CLAUDE, 1024, 1.0)
+    expected = expected_usage(context(longer, state, 1.0), [Checkpoint(2, 300)])
     assert expected.read == 4000
-    assert without_evicted(longer, expected, state, 0).entries == {}
-    left = without_evicted(longer, expected, state, 2000)
+    assert without_evicted(context(longer, state, 1.0), expected, 0).entries == {}
+    left = without_evicted(context(longer, state, 1.0), expected, 2000)
     assert set(left.entries) == {other.prefixes[0].digest, whole.prefixes[0].digest}
-    assert without_evicted(longer, expected, state, 4000) == state
+    assert without_evicted(context(longer, state, 1.0), expected, 4000) == state
 
 
 def test_what_is_known_of_other_conversations_does_not_grow_for_ever() -> None:
-    memory, last = CacheTracker(CLAUDE, CacheState()), build_chain(())
-    for number in range(3 * MOST):
+    memory, last = CacheTracker(CLAUDE), build_chain(())
+    for number in range(3 * MAX_OTHERS):
         said = [PromptMessage(Message("user", f"question {number} " * 20), 0)]
-        prepared = memory.prepare(said, RequestOptions(), 0, float(number), 300)
-        memory, _ = memory.record_usage(prepared, Usage(100 + number, 0, 100 + number, 0, 1), None, "a/b")
+        prepared = memory.prepare(said, RequestOptions(), float(number), 300)
+        memory, _ = memory.record_usage(
+            prepared, Usage(input=100 + number, read=0, written=100 + number, output=1)
+        )
         last = prepared.chain
-    assert len(memory.state.known) <= 2 * MOST + len(last.prefixes)
-    assert len(memory.state.entries) <= 2 * MOST + len(last.prefixes)
-    assert last.prefixes[-1].digest in memory.state.known
+    assert len(memory.state.billed_sizes) <= 2 * MAX_OTHERS + len(last.prefixes)
+    assert len(memory.state.entries) <= 2 * MAX_OTHERS + len(last.prefixes)
+    assert last.prefixes[-1].digest in memory.state.billed_sizes
 
 
 def test_what_was_used_of_late_is_remembered_however_long_it_has_been_known() -> None:
-    memory, asked = CacheTracker(CLAUDE, CacheState()), 0
+    memory, asked = CacheTracker(CLAUDE), 0
 
     def ask(question: str) -> bytes:
         nonlocal memory, asked
         asked += 1
         said = [PromptMessage(Message("user", f"{question} " * 20), 0)]
-        prepared = memory.prepare(said, RequestOptions(), 0, float(asked), 3600)
-        memory, _ = memory.record_usage(prepared, Usage(100 + asked, 0, 100 + asked, 0, 1), None, "a/b")
+        prepared = memory.prepare(said, RequestOptions(), float(asked), 3600)
+        memory, _ = memory.record_usage(
+            prepared, Usage(input=100 + asked, read=0, written=100 + asked, output=1)
+        )
         return prepared.chain.prefixes[-1].digest
 
-    for number in range(4 * MOST):
+    for number in range(4 * MAX_OTHERS):
         ask(f"question {number}")
         if number % 100 == 0:
             often = ask("the same")
-    assert memory.state.live(often, float(asked)) and often in memory.state.known
-    assert len(memory.state.entries) <= 2 * MOST + 2
+    assert memory.state.live(often, float(asked)) and often in memory.state.billed_sizes
+    assert len(memory.state.entries) <= 2 * MAX_OTHERS + 2

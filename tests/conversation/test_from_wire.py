@@ -118,7 +118,7 @@ def test_the_largest_turns_are_named() -> None:
     ],
 )
 def test_some_models_are_not_sent_their_earlier_thinking(model: str, forgets: bool) -> None:
-    assert rules_for("anthropic", model).forgetful(model) is forgets
+    assert rules_for("anthropic", model).drops_earlier_thinking(model) is forgets
     if model[-1].isdigit() and "20" in model:
         name = f"us.anthropic.{model}-v1:0"
-        assert rules_for("bedrock", name).forgetful(name) is forgets
+        assert rules_for("bedrock", name).drops_earlier_thinking(name) is forgets

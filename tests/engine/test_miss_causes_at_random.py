@@ -89,7 +89,7 @@ class World:
         reason = self.engine.record(prepared, exchange).reason
         request = self.server.requests[-1]
         assert request.bill and request.call
-        bill, expected = request.bill, prepared.plan.expected
+        bill, expected = request.bill, prepared.expected
         if self.model not in self.forgotten:
             assert (expected.read, expected.written, expected.fresh) == (bill.read, bill.written, bill.fresh)
         assert bill.read + bill.written + bill.fresh == bill.prompt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from itertools import count as counter
 from typing import Any
 
@@ -14,7 +15,9 @@ from support.talks import OPUS, SONNET, Talk, assert_predicted_and_billed_alike,
 from wire import Reply, Stall, WireServer, words
 
 from ipycachechat.caching.miss_reasons import MissCause
+from ipycachechat.caching.prefix import RequestOptions
 from ipycachechat.conversation.events import StreamChunk
+from ipycachechat.conversation.usage import Usage
 from ipycachechat.engine.events import RequestStarted
 from ipycachechat.engine.preview import next_request
 from ipycachechat.providers.endpoint import provider_endpoint
@@ -174,7 +177,7 @@ def test_what_an_edit_high_up_will_cost_is_told_while_it_is_sent(talk: Talk) -> 
     talk.server.script(Reply("yes"))
     talk.loop.run_until_complete(talk.chat.send(talk.next("and?", "c3"), told.append))
     warning = next(event.warning for event in told if isinstance(event, RequestStarted))
-    assert "turn 1 was edited" in warning and "16,005 tokens are paid again" in warning
+    assert "Turn 1 was edited" in warning and "16,005 tokens charged again" in warning
 
 
 def test_after_a_reset_nothing_was_edited(talk: Talk) -> None:
@@ -214,7 +217,7 @@ def test_back_to_a_model_that_lacks_what_the_other_one_has(talk: Talk) -> None:
     assert cause(done) is MissCause.MODEL and done.reason
     assert done.reason.tokens == sent - talk.bill.read
     warning = next(event.warning for event in told if isinstance(event, RequestStarted))
-    assert f"the model changed from {SONNET}" in warning
+    assert f"The model changed from {SONNET}" in warning
 
 
 def test_a_model_that_promised_nothing_is_named_and_no_tokens_are(talk: Talk) -> None:
@@ -293,17 +296,11 @@ def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk)
     talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
     talk.server.always = Reply("yes")
     to = provider_endpoint("openrouter/anthropic/claude-haiku-4.5", 16)
-    guess = talk.chat.client.trackers.get(to)
-    prepared = guess.prepare(
-        next_request(talk.next(words(2000)), talk.chat.versions.current, to).messages,
-        guess.chain.options,
-        1024,
-        0.0,
-    )
-    assert prepared.plan.expected.written == 2000
-    from ipycachechat.conversation.usage import Usage
-
-    after, _ = guess.record_usage(prepared, Usage(2000, 0, 0, 0, 5))
+    guess = replace(talk.chat.client.trackers.get(to), minimum=1024)
+    messages = next_request(talk.next(words(2000)), talk.chat.versions.current, to).messages
+    prepared = guess.prepare(messages, RequestOptions(), 0.0)
+    assert prepared.expected.written == 2000
+    after, _ = guess.record_usage(prepared, Usage(input=2000, read=0, written=0, output=5))
     assert after.warm_until(prepared) is None
 
 

@@ -238,5 +238,5 @@ def test_a_large_rewrite_is_told_before_it_is_sent_and_a_small_one_is_not(
     talk.server.script(Reply("yes"))
     talk.loop.run_until_complete(talk.chat.send(TurnRequest("again", SONNET), events.append))
     warning = next(event.warning for event in events if isinstance(event, RequestStarted))
-    assert ("the system prompt changed" in warning) is told
-    assert ("tokens are paid again" in warning) is told
+    assert ("The system prompt changed" in warning) is told
+    assert ("tokens charged again" in warning) is told

@@ -99,10 +99,10 @@ def test_nothing_is_foretold_for_an_hour_where_there_is_none() -> None:
     old = provider_endpoint("bedrock/anthropic.claude-3-7-sonnet-20250219-v1:0", 16)
     assert old.rules.lifetimes == (300,)
     engine = ModelClient()
-    assert engine.prepare(old, SAID, ttl=3600).plan.expected.written_1h == 0
-    assert {mark.ttl for mark in engine.prepare(old, SAID, ttl=3600).plan.checkpoints} == {300}
+    assert engine.prepare(old, SAID, ttl=3600).expected.written_1h == 0
+    assert {mark.ttl for mark in engine.prepare(old, SAID, ttl=3600).checkpoints} == {300}
     new = provider_endpoint("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", 16)
-    assert engine.prepare(new, SAID, ttl=3600).plan.expected.written_1h > 0
+    assert engine.prepare(new, SAID, ttl=3600).expected.written_1h > 0
 
 
 # GPT from 5.6 on

@@ -68,7 +68,7 @@ def test_tools_changed(talk: ToolLoop) -> None:
     expected, bill, reason = talk.send()
     assert reason and reason.cause is MissCause.TOOLS
     assert expected.read == bill.read == 0
-    # All but the new prompt had been sent before, and is paid again.
+    # All but the new prompt had been sent before, and is charged again.
     assert reason.tokens and reason.tokens > 6000
 
 
@@ -76,12 +76,12 @@ def test_tools_changed(talk: ToolLoop) -> None:
     ("options", "told", "named"),
     [
         ({"tool_choice": "none"}, MissCause.TOOL_CHOICE, "the tool choice"),
-        ({"parallel_tool_calls": False}, MissCause.TOOL_CHOICE, "in parallel"),
-        ({"reasoning_effort": "low"}, MissCause.THINKING, "effort"),
+        ({"parallel_tool_calls": False}, MissCause.TOOL_CHOICE, "parallel tool calls"),
+        ({"reasoning_effort": "low"}, MissCause.THINKING, "--think"),
         (
             {"reasoning_effort": "low", "tool_choice": "none"},
             MissCause.SETTINGS,
-            "effort and the tool choice",
+            "--think and the tool choice",
         ),
     ],
 )

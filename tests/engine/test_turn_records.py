@@ -20,13 +20,19 @@ from ipycachechat.providers.timeouts import RequestLimits
 from ipycachechat.tools.schema import make_tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
-TOLD = RequestRecord("a/b", 0.0, ExpectedUsage(0, 0, 0, 0), Usage(10, 4, 6, 0, 1), Cost(0.5, 0.1))
+TOLD = RequestRecord(
+    model="a/b",
+    sent_at=0.0,
+    expected=ExpectedUsage(0, 0, 0, 0),
+    usage=Usage(input=10, read=4, written=6, output=1),
+    cost=Cost(0.5, 0.1),
+)
 UNTOLD = replace(TOLD, usage=Usage(), cost=Cost())
 
 
 def test_all_that_was_told_is_the_bill() -> None:
     bills = TurnRecords().add(TOLD).add(TOLD)
-    assert bills.cost == Cost(1.0, 0.2) and bills.usage == Usage(20, 8, 12, 0, 2)
+    assert bills.cost == Cost(1.0, 0.2) and bills.usage == Usage(input=20, read=8, written=12, output=2)
 
 
 @pytest.mark.parametrize(

@@ -32,20 +32,20 @@ def test_a_plan_predicts_the_bill_of_the_next_prompt(wire: WireServer, kernel: K
 def test_why_names_the_cell_and_the_first_difference(wire: WireServer, kernel: Kernel) -> None:
     assert kernel.run(f"%%chat\n{words(2000)}", cell="a").error == ""
     why = kernel.run("%chat why").text
-    assert "first request" in why
+    assert "First request" in why
     kernel.run(f"%%chat\n{words(2000, 'more')}", cell="b")
-    assert "nothing was missed" in kernel.run("%chat why").text
+    assert "Everything that could come from the cache did" in kernel.run("%chat why").text
     wire.script(Reply("No."))
     kernel.run(f"%%chat\n{words(2000)} changed", cell="a")
     badge = kernel.run("%%chat\nand?", cell="c").badge
-    assert "turn 1 was edited" in badge and "2,00" in badge
+    assert "Turn 1 was edited" in badge and "2,00" in badge
     why = kernel.run("%chat why").text
     assert "expected" in why and "billed" in why
     assert "cell a, first difference at character 10,000" in why
     assert "changed" in why
     assert "What to do" in why
     of_two = kernel.run("%chat why 2").text
-    assert of_two.startswith("turn 2, ") and "nothing was missed" in of_two
+    assert of_two.startswith("turn 2, ") and "Everything that could come from the cache did" in of_two
     kernel.run("%reload_ext ipycachechat")
     assert kernel.run("%chat why 2").text == of_two
     assert "turns 1 to 3" in kernel.run("%chat why 9").error

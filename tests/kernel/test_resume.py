@@ -406,8 +406,8 @@ def test_the_prefix_is_the_same_after_a_restart_and_is_read(wire: WireServer, mo
         assert after.bill and before.bill and before.bill.prompt > 1024
         assert after.bill.read >= 0.9 * before.bill.prompt
         assert result.numbers()["read"] == after.bill.read
-        assert "≈" not in result.badge and "first request" not in result.badge
-        assert "removed" not in result.badge and "paid again" not in result.badge
+        assert "≈" not in result.badge and "First request" not in result.badge
+        assert "removed" not in result.badge and "charged again" not in result.badge
 
 
 def unmarked(messages: list[dict[str, object]]) -> list[str]:

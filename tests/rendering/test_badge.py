@@ -26,7 +26,7 @@ def done(
     return TurnResult(turn=turn, cost=bill, number=1)
 
 
-KNOWN = done(Usage(4023, 4004, 16, 16, 120), Cost(0.00207, 0.00721))
+KNOWN = done(Usage(input=4023, read=4004, written=16, written_1h=16, output=120), Cost(0.00207, 0.00721))
 
 
 def test_the_line_of_numbers() -> None:
@@ -45,11 +45,13 @@ def test_what_is_unknown_says_so_and_is_never_nought() -> None:
 
 
 def test_who_does_not_bill_writes_shows_none() -> None:
-    assert "cache writes not billed" in badge.to_text(done(Usage(10, 0, 0, 0, 1, bills_writes=False)))
+    assert "cache writes not billed" in badge.to_text(
+        done(Usage(input=10, read=0, written=0, output=1, bills_writes=False))
+    )
 
 
 def test_what_is_billed_of_an_answer_that_broke_off_is_a_lower_bound() -> None:
-    usage = Usage(10, 0, 0, 0, 3, at_least=True)
+    usage = Usage(input=10, read=0, written=0, output=3, at_least=True)
     text = badge.to_text(done(usage, Cost(0.00003, 0.0, at_least=True)))
     assert "≥3 out · ≥$0.00003" in text and "10 in" in text
 
@@ -59,12 +61,12 @@ def test_an_answer_that_broke_off_says_so() -> None:
     assert stopped.endswith(" · Stopped; partial answer kept")
     unknown = badge.to_text(done(NOTHING_REPORTED, state=TurnStatus.CUT_OFF))
     assert "Answer cut off at the token limit (raise --max-tokens)" in unknown
-    cut_off = badge.to_text(done(Usage(10, 0, 0, 0, 100), state=TurnStatus.CUT_OFF))
+    cut_off = badge.to_text(done(Usage(input=10, read=0, written=0, output=100), state=TurnStatus.CUT_OFF))
     assert "Answer cut off at 100 tokens (raise --max-tokens)" in cut_off
 
 
 def test_a_loss_is_the_price_of_storing() -> None:
-    text = badge.to_text(done(Usage(8047, 0, 7901, 0, 146), Cost(0.0219, -0.00395)))
+    text = badge.to_text(done(Usage(input=8047, read=0, written=7901, output=146), Cost(0.0219, -0.00395)))
     assert text == (
         "a/b · 0 (0%) cached · 7,901 newly cached · 146 uncached · 8,047 in · 146 out · $0.0219"
         " · +$0.0040 to store it in the cache"
@@ -130,10 +132,20 @@ def test_a_models_name_is_only_text() -> None:
 
 def test_a_badge_that_has_much_to_tell_stays_small() -> None:
     rows = tuple(
-        BlockRow(f"turns {n}0 to {n}9", n, "abcdefgh", 123_456, False, 3600, 1e9 + n, blocks=40, cells=10)
+        BlockRow(
+            what=f"turns {n}0 to {n}9",
+            turn=n,
+            cell="abcdefgh",
+            tokens=123_456,
+            exact=False,
+            checkpoint=3600,
+            warm_until=1e9 + n,
+            blocks=40,
+            cells=10,
+        )
         for n in range(50)
     )
-    usage = Usage(1_234_567, 1_234_000, 500, 500, 12_345)
+    usage = Usage(input=1_234_567, read=1_234_000, written=500, written_1h=500, output=12_345)
     turn = Turn(
         "?",
         (Message("assistant", "!"),),

@@ -25,7 +25,11 @@ KEPT = {"div", "details", "summary", "span", "table", "thead", "tbody", "tr", "t
 
 def turn(n: int) -> Turn:
     """The first writes 3,000 tokens, each later one reads them and writes 100 more."""
-    usage = Usage(3000, 0, 3000, 0, 20) if n == 1 else Usage(3000 + 100 * n, 2900 + 100 * n, 90, 0, 20)
+    usage = (
+        Usage(input=3000, read=0, written=3000, output=20)
+        if n == 1
+        else Usage(input=3000 + 100 * n, read=2900 + 100 * n, written=90, output=20)
+    )
     cost = Cost(0.008, -0.002) if n == 1 else Cost(0.002, 0.005)
     said = (Message("assistant", "!"),)
     cell = CellRef(f"cell-{n}", "r")
@@ -34,10 +38,28 @@ def turn(n: int) -> Turn:
 
 def told(one: Turn, number: int) -> TurnResult:
     rows = (
-        BlockRow("system", -1, "", 500, True, 300, NOW + 200),
-        BlockRow("prompt", 0, "cell-1", 2000, False),
-        BlockRow("prompt", number - 1, f"cell-{number}", 7, False, 3600, NOW + 3000),
-        BlockRow("answer", number - 1, f"cell-{number}", 8, False, 300, NOW - 5),
+        BlockRow(
+            what="system", turn=-1, cell="", tokens=500, exact=True, checkpoint=300, warm_until=NOW + 200
+        ),
+        BlockRow(what="prompt", turn=0, cell="cell-1", tokens=2000, exact=False),
+        BlockRow(
+            what="prompt",
+            turn=number - 1,
+            cell=f"cell-{number}",
+            tokens=7,
+            exact=False,
+            checkpoint=3600,
+            warm_until=NOW + 3000,
+        ),
+        BlockRow(
+            what="answer",
+            turn=number - 1,
+            cell=f"cell-{number}",
+            tokens=8,
+            exact=False,
+            checkpoint=300,
+            warm_until=NOW - 5,
+        ),
     )
     usage = one.usage
     expected = ExpectedUsage(usage.read or 0, usage.written or 0, 0, 0)
@@ -97,7 +119,10 @@ def test_a_turn_of_which_nothing_is_known_leaves_the_sums_at_least() -> None:
 
 
 def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_sum() -> None:
-    usage, cost = Usage(3000, 0, 3000, 0, 7, at_least=True), Cost(0.008, -0.002, at_least=True)
+    usage, cost = (
+        Usage(input=3000, read=0, written=3000, output=7, at_least=True),
+        Cost(0.008, -0.002, at_least=True),
+    )
     alone = standing(replace(turn(1), usage=usage, cost=cost))
     row, total = rows(alone)
     assert row["answered"] == total["answered"] == "≥7" and row["cost"] == total["cost"] == "≥$0.00800"
@@ -107,7 +132,11 @@ def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_su
 
 def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
     gone = replace(turn(2), replayed=True, cost=Cost(0.0, 0.0))
-    odd = replace(turn(3), status=TurnStatus.INTERRUPTED, usage=Usage(50, 40, 0, 0, 2, bills_writes=False))
+    odd = replace(
+        turn(3),
+        status=TurnStatus.INTERRUPTED,
+        usage=Usage(input=50, read=40, written=0, output=2, bills_writes=False),
+    )
     some = replace(standing(turn(1), gone, odd), stale=frozenset({3}))
     _, replayed, last, total = rows(some)
     assert replayed["read"] == "–" and replayed["notes"] == "replayed" and replayed["cost"] == "$0.00000"

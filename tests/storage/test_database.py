@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.histories import histories, places, steps, turns
 
-from ipycachechat.billing.cost_bound import BudgetCharge
+from ipycachechat.billing.budget import BudgetCharge
 from ipycachechat.billing.pricing import FREE
 from ipycachechat.billing.records import RequestRecord
 from ipycachechat.caching.planner import PauseStats
@@ -167,7 +167,7 @@ times = st.floats(0, 2e9)
 entries = st.builds(CacheEntry, st.sampled_from([300, 3600]), times, times, st.integers(-1, 99))
 memories = st.builds(
     lambda entries, known, ratio, exact, pace: CacheTracker(
-        rules_for(*SCOPE[:2]), CacheState(entries, known, ratio, exact), pauses=pace
+        rules_for(*SCOPE[:2]), state=CacheState(entries, known, ratio, exact), pauses=pace
     ),
     st.dictionaries(digests, entries),
     st.dictionaries(digests, counts),
@@ -190,19 +190,26 @@ def test_a_cache_tracker_is_loaded_as_saved(store: Store, tracker: CacheTracker)
 
 def test_a_loaded_tracker_expects_to_read_the_saved_prefix(store: Store) -> None:
     conversation = Conversation("be brief", tuple(turn(n, "word " * 2000) for n in range(5)))
-    tracker = CacheTracker(rules_for(*SCOPE[:2]))
-    first = tracker.prepare(prompt_messages(conversation, turn(6)), RequestOptions(), 1024, NOW)
-    expected = first.plan.expected
+    tracker = CacheTracker(rules_for(*SCOPE[:2]), minimum=1024)
+    first = tracker.prepare(prompt_messages(conversation, turn(6)), RequestOptions(), NOW)
+    expected = first.expected
     tracker, _ = tracker.record_usage(
-        first, Usage(expected.input, expected.read, expected.written, expected.written_1h, 9)
+        first,
+        Usage(
+            input=expected.input,
+            read=expected.read,
+            written=expected.written,
+            written_1h=expected.written_1h,
+            output=9,
+        ),
     )
     mine = store.conversations.create(HERE, "", NOW)
     store.conversations.save_tracker(mine, SCOPE, tracker)
     ((_, again),) = store.conversations.load(mine).trackers
     longer = prompt_messages(replace(conversation, all_turns=(*conversation.all_turns, turn(6))), turn(7))
     plans = [
-        each.resumed(longer, RequestOptions()).prepare(longer, RequestOptions(), 1024, NOW + 60).plan
-        for each in (tracker, again)
+        each.resumed(longer, RequestOptions()).prepare(longer, RequestOptions(), NOW + 60)
+        for each in (tracker, replace(again, minimum=1024))
     ]
     assert plans[0].expected == plans[1].expected
     assert plans[1].expected.read > 1024
@@ -439,12 +446,12 @@ def test_cached_prefixes_are_known_after_a_resume(path: Path) -> None:
     session.history = history_of(turn(1))
     state = CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})
     record, endpoint, _ = sample_bill()
-    recorder.save_bill(record, endpoint, CacheTracker(rules_for(*SCOPE[:2]), state))
+    recorder.save_bill(record, endpoint, CacheTracker(rules_for(*SCOPE[:2]), state=state))
     local, of_it = CacheEntry(9, NOW, NOW + 9000), ("llama.cpp", "local")
     recorder.save_bill(
         record,
         replace(endpoint, cache_scope=of_it),
-        CacheTracker(rules_for(*of_it), CacheState({b"l" * 16: local})),
+        CacheTracker(rules_for(*of_it), state=CacheState({b"l" * 16: local})),
     )
     other, again = start_chat(path)
     assert persistence.resume(again, other).warm_until == NOW + 300
@@ -598,11 +605,11 @@ def test_cached_prefixes_are_resumed_also_after_this_kernel_has_sent_requests(pa
     recorder.save_bill(
         record,
         endpoint,
-        CacheTracker(endpoint.rules, CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})),
+        CacheTracker(endpoint.rules, state=CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})),
     )
     other, again = start_chat(path)
     mine = {b"m" * 16: CacheEntry(300, NOW, NOW + 9, 2)}
-    again.client.trackers.put(endpoint, CacheTracker(endpoint.rules, CacheState(mine)))
+    again.client.trackers.put(endpoint, CacheTracker(endpoint.rules, state=CacheState(mine)))
     persistence.resume(again, other)
     assert {*again.client.trackers.get(endpoint).state.entries} == {b"e" * 16, b"m" * 16}
 
@@ -632,7 +639,11 @@ def sample_bill() -> tuple[RequestRecord, ModelEndpoint, CacheTracker]:
         cache_scope=SCOPE,
     )
     record = RequestRecord(
-        "openai/gpt", NOW, ExpectedUsage(9, 0, 0, 0, exact=True), NOTHING_REPORTED, Cost(0.5, 0.1)
+        model="openai/gpt",
+        sent_at=NOW,
+        expected=ExpectedUsage(9, 0, 0, 0, exact=True),
+        usage=NOTHING_REPORTED,
+        cost=Cost(0.5, 0.1),
     )
     return record, endpoint, CacheTracker(rules)
 
@@ -851,7 +862,11 @@ def test_a_stopped_request_counts_once_in_the_day_with_its_cost_bound(path: Path
     recorder = start_recorder(path)
     persistence.connect(ChatSession(), recorder)
     record, endpoint, tracker = sample_bill()
-    lower = replace(record, usage=Usage(1000, 0, 0, 0, 1, at_least=True), cost=Cost(0.1, 0.0, at_least=True))
+    lower = replace(
+        record,
+        usage=Usage(input=1000, read=0, written=0, output=1, at_least=True),
+        cost=Cost(0.1, 0.0, at_least=True),
+    )
     recorder.save_bill(lower, endpoint, tracker)
     recorder.settle(None, BudgetCharge(0.4, exact=False), NOW)
     assert recorder.spent(NOW) == pytest.approx(0.4)
@@ -863,6 +878,8 @@ def test_tokens_of_a_broken_answer_are_a_lower_bound_also_without_a_price(path: 
     recorder = start_recorder(path)
     record, endpoint, tracker = sample_bill()
     recorder.save_bill(
-        replace(record, usage=Usage(9, 0, 0, 0, 1, at_least=True), cost=Cost()), endpoint, tracker
+        replace(record, usage=Usage(input=9, read=0, written=0, output=1, at_least=True), cost=Cost()),
+        endpoint,
+        tracker,
     )
     assert [spent.unknown_tokens for spent in recorder.spending()] == [1]

@@ -47,7 +47,15 @@ def replies(draw: st.DrawFn) -> tuple[Message, ...]:
 
 
 usages = st.builds(
-    lambda read, written, output: Usage(read + written + 7, read, written, written // 2, output, None, False),
+    lambda read, written, output: Usage(
+        input=read + written + 7,
+        read=read,
+        written=written,
+        written_1h=written // 2,
+        output=output,
+        thinking=None,
+        bills_writes=False,
+    ),
     *[st.integers(0, 10**9)] * 3,
 )
 turns = st.builds(

@@ -71,7 +71,7 @@ class ToolLoop:
         record = self.client.record(planned, exchange)
         bill = self.server.requests[-1].bill
         assert bill is not None
-        return planned.plan.expected, bill, record.reason
+        return planned.expected, bill, record.reason
 
     def user(self, size: int, turn: int, cell: str = "") -> None:
         self.messages.append(
