@@ -14,25 +14,25 @@ from ipycachechat.text.format import count, money
 
 
 def time_of_day(seconds: float) -> str:
-    """The time of day, as in "14:05"."""
+    """Return the local time of day, as in "14:05"."""
     return time.strftime("%H:%M", time.localtime(seconds))
 
 
 def one_line(text: str, max_length: int = 60) -> str:
-    """The beginning of a text, in one line."""
+    """Return the beginning of a text in one line."""
     line = " ".join(sanitize.clean(text).split())
     return line if len(line) <= max_length else line[: max_length - 1] + "…"
 
 
 def write_stdout(text: str) -> None:
-    """Print it as it is; a letter that the terminal has no code for is a question mark, and no error."""
+    """Write a text to stdout; characters that the terminal cannot encode become question marks."""
     code = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(code, "replace").decode(code))
     sys.stdout.flush()
 
 
 def output_text(usage: Usage) -> str:
-    """Tokens of the answer; of one that broke off a lower bound."""
+    """Return the tokens of the answer, with "≥" if they are a lower bound."""
     return "≥" * (usage.at_least and usage.output is not None) + count(usage.output)
 
 
@@ -96,7 +96,7 @@ def budget_lines(state: BudgetState, limit: float, day_limit: float, day_spent: 
 
 
 def align_columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Aligned; numbers to the right."""
+    """Return aligned rows of text, numbers on the right."""
     table = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(row[n]) for row in table) for n in range(len(heads))]
     numeric = [

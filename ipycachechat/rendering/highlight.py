@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from pygments.lexer import Lexer
     from pygments.token import _TokenType
 
-# Longer code is not coloured: some lexers take a second for 100 kB, and it would be drawn at every frame.
+# Longer code is not highlighted: some lexers take a second for 100 kB, at every frame.
 MAX_LENGTH = 50_000
-# A lexer tries its patterns again at every character of a long line.
+# Longer lines are slow: a lexer tries its patterns at every character.
 MAX_LINE = 2_000
 
-# Over a long gap, a single pattern of some (MATLAB's) takes seconds.
+# A single pattern of some lexers (MATLAB's) takes seconds over a long gap.
 _GAP = re.compile(r"\s{300}")
-# Many lexers take time that grows with the square of what is made for it; the rest of such code stays plain.
+# Crafted code makes many lexers take quadratic time; after this time the rest stays plain.
 MAX_SECONDS = 0.2
 
-# The languages that models write, by Pygments' names for them. Not all of Pygments: the name comes from the
-# model, and none of these is slow for long at a single character.
+# Pygments' names of the languages that models write. Not all of Pygments, since the model chooses the name, and some
+# other lexers are slow at single characters.
 _LANGUAGES = frozenset(
     """
     python python3 py pycon ipython bash sh shell zsh console shell-session powershell ps1 batch
@@ -35,13 +35,13 @@ _LANGUAGES = frozenset(
     """.split()
 )
 
-# Pygments' classes of which neither JupyterLab nor our own style makes a colour are left out of the frame.
+# Classes with a colour in JupyterLab or in our style; others are left out.
 _COLOURED = ("c", "k", "s", "m", "o", "nf", "nc", "nb", "nd", "nt", "na", "gd", "gi", "gh", "gp", "ge", "gs")
 
 
 @lru_cache(maxsize=256)
 def highlight(code: str, language: str) -> str:
-    """The inside of a `<pre>`: escaped code, in spans if the language is a known one."""
+    """Return the content of a `<pre>`: escaped code, in spans if the language is known."""
     language = language.lower()
     longest = max(map(len, code.split("\n")))
     if language not in _LANGUAGES or len(code) > MAX_LENGTH or longest > MAX_LINE or _GAP.search(code):
@@ -59,7 +59,7 @@ def highlight(code: str, language: str) -> str:
                 parts.append(_span(last, run))
                 last, run = css, ""
             run += text
-    except Exception:  # a third-party parser of text that a stranger wrote: plain code is always right
+    except Exception:  # a third-party parser of untrusted text: plain code is always right
         return escape(code, quote=False)
     parts += _span(last, run), escape(code[end:], quote=False)
     return "".join(parts)
@@ -87,8 +87,8 @@ def _css_class(kind: _TokenType) -> str:
     return css if css.startswith(_COLOURED) else ""
 
 
-# For front ends that have no colours of their own; legible on white and on black. JupyterLab's variables come
-# first, so that its theme is kept. On paper nothing can be unfolded, so there it is.
+# For front ends without colours of their own; legible on white and on black. JupyterLab's variables come first, so that
+# its theme is kept. In print, where nothing can be unfolded, everything is unfolded.
 STYLE = (
     "<style>.ipycachechat-answer{overflow-wrap:anywhere}"
     ".ipycachechat-answer .highlight{background:var(--jp-cell-editor-background,#8881)}"

@@ -53,7 +53,7 @@ def _environment() -> Environment:
 
     environment = Environment(
         autoescape=True,
-        # Markup is no plain `str`; a printable text has nothing to strip, which is quicker to find out.
+        # Markup is a subclass of `str`. Most text is printable, so that there is nothing to strip.
         finalize=lambda value: (
             value if type(value) is not str or value.isprintable() else sanitize.clean(value)
         ),

@@ -1,4 +1,4 @@
-"""Which addresses become links; images become links."""
+"""Decide which addresses become links, and turn images into links."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
 
-
 _LINK = re.compile(
     r"https?://(?P<host>[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?(?=[/?#]|$)|mailto:[^/]|#.",
     re.IGNORECASE | re.ASCII,
 )
-
-
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
 def is_safe_address(address: str) -> bool:
     """Return True if an address may become a link.
 
-    Not a relative one: JupyterLab makes it an address of its own server, with the user's token in it. It
-    takes "#" alone for relative, too, and what the browser cannot read: "http://[h/", "http://h:99999/".
+    Relative addresses may not: JupyterLab makes them addresses of its own server, with the user's token. It treats "#"
+    alone, and what browsers cannot parse ("http://[h/", "http://h:99999/"), as relative, too.
     """
     link = _LINK.match(address)
     if link is None or link["host"] is None:
@@ -35,7 +32,7 @@ def is_safe_address(address: str) -> bool:
 
 
 def _is_host(name: str) -> bool:
-    """Return True if browsers can read it: to them, what ends in a number is an IP address or nothing."""
+    """Return True if browsers can parse a host name: one that ends in a number must be an IP address."""
     numeric = name.startswith("[") or name.rstrip(".").rpartition(".")[2][:1].isdigit()
     try:
         ip_address(name.strip("[]")) if numeric else name.encode().decode("idna")
@@ -45,12 +42,12 @@ def _is_host(name: str) -> bool:
 
 
 def restrict_links(state: StateCore) -> None:
-    """Images become links, links open elsewhere and tell nothing of us, and only known attributes remain."""
+    """Turn images into links, open links in a new tab without a referrer, and keep only known attributes."""
     from markdown_it.token import Token
 
     before = None
     for block in state.tokens:
-        # The start of a numbered list, and a table cell's alignment: both come from the parser.
+        # The start of a numbered list and the alignment of a table cell come from the parser.
         block.attrs = {name: value for name, value in block.attrs.items() if name in ("start", "style")}
         mixed = before is not None and _RIGHT_TO_LEFT.search(block.content)
         if before is not None and mixed:
@@ -60,25 +57,25 @@ def restrict_links(state: StateCore) -> None:
         before = block if block.nesting == 1 else None
         if not block.children:
             continue
-        inside: list[str] = []
+        addresses: list[str] = []
         children: list[Token] = []
         for token in block.children:
             if token.type == "link_open":
-                inside.append(str(token.attrs["href"]))
-                token = _link_open(inside[-1])
+                addresses.append(str(token.attrs["href"]))
+                token = _link_open(addresses[-1])
             elif token.type == "link_close":
-                address = inside.pop()
-                # The parser lets an empty address through, which would be the page's own.
+                address = addresses.pop()
+                # The parser accepts an empty address, which would be that of the page.
                 token = token if is_safe_address(address) else Token("text", "", 0, content=f"]({address})")
             elif token.type == "image":
                 address = str(token.attrs["src"])
                 alt = _alt(token.children or ())
                 text = Token("text", "", 0, content=f"[image: {alt}]" if alt else "[image]")
-                where = Token("text", "", 0, content=f" ({_destination(address)})")
-                if inside or not is_safe_address(address):
-                    children += (text, where)
+                target = Token("text", "", 0, content=f" ({_destination(address)})")
+                if addresses or not is_safe_address(address):
+                    children += (text, target)
                 else:
-                    children += (_link_open(address), text, Token("link_close", "a", -1), where)
+                    children += (_link_open(address), text, Token("link_close", "a", -1), target)
                 continue
             else:
                 token.attrs = {"dir": "ltr"} if mixed and token.type == "code_inline" else {}
@@ -87,9 +84,9 @@ def restrict_links(state: StateCore) -> None:
 
 
 def _text_align(cell: Token, text: str) -> str:
-    """Where a cell's text stands if the table does not say: a front end's default is for numbers, at the right.
+    """Return the alignment of a cell if the table gives none: front ends would align it right, for numbers.
 
-    A name, since "start" does not get through the sanitiser of an untrusted notebook.
+    Not "start", which the sanitizer of an untrusted notebook removes.
     """
     if cell.type == "th_open":
         return "center"
@@ -102,18 +99,18 @@ def _link_open(address: str) -> Token:
 
     if not is_safe_address(address):
         return Token("text", "", 0, content="[")
-    out = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
-    return Token("link_open", "a", 1, attrs={"href": address, **out})
+    new_tab = {} if address.startswith("#") else {"rel": "noopener noreferrer", "target": "_blank"}
+    return Token("link_open", "a", 1, attrs={"href": address, **new_tab})
 
 
 def _destination(address: str) -> str:
-    """The part of an address that tells where it leads, short enough for a line."""
+    """Return host and path of an address, short enough for a line."""
     try:
         parts = urlsplit(address)
     except ValueError:
         return address[:60]
-    where = parts.netloc + parts.path + ("?…" if parts.query else "")
-    return where if len(where) <= 60 else where[:59] + "…"
+    destination = parts.netloc + parts.path + ("?…" if parts.query else "")
+    return destination if len(destination) <= 60 else destination[:59] + "…"
 
 
 def _alt(tokens: Sequence[Token]) -> str:

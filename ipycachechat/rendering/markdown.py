@@ -1,8 +1,7 @@
 """Model markdown to safe HTML.
 
-No text that a model writes (or quotes) may run script, load anything from the network, or leave its cell's
-box, in any front end, trusted or not. So we make the HTML ourselves, out of a short list of tags and
-attributes, rather than hand markdown to the front end.
+No text that a model writes (or quotes) may run scripts, load anything from the network, or leave its cell's box, in
+any front end, trusted or not. So we make the HTML ourselves from a short list of tags and attributes.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["body", "boxed", "bundle", "to_html", "to_markdown"]
 
-# Fifty lists in each other. The parser drops what is nested any deeper, so such a source is shown as it is.
+# Fifty nested lists. The parser drops anything deeper, so such a source is shown as plain text.
 MAX_DEPTH = 100
-# Seconds of a frame for colouring code, most of which an honest answer does not need.
+# Seconds for highlighting code in one frame; ordinary answers need far less.
 HIGHLIGHT_SECONDS = 0.5
 
-# MathJax typesets only what our parser knows to be maths ("$5 and $10" is not), and paint containment keeps
-# it, and piled-up accents, inside of the answer's box. Version 2 (nbconvert) looks for tex2jax_….
+# MathJax typesets only what our parser recognizes as maths ("$5 and $10" is not), and paint containment keeps it, and
+# stacked accents, inside the answer's box. Version 2 (nbconvert) looks for tex2jax_….
 _OPEN = '<div class="ipycachechat-answer mathjax_ignore tex2jax_ignore" style="contain:paint">'
 # Inline, since an untrusted notebook keeps no <style>.
 _BOX = 'style="margin:1em 0"'
@@ -46,7 +45,7 @@ _MATHS = "mathjax_process tex2jax_process"
 
 
 def bundle(source: str, *, style: bool = True) -> dict[str, str]:
-    """The mime bundle of an answer: our HTML, the markdown for converters, and the text as it came."""
+    """Return the mime bundle of an answer: our HTML, the markdown for converters, and the plain text."""
     source = clean(source)
     return {
         "text/html": to_html(source, style=style),
@@ -56,20 +55,20 @@ def bundle(source: str, *, style: bool = True) -> dict[str, str]:
 
 
 def to_html(source: str, *, style: bool = True) -> str:
-    """Safe HTML of this markdown, in one `<div class="ipycachechat-answer">`.
+    """Return safe HTML of this markdown, in one `<div class="ipycachechat-answer">`.
 
-    `style=False` leaves out the colours for front ends that have none, which a frame need not repeat.
+    `style=False` leaves out the style sheet for front ends without colours, which frames need not repeat.
     """
     return boxed(body(source), style=style)
 
 
 def boxed(html: str, *, style: bool = True) -> str:
-    """HTML of ours in the box that it may not leave."""
+    """Return our HTML in the box that it may not leave."""
     return f"{_OPEN}{html}{STYLE if style else ''}</div>"
 
 
 def body(source: str) -> str:
-    """Safe HTML of this markdown, to be put in the box."""
+    """Return safe HTML of this markdown, without the box."""
     source = clean(source)
     plain = f"<pre>{_pre_content(escape(source))}</pre>"
     if len(source) > MAX_LENGTH or is_tangled(source):
@@ -80,32 +79,32 @@ def body(source: str) -> str:
         tokens = parser.parse(source, env)
     except RecursionError:
         return plain
-    # The last two levels: a list's item is two deep, and dropped text would be hidden text.
+    # A list item takes two levels; text that the parser drops would be hidden.
     if any(token.level >= MAX_DEPTH - 2 for token in tokens) or not _is_nested(tokens):
         return plain
     return str(parser.renderer.render(tokens, parser.options, env))
 
 
 def _is_nested(tokens: Sequence[Token]) -> bool:
-    """Return True if every tag is closed where it has to be, which a footnote that defines another can undo."""
-    within: list[str] = []
+    """Return True if every tag is closed in order; a footnote that defines another can break that."""
+    open_tags: list[str] = []
     for token in tokens:
         if token.nesting == 1:
-            within.append(token.type.removesuffix("_open"))
-        elif token.nesting == -1 and (not within or within.pop() != token.type.removesuffix("_close")):
+            open_tags.append(token.type.removesuffix("_open"))
+        elif token.nesting == -1 and (not open_tags or open_tags.pop() != token.type.removesuffix("_close")):
             return False
-    return not within
+    return not open_tags
 
 
 @cache
 def _parser() -> MarkdownIt:
-    """Made at the first answer, since the extension has to load fast."""
+    """Return the parser; it is made at the first answer, since the extension has to load fast."""
     from markdown_it import MarkdownIt
     from mdit_py_plugins.footnote import footnote_plugin
 
     class Markdown(MarkdownIt):
         def validateLink(self, url: str) -> bool:
-            """A link that is not accepted stays text, with its address to be seen."""
+            """Return True if an address may become a link; other links stay text, with their address."""
             return is_safe_address(url)
 
     parser = Markdown("commonmark", {"html": False, "maxNesting": MAX_DEPTH})
@@ -134,7 +133,7 @@ def _parser() -> MarkdownIt:
 
 
 def _lone_footnotes(state: StateCore) -> None:
-    """A footnote to which nothing refers stays where it is: the plugin would leave it out, and hide its text."""
+    """Keep a footnote without references as text in its place: the plugin would hide it."""
     from markdown_it.token import Token
 
     notes = state.env.get("footnotes", {}).get("list", {})
@@ -156,7 +155,7 @@ def _lone_footnotes(state: StateCore) -> None:
 
 
 def _rule(html: Callable[[Token], str]) -> Callable[..., str]:
-    """markdown-it's kind of render rule, for HTML that depends on the token alone."""
+    """Return a render rule for HTML that depends on the token alone."""
 
     def render(
         renderer: RendererHTML, tokens: Sequence[Token], number: int, options: OptionsDict, env: EnvType
@@ -167,7 +166,7 @@ def _rule(html: Callable[[Token], str]) -> Callable[..., str]:
 
 
 def _footnote_ref(token: Token) -> str:
-    """A number only: an anchor would need an id, which the text of another answer could take."""
+    """Return the number only: an anchor would need an id, which another answer could take."""
     return f"<sup>[{int(token.meta['id']) + 1}]</sup>"
 
 
@@ -176,7 +175,7 @@ def _fence(
 ) -> str:
     token = tokens[number]
     words = token.info.split(maxsplit=1)
-    # When the time for colours is over, the next frame has more: it finds these in the cache.
+    # After the time for highlighting, the next frame continues: earlier blocks are cached.
     if not words or time.perf_counter() > env["until"]:
         return _code(escape(token.content, quote=False))
     return _code(highlight(token.content, words[0].strip("{}.")))
@@ -187,29 +186,25 @@ def _code(html: str) -> str:
 
 
 def _pre_content(html: str) -> str:
-    """The inside of a `<pre>`: a browser drops a newline that comes first."""
+    """Return the content of a `<pre>`: browsers drop a leading newline."""
     return "\n" + html if html.startswith("\n") else html
 
 
 def _maths_inline(token: Token) -> str:
-    typeset = _typeset(token.content)
-    return (
-        f'<span class="{_MATHS}">{typeset}</span>'
-        if typeset
-        else f'<code dir="ltr">{escape(token.content)}</code>'
-    )
+    if typeset := _typeset(token.content):
+        return f'<span class="{_MATHS}">{typeset}</span>'
+    return f'<code dir="ltr">{escape(token.content)}</code>'
 
 
 def _maths_block(token: Token) -> str:
-    typeset = _typeset(token.content)
-    return (
-        f'<div class="{_MATHS}">{typeset}</div>\n' if typeset else _code(escape(token.content, quote=False))
-    )
+    if typeset := _typeset(token.content):
+        return f'<div class="{_MATHS}">{typeset}</div>\n'
+    return _code(escape(token.content, quote=False))
 
 
 def _typeset(maths: str) -> str:
-    """Escaped maths with the delimiters that all front ends know, or nothing if it may not be typeset."""
-    # A label would become an id, and a second of the same name an error in a later cell.
+    """Return escaped maths in delimiters that all front ends know, or "" if it must not be typeset."""
+    # A label would become an id, and the same label in a later cell an error.
     inside, display = strip_delimiters(re.sub(r"\\label\s*\{[^{}]*\}", "", maths))
     if not is_typesettable(inside):
         return ""

@@ -1,7 +1,7 @@
 """Safe markdown for converters such as nbconvert: raw HTML escaped, images as links.
 
-markdown-it's inline tokens have no positions, so each place in question is marked with a character of its own
-before the text is parsed; where the mark comes out again tells whether it stood in code, in maths or in text.
+markdown-it's inline tokens have no positions, so each critical character is replaced by a unique private character
+before parsing; the token that contains it then shows if it was in code, in maths or in text.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-# Longer than any model's longest answer: it would keep the kernel for seconds at every frame.
+# Longer than any model's longest answer. A longer text would block the kernel for seconds at every frame.
 MAX_LENGTH = 400_000
-# The parser's time grows with the square of how deep square brackets are within each other in one paragraph.
+# The parser's time grows with the square of the depth of square brackets in a paragraph.
 MAX_BRACKET_DEPTH = 200
 _BRACKET_OR_GAP = re.compile(r"[\[\]]|\n\s*\n")
 
 # A `<` that could begin a tag (not an address in angle brackets, which stays a link), or an image.
 _OPENER = re.compile(r"<(?=[A-Za-z/!?])(?!(?:https?://|mailto:)[^\s<>`$\"']+>)|!(?=\[)")
 _IMAGE = re.compile(r"\[[^\]\n]*\][(\[]")
-# The two private planes of Unicode, of which a text uses no character by chance.
+# The two private planes of Unicode, whose characters do not occur by chance.
 _FIRST, _LAST = 0xF0000, 0x10FFFD
 _MARKS = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]")
 
 
 def to_markdown(source: str) -> str:
-    """The source, in which no parser of markdown finds raw HTML or an image; it reads the same.
+    """Return the source so that no markdown parser finds raw HTML or an image in it; it reads the same.
 
-    Code keeps its `<`; in maths, where an entity would show as such, a space follows it.
+    Code keeps its `<`; in maths, where an entity would be visible, a space follows it.
     """
     places = [match.start() for match in _OPENER.finditer(source)]
     if not places:
@@ -48,7 +48,7 @@ def to_markdown(source: str) -> str:
         return _all_escaped(source)
     try:
         exact = _escaped(source, places)
-        # The mark is not the character it stands for, so what came of it is looked at once more.
+        # Parsers may treat the private character differently from the original one, so the result is checked.
         if not any(_has_html_or_image(parser.parse(exact)) for parser in _readers(html=True)):
             return exact
     except RecursionError:
@@ -57,7 +57,7 @@ def to_markdown(source: str) -> str:
 
 
 def is_tangled(source: str) -> bool:
-    """Return True if nobody would write this, and no parser should have to read it."""
+    """Return True if brackets are nested too deeply for the parser."""
     depth = 0
     for match in _BRACKET_OR_GAP.finditer(source):
         depth = depth + 1 if match[0] == "[" else max(depth - 1, 0) if match[0] == "]" else 0
@@ -75,15 +75,15 @@ def _escaped(source: str, places: list[int]) -> str:
     in_code: set[int] | None = None
     in_maths: set[int] = set()
     for reader in readers:
-        found: set[int] = set()
+        code: set[int] = set()
         for token in _flat(reader.parse(text)):
             marks = {ord(mark) - _FIRST for mark in _MARKS.findall(token.content)} if token.content else set()
             if token.type in ("code_inline", "code_block", "fence"):
-                found |= marks
+                code |= marks
             elif token.type.startswith("maths_"):
                 in_maths |= marks
-        # Front ends differ in what they take for code (tables, maths): all have to agree.
-        in_code = found if in_code is None else in_code & found
+        # Front ends differ in what they take for code (tables, maths), so all readings have to agree.
+        in_code = code if in_code is None else in_code & code
     for number, place in enumerate(places):
         if number not in (in_code or ()):
             marked[place] = _defused(source, place, number in in_maths)
@@ -93,7 +93,7 @@ def _escaped(source: str, places: list[int]) -> str:
 
 
 def _defused(source: str, place: int, maths: bool) -> str:
-    """Return the replacement of the `<` or `!` at this place."""
+    """Return the replacement of the `<` or `!` at an index."""
     start = place
     while start and source[start - 1] == "\\":
         start -= 1
@@ -108,7 +108,7 @@ def _defused(source: str, place: int, maths: bool) -> str:
 
 
 def _all_escaped(source: str) -> str:
-    """For what cannot be told apart: inert in every reading, if not pretty in code."""
+    """Return a source that is safe in every reading, if not pretty in code."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", source).replace("![", "! [")
 
 

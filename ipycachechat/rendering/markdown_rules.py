@@ -10,33 +10,30 @@ if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
     from markdown_it.rules_inline import StateInline
 
-# A longer address stays text. It bounds what is looked at for each colon.
+# A longer address stays text, which bounds the work for each colon.
 MAX_ADDRESS = 1_000
 
 _SCHEME = re.compile(r"(?<![A-Za-z0-9])https?\Z", re.IGNORECASE)
-# None of these can be in an address as such; the last ones end a Chinese or Japanese sentence.
+# Characters that no address contains unescaped; the last ones end a Chinese or Japanese sentence.
 _REST = re.compile(r"://[^\s<>\[\]\"`|\\^“”‘’…\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff65]+")
 _SENTENCE = "?!.,:;*_~'"
 _TASK = re.compile(r"\[([ xX])\] +(?=\S)")
-# Scripts that put no space between words, and Korean, which puts none before its particles.
+# Scripts without spaces between words, and Korean, which has none before particles.
 _UNSPACED = re.compile(
     "[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
 )
 
 
 def dialect_plugin(md: MarkdownIt) -> None:
-    """Teach this parser what models write."""
+    """Add the rules to a parser."""
     md.inline.ruler.after("text", "bare_address", _bare_address)
     md.inline.ruler.at("emphasis", _emphasis)
     md.core.ruler.push("tasks", _tasks)
 
 
 def _bare_address(state: StateInline, silent: bool) -> bool:
-    """`https://…` in text, which is then a link like any other; mail and "www." stay text.
-
-    "lodash@4.17.21" is not a mailbox, and what begins with "www." does not say how to get there.
-    """
-    # A link's own text is looked through silently for its end, which an address must not swallow.
+    """Make `https://…` in text a link. Mail addresses ("lodash@4.17.21"?) and "www." without a scheme stay text."""
+    # The parser looks silently for the end of a link's text, which an address must not swallow.
     if silent or state.linkLevel or not state.src.startswith("://", state.pos):
         return False
     scheme = _SCHEME.search(state.src[max(0, state.pos - 6) : state.pos])
@@ -57,7 +54,7 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
 
 
 def _without_sentence_end(address: str) -> str:
-    """The address without the full stop, or the bracket, of the sentence that it is in."""
+    """Return the address without the punctuation or bracket that ends its sentence."""
     end, unopened = len(address), address.count(")") - address.count("(")
     while end and (address[end - 1] in _SENTENCE or (address[end - 1] == ")" and unopened > 0)):
         unopened -= address[end - 1] == ")"
@@ -66,22 +63,22 @@ def _without_sentence_end(address: str) -> str:
 
 
 def _emphasis(state: StateInline, silent: bool) -> bool:
-    """CommonMark's own rule, but `**注意：**这` ends where it is meant to: there is no space to end it."""
+    """Apply CommonMark's rule, and also end the bold text of `**注意：**这`, where no space ends it."""
     from markdown_it.rules_inline.emphasis import tokenize
 
-    start, known = state.pos, len(state.delimiters)
+    start, before_count = state.pos, len(state.delimiters)
     if not tokenize(state, silent):
         return False
     if state.src[start] == "*":
         before, after = state.src[start - 1 : start], state.src[state.pos : state.posMax][:1]
-        for delimiter in state.delimiters[known:]:
+        for delimiter in state.delimiters[before_count:]:
             delimiter.open |= bool(_UNSPACED.match(before) and after.strip())
             delimiter.close |= bool(_UNSPACED.match(after) and before.strip())
     return True
 
 
 def _tasks(state: StateCore) -> None:
-    """`- [x] done` gets a box, as a character: an answer has no forms."""
+    """Show the box of `- [x] done` as a character."""
     for item, _, line in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
         task = _TASK.match(line.content) if item.type == "list_item_open" else None
         if task and line.children and line.children[0].content.startswith(task[0]):

@@ -1,4 +1,4 @@
-"""Where a growing markdown text can be cut, so that the finished part need not be drawn again."""
+"""Cut a growing markdown text, so that its finished part need not be drawn again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 CUT_INSIDE, CUT_ANYWHERE = 1_500, 4_000
-"""Characters: a block that is longer is cut within, where it can be well, and then wherever a line begins."""
+"""Characters above which a block is cut inside: at a good place, and at the start of any line."""
 PYTHON = ("python", "py", "python3", "ipython")
-"""Languages whose code a cell can run."""
+"""Names of fences with code that a cell can run."""
 _MATHS = ("$$", "\\[", "\\begin{")
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A place in a text; a fence that is cut is closed before it and reopened behind it, a table gets its head."""
+    """A place to cut. A fence is closed before it and reopened after it; a table gets its head again."""
 
     offset: int
     close: str = ""
@@ -30,9 +30,9 @@ class Cut:
 
 
 def cut(source: str, min_length: int, *, anywhere: bool = False) -> Cut | None:
-    """The last place before which at least so many characters are finished, if there is one.
+    """Return the last place with at least `min_length` finished characters before it; None: there is none.
 
-    `anywhere`: a block that is very long is cut also where that shows, as it does in a table or a quotation.
+    `anywhere`: cut a very long block even where the cut is visible, as in a table or a quotation.
     """
     if len(source) < min_length or len(source) > MAX_LENGTH or is_tangled(source):
         return None
@@ -46,21 +46,21 @@ def cut(source: str, min_length: int, *, anywhere: bool = False) -> Cut | None:
         return Cut(begin)
     if len(source) - begin < max(min_length, CUT_INSIDE):
         return None
-    found = None
+    place = None
     if last.type == "fence":
-        found = _cut_fence(source, last, starts)
+        place = _cut_fence(source, last, starts)
     elif last.type in ("bullet_list_open", "ordered_list_open"):
-        found = _cut_list(tokens, last, starts)
+        place = _cut_list(tokens, last, starts)
     elif last.type == "table_open" and anywhere:
-        found = _cut_table(source, last, starts)
-    if found is None and anywhere and len(source) - begin >= CUT_ANYWHERE:
+        place = _cut_table(source, last, starts)
+    if place is None and anywhere and len(source) - begin >= CUT_ANYWHERE:
         return _cut_anywhere(source, tokens, begin, starts)
-    return found
+    return place
 
 
 def growing_source(source: str) -> str:
-    """A growing text as it is drawn: maths that has not come to its end is shown as the code that it is."""
-    if not any(sign in source for sign in _MATHS) or len(source) > MAX_LENGTH or is_tangled(source):
+    """Return a growing text as it is drawn: unfinished maths at its end is shown as code."""
+    if not any(opener in source for opener in _MATHS) or len(source) > MAX_LENGTH or is_tangled(source):
         return source
     source = _with_line_feeds(source)
     _, blocks, starts = _blocks(source)
@@ -72,18 +72,20 @@ def growing_source(source: str) -> str:
 
 
 def python_blocks(source: str) -> list[str]:
-    """The code of all fences that say they hold Python, in order."""
+    """Return the code of all fences marked as Python, in order."""
     if ("```" not in source and "~~~" not in source) or len(source) > MAX_LENGTH or is_tangled(source):
         return []
     fences = [token for token in _parser().parse(source) if token.type == "fence"]
-    return [one.content for one in fences if (one.info.split() or [""])[0].strip("{}.").lower() in PYTHON]
+    return [
+        fence.content for fence in fences if (fence.info.split() or [""])[0].strip("{}.").lower() in PYTHON
+    ]
 
 
 def _cut_anywhere(source: str, tokens: list[Token], begin: int, starts: list[int]) -> Cut | None:
-    """Where the last line begins, or the last word of a line without end; not in a fence that cannot go on behind."""
+    """Return the start of the last line, or of the last word of an endless line; never inside a fence."""
     if starts[-1] <= begin:
-        at = source.rfind(" ", 0, -1) + 1
-        return Cut(at) if at > begin else None
+        offset = source.rfind(" ", 0, -1) + 1
+        return Cut(offset) if offset > begin else None
     for token in reversed(tokens):
         if token.map and token.map[1] >= len(starts) - 1:
             if token.type == "fence":
@@ -94,9 +96,9 @@ def _cut_anywhere(source: str, tokens: list[Token], begin: int, starts: list[int
 
 
 def _cut_fence(source: str, fence: Token, starts: list[int]) -> Cut | None:
-    """Before the last whole line of a fence, so that no box is empty when its end comes; behind one that has its end.
+    """Return the start of the last whole line of a fence, so that no box is empty at its end; of a closed one the end.
 
-    The line that opens it is repeated as it stands: with the sign of a quotation, or as far in as in a list.
+    Its opening line is repeated as it is, with the prefix of a quotation or the indent of a list.
     """
     opening, line = _first_line(fence), len(starts) - 1
     assert fence.map is not None
@@ -106,48 +108,49 @@ def _cut_fence(source: str, fence: Token, starts: list[int]) -> Cut | None:
         return Cut(starts[end]) if end < len(starts) else None
     if line <= opening + 2:
         return None
-    at, head = starts[line - 1], source[starts[opening] : starts[opening + 1]]
-    again = _first_block(head + source[at:], "fence")
-    if again is None or not fence.content.endswith(again.content):
+    offset, head = starts[line - 1], source[starts[opening] : starts[opening + 1]]
+    reopened = _first_block(head + source[offset:], "fence")
+    if reopened is None or not fence.content.endswith(reopened.content):
         return None
-    return Cut(at, f"{fence.markup}\n" if fence.level == 0 else "", head)
+    return Cut(offset, f"{fence.markup}\n" if fence.level == 0 else "", head)
 
 
 def _cut_list(tokens: list[Token], block: Token, starts: list[int]) -> Cut | None:
-    """Before the last item of a list."""
-    items = [one for one in tokens if one.type == "list_item_open" and one.level == 1]
+    """Return the start of the last item of a list."""
+    items = [token for token in tokens if token.type == "list_item_open" and token.level == 1]
     begin = starts[_first_line(items[-1])]
     return Cut(begin) if begin > starts[_first_line(block)] else None
 
 
 def _cut_table(source: str, table: Token, starts: list[int]) -> Cut | None:
-    """Before the last whole row of a table, so that no head stands alone; behind a table that has its end."""
+    """Return the start of the last whole row of a table, so that no head is alone, or the end of a finished one."""
     first, line = _first_line(table), len(starts) - 1
     assert table.map is not None
     if table.map[1] < line:
         return Cut(starts[table.map[1]])
     if line < first + 4:  # its head and two rows
         return None
-    at, head = starts[line - 1], source[starts[first] : starts[first + 2]]
-    return Cut(at, open=head) if _first_block(head + source[at:], "table_open") else None
+    offset, head = starts[line - 1], source[starts[first] : starts[first + 2]]
+    return Cut(offset, open=head) if _first_block(head + source[offset:], "table_open") else None
 
 
 def _first_block(source: str, kind: str) -> Token | None:
-    """The block of that kind that begins in the first line."""
-    return next((one for one in _parser().parse(source) if one.type == kind and _first_line(one) == 0), None)
+    """Return the block of a kind that begins in the first line."""
+    tokens = _parser().parse(source)
+    return next((token for token in tokens if token.type == kind and _first_line(token) == 0), None)
 
 
 def _with_line_feeds(source: str) -> str:
-    """With line feeds alone, as the parser sees it, and of the same length; the last may be half of an end."""
+    """Return the source with line feeds only, of the same length; a last "\r" may be half of a line end."""
     if source.endswith("\r"):
         source = source[:-1] + " "
     return source.replace("\r\n", " \n").replace("\r", "\n") if "\r" in source else source
 
 
 def _blocks(source: str) -> tuple[list[Token], list[Token], list[int]]:
-    """All tokens, of these the blocks of the highest level, and where each line begins."""
+    """Return all tokens, the top-level blocks among them, and the start of each line."""
     tokens = _parser().parse(source)
-    blocks = [one for one in tokens if one.level == 0 and one.nesting >= 0 and one.map]
+    blocks = [token for token in tokens if token.level == 0 and token.nesting >= 0 and token.map]
     starts = [0]
     while (end := source.find("\n", starts[-1])) >= 0:
         starts.append(end + 1)
@@ -155,14 +158,13 @@ def _blocks(source: str) -> tuple[list[Token], list[Token], list[int]]:
 
 
 def _first_line(block: Token) -> int:
-    """Return what it begins with."""
     assert block.map is not None
     return block.map[0]
 
 
 @cache
 def _parser() -> MarkdownIt:
-    """For blocks alone; what is in their lines makes no difference here."""
+    """Return a parser of blocks alone, without their inline content."""
     from markdown_it import MarkdownIt
     from mdit_py_plugins.footnote import footnote_plugin
 

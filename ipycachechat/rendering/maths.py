@@ -1,8 +1,8 @@
 """Find maths delimiters in markdown.
 
-Two syntax rules for markdown-it, for all the ways in which models write maths: `$…$`, `$$…$$`, `\\(…\\)`,
-`\\[…\\]` and a bare `\begin{align}…\\end{align}`. Their tokens are `maths_inline` and `maths_block`; the
-content holds the delimiters.
+Two syntax rules for markdown-it, for the ways in which models write maths: `$…$`, `$$…$$`, `\\(…\\)`,
+`\\[…\\]` and a bare `\\begin{align}…\\end{align}`. Their tokens are `maths_inline` and `maths_block`, whose content
+includes the delimiters.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
     from markdown_it.rules_inline import StateInline
 
-# A piece any longer is not maths; it bounds how far an opener that nothing closes is looked after.
+# Longer text is not maths, which bounds the search for the end of an unclosed opener.
 MAX_LENGTH = 5_000
-# Deeper braces could overflow the stack of the front end's own parser.
+# Deeper braces could overflow the stack of the front end's parser.
 MAX_DEPTH = 40
 
 _BLOCK_END = {"$$": "$$", "\\[": "\\]"}
@@ -27,24 +27,24 @@ _ENVIRONMENT = re.compile(
     r"\\begin\{((?:equation|align|alignat|gather|multline|flalign|eqnarray)\*?"
     r"|[bpvBV]?matrix|cases|array|aligned|gathered|split)\}"
 )
-# "$ x = 1 $" is maths, "$ ls and $ pwd" two commands: there has to be a sign of maths, and no bare word.
+# "$ x = 1 $" is maths, "$ ls and $ pwd" are commands: maths has one of these characters and no bare word.
 _SIGN = re.compile(r"[\\^=]")
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
-# A row of a table, in whatever list or quotation.
+# A row of a table, also in a list or quotation.
 _ROW = re.compile(r"^[ \t>*+\d.)-]*\|.*[$\\].*$", re.MULTILINE)
-# Code, and what could be maths. The bounds keep many openers that nothing closes from taking long.
+# Code, and possible maths. The bounds keep many unclosed openers from taking long.
 _IN_ROW = re.compile(
     r"(?<!`)(`+)(?!`).{0,200}?(?<!`)\1(?!`)|\$\$[^$]+\$\$|\\\(.{1,200}?\\\)|\\[^(]|\$(?:\\.|[^$\\])+\$"
 )
 _BRACKETED = re.compile(r"\([^()]*\)|\{[^{}]*\}|\[[^\[\]]*\]")
-# Stands for such a bar while tables are cut into cells; Unicode keeps it from ever being a character of a text.
+# Replaces a bar in maths while tables are cut into cells; a Unicode noncharacter.
 _PIPE = "\ufdd0"
-# "$5 and 10$" is money: a number, then words, which in maths would be in \text{}.
+# "$5 and 10$" is money: a number, then words, which maths has in \text{}.
 _MONEY = re.compile(r"[\d.,]+[kKMB]?[\"'”)]*\s+\(?[^\W\d_]{2,}")
 
 
 def maths_plugin(md: MarkdownIt) -> None:
-    """Teach this parser what maths is."""
+    """Add the rules to a parser."""
     md.inline.ruler.before("escape", "maths_inline", _inline)
     md.core.ruler.before("block", "maths_pipes", _hide_pipes)
     md.core.ruler.after("block", "maths_pipes_back", _show_pipes)
@@ -53,21 +53,21 @@ def maths_plugin(md: MarkdownIt) -> None:
 
 
 def _hide_pipes(state: StateCore) -> None:
-    """In `| $|x|$ |` only the outer bars are the table's."""
+    """Hide the inner bars of `| $|x|$ |`, which are not the table's."""
     state.env["pipes"] = _PIPE not in state.src
     if state.env["pipes"]:
         state.src = _ROW.sub(lambda row: _IN_ROW.sub(_hidden, row[0]), state.src)
 
 
-def _hidden(piece: re.Match[str]) -> str:
-    """Code as it is, and maths without the bars that are its own."""
-    maths = piece[0]
+def _hidden(match: re.Match[str]) -> str:
+    """Return code as it is, and maths with its bars replaced."""
+    maths = match[0]
     if "|" not in maths or maths.startswith("`"):
         return maths
     single = maths.startswith("$") and not maths.startswith("$$")
-    if single and _find_dollar_end(piece.string, piece.start(), piece.end()) != piece.end():
+    if single and _find_dollar_end(match.string, match.start(), match.end()) != match.end():
         return maths
-    # "| $HOME | US$ |" are two cells. Maths has its bars within brackets, or in pairs with no gap on either side.
+    # "| $HOME | US$ |" are two cells. Maths has bars in brackets, or in pairs without spaces on both sides.
     outside = _BRACKETED.sub("", maths)
     if outside.count("|") % 2 or re.search(r"\s\|\s", outside):
         return maths
@@ -89,7 +89,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
     elif src.startswith("\\(", start):
         end = _find_end(src, start + 2, "\\)", state.posMax)
     elif src.startswith("\\[", start):
-        # `\[` is also how an honest bracket is escaped ("array\[0\]"): maths has a space or stands alone.
+        # `\[` may also be an escaped bracket ("array\[0\]"): maths has a space after it or starts a line.
         alone = start == 0 or src[start - 1] == "\n" or src[start + 2 : start + 3].isspace()
         end = _find_end(src, start + 2, "\\]", state.posMax) if alone else 0
         end = 0 if src[end : end + 1] == "(" else end
@@ -104,13 +104,13 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 
 def _find_end(src: str, start: int, closer: str, limit: int) -> int:
-    """The end of the maths whose inside begins at `start`, or 0."""
+    """Return the end of the maths whose content begins at `start`, or 0."""
     end = src.find(closer, start, min(limit, start + MAX_LENGTH))
     return end + len(closer) if end >= 0 and src[start:end].strip() else 0
 
 
 def _find_dollar_end(src: str, start: int, limit: int) -> int:
-    """The end of `$…$`, or 0: like pandoc's rule, so that prices stay text."""
+    """Return the end of `$…$`, or 0, by a rule like pandoc's, so that prices stay text."""
     limit = min(limit, start + MAX_LENGTH)
     spaced = src[start + 1 : start + 2] == " "
     if src[start - 1 : start].isdigit() or (src[start + 1 : start + 2].isspace() and not spaced):
@@ -144,7 +144,7 @@ def _block(state: StateBlock, first: int, stop: int, silent: bool) -> bool:
     last = bisect_left(state.eMarks, end, first, stop)
     if src[end : state.eMarks[last]].strip() or last >= stop:
         return False
-    # A closer in another list item or outside of the quotation closes nothing.
+    # A closer in another list item or outside the quotation does not count.
     if any(
         state.sCount[line] < state.blkIndent and not state.isEmpty(line) for line in range(first, last + 1)
     ):
@@ -166,7 +166,7 @@ def _block(state: StateBlock, first: int, stop: int, silent: bool) -> bool:
 
 
 def strip_delimiters(maths: str) -> tuple[str, bool]:
-    """Return the text between the delimiters (a bare environment has none), and whether it is display maths."""
+    """Return the text between the delimiters (a bare environment has none), and True for display maths."""
     if maths.startswith(("$$", "\\[")):
         return maths[2:-2], True
     if maths.startswith("\\("):

@@ -9,13 +9,13 @@ from ipycachechat.rendering.maths import MAX_DEPTH, MAX_LENGTH
 
 
 def is_typesettable(maths: str) -> bool:
-    """Return True if nothing but typesetting can come of it, in any front end's MathJax.
+    """Return True if MathJax can only typeset it, in any front end.
 
-    An allow rule, since MathJax and its extensions hold many commands that reach further: links and
+    This is an allow-list, since MathJax and its extensions have many commands that do more: links and
     ids (`\\href`, `\\cssId`, `\\ref`), style (`\\style`, `\\class`, `\\bbox`), code from the network
     (`\\require`), any attribute (`\\mmlToken`, `\\enclose`), any character (`\\unicode`), definitions
-    that last for all later cells (`\\def`, `\\newcommand`), and sizes and shifts that draw outside
-    of their place (`\\raise`, `\\llap`, `\\smash`, `\\rule`, `\\Huge`, a negative `\\hspace`).
+    that stay for all later cells (`\\def`, `\\newcommand`), and sizes and shifts that draw outside
+    of their box (`\\raise`, `\\llap`, `\\smash`, `\\rule`, `\\Huge`, a negative `\\hspace`).
     """
     if len(maths) > MAX_LENGTH or _depth(maths) > MAX_DEPTH or len(_BACKWARD.findall(maths)) > 12:
         return False
@@ -26,7 +26,7 @@ def _is_allowed(maths: str, command: re.Match[str]) -> bool:
     name, after = command[1], command.end()
     if name in _ARGUMENTS:
         return re.compile(_ARGUMENTS[name]).match(maths, after) is not None
-    # Front ends take an optional argument of these for attributes, or for a distance.
+    # Front ends read an optional argument of these as attributes or as a distance.
     if name in _NO_OPTION:
         return not maths[after:].lstrip().startswith("[")
     return not name.isascii() or not name.isalpha() or name in _commands()
@@ -41,18 +41,10 @@ def _depth(maths: str) -> int:
 
 
 _WIDTH = r"\s*\{?\s*\d{0,2}(\.\d+)?\s*(em|ex|pt|mm|cm|px|mu|in|pc)\b"
-
-
 _COLOR = r"\s*\{\s*(#[0-9A-Fa-f]{3,8}|[A-Za-z]{1,20})\s*\}"
-
-
 _BACKWARD = re.compile(r"\\!|\\neg(?:thin|med|thick)space")
-
-
 _NO_OPTION = frozenset(("cancel", "bcancel", "xcancel", "cancelto", "cfrac"))
-
-
-# Commands whose argument has to look like this.
+# Commands whose argument must match.
 _ARGUMENTS = {
     "\\": r"(?!\s*\*?\s*\[)|\s*\*?\s*\[\s*\d{0,2}(\.\d+)?\s*(em|ex|pt|mm|cm|px|mu|in|pc)\s*\]",
     "hspace": _WIDTH,
@@ -75,7 +67,7 @@ _ARGUMENTS = {
 
 @cache
 def _commands() -> frozenset[str]:
-    """Commands of TeX and AMS-LaTeX that put symbols, letters, accents and arrangements, and nothing else."""
+    """Return the commands of TeX and AMS-LaTeX for symbols, letters, accents and arrangements."""
     return frozenset(_SYMBOLS.split())
 
 

@@ -19,13 +19,13 @@ NOTHING_SPENT = "Nothing has been spent yet"
 
 
 class SpendReport:
-    """Rows by day, notebook and model, the newest day first. Sums of which a part is unknown read "at least"."""
+    """Rows by day, notebook and model, the newest day first. Sums with unknown parts are marked "≥"."""
 
     def __init__(self, rows: Sequence[SpendRow]) -> None:
         self.rows = tuple(rows)
 
     def dataframe(self) -> Any:
-        """The rows with plain numbers, None where they are unknown. Raises BadInput without pandas."""
+        """Return the rows as a pandas DataFrame, None where numbers are unknown. Raises BadInput without pandas."""
         try:
             import pandas
         except ImportError:
