@@ -66,7 +66,7 @@ def test_forty_cells_are_one_block_and_the_next_request_reads_everything_before_
     plan = kernel.run("%chat plan And now?").text
     kernel.run("%%chat\nAnd now?", "third")
     after = wire.requests[-1].bill
-    assert after.read == before.prompt and f"{after.read:,} read" in plan
+    assert after.read == before.prompt and f"{after.read:,} cached" in plan
     assert [len(message["content"]) for message in wire.requests[-1].body["messages"][::2]] == [1, 2, 1]
 
 
