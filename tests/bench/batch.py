@@ -1,9 +1,8 @@
-"""How long `map` takes beside the shortest time that there is: 64 prompts on a prefix of 20,000 tokens.
+"""Time of `map` compared with the shortest possible time: 64 prompts on a prefix of 20,000 tokens.
 
     python tests/bench/batch.py [--short]
 
-The shortest: one prompt alone until its answer begins, from then on always n under way, and no time for anything
-but the provider's.
+Shortest possible: one prompt alone until its answer starts, then always n at a time, and no time except the provider's.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ ANSWER = BEGIN + (WORDS - 1) * PAUSE
 
 
 def shortest(prompts: int, n: int) -> float:
-    """Seconds, if nothing took any time but the provider."""
+    """Return the seconds that the provider alone would need."""
     free = [ANSWER, *[BEGIN] * (n - 1)]
     for _ in range(prompts - 1):
         heapq.heappush(free, heapq.heappop(free) + ANSWER)
@@ -40,18 +39,20 @@ def main() -> None:
             tuple(f"w{n} " for n in range(WORDS)), first_delay=BEGIN, chunk_delay=PAUSE
         )
         chat = Chat("anthropic/claude-sonnet-5", words(20_000))
-        chat.plan("so that litellm is there")
+        chat.plan("so that litellm is imported")
         for n in (16,) if "--short" in sys.argv else (4, 8, 16):
             server.clear()
             server.forget()
             fork = chat.fork()
             started = time.perf_counter()
-            found = fork.map([f"question {k}" for k in range(64)], n=n, progress=False)
-            took, least = time.perf_counter() - started, shortest(64, n)
+            answers = fork.map([f"question {k}" for k in range(64)], n=n, progress=False)
+            seconds, min_seconds = time.perf_counter() - started, shortest(64, n)
             bills = [request.bill for request in server.requests if request.bill]
             writes, reads = (sum(bool(getattr(bill, kind)) for bill in bills) for kind in ("written", "read"))
-            assert len(found) == 64
-            print(f"n = {n}: {took:.2f} s, {took / least:.3f} × the shortest; {writes} write, {reads} reads")
+            assert len(answers) == 64
+            print(
+                f"n = {n}: {seconds:.2f} s, {seconds / min_seconds:.3f} × the shortest; {writes} write, {reads} reads"
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Budgets over random conversations: python tests/bench/budget.py 300
 
-What the server billed, by litellm's prices, beside the budget, and how much of the conversations was refused.
+Compare the server's bills, by litellm's prices, with the budget, and count what was refused.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from ipycachechat.providers.litellm_import import import_in_portions  # noqa: E4
 
 
 def main(conversations: int) -> int:
-    """0 if no budget was exceeded."""
+    """Return 0 if no budget was exceeded."""
     for _ in import_in_portions():
         pass
-    loop, found, shares, above = asyncio.new_event_loop(), Counter[str](), [], 0
+    loop, outcomes, shares, above = asyncio.new_event_loop(), Counter[str](), [], 0
     with WireServer(clock=Clock(1_000_000.0)) as server:
         os.environ.update(server.env())
         for seed in range(conversations):
-            r = random.Random(seed)
-            world = World(server, loop, r.choice([0.2, 1, 3, 10, 40]) / 100, model=r.choice(MODELS))
+            rng = random.Random(seed)
+            world = World(server, loop, rng.choice([0.2, 1, 3, 10, 40]) / 100, model=rng.choice(MODELS))
             for _ in range(25):
-                random_step(world, r)
-            billed, purse = world.billed, world.chat.client.budgets.state
-            found["requests"] += len(server.requests)
-            found["interrupted"] += sum(request.closed != "complete" for request in server.requests)
-            found["not sent"] += world.refused
-            found["at their bound"] += purse.unbilled_requests
+                random_step(world, rng)
+            billed, state = world.billed, world.chat.client.budgets.state
+            outcomes["requests"] += len(server.requests)
+            outcomes["interrupted"] += sum(request.closed != "complete" for request in server.requests)
+            outcomes["not sent"] += world.refused
+            outcomes["at their bound"] += state.unbilled_requests
             shares.append(billed / world.budget)
-            if not billed <= purse.spent + TINY or not billed <= world.budget + TINY:
+            if not billed <= state.spent + TINY or not billed <= world.budget + TINY:
                 above += 1
-                print(f"{seed}: billed {billed:.6f}, counted {purse.spent:.6f}, budget {world.budget}")
-    told = ", ".join(f"{number:,} {name}" for name, number in found.items())
-    print(f"{conversations} conversations: {told}; {above} above their budget")
+                print(f"{seed}: billed {billed:.6f}, counted {state.spent:.6f}, budget {world.budget}")
+    counts = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
+    print(f"{conversations} conversations: {counts}; {above} above their budget")
     shares.sort()
     print(f"billed of the budget: median {shares[len(shares) // 2]:.0%}, most {shares[-1]:.0%}")
     return bool(above)

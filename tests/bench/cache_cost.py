@@ -1,10 +1,10 @@
-"""What the prompts of a conversation cost, as a part of what they would cost with no cache.
+"""Cost of a conversation's prompts as a fraction of their cost without a cache.
 
     python tests/bench/cache_cost.py [--seeds 6] [--short] [--write]
 
 Ours goes through the real engine and the real litellm to the wire server, on its clock, with token counts that the
-engine has to guess and learn, as with a real provider. The policies of others are billed by the server's own rules
-for exactly the blocks that went over the wire. The bound is the clairvoyant one of `scenarios.py`: each block by the
+engine has to guess and learn, as with a real provider. The policies of others are billed by the server's rules for
+exactly the blocks that were sent. The bound is the clairvoyant one of `scenarios.py`: each block by the
 cheapest lifetime with the whole future known. It takes a lifetime to belong to a block; by Anthropic's page what is
 already read is not charged again when a longer lifetime is asked for after it, so that it can be undercut.
 """
@@ -45,49 +45,51 @@ MODEL, MINIMUM = "anthropic/claude-sonnet-5", 1024
 START = 1_000_000.0
 DOCS = TESTS.parent / "docs"
 PAUSES = ("E pauses", "I everything")
-"""Where an hour is worth its price."""
+"""Scenarios with pauses in which a lifetime of one hour is worth its price."""
 
 
-# Scenarios of our own
+# Our own scenarios
 
 
-def long_document(r: random.Random) -> list[Any]:
+def long_document(rng: random.Random) -> list[Any]:
     """A document of 60,000 tokens, then thirty questions about it at the pace of a notebook."""
-    found, now = [], 0.0
+    events, seconds = [], 0.0
     for turn in range(31):
-        prompt = 60_000 if not turn else int(r.lognormvariate(4, 0.6)) + 10
-        found.append(Ask(now, (), prompt, (), (8.0, int(r.lognormvariate(5.5, 0.6)) + 40), f"cell-{turn}"))
-        now += 8 + r.choice([r.lognormvariate(4, 0.8)] * 3 + [r.uniform(300, 1500)])
-    return found
-
-
-def meetings(r: random.Random) -> list[Any]:
-    """Tools, and one pause in five between one hour and three."""
-    found, now = [], 0.0
-    for event in scenario("B tools", r.randrange(1 << 30)):
-        found.append(replace(event, at=now))
-        spent = sum(step[0] for step in event.steps) + event.answer[0]
-        now += spent + r.choice(
-            [r.lognormvariate(4, 0.8)] * 3 + [r.uniform(300, 1500), r.uniform(3600, 10_800)]
+        prompt = 60_000 if not turn else int(rng.lognormvariate(4, 0.6)) + 10
+        events.append(
+            Ask(seconds, (), prompt, (), (8.0, int(rng.lognormvariate(5.5, 0.6)) + 40), f"cell-{turn}")
         )
-    return found
+        seconds += 8 + rng.choice([rng.lognormvariate(4, 0.8)] * 3 + [rng.uniform(300, 1500)])
+    return events
 
 
-def one_prefix(r: random.Random) -> list[Any]:
-    """Forty questions, each asked of the same 20,000 tokens: a loop in a cell that goes back every time."""
-    found: list[Any] = [Ask(0.0, (), 20_000, (), (8.0, 300), "cell-0")]
-    now = 60.0
+def meetings(rng: random.Random) -> list[Any]:
+    """Tools, and one pause in five between one hour and three."""
+    events, seconds = [], 0.0
+    for event in scenario("B tools", rng.randrange(1 << 30)):
+        events.append(replace(event, at=seconds))
+        step_seconds = sum(step[0] for step in event.steps) + event.answer[0]
+        seconds += step_seconds + rng.choice(
+            [rng.lognormvariate(4, 0.8)] * 3 + [rng.uniform(300, 1500), rng.uniform(3600, 10_800)]
+        )
+    return events
+
+
+def one_prefix(rng: random.Random) -> list[Any]:
+    """Forty questions on the same 20,000 tokens: a loop in a cell that returns to the prefix every time."""
+    events: list[Any] = [Ask(0.0, (), 20_000, (), (8.0, 300), "cell-0")]
+    seconds = 60.0
     for turn in range(40):
-        found += [Ask(now, (), int(r.lognormvariate(5, 0.5)) + 20, (), (5.0, 150), f"cell-{turn + 1}")]
-        now += 7 if (turn + 1) % 10 else r.uniform(120, 900)
-        found.append(Rewind(now, 1))
-    return found
+        events += [Ask(seconds, (), int(rng.lognormvariate(5, 0.5)) + 20, (), (5.0, 150), f"cell-{turn + 1}")]
+        seconds += 7 if (turn + 1) % 10 else rng.uniform(120, 900)
+        events.append(Rewind(seconds, 1))
+    return events
 
 
 OWN = {"J long document": long_document, "K meetings": meetings, "L one prefix": one_prefix}
 
 
-# The requests that a scenario makes
+# The requests of a scenario
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Turn:
 
 
 def text(name: int, tokens: int) -> str:
-    """So many tokens that nobody else has."""
+    """Return a unique text of so many tokens."""
     return words(max(1, tokens - 1), "word") + f" b{name}"
 
 
@@ -113,34 +115,39 @@ TOOL = {
 
 
 def requests(events: list[Any]) -> Iterator[tuple[float, list[PromptMessage], int]]:
-    """Second, messages, and how many of them there are up to the end of the person's prompt."""
+    """Yield time in seconds, messages, and the number of messages up to the end of the user's prompt."""
     number = iter(range(1 << 30))
-    said_first = Message("system", text(next(number), 2500))
+    system = Message("system", text(next(number), 2500))
     turns: list[Turn] = []
     for event in events:
         if isinstance(event, Rewind):
             turns = turns[: event.turn]
         elif isinstance(event, Edit):
-            old = turns[event.turn]
-            old.prompt = [Message("user", text(next(number), count(m.text))) for m in old.prompt]
+            edited_turn = turns[event.turn]
+            edited_turn.prompt = [
+                Message("user", text(next(number), count(m.text))) for m in edited_turn.prompt
+            ]
         else:
             prompt = [Message("user", text(next(number), n)) for n in (*event.cells, event.prompt)]
             turn = Turn(prompt, cell=event.cell)
             turns.append(turn)
-            at = event.at
+            asked_at = event.at
             for step in (*event.steps, None):
-                said = [PromptMessage(said_first)]
-                for n, one in enumerate(turns):
-                    said += [PromptMessage(message, n, one.cell) for message in (*one.prompt, *one.rest)]
-                yield at, said, len(said) - len(turn.rest)
+                messages = [PromptMessage(system)]
+                for n, earlier in enumerate(turns):
+                    messages += [
+                        PromptMessage(message, n, earlier.cell)
+                        for message in (*earlier.prompt, *earlier.rest)
+                    ]
+                yield asked_at, messages, len(messages) - len(turn.rest)
                 if step is not None:
-                    at += step[0]
+                    asked_at += step[0]
                     turn.rest += rounds(number, step)
             turn.rest.append(Message("assistant", text(next(number), event.answer[1])))
 
 
 def rounds(number: Iterator[int], step: tuple[Any, ...]) -> list[Message]:
-    """One step of tools: calls, and their results."""
+    """Return the messages of one step of tools: calls and their results."""
     _, tokens, pairs = step
     calls, results = [], []
     for call, result in pairs:
@@ -150,12 +157,12 @@ def rounds(number: Iterator[int], step: tuple[Any, ...]) -> list[Message]:
     return [Message("assistant", text(next(number), tokens) if tokens else "", tuple(calls)), *results]
 
 
-# The bills
+# Bills
 
 
 @dataclass
 class Sum:
-    """Prompt tokens in units of an uncached one."""
+    """Cost of prompts in units of one uncached token."""
 
     paid: float = 0.0
     plain: float = 0.0
@@ -166,74 +173,75 @@ class Sum:
 
 
 def run(job: tuple[str, int]) -> dict[str, float]:
-    """All policies over one scenario and seed: parts of the uncached cost."""
+    """Return each policy's fraction of the uncached cost, for one scenario and seed."""
     name, seed = job
     events = OWN[name](random.Random(seed)) if name in OWN else scenario(name, seed)
     sums = {policy: Sum() for policy in ("ours", *OTHERS)}
-    others = {policy: (make(), BlockCache()) for policy, make in OTHERS.items()}
-    seen: list[tuple[float, list[tuple[str, int]]]] = []
+    others = {policy: (create(), BlockCache()) for policy, create in OTHERS.items()}
+    sent_blocks: list[tuple[float, list[tuple[str, int]]]] = []
     loop = asyncio.new_event_loop()
     for _ in import_in_portions():
         pass
     with WireServer(clock=Clock(START)) as wire:
         os.environ.update(wire.env())
-        engine, to = ModelClient(clock=lambda: wire.clock.now, pauses=NOTEBOOK), provider_endpoint(MODEL, 16)
+        client = ModelClient(clock=lambda: wire.clock.now, pauses=NOTEBOOK)
+        endpoint = provider_endpoint(MODEL, 16)
         wire.always = Reply("ok")
-        for at, said, upto in requests(events):
-            wire.clock.now = START + at
-            prepared = engine.prepare(to, said, request_options(to.rules, [TOOL]))
-            exchange = engine.exchange(to, prepared, 16)
+        for asked_at, messages, prompt_end in requests(events):
+            wire.clock.now = START + asked_at
+            planned = client.prepare(endpoint, messages, request_options(endpoint.rules, [TOOL]))
+            exchange = client.exchange(endpoint, planned, 16)
             loop.run_until_complete(exchange.run(lambda _: None))
-            engine.record(prepared, exchange)
+            client.record(planned, exchange)
             request = wire.requests.pop()
             assert request.bill and request.call
             sums["ours"].add(request.bill)
             blocks = [replace(block, ttl=None) for block in request.call.blocks]
             names = prefixes(blocks, request.call.seeds)
-            seen.append((at, list(zip(names, (block.tokens for block in blocks), strict=True))))
-            start = blocks_upto(blocks, said, upto)
+            sent_blocks.append((asked_at, list(zip(names, (block.tokens for block in blocks), strict=True))))
+            start = blocks_upto(blocks, messages, prompt_end)
             for policy, (chooser, cache) in others.items():
-                marks = chooser.marks(blocks, start, at)
-                assert len(marks) <= 4
-                marked = [replace(block, ttl=marks.get(n)) for n, block in enumerate(blocks)]
-                planned = plan_anthropic(cache, "", marked, request.call.seeds, MINIMUM, at)
-                planned.commit()
-                sums[policy].add(planned.bill)
+                checkpoints = chooser.checkpoints(blocks, start, asked_at)
+                assert len(checkpoints) <= 4
+                marked = [replace(block, ttl=checkpoints.get(n)) for n, block in enumerate(blocks)]
+                policy_plan = plan_anthropic(cache, "", marked, request.call.seeds, MINIMUM, asked_at)
+                policy_plan.commit()
+                sums[policy].add(policy_plan.bill)
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-    found = {policy: one.paid / one.plain for policy, one in sums.items()}
-    return found | {"bound": bound(seen)}
+    fractions = {policy: one.paid / one.plain for policy, one in sums.items()}
+    return fractions | {"bound": bound(sent_blocks)}
 
 
-def blocks_upto(blocks: list[Any], said: list[PromptMessage], upto: int) -> int:
-    """Index of the last block of the first `upto` messages; behind the tool's definition."""
-    found = sum(
-        (bool(one.message.text) or one.message.role == "tool") + len(one.message.tool_calls)
-        for one in said[:upto]
+def blocks_upto(blocks: list[Any], messages: list[PromptMessage], upto: int) -> int:
+    """Return the index of the last block of the first `upto` messages; the tool's definition is block 0."""
+    index = sum(
+        (bool(message.message.text) or message.message.role == "tool") + len(message.message.tool_calls)
+        for message in messages[:upto]
     )
-    assert found < len(blocks)
-    return found
+    assert index < len(blocks)
+    return index
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """In Markdown: parts of the uncached cost, and ours beside the best other and the bound."""
+    """Return a markdown table: fractions of the uncached cost; ours divided by the best other and by the bound."""
     names = ["ours", *OTHERS, "bound"]
     lines = [
         "| scenario | " + " | ".join(names) + " | ours / best other | ours / bound |",
         "|---|" + "---|" * (len(names) + 2),
     ]
     for name, row in rows.items():
-        best, least = min(row[other] for other in OTHERS), row["bound"]
+        best, row_bound = min(row[other] for other in OTHERS), row["bound"]
         cells = [f"{row[policy]:.3f}" for policy in names]
         lines.append(
-            f"| {name} | {' | '.join(cells)} | {row['ours'] / best:.3f} | {row['ours'] / least:.3f} |"
+            f"| {name} | {' | '.join(cells)} | {row['ours'] / best:.3f} | {row['ours'] / row_bound:.3f} |"
         )
     return "\n".join(lines)
 
 
 def summary(rows: dict[str, dict[str, float]]) -> str:
-    """The figures in words."""
-    fives = [name for name in OTHERS if name != "1h anchored"]
+    """Return the figures in words."""
+    five_minute_policies = [name for name in OTHERS if name != "1h anchored"]
     worst = max(row["ours"] / min(row[other] for other in OTHERS) for row in rows.values())
     mean = math.exp(statistics.mean(math.log(row["ours"] / row["bound"]) for row in rows.values()))
     lines = [
@@ -243,13 +251,15 @@ def summary(rows: dict[str, dict[str, float]]) -> str:
     ]
     for name in PAUSES:
         if name in rows:
-            five = min(rows[name][other] for other in fives)
-            lines.append(f"{name}: {1 - rows[name]['ours'] / five:.0%} below the best five-minute policy")
+            best_five = min(rows[name][other] for other in five_minute_policies)
+            lines.append(
+                f"{name}: {1 - rows[name]['ours'] / best_five:.0%} below the best five-minute policy"
+            )
     return "\n".join(lines)
 
 
 def chart(rows: dict[str, dict[str, float]], file: Path) -> None:
-    """For each scenario, what every policy costs as a multiple of the bound."""
+    """Draw the cost of each policy in each scenario as a multiple of the bound."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5.2), layout="constrained")
@@ -282,11 +292,11 @@ def main() -> None:
     seeds = 1 if args.short else args.seeds
     jobs = [(name, seed) for name in names for seed in range(seeds)]
     with ProcessPoolExecutor(2) as pool:
-        found = dict(zip(jobs, pool.map(run, jobs), strict=True))
+        fractions = dict(zip(jobs, pool.map(run, jobs), strict=True))
     rows = {
         name: {
-            policy: statistics.mean(found[name, seed][policy] for seed in range(seeds))
-            for policy in found[names[0], 0]
+            policy: statistics.mean(fractions[name, seed][policy] for seed in range(seeds))
+            for policy in fractions[names[0], 0]
         }
         for name in names
     }

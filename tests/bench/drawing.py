@@ -1,9 +1,8 @@
-"""How an answer grows on the page: `python tests/bench/drawing.py [--short]`, in JupyterLab in Chromium.
+"""Drawing of a streaming answer in JupyterLab in Chromium: `python tests/bench/drawing.py [--short]`.
 
-For the 9,000-character answer at 150 chunks a second, one of 100 kB, and 100 kB that are a single block: how long
-after the end of the stream its text is complete on screen, bytes over the websocket, long tasks of the page's main
-thread (over 50 ms each), the longest time without anything new on screen while text arrives, and how far the page
-ever jumped back.
+For an answer of 9,000 characters at 150 chunks a second, one of 100 kB, and 100 kB in a single block: seconds from the
+end of the stream until the text is complete on screen, bytes over the websocket, long tasks of the page's main thread
+(over 50 ms each), the longest time without new text on screen while text arrives, and the largest jump back.
 """
 
 from __future__ import annotations
@@ -74,22 +73,22 @@ SAMPLE = """
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was measured of one answer."""
+    """Measurements of one answer."""
 
     characters: int
     arriving: float
     """Seconds."""
     complete_after: float
-    """Seconds from the end of the stream until all of its text is on screen."""
+    """Seconds from the end of the stream until its whole text is on screen."""
     whole_after: float
-    """The same until it stands there as one output, with its badge."""
+    """Seconds from the end of the stream until it is one output with its badge."""
     megabytes: float
     long_tasks: float
-    """Seconds in all."""
+    """Seconds in total."""
     longest_gap: float
-    """Seconds without anything new on screen, while text arrives."""
+    """Longest time in seconds without new text on screen while text arrives."""
     jump: int
-    """Pixels by which the output ever became lower."""
+    """Largest decrease of the output's height in pixels."""
     outputs: int
 
     def __str__(self) -> str:
@@ -102,12 +101,12 @@ class Drawn:
 
 
 def text(characters: int) -> str:
-    """An answer of about so many characters with code, tables and maths."""
-    found, n = "", 0
-    while len(found) < characters:
+    """Return an answer of about so many characters with code, tables and maths."""
+    sections, n = "", 0
+    while len(sections) < characters:
         n += 1
-        found += PIECE.format(n=n)
-    return found[:characters].rsplit("\n\n", 1)[0] + "\n\nThat is all."
+        sections += PIECE.format(n=n)
+    return sections[:characters].rsplit("\n\n", 1)[0] + "\n\nThat is all."
 
 
 def chunked(answer: str, size: int) -> tuple[str, ...]:
@@ -115,7 +114,7 @@ def chunked(answer: str, size: int) -> tuple[str, ...]:
 
 
 def draw(answer: str, size: int = 4, rate: int = RATE) -> Drawn:
-    """Stream it into a cell and look at the page meanwhile."""
+    """Stream the answer into a cell and measure the page meanwhile."""
     with WireServer() as wire, tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         write_notebook(
@@ -131,35 +130,35 @@ def draw(answer: str, size: int = 4, rate: int = RATE) -> Drawn:
             lab.run_cell(2)
             time.sleep(1)
             lab.page.evaluate(SAMPLE)
-            before = len(sizes)
+            earlier_frames = len(sizes)
             lab.run_cell(1, wait=False)
             lab.wait_idle(600)
             time.sleep(2)
-            seen: list[Any] = lab.page.evaluate(
+            samples: list[Any] = lab.page.evaluate(
                 "() => { clearInterval(window.sampling); return window.seen }"
             )
             tasks: list[float] = lab.page.evaluate("() => window.longTasks")
             outputs = lab.outputs(1).locator(".jp-OutputArea-child").count()
             written = wire.requests[-1].written
             shift = time.time() - time.monotonic()
-            began, ended = written[0] + shift, written[-1] + shift
-        return _measured(answer, seen, began, ended, sum(sizes[before:]), tasks, outputs)
+            started, ended = written[0] + shift, written[-1] + shift
+        return _measured(answer, samples, started, ended, sum(sizes[earlier_frames:]), tasks, outputs)
 
 
 def _measured(
-    answer: str, seen: list[Any], began: float, ended: float, size: int, tasks: list[float], outputs: int
+    answer: str, samples: list[Any], started: float, ended: float, size: int, tasks: list[float], outputs: int
 ) -> Drawn:
-    complete = next(at for at, _, _, ends, _ in seen if ends) / 1000
-    whole = next(at for at, *_, done in seen if done) / 1000
-    changes = [began]
-    for (_, before, *_), (at, now, *_) in zip(seen, seen[1:], strict=False):
-        if now > before and began < at / 1000 < ended:
-            changes.append(at / 1000)
+    text_complete = next(milliseconds for milliseconds, _, _, has_end, _ in samples if has_end) / 1000
+    final = next(milliseconds for milliseconds, *_, is_final in samples if is_final) / 1000
+    changes = [started]
+    for (_, height_before, *_), (milliseconds, length, *_) in zip(samples, samples[1:], strict=False):
+        if length > height_before and started < milliseconds / 1000 < ended:
+            changes.append(milliseconds / 1000)
     gaps = [b - a for a, b in zip(changes, [*changes[1:], ended], strict=True)]
-    heights = [height for at, _, height, *_ in seen if at / 1000 > began]
+    heights = [height for milliseconds, _, height, *_ in samples if milliseconds / 1000 > started]
     jump = max((a - b for a, b in zip(heights, heights[1:], strict=False)), default=0)
     return Drawn(
-        *(len(answer), ended - began, complete - ended, whole - ended, size / 1e6),
+        *(len(answer), ended - started, text_complete - ended, final - ended, size / 1e6),
         sum(tasks) / 1000,
         max(gaps),
         jump,

@@ -1,9 +1,9 @@
-"""What it costs in time and bytes: `python tests/bench/latency.py [NAME …]`. Medians of one run, on this machine.
+"""Time and bytes: `python tests/bench/latency.py [NAME …]`. Medians of one run on this machine.
 
 load         `%load_ext` in a running kernel that has imported IPython and ipywidgets
 first-token  from the provider's first chunk on the wire to the first frame on IOPub
 first-chat   the first-ever and later chats of a kernel, with and without idle time before
-run-all      how long a Run All that begins with `%load_ext` waits for litellm, and where
+run-all      seconds that a Run All that starts with `%load_ext` waits for litellm, by cell
 iopub        bytes on IOPub for a 10 kB answer in 2,000 chunks
 """
 
@@ -29,10 +29,10 @@ print((time.perf_counter() - start) * 1000)
 MODELS = ("anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash")
 
 
-def told(what: str, samples: list[float], unit: str = "ms") -> None:
+def report(name: str, samples: list[float], unit: str = "ms") -> None:
     low, high = min(samples), max(samples)
     print(
-        f"{what:<58} median {statistics.median(samples):9,.1f} {unit} ({low:,.1f} to {high:,.1f}, n={len(samples)})"
+        f"{name:<58} median {statistics.median(samples):9,.1f} {unit} ({low:,.1f} to {high:,.1f}, n={len(samples)})"
     )
 
 
@@ -42,7 +42,7 @@ def load() -> None:
         with Kernel() as kernel:
             kernel.run("import ipywidgets, time")
             samples.append(float(kernel.run(LOAD).printed.split()[-1]))
-    told("%load_ext, more than importing IPython and ipywidgets", samples)
+    report("%load_ext, more than importing IPython and ipywidgets", samples)
 
 
 def first_token() -> None:
@@ -54,11 +54,11 @@ def first_token() -> None:
             for _ in range(RUNS * 2):
                 wire.script(Reply(("firsttoken ", "and ", "more"), first_delay=0.05, chunk_delay=0.02))
                 samples.append(_to_first_frame(kernel, wire, f"%%chat -m {model}\nhello"))
-            told(f"first chunk on the wire to first frame, {model}", samples)
+            report(f"first chunk on the wire to first frame, {model}", samples)
 
 
 def first_chat() -> None:
-    """Request to first frame, which for the first-ever chat holds litellm's import, unless idle time paid it."""
+    """Time to the first frame; the first-ever chat includes litellm's import, unless that was in idle time."""
     for idle in (0.0, 6.0):
         first: list[float] = []
         later: list[float] = []
@@ -69,8 +69,8 @@ def first_chat() -> None:
                 wire.script(*[Reply(("firsttoken ", "more"))] * 4)
                 first.append(_from_start(kernel, "%%chat\nhello"))
                 later += [_from_start(kernel, "%%chat\nhello") for _ in range(3)]
-        told(f"first-ever chat, {idle:.0f} s after %load_ext: cell to first token", first)
-        told(f"later chats, {idle:.0f} s after %load_ext: cell to first token", later)
+        report(f"first-ever chat, {idle:.0f} s after %load_ext: cell to first token", first)
+        report(f"later chats, {idle:.0f} s after %load_ext: cell to first token", later)
 
 
 def run_all() -> None:
@@ -85,7 +85,7 @@ def run_all() -> None:
                 ends.append(time.monotonic())
             rows.append([(end - start) * 1000 for start, end in zip(ends, ends[1:], strict=False)])
     for cell, samples in zip(cells, zip(*rows, strict=True), strict=True):
-        told(f"Run All, cell {cell.splitlines()[0]!r}", list(samples))
+        report(f"Run All, cell {cell.splitlines()[0]!r}", list(samples))
 
 
 def iopub() -> None:
@@ -94,7 +94,9 @@ def iopub() -> None:
         kernel.run("%load_ext ipycachechat")
         for rate in (150, 400, 2000):
             wire.script(Reply(chunks, rate=rate))
-            told(f"10 kB in 2,000 chunks at {rate} a second", [kernel.run("%%chat\nhello").size / 1e6], "MB")
+            report(
+                f"10 kB in 2,000 chunks at {rate} a second", [kernel.run("%%chat\nhello").size / 1e6], "MB"
+            )
 
 
 def _to_first_frame(kernel: Kernel, wire: WireServer, cell: str) -> float:

@@ -1,8 +1,7 @@
-"""What it takes to plan: `python tests/bench/planning.py`. Medians of one run, on this machine.
+"""Time to plan a request: `python tests/bench/planning.py`. Medians of one run on this machine.
 
-A turn is added to conversations of turns of 1,000 tokens each; what is timed is all that is ours between the prompt
-and the request: what is said, the plan (chain, checkpoints, prediction and its reason), the messages, and afterwards
-the bill.
+A turn is added to conversations with turns of 1,000 tokens each. Timed is our own work between prompt and request: the
+messages, the plan (chain, checkpoints, prediction and its reason), the messages in wire form, and afterwards the bill.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ RUNS = 30
 
 
 def conversation(turns: int) -> Conversation:
-    """Turns of 1,000 tokens, by four characters a token."""
+    """Return a conversation of turns of 1,000 tokens, at four characters per token."""
     half = "abc " * (TOKENS // 2)
     return Conversation(
         "be brief",
@@ -42,22 +41,24 @@ def conversation(turns: int) -> Conversation:
 
 
 def timed(turns: int) -> Iterator[tuple[float, ...]]:
-    """Milliseconds: of a turn more what is said, its plan, messages and bill; the plan of an edit of the first turn."""
+    """Yield milliseconds: a new turn's messages, plan, wire messages and bill; the plan of an edit of turn 1."""
     past = conversation(turns)
-    memory = CacheTracker(
+    tracker = CacheTracker(
         rules_for("anthropic", "claude-sonnet-5"), minimum=1024, count=lru_cache(1 << 16)(count_tokens)
     )
     for n in range(RUNS):
         now = 1000.0 + 20 * n
-        begun = time.perf_counter()
-        sent = prompt_messages(past, Turn(f"question {n}", ()))
-        start = time.perf_counter()
-        prepared = memory.prepare(sent, RequestOptions(), now)
-        memory.predict_miss(prepared)
+        begin = time.perf_counter()
+        messages = prompt_messages(past, Turn(f"question {n}", ()))
+        gathered = time.perf_counter()
+        planned_request = tracker.prepare(messages, RequestOptions(), now)
+        tracker.predict_miss(planned_request)
         planned = time.perf_counter()
-        place_checkpoints(wire_messages(sent), prepared.chain, prepared.checkpoints, memory.rules)
-        made = time.perf_counter()
-        expected = prepared.expected
+        place_checkpoints(
+            wire_messages(messages), planned_request.chain, planned_request.checkpoints, tracker.rules
+        )
+        wired = time.perf_counter()
+        expected = planned_request.expected
         bill = Usage(
             input=expected.input,
             read=expected.read,
@@ -65,15 +66,21 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
             written_1h=expected.written_1h,
             output=1,
         )
-        memory, _ = memory.record_usage(prepared, bill)
+        tracker, _ = tracker.record_usage(planned_request, bill)
         billed = time.perf_counter()
         edited = replace(past, all_turns=(replace(past.turns[0], prompt="other"), *past.turns[1:]))
         changed = prompt_messages(edited, Turn("question", ()))
-        before = time.perf_counter()
-        memory.predict_miss(memory.prepare(changed, RequestOptions(), now + 1))
-        after = time.perf_counter()
-        if n:  # the first one hashes everything
-            spans = (start - begun, planned - start, made - planned, billed - made, after - before)
+        edit_start = time.perf_counter()
+        tracker.predict_miss(tracker.prepare(changed, RequestOptions(), now + 1))
+        edit_end = time.perf_counter()
+        if n:  # the first turn hashes everything
+            spans = (
+                gathered - begin,
+                planned - gathered,
+                wired - planned,
+                billed - wired,
+                edit_end - edit_start,
+            )
             yield tuple(span * 1000 for span in spans)
         cell = CellRef(f"n{n}", "1")
         past = place_turn(
@@ -84,16 +91,18 @@ def timed(turns: int) -> Iterator[tuple[float, ...]]:
 def main() -> None:
     for _ in import_in_portions():
         pass
-    print("| turns | said | plan of one more | messages | bill | all hashes anew | an edit of turn 1 |")
+    print(
+        "| turns | messages | plan of one more | wire messages | bill | all hashes again | an edit of turn 1 |"
+    )
     print("|---|---|---|---|---|---|---|")
     for turns in SIZES:
         *spans, edit = (statistics.median(column) for column in zip(*timed(turns), strict=True))
-        sent = prompt_messages(conversation(turns), Turn("question", ()))
+        messages = prompt_messages(conversation(turns), Turn("question", ()))
         start = time.perf_counter()
-        build_chain(sent, count=count_tokens)
-        anew = (time.perf_counter() - start) * 1000
+        build_chain(messages, count=count_tokens)
+        hash_ms = (time.perf_counter() - start) * 1000
         print(
-            f"| {turns:,} | {' | '.join(f'{span:.2f} ms' for span in spans)} | {anew:.1f} ms | {edit:.1f} ms |"
+            f"| {turns:,} | {' | '.join(f'{span:.2f} ms' for span in spans)} | {hash_ms:.1f} ms | {edit:.1f} ms |"
         )
 
 

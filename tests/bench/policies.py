@@ -1,9 +1,9 @@
-"""Where others put their checkpoints: each policy says, for the blocks of a request, which are marked and for how long.
+"""Checkpoint policies of others: each maps the blocks of a request to checkpoints and their lifetimes.
 
-As read in their sources: lisette 0.1.37 `_apply_cache_idxs`, LangChain's Anthropic middleware (tools, system, tail),
+From their sources: lisette 0.1.37 `_apply_cache_idxs`, LangChain's Anthropic middleware (tools, system, tail),
 Cline (system and the last two user messages), Spring AI and others (last user text), litellm's injection points
-(system), Anthropic's own automatic caching (tail). "Anchored" is system, start of the turn, tail, and the longest
-prefix of its own that still lives once the tail is 18 positions past it.
+(system), Anthropic's automatic caching (tail). "Anchored" is system, start of the turn, tail, and the policy's longest
+live prefix once the tail is 18 positions behind it.
 """
 
 from __future__ import annotations
@@ -14,51 +14,51 @@ from collections.abc import Callable, Sequence
 from wire.cache import Block, positions, prefixes
 
 SHORT, HOUR = 300, 3600
-Marks = dict[int, int]
+Checkpoints = dict[int, int]
 """Lifetime in seconds by index of block."""
 
 
 def role(block: Block) -> str:
-    """Who says it; "" for a tool's definition."""
-    said = json.loads(block.wire)
-    return str(said[0]) if isinstance(said, list) else ""
+    """Return the role of a block's message; "" for a tool definition."""
+    wire = json.loads(block.wire)
+    return str(wire[0]) if isinstance(wire, list) else ""
 
 
 class Policy:
-    """A policy, with what it remembers of one conversation."""
+    """A policy with its state for one conversation."""
 
-    def marks(self, blocks: Sequence[Block], start: int, at: float) -> Marks:
-        """`start`: the last block of the person's prompt. `at`: seconds."""
+    def checkpoints(self, blocks: Sequence[Block], start: int, now: float) -> Checkpoints:
+        """Return the checkpoints. `start`: index of the last block of the user's prompt; `now`: time in seconds."""
         raise NotImplementedError
 
 
 class Fixed(Policy):
-    """Remembers nothing."""
+    """A policy without state."""
 
     def __init__(self, places: Callable[[Sequence[Block]], list[int]]) -> None:
         self.places = places
 
-    def marks(self, blocks: Sequence[Block], start: int, at: float) -> Marks:
+    def checkpoints(self, blocks: Sequence[Block], start: int, now: float) -> Checkpoints:
         return dict.fromkeys(sorted(self.places(blocks)), SHORT)
 
 
 class Anchored(Policy):
-    """Reaches its own last write however many blocks have come since."""
+    """A policy that can read its last write even if many blocks were added since."""
 
     def __init__(self, ttl: int) -> None:
         self.ttl = ttl
         self.expires: dict[str, float] = {}
 
-    def marks(self, blocks: Sequence[Block], start: int, at: float) -> Marks:
+    def checkpoints(self, blocks: Sequence[Block], start: int, now: float) -> Checkpoints:
         names, places = prefixes(blocks, ("", "", "")), positions(blocks)
-        live = [n for n, name in enumerate(names) if self.expires.get(name, 0) > at]
+        live = [n for n, name in enumerate(names) if self.expires.get(name, 0) > now]
         tail = len(blocks) - 1
-        found = {system(blocks), start, tail}
+        checkpoints = {system(blocks), start, tail}
         if live and places[tail] - places[live[-1]] >= 18:
-            found.add(live[-1])
-        for n in found:
-            self.expires[names[n]] = at + self.ttl
-        return dict.fromkeys(sorted(found), self.ttl)
+            checkpoints.add(live[-1])
+        for n in checkpoints:
+            self.expires[names[n]] = now + self.ttl
+        return dict.fromkeys(sorted(checkpoints), self.ttl)
 
 
 def system(blocks: Sequence[Block]) -> int:
@@ -83,7 +83,7 @@ def last_but_results(blocks: Sequence[Block]) -> int:
 
 def last_two_user_messages(blocks: Sequence[Block]) -> list[int]:
     roles = [role(block) for block in blocks]
-    ends = [n for n, one in enumerate(roles) if one == "user" and roles[n + 1 : n + 2] != ["user"]]
+    ends = [n for n, speaker in enumerate(roles) if speaker == "user" and roles[n + 1 : n + 2] != ["user"]]
     return ends[-2:]
 
 

@@ -11,8 +11,8 @@ the package, so the same script runs before and after code is moved or renamed.
 A recording is a list of conversations, each with its requests in the order of arrival: method, path, query, headers
 and body, where the body is the text of the bytes received. Requests that are sent side by side (`map`) are sorted.
 Left out are headers that depend on the machine or hold a key. What is random in every run, such as the value of
-`prompt_cache_key`, is replaced by `<id 1>`, `<id 2>` in the order of first appearance; everything else stands as it was
-sent. The clock that both sides read stands still, and moves on only where a conversation says so.
+`prompt_cache_key`, is replaced by `<id 1>`, `<id 2>` in the order of first appearance; everything else stays as it was
+sent. The clock that both sides read moves only when a conversation advances it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MINUTE, HOUR = 60.0, 3600.0
 RULES = words(1500, "rule")
 """A system prompt that is long enough to be cached by most models."""
 QUIET = 2.0
-"""Seconds without a request after which nothing more is expected in the background."""
+"""Seconds without a request after which no more background requests are expected."""
 
 LEFT_OUT = re.compile(
     r"host|user-agent|date|accept|accept-encoding|connection|content-length|transfer-encoding"
@@ -60,14 +60,14 @@ RANDOM = (
     re.compile(r'"encrypted_content": ?"([^"]+)"'),
     re.compile(r"\bcall_([0-9a-f]{28})(?![0-9a-f])"),
 )
-"""The name that a process gives itself, what the server derives from a request that holds this name, and the ids that
-litellm makes up for Gemini's calls."""
+"""The random name of a process, values that the server derives from a request with this name, and the ids that litellm
+generates for Gemini's calls."""
 NONCE = re.compile(r'(?<=[" ])([0-9a-f]{8})(?=[" ])')
-"""New words that `%chat doctor` puts in its prompts, so that nobody has cached them."""
+"""New words that `%chat doctor` puts in its prompts, so that they are not cached."""
 
 
 def png(size: int = 2) -> bytes:
-    """A small red picture."""
+    """Return a small red picture."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -83,7 +83,7 @@ PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n<< /Root 1 0 R
 
 @dataclass(frozen=True)
 class Speaker:
-    """A model that is asked, and how."""
+    """A model and how it is asked."""
 
     name: str
     model: str
@@ -105,7 +105,7 @@ MORE = (
     Speaker("openrouter with gpt", "openrouter/openai/gpt-5.5"),
     Speaker("openai protocol of somebody else", "openai/somebody-elses-model"),
 )
-"""Other rules of caching; only the conversations from Python are held with these."""
+"""Models with other rules of caching, which have only the conversations from Python."""
 
 
 # Tools of the conversations from Python.
@@ -142,9 +142,9 @@ def picture(q: str) -> bytes:
     return png()
 
 
-def calls(*given: tuple[str, Any], text: str = "", thinking: str = "") -> Reply:
-    """A reply that calls tools, each given by its name and arguments."""
-    return Reply(text, thinking, tuple(ToolCall(name, arguments) for name, arguments in given))
+def calls(*name_and_arguments: tuple[str, Any], text: str = "", thinking: str = "") -> Reply:
+    """Return a reply with tool calls, each given by its name and arguments."""
+    return Reply(text, thinking, tuple(ToolCall(name, arguments) for name, arguments in name_and_arguments))
 
 
 # Conversations from Python.
@@ -152,21 +152,21 @@ def calls(*given: tuple[str, Any], text: str = "", thinking: str = "") -> Reply:
 
 @dataclass
 class Stage:
-    """A place for one conversation from Python: its model, the server, and a folder for files."""
+    """The setting of one conversation from Python: its model, the server, and a folder for files."""
 
     wire: WireServer
     speaker: Speaker
     folder: Path
 
     def chat(self, **settings: Any) -> Any:
-        """A new chat with this model; its tools and its thinking are those of the speaker unless given."""
+        """Return a new chat with this model, with the speaker's tools and thinking unless given."""
         from ipycachechat import Chat
 
         usual: Json = {"tools": [look], "think": "low"} if self.speaker.thinks else {}
         return Chat(self.speaker.model, **{**usual, **settings})
 
     def attempt(self, ask: Callable[[], Any]) -> None:
-        """Ask; a refusal or a failure is part of the conversation."""
+        """Ask; refusals and failures are part of the conversation."""
         from ipycachechat import ChatError
 
         with contextlib.suppress(ChatError):
@@ -177,7 +177,7 @@ class Stage:
         self.wire.clock.advance(seconds)
 
     def file(self, name: str, data: bytes) -> Path:
-        """A new file."""
+        """Write a new file and return its path."""
         path = self.folder / name
         path.write_bytes(data)
         return path
@@ -228,7 +228,7 @@ def tool_loop(stage: Stage) -> None:
 
 
 def thinking(stage: Stage) -> None:
-    """Thoughts with and without calls, sent back in later requests; then a turn without thinking."""
+    """Thinking with and without calls, sent back in later requests; then a turn without thinking."""
     chat = stage.chat(system=RULES, tools=[look], think="low")
     stage.wire.script(
         calls(("look", {"q": "a"}), thinking="first thought"),
@@ -295,7 +295,7 @@ def options(stage: Stage) -> None:
 
 
 def histories(stage: Stage) -> None:
-    """A history that is given, taken out as JSON, given to another chat, edited, undone and begun anew."""
+    """A history that is set, exported as JSON, given to another chat, edited, undone and started again."""
     chat = stage.chat(hist=["What is 2+3?", "It is 5", ["And", png()], "7"], system=RULES)
     chat("so?")
     stage.wire.script(calls(("look", {"q": "a"}), thinking="hm"), Reply("done"))
@@ -318,7 +318,7 @@ def histories(stage: Stage) -> None:
 
 
 def forks(stage: Stage) -> None:
-    """Two chats that go on from one point, by turns."""
+    """Two chats that continue alternately from one point."""
     chat = stage.chat(system=RULES)
     for n in range(3):
         chat(f"{n} {words(300, 'trunk')}")
@@ -359,7 +359,7 @@ def mapped(stage: Stage) -> None:
 
 
 def retried(stage: Stage) -> None:
-    """Refusals that pass, errors in the stream, a lost connection, and an answer that stays cut off."""
+    """Temporary refusals, errors in the stream, a lost connection, and an answer that stays cut off."""
     chat = stage.chat(system=RULES)
     soon = {"retry-after": "0"}
     stage.wire.script(Reply(fault=HttpError(429, "Slow down", headers=soon)), Reply("one"))
@@ -384,7 +384,7 @@ def retried(stage: Stage) -> None:
 
 
 def stopped(stage: Stage) -> None:
-    """A stream that is left after three words, which stay as an interrupted turn."""
+    """A stream that is closed after three words, which stay as an interrupted turn."""
     chat = stage.chat(system=RULES)
     chat("a")
     stage.wire.script(Reply(("some ", "words ", "of ", "it"), fault=Stall(after=3)))
@@ -398,7 +398,7 @@ def stopped(stage: Stage) -> None:
 
 
 def too_long(stage: Stage) -> None:
-    """A conversation that is too long for the model, so that results of tools are shortened."""
+    """A conversation that is too long for the model, so that tool results are shortened."""
     chat = stage.chat(tools=[archive, look])
     stage.wire.context_limit = 5000
     stage.wire.script(calls(("archive", {"q": "a"}), ("look", {"q": "b"})), Reply("done"))
@@ -436,7 +436,7 @@ def lifetimes(stage: Stage) -> None:
 
 
 def models_change(stage: Stage) -> None:
-    """A conversation with thoughts, calls and a picture that is continued by each other model."""
+    """A conversation with thinking, calls and a picture that each other model continues."""
     chat = stage.chat(system=RULES, tools=[look], think="low")
     stage.wire.script(calls(("look", {"q": "a"}), thinking="first"), Reply("done", thinking="second"))
     stage.attempt(lambda: chat(["hi", png()]))
@@ -489,8 +489,8 @@ async def _pass(seconds, result=None):
     return await _sleep(seconds if seconds < 1 else 0.02, result)
 asyncio.sleep = _pass
 """
-"""Lets the minutes until the next refresh of the cache pass at once. Pauses of seconds, which other libraries make at
-moments of their own, are shortened without moving the clock."""
+"""Code that lets the minutes until the next refresh of the cache pass at once. Pauses of seconds, which other libraries
+make at moments of their own, are shortened without moving the clock."""
 
 NAMES = """
 import math
@@ -543,7 +543,7 @@ class Notebook:
         return self.run(self.sources[cell], cell, fails)
 
     def again(self, cell: str) -> Any:
-        """Run a cell again as it stands."""
+        """Run a cell again unchanged."""
         return self.run(self.sources[cell], cell)
 
     def delete(self, cell: str) -> None:
@@ -583,7 +583,7 @@ class Notebook:
             (folder / name).write_bytes(data)
 
     def fresh(self, scene: str, speaker: Speaker) -> None:
-        """Begin a scene: no turns, the usual settings, the speaker's model, cells of its own."""
+        """Start a scene: no turns, the usual settings, the speaker's model, new cells."""
         self.scene, self.speaker, self.sources, self.deleted = f"{speaker.name} {scene}", speaker, {}, []
         self.run("%unload_ext ipycachechat\nget_ipython().config.pop('ChatMagics', None)")
         self.run("%load_ext ipycachechat\n%chat reset")
@@ -616,7 +616,7 @@ def edited(book: Notebook) -> None:
 
 
 def branched(book: Notebook) -> None:
-    """Undo, redo, branches, pins, another system prompt, and a new beginning."""
+    """Undo, redo, branches, pins, another system prompt, and a new conversation."""
     name = book.scene.replace(" ", "-")
     for cell in "abc":
         book.ask(cell, f"{cell} {words(300)}")
@@ -641,7 +641,7 @@ def branched(book: Notebook) -> None:
 
 
 def synced(book: Notebook) -> None:
-    """A notebook whose cells are dragged, saved and synced, a cell placed where it stands, stale turns asked again."""
+    """A notebook whose cells are dragged, saved and synced, a cell placed at its position, stale turns replayed."""
     for cell in "abcd":
         book.ask(cell, cell)
     book.save("acbd")
@@ -678,7 +678,7 @@ def values_in_prompts(book: Notebook) -> None:
 
 
 def watched(book: Notebook) -> None:
-    """Cells that ran go along: their code, their output, their pictures; a chat cell that is run again."""
+    """Watched cells: their code, output and pictures; a chat cell that is run again."""
     book.run("%chat watch code")
     book.run("x = 6 * 7\nprint('printed')\nx", "a")
     book.ask("b", "So?")
@@ -698,7 +698,7 @@ def watched(book: Notebook) -> None:
 
 
 def with_tools(book: Notebook) -> None:
-    """The kernel's functions as tools: two calls in one reply, a failure, too long a result, an overload."""
+    """The kernel's functions as tools: two calls in one reply, a failure, a result that is too long, an overload."""
     book.run("%chat tools look broken fetch")
     book.wire.script(
         calls(("look", {"q": "a"}), ("fetch", {"n": 2}), thinking="hm" if book.speaker.thinks else ""),
@@ -737,7 +737,7 @@ def files_kept(book: Notebook) -> None:
 
 
 def kept_warm(book: Notebook) -> None:
-    """The cache is written on demand, lives longer, and expires."""
+    """The cache is written on demand, kept longer, and expires."""
     book.run("%chat ttl 5m")
     book.ask("a", words(3000))
     book.pause(2 * MINUTE)
@@ -775,7 +775,7 @@ def many_turns(book: Notebook) -> None:
 
 
 def taken_up(book: Notebook) -> None:
-    """A conversation with calls and thoughts that is taken up from the store after a restart, and goes on."""
+    """A conversation with calls and thinking that is resumed from the store after a restart."""
     book.run("%chat tools look")
     thought = "hm" if book.speaker.thinks else ""
     book.wire.script(
@@ -820,7 +820,7 @@ def refreshed(book: Notebook) -> None:
 
 
 def examined(book: Notebook) -> None:
-    """The rules for a model are held against its bills, after the question is answered with yes."""
+    """A model's caching rules are checked against its bills, after the question is answered with yes."""
     request = book.kernel.start(f"%chat doctor {book.speaker.model}")
     book.kernel.client.get_stdin_msg(timeout=60)
     book.kernel.client.input("y")
@@ -835,11 +835,11 @@ SLOW = (retried, models_change, lifetimes, too_long, with_tools, kept_warm, many
 
 
 def settle(wire: WireServer) -> None:
-    """Wait until no request has come for a while."""
-    asked, since = -1, time.monotonic()
-    while time.monotonic() - since < QUIET:
-        if len(wire.requests) != asked:
-            asked, since = len(wire.requests), time.monotonic()
+    """Wait until no request has arrived for a while."""
+    count, last_change = -1, time.monotonic()
+    while time.monotonic() - last_change < QUIET:
+        if len(wire.requests) != count:
+            count, last_change = len(wire.requests), time.monotonic()
         time.sleep(0.05)
 
 
@@ -848,7 +848,7 @@ def settle(wire: WireServer) -> None:
 
 @dataclass
 class Recording:
-    """What has been sent, conversation by conversation, with random ids replaced."""
+    """The requests of each conversation, with random ids replaced."""
 
     conversations: list[Json] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
@@ -874,7 +874,7 @@ class Recording:
         }
 
     def _named(self, text: str, patterns: Sequence[re.Pattern[str]]) -> str:
-        """The text with every random id replaced by its number."""
+        """Return the text with every random id replaced by its number."""
 
         def numbered(match: re.Match[str]) -> str:
             number = self.ids.setdefault(match[1], f"<id {len(self.ids) + 1}>")
@@ -887,7 +887,7 @@ class Recording:
 
 @contextlib.contextmanager
 def surroundings(wire: WireServer) -> Iterator[None]:
-    """An environment and a clock in which only the loopback server can be asked; both are put back at the end."""
+    """Set an environment and a clock for the loopback server only; restore both at the end."""
     before, clock = dict(os.environ), time.time
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_API_BASE", "_BASE_URL", "_AUTH_TOKEN")):
@@ -903,7 +903,7 @@ def surroundings(wire: WireServer) -> Iterator[None]:
 
 
 def begin(wire: WireServer) -> None:
-    """Have the server know nothing, on the clock's first second."""
+    """Empty the server and set its clock to the start."""
     wire.clear()
     wire.forget()
     wire.always, wire.context_limit = default_reply, None
@@ -911,7 +911,7 @@ def begin(wire: WireServer) -> None:
 
 
 def record_python(recording: Recording, speakers: Sequence[Speaker], short: bool) -> None:
-    """Hold the conversations from Python with each speaker."""
+    """Run the conversations from Python with each speaker."""
     with tempfile.TemporaryDirectory() as folder, WireServer(clock=CLOCK) as wire, surroundings(wire):
         os.environ["XDG_DATA_HOME"] = folder
         for speaker in speakers:
@@ -924,7 +924,7 @@ def record_python(recording: Recording, speakers: Sequence[Speaker], short: bool
 
 
 def record_notebooks(recording: Recording, speakers: Sequence[Speaker], short: bool) -> None:
-    """Hold the conversations in a notebook with each speaker, in one kernel."""
+    """Run the conversations in a notebook with each speaker, in one kernel."""
     with tempfile.TemporaryDirectory() as folder, WireServer(clock=CLOCK) as wire:
         begin(wire)
         path = Path(folder) / "book.ipynb"
@@ -943,7 +943,7 @@ def record_notebooks(recording: Recording, speakers: Sequence[Speaker], short: b
 
 
 def record_background(recording: Recording, speakers: Sequence[Speaker]) -> None:
-    """Hold the conversations in which long pauses pass at once, in a kernel of their own."""
+    """Run the conversations in which long pauses pass at once, in a separate kernel."""
     with tempfile.TemporaryDirectory() as folder, WireServer(clock=CLOCK) as wire:
         begin(wire)
         path = Path(folder) / "book.ipynb"
@@ -958,7 +958,7 @@ def record_background(recording: Recording, speakers: Sequence[Speaker]) -> None
 
 
 def record(short: bool) -> list[Json]:
-    """All conversations with their requests."""
+    """Return all conversations with their requests."""
     recording = Recording()
     record_python(recording, SPEAKERS if short else (*SPEAKERS, *MORE), short)
     record_notebooks(recording, (SONNET,) if short else SPEAKERS, short)
@@ -971,15 +971,15 @@ def record(short: bool) -> list[Json]:
 
 
 def difference(before: str, after: str) -> str:
-    """Where two texts part, with what stands around that place in each."""
+    """Return the first difference of two texts, with its surroundings in each."""
     pairs = zip_longest(before, after)
-    at = next((n for n, (left, right) in enumerate(pairs) if left != right), len(before))
-    begin, end = max(0, at - 60), at + 60
-    return f"at character {at:,}\n    A: …{before[begin:end]}…\n    B: …{after[begin:end]}…"
+    position = next((n for n, (left, right) in enumerate(pairs) if left != right), len(before))
+    begin, end = max(0, position - 60), position + 60
+    return f"at character {position:,}\n    A: …{before[begin:end]}…\n    B: …{after[begin:end]}…"
 
 
 def compare(before: list[Json], after: list[Json]) -> tuple[int, list[str]]:
-    """The number of identical requests, and a text for each that is not."""
+    """Return the number of identical requests and a text for each difference."""
     same, differences = 0, []
     left = {talk["conversation"]: talk["requests"] for talk in before}
     right = {talk["conversation"]: talk["requests"] for talk in after}

