@@ -218,7 +218,11 @@ def translate(
     elif kind is Unreachable and _NEVER_CONNECTED.search(causes):
         fields["billed"] = NOTHING_SENT
     elif kind is Overloaded:
-        sentences = OVERLOADED if status in (503, 529) else sentences
+        responses = (
+            getattr(cause, "response", None) for cause in _chain(error)
+        )  # litellm's status may be 500
+        statuses = {status, *(getattr(response, "status_code", None) for response in responses)}
+        sentences = OVERLOADED if statuses & {503, 529} else sentences
         fields["retryable"] = isinstance(status, int) and status >= 500
     values = {
         "model": model,
