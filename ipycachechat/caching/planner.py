@@ -36,7 +36,7 @@ class PauseStats:
     """Probability of a long pause that is assumed before any was seen."""
 
     def with_request(self, now: float) -> PauseStats:
-        """Return the statistics with a request that starts now."""
+        """Return the statistics with a request that starts at `now`."""
         if self.last_request is None:
             return replace(self, last_request=now)
         is_long = TTL_SECONDS["5m"] <= now - self.last_request < TTL_SECONDS["1h"]

@@ -227,7 +227,7 @@ def expected_usage(context: PlanningContext, checkpoints: Sequence[Checkpoint]) 
 
 
 def _expected_automatic(context: PlanningContext, total: int) -> ExpectedUsage:
-    """Token prefixes: all that earlier requests share with this one, in whole steps. Not guaranteed."""
+    """Return the usage in mode "automatic": what earlier requests share with this one is read, in whole steps."""
     rules, minimum = context.rules, context.minimum
     hit = next((index for index in range(context.last, -1, -1) if context.live(index)), -1)
     shared = context.tokens(hit) if rules.lifetimes else 0
@@ -294,8 +294,7 @@ def with_billed_sizes(
 def without_evicted(context: PlanningContext, expected: ExpectedUsage, read: int | None) -> CacheState:
     """Return the state without the entries that the provider would have read if it still held them.
 
-    A provider that dropped the most recently used entry is assumed to have dropped longer ones; one that read nothing,
-    everything.
+    A provider that read less than expected is assumed to have dropped every longer prefix; one that read nothing, all.
     """
     state = context.state
     if read is None or expected.hit < 0 or read >= expected.read * (1 - TOLERANCE):

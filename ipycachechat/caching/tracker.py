@@ -38,7 +38,7 @@ NEARLY_ALL = 0.9
 
 @dataclass(frozen=True, slots=True)
 class CacheTracker:
-    """What one model at one address under one key was sent and holds. Every change is a new value."""
+    """The requests to one model at one address under one key, and what it should hold. Every change is a new value."""
 
     rules: CacheRules
     _: KW_ONLY
@@ -127,7 +127,7 @@ class CacheTracker:
             pauses=self.pauses.with_request(planned.context.now),
             rewind=self.rewind.with_request(chain, last),
         )
-        # A cell run again high up sends only what is before it; the rest is sent by the next request.
+        # A cell rerun high up sends only what precedes it; the next request sends the rest again.
         longest = self.longest_request.chain
         is_longer = len(chain.messages) > len(longest.messages)
         if is_longer or chain.shared_length(longest) < len(chain.prefixes) - 1:

@@ -73,59 +73,59 @@ def prices(draw: st.DrawFn) -> Price:
     return Price(some(), tuple((size, some()) for size in draw(st.lists(st.integers(1, 2000), max_size=2))))
 
 
-def at_most(usage: Usage, terms: BillingTerms, more: int = 0) -> CostBound:
-    """The bound that was told before this bill."""
+def bound_of(usage: Usage, terms: BillingTerms, more: int = 0) -> CostBound:
+    """The bound that was computed before this bill."""
     assert usage.input is not None and usage.output is not None
     rate_in, rate_out = terms.max_rates(usage.input + more)
     assert rate_in is not None and rate_out is not None
-    sent, said = usage.input + more, usage.output + more
-    return CostBound(sent, said, sent * rate_in, said * rate_out)
+    sent, answered = usage.input + more, usage.output + more
+    return CostBound(sent, answered, sent * rate_in, answered * rate_out)
 
 
 @given(bills(), prices(), tokens)
-def test_no_bill_is_more_than_the_bound_however_it_is_divided(usage: Usage, price: Price, more: int) -> None:
-    # A price for reading that is higher than that for fresh input is nobody's.
+def test_no_bill_exceeds_the_bound(usage: Usage, price: Price, more: int) -> None:
+    # No provider charges more for reading than for fresh input.
     cheap = min(rates.input or 0 for rates in (price.rates, *(higher for _, higher in price.above)))
     kind = Price(replace(price.rates, read=min(price.rates.read or 0, cheap)))
     terms = BillingTerms("m", kind)
     paid = cost(usage, kind).paid
-    whole = at_most(usage, terms, more).dollars
+    whole = bound_of(usage, terms, more).dollars
     assert paid is not None and whole is not None
     assert paid <= whole * (1 + 1e-9)
 
 
 @given(bills(), st.booleans(), st.sampled_from(["read", "written", "output", "input"]), tokens)
-def test_what_a_request_counts_as_lies_between_its_bill_and_its_bound(
-    usage: Usage, whole: bool, untold: str, more: int
+def test_a_budget_charge_lies_between_the_bill_and_the_bound(
+    usage: Usage, whole: bool, missing: str, more: int
 ) -> None:
-    most = at_most(usage, SONNET, more)
+    bound = bound_of(usage, SONNET, more)
     paid = cost(usage, SONNET.price).paid
-    assert paid is not None and most.dollars is not None
-    told = {
+    assert paid is not None and bound.dollars is not None
+    partial = {
         "read": replace(usage, read=None, thinking=None),
         "written": replace(usage, written=None, written_1h=0, thinking=None),
         "output": replace(usage, output=None, thinking=None),
         "input": NOTHING_REPORTED,
-    }[untold]
-    for one in (usage, told):
-        found = budget_charge(one, most, SONNET, whole=whole)
-        assert paid * (1 - 1e-9) <= found.dollars <= most.dollars * (1 + 1e-9)
-        assert not found.unknown
-        assert found.exact == (one is usage and whole)
+    }[missing]
+    for reported in (usage, partial):
+        charge = budget_charge(reported, bound, SONNET, whole=whole)
+        assert paid * (1 - 1e-9) <= charge.dollars <= bound.dollars * (1 + 1e-9)
+        assert not charge.unknown
+        assert charge.exact == (reported is usage and whole)
 
 
-def test_what_a_bill_has_told_counts_exactly_and_the_rest_with_a_margin() -> None:
-    one = build_chain([PromptMessage(Message("user", "x" * 4000), 0)])
-    most = cost_bound(one, CacheState(), SONNET, 100)
-    assert most.tokens == REQUEST_OVERHEAD + 1000 * MARGIN + BLOCK_OVERHEAD
-    assert most.dollars == pytest.approx((most.tokens or 0) * 4e-6 + 100 * 10e-6)
-    known = CacheState(billed_sizes={one.prefixes[-1].digest: 777}, estimate_ratio=1.2)
-    assert cost_bound(one, known, SONNET, 100).tokens == 777
-    longer = build_chain([*one.messages, PromptMessage(Message("assistant", "y" * 400), 0)], earlier=one)
+def test_billed_prefixes_count_exactly_and_the_rest_with_a_margin() -> None:
+    chain = build_chain([PromptMessage(Message("user", "x" * 4000), 0)])
+    bound = cost_bound(chain, CacheState(), SONNET, 100)
+    assert bound.tokens == REQUEST_OVERHEAD + 1000 * MARGIN + BLOCK_OVERHEAD
+    assert bound.dollars == pytest.approx((bound.tokens or 0) * 4e-6 + 100 * 10e-6)
+    known = CacheState(billed_sizes={chain.prefixes[-1].digest: 777}, estimate_ratio=1.2)
+    assert cost_bound(chain, known, SONNET, 100).tokens == 777
+    longer = build_chain([*chain.messages, PromptMessage(Message("assistant", "y" * 400), 0)], earlier=chain)
     assert cost_bound(longer, known, SONNET, 100).tokens == 777 + 100 * MARGIN * 1.2 + BLOCK_OVERHEAD
 
 
-def test_above_a_size_the_dearer_price_is_taken() -> None:
+def test_above_an_input_size_the_higher_rates_apply() -> None:
     terms = BillingTerms("m", TIERS)
     assert terms.max_rates(200) == (1.0, 1.0)
     assert terms.max_rates(201) == (2.0, 3.0)
@@ -133,7 +133,7 @@ def test_above_a_size_the_dearer_price_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "most", "why"),
+    ("terms", "max_tokens", "why"),
     [
         (BillingTerms("m", Price()), 100, "price"),
         (SONNET, None, "max_tokens"),
@@ -141,17 +141,17 @@ def test_above_a_size_the_dearer_price_is_taken() -> None:
     ],
 )
 def test_what_is_not_known_makes_the_bound_unknown_and_is_named(
-    terms: BillingTerms, most: int | None, why: str
+    terms: BillingTerms, max_tokens: int | None, why: str
 ) -> None:
-    found = cost_bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), terms, most)
-    assert found.dollars is None and why in found.unknown
+    bound = cost_bound(build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), terms, max_tokens)
+    assert bound.dollars is None and why in bound.unknown
 
 
 def test_the_model_on_this_machine_is_free_whatever_is_asked() -> None:
-    found = cost_bound(
+    bound = cost_bound(
         build_chain([PromptMessage(Message("user", "x"), 0)]), CacheState(), BillingTerms("m", FREE), None
     )
-    assert found.dollars == 0.0
+    assert bound.dollars == 0.0
 
 
 @pytest.mark.parametrize(
@@ -168,25 +168,25 @@ def test_the_model_on_this_machine_is_free_whatever_is_asked() -> None:
 def test_what_may_be_billed_besides_makes_it_unknown_before_and_after(
     settings: RequestOptions, named: str
 ) -> None:
-    found = cost_bound(
+    bound = cost_bound(
         build_chain([PromptMessage(Message("user", "x"), 0)], settings), CacheState(), SONNET, 100
     )
-    assert found.dollars is None and named in found.unknown
-    assert budget_charge(Usage(input=10, read=0, written=0, output=5), found, SONNET, whole=True).unknown
+    assert bound.dollars is None and named in bound.unknown
+    assert budget_charge(Usage(input=10, read=0, written=0, output=5), bound, SONNET, whole=True).unknown
 
 
-def test_images_and_files_are_as_large_as_they_can_be() -> None:
-    def told(media: str, data: str, terms: BillingTerms = SONNET) -> int:
-        one = build_chain([PromptMessage(Message("user", (Attachment(media, data),)), 0)])
-        return cost_bound(one, CacheState(), terms, 1).tokens or 0
+def test_images_and_files_count_as_the_largest_possible() -> None:
+    def input_tokens(media: str, data: str, terms: BillingTerms = SONNET) -> int:
+        chain = build_chain([PromptMessage(Message("user", (Attachment(media, data),)), 0)])
+        return cost_bound(chain, CacheState(), terms, 1).tokens or 0
 
-    assert told("image/png", "AAAA") >= 4_784
+    assert input_tokens("image/png", "AAAA") >= 4_784
     two = b64encode(
         b"1 0 obj <</Type /Pages /Count 2>> 2 0 obj <</Type /Page>> 3 0 obj <</Type/Page>>"
     ).decode()
-    assert 2 * (4_784 + 3_000) <= told("application/pdf", two) < 3 * (4_784 + 3_000)
-    assert told("application/pdf", b64encode(b"nothing is told").decode()) == SONNET.context
-    assert told("audio/wav", "AAAA") == told("application/pdf", "no base64") == SONNET.context
+    assert 2 * (4_784 + 3_000) <= input_tokens("application/pdf", two) < 3 * (4_784 + 3_000)
+    assert input_tokens("application/pdf", b64encode(b"no pages").decode()) == SONNET.context
+    assert input_tokens("audio/wav", "AAAA") == input_tokens("application/pdf", "no base64") == SONNET.context
     assert cost_bound(
         build_chain([PromptMessage(Message("user", (Attachment("audio/wav", "AAAA"),)), 0)]),
         CacheState(),
@@ -195,7 +195,7 @@ def test_images_and_files_are_as_large_as_they_can_be() -> None:
     ).unknown.startswith("how many tokens")
 
 
-def test_pages_are_counted_where_they_are_packed_too() -> None:
+def test_pages_of_compressed_pdfs_are_counted() -> None:
     packed = zlib.compress(b"<</Type/Page /Parent 1 0 R>> <</Type/Page>> <</Type/Pages/Count 3>>")
     pdf = b"%PDF-1.5\n4 0 obj <</Type /ObjStm /Filter /FlateDecode>> stream\n" + packed + b"\nendstream"
     assert pdf_pages(pdf) == 3
@@ -208,15 +208,15 @@ steps = st.lists(st.tuples(dollars, st.floats(0, 1), st.booleans(), st.integers(
 
 
 @given(st.floats(0.01, 5.0), steps)
-def test_whatever_is_open_at_once_no_more_is_spent_than_the_budget(limit: float, steps: list[object]) -> None:
-    purse, open_requests = BudgetState(), {}
-    for number, (most, part, exact, ends) in enumerate(steps):  # type: ignore[misc]
-        if most <= purse.left(limit):
-            purse = purse.hold(number, most)
-            open_requests[number] = BudgetCharge(most * part, exact)
-        for one in list(open_requests)[:ends]:
-            purse = purse.settle(one, open_requests.pop(one))
-        assert purse.spent + purse.reserved <= limit * (1 + 1e-9)
+def test_parallel_requests_never_spend_more_than_the_budget(limit: float, steps: list[object]) -> None:
+    state, open_requests = BudgetState(), {}
+    for number, (reserved, part, exact, ends) in enumerate(steps):  # type: ignore[misc]
+        if reserved <= state.left(limit):
+            state = state.hold(number, reserved)
+            open_requests[number] = BudgetCharge(reserved * part, exact)
+        for request in list(open_requests)[:ends]:
+            state = state.settle(request, open_requests.pop(request))
+        assert state.spent + state.reserved <= limit * (1 + 1e-9)
     for one, paid in open_requests.items():
-        purse = purse.settle(one, paid)
-    assert purse.spent <= limit * (1 + 1e-9) and not purse.held
+        state = state.settle(one, paid)
+    assert state.spent <= limit * (1 + 1e-9) and not state.held

@@ -37,14 +37,14 @@ def test_counts_that_contradict_each_other_are_refused() -> None:
         Usage(input=10, read=8, written=8)
 
 
-def test_what_is_unknown_stays_unknown() -> None:
+def test_unknown_counts_stay_unknown() -> None:
     assert NOTHING_REPORTED.fresh is None
     assert Usage(input=100, read=None, written=0).fresh is None
     assert Usage(input=100, read=None, written=0).share_read is None
     assert Usage(input=0, read=0, written=0).share_read is None
 
 
-def test_a_bill_by_hand() -> None:
+def test_the_cost_equals_a_calculation_by_hand() -> None:
     usage = Usage(input=12 + 1000 + 2000 + 10_000, read=10_000, written=3000, written_1h=2000, output=50)
     by_hand = 12 * 2e-6 + 10_000 * 0.2e-6 + 1000 * 2.5e-6 + 2000 * 4e-6 + 50 * 10e-6
     bill = cost(usage, SONNET)
@@ -81,7 +81,7 @@ def test_a_rate_that_is_not_needed_may_be_missing() -> None:
     ).paid == pytest.approx(250e-6)
 
 
-def test_above_its_size_the_whole_request_costs_more() -> None:
+def test_above_an_input_size_the_higher_rates_apply_to_the_whole_request() -> None:
     price = Price(
         Rates(input=1.0, output=1.0),
         ((200, Rates(input=2.0, output=3.0)), (400, Rates(input=5.0, output=5.0))),
@@ -90,7 +90,7 @@ def test_above_its_size_the_whole_request_costs_more() -> None:
     assert bills == [210, 402 + 30, 2005 + 50]
 
 
-def test_thought_tokens_may_have_a_price_of_their_own() -> None:
+def test_thinking_tokens_may_have_their_own_rate() -> None:
     assert (
         cost(
             Usage(input=0, read=0, written=0, output=10, thinking=4),
@@ -122,7 +122,7 @@ def test_a_ledger_is_the_sum_of_its_bills(requests: list[Usage]) -> None:
     assert ledger.unknown_tokens == ledger.unknown_cost == 0
 
 
-def test_a_ledger_counts_what_it_does_not_know() -> None:
+def test_a_ledger_counts_requests_with_unknown_tokens_or_cost() -> None:
     ledger = (
         Ledger()
         .add(NOTHING_REPORTED, Cost())
@@ -131,7 +131,7 @@ def test_a_ledger_counts_what_it_does_not_know() -> None:
     assert (ledger.unknown_tokens, ledger.unknown_cost, ledger.paid) == (1, 1, 1.0)
 
 
-def test_a_speed_is_known_only_if_tokens_and_time_are() -> None:
+def test_a_speed_needs_tokens_and_time() -> None:
     assert Timing(0.5, 2.0, 100).rate == 50
     assert (Timing(0.5, 2.0, 100) + Timing(9.0, 3.0, 50)) == Timing(0.5, 5.0, 150)
     for timing in (

@@ -1,4 +1,4 @@
-"""Who is sent checkpoints."""
+"""The rules of each provider: which models are sent markers, and that every row is consistent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ipycachechat.caching.provider_rules import ROWS, rules_for
         ("litellm_proxy", "my-claude"),
     ],
 )
-def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
+def test_claude_gets_markers_on_every_platform(provider: str, model: str) -> None:
     assert rules_for(provider, model).marker == "cache_control"
 
 
@@ -39,23 +39,23 @@ def test_claude_is_marked_wherever_it_runs(provider: str, model: str) -> None:
         ("somebody", "new"),
     ],
 )
-def test_nobody_else_is(provider: str, model: str) -> None:
+def test_other_models_get_no_markers(provider: str, model: str) -> None:
     assert not rules_for(provider, model).marker
 
 
 @pytest.mark.parametrize("model", ["gpt-5.6-terra", "gpt-5.9", "gpt-6.1-sol"])
-def test_newer_gpt_is_told_where_to_break_in_a_form_of_its_own(model: str) -> None:
+def test_newer_gpt_models_get_markers_in_their_own_format(model: str) -> None:
     assert rules_for("openai", model).marker == "prompt_cache_breakpoint"
 
 
-def test_only_who_bills_writes_tells_them_apart() -> None:
+def test_only_some_models_bill_writes() -> None:
     assert rules_for("openai", "gpt-5.6-terra").bills_writes
     assert not rules_for("openai", "gpt-5.5").bills_writes
     assert not rules_for("gemini", "gemini-3.8-flash").bills_writes
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.provider}/{row.model}")
-def test_every_row_has_a_source_and_fits_together(row: object) -> None:
+def test_every_row_has_a_source_and_is_consistent(row: object) -> None:
     from ipycachechat.caching.rules import CacheRules
 
     assert isinstance(row, CacheRules)

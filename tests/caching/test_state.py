@@ -1,4 +1,4 @@
-"""Where checkpoints sit in the messages, and what the rules promise for them."""
+"""Markers in the messages, prefix chains, and the usage and cache state that the rules predict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ipycachechat.conversation.usage import Usage
 
 CLAUDE = rules_for("anthropic", "claude-sonnet-5")
 CALLS = (ToolCall("1", "add", '{"a":1}'), ToolCall("2", "add", '{"a":2}'))
-SAID = [
+MESSAGES = [
     PromptMessage(Message("system", "be brief")),
     PromptMessage(Message("user", "one"), 0),
     PromptMessage(Message("assistant", "let me see", CALLS), 0),
@@ -34,70 +34,70 @@ SAID = [
 ]
 
 
-def marked(said: list[PromptMessage], *places: int) -> list[dict[str, Any]]:
+def with_markers(messages: list[PromptMessage], *places: int) -> list[dict[str, Any]]:
     return place_checkpoints(
-        wire_messages(said), build_chain(said), [Checkpoint(at, 3600) for at in places], CLAUDE
+        wire_messages(messages), build_chain(messages), [Checkpoint(at, 3600) for at in places], CLAUDE
     )
 
 
 def test_the_marker_goes_where_the_provider_counts_the_block() -> None:
     hour = {"type": "ephemeral", "ttl": "1h"}
-    got = marked(SAID, 0, 4, 6, 8)
-    assert got[0]["content"] == [{"type": "text", "text": "be brief", "cache_control": hour}]
-    assert got[2]["tool_calls"][1]["cache_control"] == hour
-    assert "cache_control" not in got[2]["tool_calls"][0]
-    assert got[4] == {"role": "tool", "content": "2", "tool_call_id": "2", "cache_control": hour}
-    assert got[6]["content"][0]["cache_control"] == hour
-    assert str(got).count("cache_control") == 4
+    wire = with_markers(MESSAGES, 0, 4, 6, 8)
+    assert wire[0]["content"] == [{"type": "text", "text": "be brief", "cache_control": hour}]
+    assert wire[2]["tool_calls"][1]["cache_control"] == hour
+    assert "cache_control" not in wire[2]["tool_calls"][0]
+    assert wire[4] == {"role": "tool", "content": "2", "tool_call_id": "2", "cache_control": hour}
+    assert wire[6]["content"][0]["cache_control"] == hour
+    assert str(wire).count("cache_control") == 4
 
 
-def test_the_messages_given_stay_as_they_were() -> None:
-    sent = wire_messages(SAID)
+def test_placing_checkpoints_leaves_the_given_messages_unchanged() -> None:
+    sent = wire_messages(MESSAGES)
     before = copy.deepcopy(sent)
-    place_checkpoints(sent, build_chain(SAID), [Checkpoint(at, 300) for at in (0, 4, 6, 8)], CLAUDE)
+    place_checkpoints(sent, build_chain(MESSAGES), [Checkpoint(at, 300) for at in (0, 4, 6, 8)], CLAUDE)
     assert sent == before
 
 
-def test_a_chain_is_extended_rather_than_made_again() -> None:
+def test_a_chain_is_extended_without_counting_known_messages_again() -> None:
     counted: list[str] = []
 
     def count(text: str) -> float:
         counted.append(text)
         return 1.0
 
-    first = build_chain(SAID[:-1], count=count)
+    first = build_chain(MESSAGES[:-1], count=count)
     counted.clear()
-    second = build_chain(SAID, earlier=first, count=count)
+    second = build_chain(MESSAGES, earlier=first, count=count)
     assert counted == ["two"]
-    assert [p.digest for p in second.prefixes] == [p.digest for p in build_chain(SAID).prefixes]
+    assert [p.digest for p in second.prefixes] == [p.digest for p in build_chain(MESSAGES).prefixes]
     assert second.shared_length(first) == len(first.prefixes)
 
 
 def test_runs_of_calls_and_of_results_are_one_position() -> None:
-    assert [prefix.position for prefix in build_chain(SAID).prefixes] == [0, 1, 2, 3, 3, 4, 4, 5, 6]
+    assert [prefix.position for prefix in build_chain(MESSAGES).prefixes] == [0, 1, 2, 3, 3, 4, 4, 5, 6]
 
 
-def test_an_earlier_message_changed_changes_every_prefix_after_it() -> None:
-    other = [*SAID[:1], PromptMessage(Message("user", "uno"), 0), *SAID[2:]]
-    assert build_chain(other).shared_length(build_chain(SAID)) == 1
-    assert build_chain(other, earlier=build_chain(SAID)).shared_length(build_chain(SAID)) == 1
+def test_a_changed_message_changes_every_prefix_after_it() -> None:
+    other = [*MESSAGES[:1], PromptMessage(Message("user", "uno"), 0), *MESSAGES[2:]]
+    assert build_chain(other).shared_length(build_chain(MESSAGES)) == 1
+    assert build_chain(other, earlier=build_chain(MESSAGES)).shared_length(build_chain(MESSAGES)) == 1
 
 
-def test_planning_nothing_and_an_empty_bill_do_no_harm() -> None:
-    memory = CacheTracker(CLAUDE, minimum=1024)
-    prepared = memory.prepare([], build_chain([]).options, 0.0)
-    assert prepared.checkpoints == ()
-    after, _ = memory.record_usage(prepared, Usage())
+def test_an_empty_request_and_an_empty_bill_are_accepted() -> None:
+    tracker = CacheTracker(CLAUDE, minimum=1024)
+    planned = tracker.prepare([], build_chain([]).options, 0.0)
+    assert planned.checkpoints == ()
+    after, _ = tracker.record_usage(planned, Usage())
     assert after.last_request.chain == PrefixChain()
 
 
-# What the rules promise
+# What the rules predict
 
 
 def texts(*sizes: int) -> PrefixChain:
     """A chain of user messages of so many tokens each."""
-    said = [PromptMessage(Message("user", f"{n} " + "x" * size), n) for n, size in enumerate(sizes)]
-    return build_chain(said, count=lambda text: float(text.count("x")))
+    messages = [PromptMessage(Message("user", f"{n} " + "x" * size), n) for n, size in enumerate(sizes)]
+    return build_chain(messages, count=lambda text: float(text.count("x")))
 
 
 EXACT = CacheState(exact=True)
@@ -121,7 +121,7 @@ def test_a_checkpoint_finds_what_was_written_nineteen_positions_before_it_and_no
     assert expected_usage(context(far, state, 1.0), [Checkpoint(20, 300)]).read == 0
 
 
-def test_what_is_read_lives_on_from_that_request_on_also_when_it_bears_no_checkpoint() -> None:
+def test_reading_a_prefix_restarts_its_lifetime_even_without_a_checkpoint_on_it() -> None:
     state = after_request(context(texts(2000), EXACT, 0.0), [Checkpoint(0, 300)])
     longer = texts(2000, 5)
     state = after_request(context(longer, state, 299.0), [Checkpoint(1, 300)])
@@ -129,7 +129,7 @@ def test_what_is_read_lives_on_from_that_request_on_also_when_it_bears_no_checkp
     assert expected_usage(context(texts(2000), state, 599.0), [Checkpoint(0, 300)]).read == 0
 
 
-def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
+def test_writes_are_charged_by_ttl_after_the_part_that_is_read() -> None:
     state = after_request(context(texts(2000), EXACT, 0.0), [Checkpoint(0, 300)])
     bill = expected_usage(
         context(texts(2000, 30, 7, 1), state, 1.0), [Checkpoint(1, 3600), Checkpoint(2, 300)]
@@ -138,7 +138,7 @@ def test_what_was_written_is_charged_by_lifetime_behind_what_is_read() -> None:
     assert bill.input == 2038
 
 
-def test_who_read_nothing_has_nothing_and_who_read_less_has_nothing_longer() -> None:
+def test_a_read_of_nothing_means_all_was_evicted_and_a_smaller_read_that_longer_prefixes_were() -> None:
     whole, other = texts(2000, 2000), texts(1500)
     state = after_request(context(other, EXACT, 0.0), [Checkpoint(0, 300)])
     state = after_request(context(whole, state, 0.0), [Checkpoint(0, 300), Checkpoint(1, 300)])
@@ -151,36 +151,36 @@ def test_who_read_nothing_has_nothing_and_who_read_less_has_nothing_longer() -> 
     assert without_evicted(context(longer, state, 1.0), expected, 4000) == state
 
 
-def test_what_is_known_of_other_conversations_does_not_grow_for_ever() -> None:
-    memory, last = CacheTracker(CLAUDE), build_chain(())
+def test_entries_and_sizes_of_other_conversations_are_limited() -> None:
+    tracker, last = CacheTracker(CLAUDE), build_chain(())
     for number in range(3 * MAX_OTHERS):
-        said = [PromptMessage(Message("user", f"question {number} " * 20), 0)]
-        prepared = memory.prepare(said, RequestOptions(), float(number), 300)
-        memory, _ = memory.record_usage(
-            prepared, Usage(input=100 + number, read=0, written=100 + number, output=1)
+        messages = [PromptMessage(Message("user", f"question {number} " * 20), 0)]
+        planned = tracker.prepare(messages, RequestOptions(), float(number), 300)
+        tracker, _ = tracker.record_usage(
+            planned, Usage(input=100 + number, read=0, written=100 + number, output=1)
         )
-        last = prepared.chain
-    assert len(memory.state.billed_sizes) <= 2 * MAX_OTHERS + len(last.prefixes)
-    assert len(memory.state.entries) <= 2 * MAX_OTHERS + len(last.prefixes)
-    assert last.prefixes[-1].digest in memory.state.billed_sizes
+        last = planned.chain
+    assert len(tracker.state.billed_sizes) <= 2 * MAX_OTHERS + len(last.prefixes)
+    assert len(tracker.state.entries) <= 2 * MAX_OTHERS + len(last.prefixes)
+    assert last.prefixes[-1].digest in tracker.state.billed_sizes
 
 
-def test_what_was_used_of_late_is_remembered_however_long_it_has_been_known() -> None:
-    memory, asked = CacheTracker(CLAUDE), 0
+def test_an_entry_in_frequent_use_is_kept_however_old_it_is() -> None:
+    tracker, asked = CacheTracker(CLAUDE), 0
 
     def ask(question: str) -> bytes:
-        nonlocal memory, asked
+        nonlocal tracker, asked
         asked += 1
-        said = [PromptMessage(Message("user", f"{question} " * 20), 0)]
-        prepared = memory.prepare(said, RequestOptions(), float(asked), 3600)
-        memory, _ = memory.record_usage(
-            prepared, Usage(input=100 + asked, read=0, written=100 + asked, output=1)
+        messages = [PromptMessage(Message("user", f"{question} " * 20), 0)]
+        planned = tracker.prepare(messages, RequestOptions(), float(asked), 3600)
+        tracker, _ = tracker.record_usage(
+            planned, Usage(input=100 + asked, read=0, written=100 + asked, output=1)
         )
-        return prepared.chain.prefixes[-1].digest
+        return planned.chain.prefixes[-1].digest
 
     for number in range(4 * MAX_OTHERS):
         ask(f"question {number}")
         if number % 100 == 0:
             often = ask("the same")
-    assert memory.state.live(often, float(asked)) and often in memory.state.billed_sizes
-    assert len(memory.state.entries) <= 2 * MAX_OTHERS + 2
+    assert tracker.state.live(often, float(asked)) and often in tracker.state.billed_sizes
+    assert len(tracker.state.entries) <= 2 * MAX_OTHERS + 2

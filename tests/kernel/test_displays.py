@@ -197,7 +197,7 @@ def test_a_console_prints_reports_as_text(wire: WireServer) -> None:
         for command, expected in (
             ("usage", "tokens in: 0 cached"),
             ("plan", "checkpoint"),
-            ("why", "first request"),
+            ("why", "First request"),
         ):
             result = kernel.run(f"%chat {command}")
             assert expected in result.printed and not result.outputs, command
