@@ -143,6 +143,7 @@ def test_litellm_is_imported_in_idle_time_and_leaves_the_process_unchanged(wire:
             time.sleep(3)
         assert kernel.value("dict(os.environ) == before[0]")
         assert kernel.value("list(warnings.filters) == before[1]")
+        assert kernel.value("__import__('gc').isenabled()")
         assert kernel.value("sys.modules['litellm'].suppress_debug_info")
         assert wire.requests == []  # warming up sends no request
 
