@@ -103,7 +103,7 @@ def test_a_value_alone_on_its_line_is_put_there() -> None:
 
 def test_files_follow_the_text_in_order() -> None:
     text, first = fill("What is in {{ png }}? In {{ x }}?")
-    assert text.startswith("What is in `png`? In [1, 2]?\n\n`png` is the image 1")
+    assert text.startswith("What is in `png`? In [1, 2]?\n\n`png` is attached as image 1.")
     assert isinstance(first, Attachment) and first.media_type == "image/png"
 
 
