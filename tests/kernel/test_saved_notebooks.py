@@ -123,7 +123,7 @@ def test_a_pdf_of_the_page_contains_every_number(wire: WireServer, notebook: Any
         assert badge_text in shown
         for number in expected:
             assert number in badge_text
-    assert "cutoffatthemost" in shown
+    assert "Answercutoffat" in shown
 
 
 def test_a_pdf_by_latex_contains_every_number(
