@@ -209,7 +209,7 @@ def run(job: tuple[str, int]) -> dict[str, float]:
                 sums[policy].add(policy_plan.bill)
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-    fractions = {policy: one.paid / one.plain for policy, one in sums.items()}
+    fractions = {policy: policy_sum.paid / policy_sum.plain for policy, policy_sum in sums.items()}
     return fractions | {"bound": bound(sent_blocks)}
 
 

@@ -40,13 +40,13 @@ def shown_cost(result: CellResult) -> float:
     return float(result.badge.split("$")[1].split()[0])
 
 
-def test_second_claude_turn_reads_what_the_first_wrote(kernel: Kernel, wire: WireServer) -> None:
+def test_the_second_claude_turn_reads_the_cache_of_the_first(kernel: Kernel, wire: WireServer) -> None:
     first, second = chat(kernel, LONG, "a"), chat(kernel, "And?", "b")
-    one, two = wire.requests
-    assert one.bill.written > 1024
-    assert two.bill.read == one.bill.written
-    assert first.numbers()["written"] == one.bill.written
-    assert second.numbers()["read"] == two.bill.read
+    first_request, second_request = wire.requests
+    assert first_request.bill.written > 1024
+    assert second_request.bill.read == first_request.bill.written
+    assert first.numbers()["written"] == first_request.bill.written
+    assert second.numbers()["read"] == second_request.bill.read
     assert second.answer.startswith("Reply 2")
 
 
@@ -168,7 +168,7 @@ def test_options_reach_the_wire(kernel: Kernel, wire: WireServer) -> None:
     assert wire.requests[-1].body["messages"][-1]["content"][-1]["cache_control"].get("ttl", "5m") == "5m"
 
 
-def test_what_the_provider_does_not_report_is_shown_as_unknown(kernel: Kernel, wire: WireServer) -> None:
+def test_unreported_numbers_are_shown_as_unknown(kernel: Kernel, wire: WireServer) -> None:
     wire.script(Reply("Hello", report_cache=False), Reply("Hello", report_usage=False))
     silent, nothing = (chat(kernel, "hello", options=f"-m {GPT}") for _ in range(2))
     assert silent.numbers() == {

@@ -34,7 +34,7 @@ def shown(result: CellResult) -> Json:
 def updates(messages: list[Json]) -> list[Json]:
     """The updated bundles of inspectors below other cells."""
     bundles = [m["content"]["data"] for m in messages if m["header"]["msg_type"] == "update_display_data"]
-    return [one for one in bundles if "ipycachechat-inspector" in one.get("text/html", "")]
+    return [bundle for bundle in bundles if "ipycachechat-inspector" in bundle.get("text/html", "")]
 
 
 def turns(bundle: Json) -> list[dict[str, str]]:
@@ -74,7 +74,7 @@ def test_each_turn_has_the_providers_bill_and_the_sum_is_the_kernels(
     assert f"cost {total['cost']}, saved {total['saved']}" in bundle["text/plain"]
     assert rows[-1]["cost so far"] == total["cost"] and rows[-1]["saved so far"] == total["saved"]
     assert "The total also includes" not in bundle["text/html"]
-    columns = [one for one in Html(bundle["text/html"]).titles if one.startswith("turn 3: ")]
+    columns = [title for title in Html(bundle["text/html"]).titles if title.startswith("turn 3: ")]
     last = bills[-1]
     assert columns == [
         f"turn 3: {last['input']:,} in: {last['read']:,} cached, "
@@ -149,7 +149,7 @@ def test_turns_of_an_earlier_kernel_have_their_bills_and_say_so(wire: WireServer
     )
 
 
-def test_what_the_provider_does_not_report_is_unknown_and_not_zero(wire: WireServer, kernel: Kernel) -> None:
+def test_unreported_numbers_are_unknown_and_not_zero(wire: WireServer, kernel: Kernel) -> None:
     wire.script(Reply("a", report_usage=False), Reply("a", report_cache=False))
     for cell in "ab":
         kernel.run("%%chat -m openai/gpt-5.5\nhello", cell)

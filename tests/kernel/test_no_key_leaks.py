@@ -83,7 +83,7 @@ class Search:
         }
         self.characters = 0
         self.kinds: set[str] = set()
-        self.found: list[str] = []
+        self.leaks: list[str] = []
 
     def text(self, place: str, text: str) -> None:
         """Search a text as it is, and decoded as a reader could decode it."""
@@ -92,7 +92,7 @@ class Search:
         for form in {text, decoded, re.sub("<[^<>]*>", "", text), unquote(text), html.unescape(text)}:
             for index in range(len(form)):
                 if form[index : index + PIECE] in self._pieces:
-                    self.found.append(f"{place}: {form[max(0, index - 80) : index + 80]}")
+                    self.leaks.append(f"{place}: {form[max(0, index - 80) : index + 80]}")
                     break
 
     def messages(self, place: str, messages: Iterable[dict[str, Any]]) -> None:
@@ -154,9 +154,9 @@ def test_no_key_is_in_any_message_or_file_even_if_a_provider_echoes_it(
         key = KEYS[name]
         headers = {"x-echo": key, "www-authenticate": f"Bearer {key}"}
         # Every form of both kinds of key: the first two providers echo half of them, the others the rest.
-        for number, (what, said) in enumerate([*echoes(key).items()][place // 2 :: 2]):
-            body = said if number % 2 else None  # plain text, or the provider's own JSON
-            fault = HttpError((400, 401, 403, 404, 422)[number % 5], said, body, headers)
+        for number, (what, echo_text) in enumerate([*echoes(key).items()][place // 2 :: 2]):
+            body = echo_text if number % 2 else None  # plain text, or the provider's own JSON
+            fault = HttpError((400, 401, 403, 404, 422)[number % 5], echo_text, body, headers)
             errors += bool(run(f"%%chat -m {model}\nhello", f"{name} {what}", Reply(fault=fault)).error)
         for after in (0, 1):
             fault = StreamError(after, f"The key {key} has ended")
@@ -191,9 +191,9 @@ def test_no_key_is_in_any_message_or_file_even_if_a_provider_echoes_it(
     run("%unload_ext ipycachechat")  # which makes the recorder write everything
     search.files(Path(kernel.folder.name))
     print(
-        f"{search.characters:,} characters searched, of {', '.join(sorted(search.kinds))}: {len(search.found)} found"
+        f"{search.characters:,} characters searched, of {', '.join(sorted(search.kinds))}: {len(search.leaks)} found"
     )
-    assert search.found == []
+    assert search.leaks == []
     assert {"error", "stream", "display_data", "comm_open", "execute_reply"} <= search.kinds
     assert {"chats.db", "replies.json", "s.html"} <= {
         path.name for path in Path(kernel.folder.name).rglob("*")

@@ -52,7 +52,7 @@ def found_secrets(planted: list[tuple[str, str]], text: str) -> list[str]:
     ]
 
 
-def kept(kernel: Kernel) -> str:
+def store_text(kernel: Kernel) -> str:
     """Return everything in the store."""
     folder = Path(kernel.folder.name)
     return "".join(
@@ -74,7 +74,7 @@ def test_no_secret_is_sent_in_any_kind_of_value(wire: WireServer, kernel: Kernel
         shown = json.dumps(result.contents("display_data", "update_display_data"))
         assert "[masked: " in sent and "masked: " in result.badge
         assert found_secrets(planted, sent) == found_secrets(planted, shown) == []
-    stored = kept(kernel)
+    stored = store_text(kernel)
     assert stored and found_secrets(FORMS, stored) == []
 
 

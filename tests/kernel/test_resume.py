@@ -51,24 +51,24 @@ def prompts(wire: WireServer) -> list[str]:
 QUESTION, ANSWER = '{"role": "user", "content": "q"}', '{"role": "assistant", "content": "a"}'
 
 
-def saved(*messages: str, at: str = "1") -> str:
+def saved(*messages: str, asked_at: str = "1") -> str:
     """A saved conversation of one turn."""
-    turn = f'{{"messages": [{", ".join(messages)}], "model": "m", "state": "complete", "at": {at}}}'
+    turn = f'{{"messages": [{", ".join(messages)}], "model": "m", "state": "complete", "at": {asked_at}}}'
     return (
         f'{{"kind": "ipycachechat conversation", "schema": 1, "system": "", "tools": [], "turns": [{turn}]}}'
     )
 
 
 def test_a_saved_conversation_is_loaded_by_another_kernel_byte_for_byte(wire: WireServer) -> None:
-    with Kernel(wire.env()) as one:
-        started(one)
-        one.run('%chat system "Be <brief>."')
+    with Kernel(wire.env()) as first_kernel:
+        started(first_kernel)
+        first_kernel.run('%chat system "Be <brief>."')
         for text in "ab":
-            chat(one, text)
-        assert one.run("%chat save talk.json").printed == "Saved 2 turns to talk.json\n"
-        path = file(one, "talk.json")
+            chat(first_kernel, text)
+        assert first_kernel.run("%chat save talk.json").printed == "Saved 2 turns to talk.json\n"
+        path = file(first_kernel, "talk.json")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        chat(one, "c")
+        chat(first_kernel, "c")
         messages = wire.requests[-1].body["messages"]
         with Kernel(wire.env()) as two:
             started(two)
@@ -97,9 +97,9 @@ def test_a_saved_conversation_is_loaded_by_another_kernel_byte_for_byte(wire: Wi
         (saved('{"role": "user", "content": " "}', ANSWER), "the prompt of turn 1 of the file is empty"),
         (saved(QUESTION), "not one prompt and its answer"),
         (saved(QUESTION, QUESTION, ANSWER), "not one prompt and its answer"),
-        (saved(QUESTION, ANSWER, at="1e999"), "a number was expected"),
-        (saved(QUESTION, ANSWER, at="NaN"), "a number was expected"),
-        (saved(QUESTION, ANSWER, at="1" + "0" * 400), "damaged"),
+        (saved(QUESTION, ANSWER, asked_at="1e999"), "a number was expected"),
+        (saved(QUESTION, ANSWER, asked_at="NaN"), "a number was expected"),
+        (saved(QUESTION, ANSWER, asked_at="1" + "0" * 400), "damaged"),
         (saved(QUESTION, ANSWER).replace('"tools": []', '"tools": ["no json"]'), "damaged"),
         (saved(QUESTION, ANSWER).replace('"schema": 1', '"schema": "1"'), "its format has no number"),
         ('[{"role": "user", "content": "q"}]', "not one prompt and its answer"),
@@ -339,8 +339,8 @@ def test_turns_before_resuming_become_a_branch_and_resuming_twice_changes_nothin
         kernel.restart()
         started(kernel)
         chat(kernel, "b")
-        told = kernel.run("%chat resume").printed
-        assert "Resumed 1 turn" in told and "on branch main-2" in told
+        printed = kernel.run("%chat resume").printed
+        assert "Resumed 1 turn" in printed and "on branch main-2" in printed
         chat(kernel, "c")
         assert prompts(wire) == ["a", "c"]
         again = kernel.run("%chat resume")
@@ -378,8 +378,8 @@ def test_settings_that_no_longer_exist_are_left_out(wire: WireServer) -> None:
         kernel.restart()
         started(kernel)
         kernel.run("f = 5")
-        told = kernel.run("%chat resume")
-        assert not told.error and "The tool f is not defined" in told.printed
+        result = kernel.run("%chat resume")
+        assert not result.error and "The tool f is not defined" in result.printed
 
 
 @pytest.mark.parametrize("model", [CLAUDE, "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"])
@@ -391,9 +391,10 @@ def test_the_prefix_is_the_same_after_a_restart_and_is_read(wire: WireServer, mo
             chat(kernel, text)
         before = wire.requests[-1]
         kernel.restart()
-        told = started(kernel, "").splitlines()
+        lines = started(kernel, "").splitlines()
         assert re.fullmatch(
-            r"An earlier conversation was found \(2 turns, \d\d:\d\d\)\. %chat resume continues it\.", told[1]
+            r"An earlier conversation was found \(2 turns, \d\d:\d\d\)\. %chat resume continues it\.",
+            lines[1],
         )
         resumed = kernel.run("%chat resume").printed
         assert f"Resumed 2 turns, model {model}" in resumed
@@ -434,9 +435,9 @@ def test_a_partial_answer_of_a_killed_kernel_is_resumed_as_interrupted(wire: Wir
         history = kernel.run("%chat history").text
         assert "interrupted" in history
         chat(kernel, "c")
-        said = wire.requests[-1].messages
-        assert [m["role"] for m in said] == ["user", "assistant"] * 2 + ["user"]
-        assert "word50 " in said[3]["content"]
+        messages = wire.requests[-1].messages
+        assert [m["role"] for m in messages] == ["user", "assistant"] * 2 + ["user"]
+        assert "word50 " in messages[3]["content"]
         kernel.run("%%chat\nb", "b")  # its cell runs again and replaces the turn
         assert prompts(wire) == ["a", "b"]
 

@@ -169,15 +169,15 @@ def blocks_of(n: int, *marked: int) -> list[Json]:
 
 
 @pytest.mark.parametrize(
-    ("second", "marks", "hit"), [(35, (35,), False), (34, (34,), True), (35, (15, 35), True)]
+    ("second", "checkpoints", "hit"), [(35, (35,), False), (34, (34,), True), (35, (15, 35), True)]
 )
 def test_lookback_is_twenty_positions_counting_the_checkpoint(
-    wire: WireServer, second: int, marks: tuple[int, ...], hit: bool
+    wire: WireServer, second: int, checkpoints: tuple[int, ...], hit: bool
 ) -> None:
     assert cached(claude(wire, user(*blocks_of(15, 15)))) == (0, 1500, 0)
     total = 100 * second
     expected = (1500, total - 1500, 0) if hit else (0, total, 0)
-    assert cached(claude(wire, user(*blocks_of(second, *marks)))) == expected
+    assert cached(claude(wire, user(*blocks_of(second, *checkpoints)))) == expected
 
 
 def test_nothing_is_written_without_a_checkpoint(wire: WireServer) -> None:
@@ -354,15 +354,19 @@ def test_a_failed_request_writes_nothing(wire: WireServer) -> None:
     assert cached(claude(wire, prompt)) == (0, 2000, 0)
 
 
-@pytest.mark.parametrize(("model", "kept"), [(SONNET, False), ("claude-opus-4-5", True), (OPUS5, True)])
-def test_older_models_drop_thinking_before_a_user_message(wire: WireServer, model: str, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("model", "keeps_thinking"), [(SONNET, False), ("claude-opus-4-5", True), (OPUS5, True)]
+)
+def test_older_models_drop_thinking_before_a_user_message(
+    wire: WireServer, model: str, keeps_thinking: bool
+) -> None:
     wire.script(Reply("answer", thinking="deep thought"))
     block = claude(wire, user("one"), model=model).json()["content"][0]
     assert block["type"] == "thinking"
     claude(wire, user("one"), assistant(block, "answer"), user("two"), model=model)
     bill = wire.requests[-1].bill
     assert bill is not None
-    assert bill.prompt == 3 + (count("deep thought") if kept else 0)
+    assert bill.prompt == 3 + (count("deep thought") if keeps_thinking else 0)
 
 
 ttls = st.sampled_from([None, None, None, MINUTES_5, HOUR])
