@@ -4,94 +4,116 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from ipycachechat.api.results import response_of
 from ipycachechat.conversation.events import Event, Progress, RunOnCallerThread, StreamChunk, ToolCallStarted
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
+from ipycachechat.prompts.data_summary import is_missing
 
-Found = TurnResult | Exception
+if TYPE_CHECKING:
+    from ipycachechat.providers.response import Response
+
+
+def requests(
+    prompts: Iterable[Any], to_request: Callable[[Any], TurnRequest]
+) -> list[TurnRequest | BadInput]:
+    """Return the request of each prompt, or the error if it cannot be sent. Raises BadInput without a list."""
+    is_table = hasattr(type(prompts), "columns")
+    if is_table or not isinstance(prompts, Iterable) or isinstance(prompts, str | bytes | Mapping):
+        raise BadInput(
+            f"The prompts are a {type(prompts).__name__}", "Give a list, or a column of a dataframe."
+        )
+    requests: list[TurnRequest | BadInput] = []
+    for prompt in prompts:
+        try:
+            if is_missing(prompt):
+                raise BadInput("The prompt is a missing value", "Fill it in or leave it out.")
+            requests.append(to_request(prompt))
+        except BadInput as error:
+            requests.append(error)
+    return requests
 
 
 async def run_batch(
-    dialogue: ChatSession, asks: Sequence[TurnRequest | BadInput], n: int, tell: Callable[[Event], None]
-) -> list[Found]:
-    """Return the result of each prompt, in order, running at most `n` at a time. Raises BadInput.
+    session: ChatSession, requests: Sequence[TurnRequest | BadInput], n: int, emit: Callable[[Event], None]
+) -> list[TurnResult | Exception]:
+    """Return the result of each request, in order, running at most `n` at a time. Raises BadInput.
 
-    One is alone until its answer begins: not before can what it writes be read by another.
+    The first runs alone until its answer begins; only then can others read what it wrote to the cache.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise BadInput(f"n={n!r}: this is no number of prompts at a time", "Give a whole number, 1 or more.")
-    found: dict[int, Found] = {place: ask for place, ask in enumerate(asks) if isinstance(ask, BadInput)}
-    waiting = iter([(place, ask) for place, ask in enumerate(asks) if isinstance(ask, TurnRequest)])
-    begun = asyncio.Event()
+        raise BadInput(f"n={n!r} is not a number of prompts", "Give a whole number, 1 or more.")
+    results: dict[int, TurnResult | Exception] = {
+        index: request for index, request in enumerate(requests) if isinstance(request, BadInput)
+    }
+    waiting = iter([(i, request) for i, request in enumerate(requests) if isinstance(request, TurnRequest)])
+    answering = asyncio.Event()
 
-    async def work() -> None:
-        for place, ask in waiting:
-            found[place] = await _one(dialogue, ask, tell, begun)
-            tell(Progress("prompts", len(found), len(asks)))
+    async def work(*, lead: bool) -> None:
+        if not lead:
+            await answering.wait()
+        for index, request in waiting:
+            results[index] = await _send_on_fork(session, request, emit, answering)
+            emit(Progress("prompts", len(results), len(requests)))
+        answering.set()
 
-    async def lead() -> None:
-        for place, ask in waiting:
-            found[place] = await _one(dialogue, ask, tell, begun)
-            tell(Progress("prompts", len(found), len(asks)))
-            if begun.is_set():
-                break  # else it wrote nothing, and the next one leads
-        begun.set()
-        await work()
-
-    async def follow() -> None:
-        await begun.wait()
-        await work()
-
-    workers = [asyncio.create_task(lead())]
-    workers += [asyncio.create_task(follow()) for _ in range(min(n, len(asks)) - 1)]
+    workers = [asyncio.create_task(work(lead=number == 0)) for number in range(min(n, len(requests)) or 1)]
     try:
         await asyncio.gather(*workers)
     finally:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-    return [found[place] for place in range(len(asks))]
+    return [results[index] for index in range(len(requests))]
 
 
-async def _one(
-    dialogue: ChatSession, ask: TurnRequest, tell: Callable[[Event], None], begun: asyncio.Event
-) -> Found:
-    """Return the result of one prompt, asked on a fork of the conversation."""
-    fork = dialogue.fork()
+def responses(results: Iterable[TurnResult | Exception]) -> list[Response | Exception]:
+    """Return each result's response, or the error of its turn."""
+    return [
+        result if isinstance(result, Exception) else result.error or response_of(result) for result in results
+    ]
 
-    def heard(event: Event) -> None:
+
+async def _send_on_fork(
+    session: ChatSession, request: TurnRequest, emit: Callable[[Event], None], answering: asyncio.Event
+) -> TurnResult | Exception:
+    """Return the result of a request on a fork of the conversation; set `answering` when its answer begins."""
+    fork = session.fork()
+
+    def on_event(event: Event) -> None:
         if isinstance(event, ToolCallStarted) or (
             isinstance(event, StreamChunk) and (event.text or event.thinking)
         ):
-            begun.set()
+            answering.set()
         if isinstance(event, RunOnCallerThread):
-            tell(event)
+            emit(event)
 
     try:
-        return await fork.send(replace(ask, shares_prefix=True), heard)
+        return await fork.send(replace(request, shares_prefix=True), on_event)
     except Exception as error:  # whatever it is, the others go on
         return error
     finally:
-        dialogue.add_totals(fork.totals)
+        session.add_totals(fork.totals)
 
 
 @contextmanager
-def bar(total: int, shown: bool) -> Iterator[Callable[[Event], None]]:
-    """A progress bar in text, which stays readable in a saved notebook; it grows with what it is told."""
+def progress_bar(total: int, shown: bool) -> Iterator[Callable[[Event], None]]:
+    """Show a progress bar in text, which stays readable in a saved notebook; yield its event handler."""
     from tqdm import tqdm
 
-    # A notebook shows what is written to stderr as if something were wrong.
-    where = sys.stdout if "ipykernel" in sys.modules else sys.stderr
-    with tqdm(total=total, disable=not shown, unit="prompt", file=where) as drawn:
+    # A notebook shows stderr as if something were wrong.
+    file = sys.stdout if "ipykernel" in sys.modules else sys.stderr
+    with tqdm(total=total, disable=not shown, unit="prompt", file=file) as bar:
 
-        def told(event: Event) -> None:
+        def on_event(event: Event) -> None:
             if isinstance(event, Progress) and event.total == total and event.done is not None:
-                drawn.update(event.done - drawn.n)
+                bar.update(event.done - bar.n)
 
-        yield told
+        yield on_event

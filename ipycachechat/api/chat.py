@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ipycachechat.api import batch, structured
 from ipycachechat.api.base_chat import BaseChat
-from ipycachechat.api.results import Plan, answered, or_error, planned, said
+from ipycachechat.api.results import Plan, answer_text, response_of
 from ipycachechat.conversation.events import Event, StreamChunk
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.litellm_import import import_in_portions
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 class AsyncChat(BaseChat):
-    """A conversation with a model, for code that awaits. Each call adds a turn.
+    """A conversation with a model, for async code. Each call adds a turn.
 
-    Calls on one chat are answered one after the other; for several at once, `fork` it, or use `map`.
+    Calls on one chat run one after the other; for several at once, use `fork` or `map`.
     """
 
     @overload
@@ -41,12 +41,12 @@ class AsyncChat(BaseChat):
         self, prompt: Any, stream: Literal[True], **per_call: Any
     ) -> AsyncGenerator[Any, None]: ...
     async def __call__(self, prompt: Any = None, stream: bool = False, **per_call: Any) -> Any:
-        """Ask, and return the answer as litellm's ModelResponse; with `stream` an async iterator of its chunks.
+        """Send a prompt and return litellm's ModelResponse; with `stream`, an async iterator of its chunks.
 
         `prompt`: a text, a list of parts (texts, bytes, Paths, images, figures, dataframes), or a message; None:
-        the question with which `hist` ends. The iterator ends with the ModelResponse; leaving it stops the answer.
-        `per_call`: any of the chat's settings, and whatever litellm takes, for this call alone.
-        Of a turn with tool calls the last answer is returned; what all of it took is in `usage`.
+        the question with which `hist` ends. The iterator ends with the ModelResponse; leaving it early stops the
+        answer. `per_call`: options of the chat, or of litellm, for this call alone.
+        A turn with tool calls returns its last answer; `usage` counts all of its requests.
         Raises ChatError: KeyMissing, RateLimited, ContextTooLong and so on; the conversation stays valid.
 
         >>> chat = AsyncChat("anthropic/claude-sonnet-5")
@@ -54,52 +54,43 @@ class AsyncChat(BaseChat):
         >>> response.text
         'Reply 1: you said Say hello'
         """
-        ask = self._mine(self._next(prompt, per_call))
+        request = _with_tools_on_this_loop(self._request(prompt, per_call))
         if stream:
-            return self._streamed(ask)
-        return answered(await self._wait(lambda tell: self.session.send(ask, tell)))
+            return self._chunks(request)
+        return response_of(await self._wait(partial(self.session.send, request)))
 
-    async def _streamed(self, ask: TurnRequest) -> AsyncGenerator[Any, None]:
+    async def _chunks(self, request: TurnRequest) -> AsyncGenerator[Any, None]:
         import_litellm()
-        ask = replace(ask, retry_broken_stream=False)  # what was handed on cannot be taken back
-        async with aclosing(aiter_events(self._loop, lambda tell: self.session.send(ask, tell))) as events:
+        request = replace(request, retry_broken_stream=False)  # chunks cannot be taken back
+        async with aclosing(aiter_events(self._loop, partial(self.session.send, request))) as events:
             async for event in events:
                 if isinstance(event, StreamChunk):
                     yield event.chunk
                 elif isinstance(event, Result):
-                    yield answered(event.value)
+                    yield response_of(event.value)
 
-    async def _wait(self, work: Work[T], told: Callable[[Event], None] | None = None) -> T:
-        """Return the result of the work; its events are handled, and sync tools run, on this thread."""
+    async def _wait(self, work: Work[T], on_event: Callable[[Event], None] | None = None) -> T:
+        """Return the result of the work; handle its events and run sync tools on this thread."""
         import_litellm()
         async with aclosing(aiter_events(self._loop, work)) as events:
             async for event in events:
                 if isinstance(event, Result):
                     value: T = event.value
                     return value
-                if told is not None:
-                    told(event)
+                if on_event is not None:
+                    on_event(event)
         raise RuntimeError("the event loop of the network has ended")
 
-    def _mine(self, ask: TurnRequest) -> TurnRequest:
-        """With async tools run on the caller's own event loop, where what they use may live."""
-        mine = asyncio.get_running_loop()
-
-        async def elsewhere(work: Callable[[], Any]) -> Any:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(await_result(work), mine))
-
-        return replace(ask, run_async_tool=elsewhere)
-
     async def plan(self, prompt: Any = None, **per_call: Any) -> Plan:
-        """As `Chat.plan`."""
-        ask = self._planned(prompt, per_call)
-        return planned(await self._wait(lambda tell: self.session.plan(ask, tell)))
+        """Predict what a prompt would read, write and cost; see `Chat.plan`."""
+        request = self._request(prompt, per_call, planning=True)
+        return Plan.from_forecast(await self._wait(partial(self.session.plan, request)))
 
     async def structured(self, prompt: Any, schema: Callable[..., T], **per_call: Any) -> T:
-        """The answer as a pydantic model, a dataclass, or what a function returns for the arguments given.
+        """Return the answer as a pydantic model, a dataclass, or the result of a function called with it.
 
-        The schema goes into the prompt, so that it costs no cache. What does not fit is sent back once, with what is
-        wrong. Raises BadAnswer if it then still does not fit.
+        The schema is part of the prompt, so the cached prefix stays valid. An answer that does not fit is sent back
+        once with its errors. Raises BadAnswer if the second one does not fit either.
 
         >>> from dataclasses import dataclass
         >>> @dataclass
@@ -108,46 +99,44 @@ class AsyncChat(BaseChat):
         >>> asyncio.run(AsyncChat("openai/gpt-5.6-terra").structured("The capital of France?", City))
         City(name='Paris')
         """
-        rounds = structured.rounds(schema, self._mine(self._next(prompt, per_call)))
-        ask = next(rounds)
+        rounds = structured.rounds(schema, _with_tools_on_this_loop(self._request(prompt, per_call)))
+        request = next(rounds)
         while True:
-            done = await self._wait(partial(self.session.send, ask))
+            result = await self._wait(partial(self.session.send, request))
             try:
-                ask = rounds.send(said(done))
+                request = rounds.send(answer_text(result))
             except StopIteration as end:
                 value: Any = end.value
                 break
-        found: T = await value if inspect.isawaitable(value) else value
-        return found
+        typed: T = await value if inspect.isawaitable(value) else value
+        return typed
 
     async def map(
         self, prompts: Iterable[Any], n: int = 8, progress: bool = True, **per_call: Any
     ) -> list[Response | Exception]:
-        """Answers to many prompts that all follow this conversation, in their order; it stays as it is.
+        """Return the answers to many prompts, in their order; each follows this conversation, which stays unchanged.
 
-        The first is asked alone until its answer begins, since only then can the others read what it wrote to the
-        cache; then `n` at a time. What goes wrong with one is its value, and stops none of the others.
+        The first prompt runs alone until its answer begins, since only then can the others read from the cache what it
+        wrote; then `n` run at a time. A prompt that fails returns its exception and does not stop the others.
 
         >>> chat = AsyncChat("anthropic/claude-sonnet-5", system="Answer in a word.")
         >>> [answer.text for answer in asyncio.run(chat.map(["a", "b"], progress=False))]
         ['Reply 1: you said a', 'Reply 1: you said b']
         """
-        asks = [
-            self._mine(ask) if isinstance(ask, TurnRequest) else ask for ask in self._asks(prompts, per_call)
-        ]
-        with batch.bar(len(asks), progress) as told:
-            found = await self._wait(lambda tell: batch.run_batch(self.session, asks, n, tell), told)
-        return [or_error(one) for one in found]
+        requests = batch.requests(prompts, lambda p: _with_tools_on_this_loop(self._request(p, per_call)))
+        with batch.progress_bar(len(requests), progress) as on_event:
+            work = partial(batch.run_batch, self.session, requests, n)
+            return batch.responses(await self._wait(work, on_event))
 
     def fork(self) -> AsyncChat:
-        """A chat that goes on from here by itself, with the same settings; what is warm is warm for both."""
-        return AsyncChat._with_session(self.session.fork(), self._loop, **self._settings(), **self.options)
+        """Return a chat that continues from here on its own, with the same options and the same cached prefix."""
+        return AsyncChat(session=self.session.fork(), **self._settings(), **self.options)
 
 
 class Chat(BaseChat):
     """A conversation with a model. Each call adds a turn.
 
-    The network's work is done on a thread of the chat's own; plain functions used as tools run on the caller's.
+    Network work runs on a background thread; sync tools run on the caller's.
     """
 
     @overload
@@ -155,10 +144,10 @@ class Chat(BaseChat):
     @overload
     def __call__(self, prompt: Any, stream: Literal[True], **per_call: Any) -> Iterator[Any]: ...
     def __call__(self, prompt: Any = None, stream: bool = False, **per_call: Any) -> Any:
-        """Ask, and return the answer as litellm's ModelResponse; with `stream` an iterator of its chunks.
+        """Send a prompt and return litellm's ModelResponse; with `stream`, an iterator of its chunks.
 
-        Arguments, errors and the end of the iterator are those of `AsyncChat`. KeyboardInterrupt keeps what has
-        arrived, as an interrupted turn.
+        Arguments, errors and the end of the iterator are those of `AsyncChat`. KeyboardInterrupt keeps the partial
+        answer as an interrupted turn.
 
         >>> chat = Chat("anthropic/claude-sonnet-5")
         >>> chat("Say hello").text
@@ -167,74 +156,73 @@ class Chat(BaseChat):
         >>> response.usage.prompt_tokens_details.cached_tokens
         0
         """
-        ask = self._next(prompt, per_call)
+        request = self._request(prompt, per_call)
         if stream:
-            pieces = self._streamed(ask)
-            self._open = weakref.ref(pieces)
-            return pieces
-        return answered(self._wait(lambda tell: self.session.send(ask, tell)))
+            chunks = self._chunks(request)
+            self._stream = weakref.ref(chunks)
+            return chunks
+        return response_of(self._wait(partial(self.session.send, request)))
 
-    def _streamed(self, ask: TurnRequest) -> Iterator[Any]:
+    def _chunks(self, request: TurnRequest) -> Iterator[Any]:
         import_litellm()
-        ask = replace(ask, retry_broken_stream=False)  # what was handed on cannot be taken back
-        with closing(iter_events(self._loop, lambda tell: self.session.send(ask, tell))) as events:
+        request = replace(request, retry_broken_stream=False)  # chunks cannot be taken back
+        with closing(iter_events(self._loop, partial(self.session.send, request))) as events:
             for event in events:
                 if isinstance(event, StreamChunk):
                     yield event.chunk
                 elif isinstance(event, Result):
-                    yield answered(event.value)
+                    yield response_of(event.value)
 
-    def _wait(self, work: Work[T], told: Callable[[Event], None] | None = None) -> T:
-        """Return the result of the work; its events are handled, and sync tools run, on this thread."""
+    def _wait(self, work: Work[T], on_event: Callable[[Event], None] | None = None) -> T:
+        """Return the result of the work; handle its events and run sync tools on this thread."""
         import_litellm()
         with closing(iter_events(self._loop, work)) as events:
             for event in events:
                 if isinstance(event, Result):
                     value: T = event.value
                     return value
-                if told is not None:
-                    told(event)
+                if on_event is not None:
+                    on_event(event)
         raise RuntimeError("the event loop of the network has ended")
 
     def plan(self, prompt: Any = None, **per_call: Any) -> Plan:
-        """Predict what a prompt would read, write and cost, and why; nothing is sent. None: any next prompt.
+        """Predict what a prompt (None: any next one) would read, write and cost, and why; nothing is sent.
 
-        Tokens are the provider's as far as they are known from its bills, else estimates; dollars are for the prompt
-        alone, None where the price is unknown.
+        Token counts come from the provider's bills where possible, else they are estimates; costs are US dollars for
+        the prompt without its answer, None where the price is unknown.
 
         >>> chat = Chat("anthropic/claude-sonnet-5", system="Be brief. " * 800)
         >>> expected = chat.plan("What is new?").expected
         >>> expected.read, expected.read + expected.written + expected.fresh == expected.input
         (0, True)
         """
-        ask = self._planned(prompt, per_call)
-        return planned(self._wait(lambda tell: self.session.plan(ask, tell)))
+        request = self._request(prompt, per_call, planning=True)
+        return Plan.from_forecast(self._wait(partial(self.session.plan, request)))
 
     def structured(self, prompt: Any, schema: Callable[..., T], **per_call: Any) -> T:
-        """As `AsyncChat.structured`."""
-        rounds = structured.rounds(schema, self._next(prompt, per_call))
-        ask = next(rounds)
+        """Return the answer as a typed value; see `AsyncChat.structured`."""
+        rounds = structured.rounds(schema, self._request(prompt, per_call))
+        request = next(rounds)
         while True:
-            done = self._wait(partial(self.session.send, ask))
+            result = self._wait(partial(self.session.send, request))
             try:
-                ask = rounds.send(said(done))
+                request = rounds.send(answer_text(result))
             except StopIteration as end:
                 value: Any = end.value
                 break
-        found: T = self._wait(lambda tell: _awaited(value)) if inspect.isawaitable(value) else value
-        return found
+        typed: T = self._wait(lambda _: await_result(lambda: value)) if inspect.isawaitable(value) else value
+        return typed
 
     def map(
         self, prompts: Iterable[Any], n: int = 8, progress: bool = True, **per_call: Any
     ) -> list[Response | Exception]:
-        """As `AsyncChat.map`."""
-        asks = self._asks(prompts, per_call)
-        with batch.bar(len(asks), progress) as told:
-            found = self._wait(lambda tell: batch.run_batch(self.session, asks, n, tell), told)
-        return [or_error(one) for one in found]
+        """Return the answers to many prompts; see `AsyncChat.map`."""
+        requests = batch.requests(prompts, lambda p: self._request(p, per_call))
+        with batch.progress_bar(len(requests), progress) as on_event:
+            return batch.responses(self._wait(partial(batch.run_batch, self.session, requests, n), on_event))
 
     def fork(self) -> Chat:
-        """A chat that goes on from here by itself, with the same settings; what is warm is warm for both.
+        """Return a chat that continues from here on its own, with the same options and the same cached prefix.
 
         >>> chat = Chat("anthropic/claude-sonnet-5", hist=["hi", "Hello"])
         >>> other = chat.fork()
@@ -243,22 +231,29 @@ class Chat(BaseChat):
         >>> len(chat.hist), len(other.hist)
         (2, 4)
         """
-        return Chat._with_session(self.session.fork(), self._loop, **self._settings(), **self.options)
+        return Chat(session=self.session.fork(), **self._settings(), **self.options)
 
 
-async def _awaited(value: Any) -> Any:
-    return await value
+def _with_tools_on_this_loop(request: TurnRequest) -> TurnRequest:
+    """Return the request with async tools run on the running event loop, where the objects that they use may live."""
+    loop = asyncio.get_running_loop()
+
+    async def run_async_tool(work: Callable[[], Any]) -> Any:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(await_result(work), loop))
+
+    return replace(request, run_async_tool=run_async_tool)
 
 
 def import_litellm() -> None:
+    """Import litellm on this thread."""
     for _ in import_in_portions():
         pass
 
 
 def register_model(models: Mapping[str, Mapping[str, Any]] | str) -> None:
-    """Tell litellm of models it does not know, as its own `register_model` takes them: what they cost and can.
+    """Register prices and abilities of models that litellm does not know, in the form of its own `register_model`.
 
-    Dollars are for one token; what is not given is unknown.
+    Prices are US dollars per token; what is not given is unknown.
 
     >>> register_model({"openai/mine": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-6,
     ...     "output_cost_per_token": 2e-6, "max_input_tokens": 32768, "supports_function_calling": True}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ipycachechat.billing.pricing import Forecast
 from ipycachechat.engine.events import TurnResult
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DisplayText(str):
-    """A text of several lines that is shown as such."""
+    """A text of several lines that is displayed as it is, without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -23,39 +23,34 @@ class DisplayText(str):
 class Plan(Forecast):
     """The predicted tokens and cost of a prompt, displayed as by `%chat plan`."""
 
+    @classmethod
+    def from_forecast(cls, forecast: Forecast) -> Self:
+        """Return the same forecast with this display."""
+        return cls(**{field.name: getattr(forecast, field.name) for field in fields(forecast)})
+
     def __repr__(self) -> str:
         from ipycachechat.rendering import reports
 
         return reports.plan(self)
 
 
-def answered(done: TurnResult) -> Response:
-    """Return the answer, ready for display. Raises the error of the turn, if it failed."""
-    if done.error is not None:
-        raise done.error from None
-    return shown(done)
-
-
-def or_error(found: TurnResult | Exception) -> Response | Exception:
-    if isinstance(found, Exception):
-        return found
-    return found.error or shown(found)
-
-
-def said(done: TurnResult) -> str:
-    """The text of the answer. Raises what went wrong."""
-    if done.error is not None:
-        raise done.error from None
-    return done.turn.answer_text if done.turn else ""
-
-
-def shown(done: TurnResult) -> Response:
+def response_of(result: TurnResult) -> Response:
+    """Return the response, ready for display. Raises the error of the turn if it failed."""
     from ipycachechat.rendering import answer
 
-    response: Any = done.response
-    shown: Response = response.shown_by(partial(answer.response_mimebundle, notes=done.notes))
-    return shown
+    raise_error(result)
+    response: Any = result.response
+    displayed: Response = response.shown_by(partial(answer.response_mimebundle, notes=result.notes))
+    return displayed
 
 
-def planned(forecast: Forecast) -> Plan:
-    return Plan(**{one.name: getattr(forecast, one.name) for one in fields(forecast)})
+def answer_text(result: TurnResult) -> str:
+    """Return the text of the answer. Raises the error of the turn if it failed."""
+    raise_error(result)
+    return result.turn.answer_text if result.turn else ""
+
+
+def raise_error(result: TurnResult) -> None:
+    """Raise the error of a turn that failed."""
+    if result.error is not None:
+        raise result.error from None

@@ -1,7 +1,7 @@
 """Typed answers: the schema goes into the prompt, the answer is validated, and errors are sent back once.
 
-Providers have ways of their own for this (a response format, a forced tool). They change what comes before the first
-message, so that the whole conversation would be paid again, and not every model has one.
+Providers' own ways (a response format, a forced tool) change the request before the first message, so nothing of the
+conversation could be read from the cache, and not every model has one.
 """
 
 from __future__ import annotations
@@ -21,114 +21,110 @@ _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.S)
 
 
 class SchemaMismatch(Exception):
-    """An answer that does not fit; its text says why, a line for each thing that is wrong."""
+    """An answer that does not fit the schema; its text has a line for each error."""
 
 
 class AnswerSchema(Generic[T]):
-    """The form that an answer must have."""
+    """The schema of an answer, and the prompts that ask for it."""
 
     def __init__(self, schema: Callable[..., T]) -> None:
         """`schema`: a pydantic model, a dataclass, or a function with typed parameters. Raises BadInput."""
         self._adapter = _adapter(schema)
         self._name = getattr(schema, "__name__", str(schema))
 
-    def asked(self, prompt: Content) -> Content:
-        """The prompt with the schema behind it."""
+    def add_to(self, prompt: Content) -> Content:
+        """Return the prompt followed by the schema."""
         schema = json.dumps(self._adapter.json_schema(), ensure_ascii=False)
-        return _with(
+        return _append(
             prompt, f"Answer with one JSON value alone, no other text, that fits this JSON schema:\n{schema}"
         )
 
-    def read(self, answer: str) -> T:
-        """The value; of a function, what it returns, which may have to be awaited. Raises Misfit."""
+    def parse(self, answer: str) -> T:
+        """Return the value, or the function's result, which may be awaitable. Raises SchemaMismatch."""
         from pydantic import ValidationError
 
-        wrong = "- the value: there is no JSON in it"
-        for value in _values(answer):
+        errors = "- the value: there is no JSON in it"
+        for value in _json_values(answer):
             try:
                 # As JSON, in which a date is a text and an enum its value.
-                found: T = self._adapter.validate_json(json.dumps(value))
-                return found
+                typed: T = self._adapter.validate_json(json.dumps(value))
+                return typed
             except ValidationError as error:
-                wrong = _told(error)
-        raise SchemaMismatch(wrong)
+                errors = _describe(error)
+        raise SchemaMismatch(errors)
 
-    def repair(self, misfit: SchemaMismatch) -> str:
-        """The prompt that sends back what is wrong."""
-        return f"That does not fit the schema:\n{misfit}\nAnswer again, with the JSON alone."
-
-    def given_up(self, model: str, misfit: SchemaMismatch) -> BadAnswer:
-        """The error after the repair."""
-        why = " ".join(str(misfit).split())[:200]
+    def error(self, model: str, mismatch: SchemaMismatch) -> BadAnswer:
+        """Return the error to raise if the second answer does not fit either."""
+        why = " ".join(str(mismatch).split())[:200]
         return BadAnswer(
             f"{model} gave no answer that fits {self._name}: {why}",
             "Ask for less at a time, or choose a larger model. Its answers are in the conversation.",
         )
 
 
-def rounds(schema: Callable[..., T], ask: TurnRequest) -> Generator[TurnRequest, str, T]:
+def rounds(schema: Callable[..., T], request: TurnRequest) -> Generator[TurnRequest, str, T]:
     """Yield each request to send, given the text of each answer; return the value. Raises BadInput, or BadAnswer."""
     form: AnswerSchema[T] = AnswerSchema(schema)
-    ask = replace(ask, prompt=form.asked(ask.prompt))
+    request = replace(request, prompt=form.add_to(request.prompt))
     try:
-        return form.read((yield ask))
-    except SchemaMismatch as misfit:
-        repair = form.repair(misfit)
+        return form.parse((yield request))
+    except SchemaMismatch as mismatch:
+        repair = f"That does not fit the schema:\n{mismatch}\nAnswer again, with the JSON alone."
     try:
-        return form.read((yield replace(ask, prompt=repair, cell_runs=(), answers_pending_prompt=False)))
-    except SchemaMismatch as misfit:
-        raise form.given_up(ask.model, misfit) from None
+        return form.parse((yield replace(request, prompt=repair, cell_runs=(), answers_pending_prompt=False)))
+    except SchemaMismatch as mismatch:
+        raise form.error(request.model, mismatch) from None
 
 
 def _adapter(schema: Any) -> Any:
-    """Return the schema that validates answers. Raises BadInput."""
+    """Return pydantic's adapter for the schema. Raises BadInput."""
     from pydantic import TypeAdapter
 
-    why = "it says nothing of what is wanted"
+    why = "a field has no type"
     try:
         adapter: Any = TypeAdapter(schema)
         form = adapter.json_schema()
-        parts = form.get("properties", {"": form}).values()
-        said = all({*part} - {"title", "description"} for part in parts)
+        fields = form.get("properties", {"": form}).values()
+        typed = all({*field} - {"title", "description"} for field in fields)
     except Exception as error:
-        said, why = False, " ".join(str(error).split())[:160]
-    if not said:
+        typed, why = False, " ".join(str(error).split())[:160]
+    if not typed:
         raise BadInput(
-            f"{getattr(schema, '__name__', repr(schema))} is no schema for an answer: {why}",
+            f"{getattr(schema, '__name__', repr(schema))} cannot be the schema of an answer: {why}",
             "Give a pydantic model, a dataclass, or a function with typed parameters.",
         )
     return adapter
 
 
-def _with(prompt: Content, more: str) -> Content:
+def _append(prompt: Content, text: str) -> Content:
     if isinstance(prompt, str):
-        return f"{prompt}\n\n{more}"
+        return f"{prompt}\n\n{text}"
     *others, last = prompt
-    end: tuple[Part, ...] = (f"{last}\n\n{more}",) if isinstance(last, str) else (last, more)
+    end: tuple[Part, ...] = (f"{last}\n\n{text}",) if isinstance(last, str) else (last, text)
     return (*others, *end)
 
 
-def _values(said: str) -> Iterator[Any]:
-    """The JSON values in an answer: all of it, what stands in fences, and what begins at a bracket."""
+def _json_values(answer: str) -> Iterator[Any]:
+    """Yield the JSON values in an answer: the whole of it, those in fences, and those that begin at a bracket."""
     decoder = json.JSONDecoder()
-    for text in (said.strip(), *reversed(_FENCE.findall(said))):
+    for text in (answer.strip(), *reversed(_FENCE.findall(answer))):
         try:
             yield json.loads(text)
         except ValueError:
             continue
-    at = 0
-    while found := re.compile(r"[{\[]").search(said, at):
+    end = 0
+    while bracket := re.compile(r"[{\[]").search(answer, end):
         try:
-            value, at = decoder.raw_decode(said, found.start())
+            value, end = decoder.raw_decode(answer, bracket.start())
             yield value
         except (ValueError, RecursionError):
-            at = found.start() + 1
+            end = bracket.start() + 1
 
 
-def _told(error: Any) -> str:
+def _describe(error: Any) -> str:
     """Return the validation errors, one line each, without links to pydantic's pages."""
     lines = [
-        f"- {'.'.join(map(str, one['loc'])) or 'the value'}: {one['msg']}"
-        for one in error.errors(include_url=False)
+        f"- {'.'.join(map(str, detail['loc'])) or 'the value'}: {detail['msg']}"
+        for detail in error.errors(include_url=False)
     ]
     return "\n".join(lines[:20])

@@ -29,11 +29,11 @@ async def open_request(
 ) -> Exchange:
     """Open a request, after asking the user where needed. Raises OverBudget, and what `ModelClient.exchange` does.
 
-    `first`: it is the turn's first; the user is asked once a turn about `confirm_over`, not at each step.
+    `first`: it is the turn's first request; `confirm_over` asks once a turn, not at each step.
     """
     limit = request.max_tokens or endpoint.max_output_tokens
     bound = client.bound(endpoint, planned.chain, limit)
-    cost = "what nobody knows" if bound.dollars is None else f"{money(bound.dollars)} at most"
+    cost = "an unknown amount" if bound.dollars is None else f"{money(bound.dollars)} at most"
     plan = _describe_plan(endpoint, planned, f"This request costs {cost}")
     await client.budgets.wait_for_room(bound)
     try:
@@ -58,11 +58,11 @@ async def _confirm(question: str, request: TurnRequest, run_on_caller: RunOnCall
     ask_user = request.ask_user
     if ask_user is None:
         raise OverBudget(
-            f"{question}, and nobody is there to be asked",
-            "It was not sent. Run it by hand; see %chat budget, and ChatMagics.confirm_over.",
+            f"{question}, and there is no one to ask",
+            "It was not sent. Run the cell yourself; see %chat budget and ChatMagics.confirm_over.",
         )
     if await run_on_caller(lambda: ask_user(f"{question}. Send it? [y/N] ")) is not True:
-        raise OverBudget("You did not confirm the request", "It was not sent.")
+        raise OverBudget("Cancelled; nothing was sent.", "Run the cell again to send it.")
 
 
 def _describe_plan(endpoint: ModelEndpoint, planned: PlannedRequest, cost: str) -> str:

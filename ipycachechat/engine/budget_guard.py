@@ -30,7 +30,7 @@ class DayBudget(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A request in flight, and what is reserved for it."""
+    """The dollars reserved for a request in flight."""
 
     number: int
     bound: CostBound
@@ -56,11 +56,11 @@ class BudgetGuard:
         return self._limits()
 
     def set_limits(self, limits: Callable[[], tuple[float, float]]) -> None:
-        """Take the limits from this function whenever they are needed: settings change at any time."""
+        """Read the limits from this function at each use, since settings change at any time."""
         self._limits = limits
 
     def connect(self, day: DayBudget) -> None:
-        """Keep the day's budget there, once a store is there to share it between kernels."""
+        """Use a day's budget that is shared between kernels."""
         self._day = day
 
     def reserve(self, exchange: Exchange, bound: CostBound, now: float, *, allowed: bool = False) -> None:
@@ -69,12 +69,12 @@ class BudgetGuard:
         model, dollars = exchange.endpoint.model, bound.dollars
         if not allowed and (limit or day_limit) and dollars is None:
             raise OverBudget(
-                f"What this request to {model} can cost is unknown ({bound.unknown}), and there is a budget",
-                "It was not sent. %%chat --confirm asks you instead; %chat budget off ends the budget.",
+                f"Not sent: the cost of this request to {model} is unknown ({bound.unknown}), and there is a budget",
+                "Use %%chat --confirm to be asked instead, or %chat budget off to remove the budget.",
             )
         left = self.state.left(limit)
         if not allowed and limit and dollars is not None and dollars > left:
-            raise over_budget(bound, left, f"the budget of {money(limit)}")
+            raise over_budget(bound, left, f"{money(limit)} budget")
         day = self._reserve_day(bound, day_limit, now, allowed=allowed) if day_limit else None
         self._last_number += 1
         self._reservations[exchange] = Reservation(self._last_number, bound, now, day)
@@ -83,8 +83,8 @@ class BudgetGuard:
     def _reserve_day(self, bound: CostBound, limit: float, now: float, *, allowed: bool) -> int | None:
         if self._day is None:
             raise OverBudget(
-                "The day's budget cannot be told: this chat keeps nothing",
-                "It was not sent. Set budget_day to 0.",
+                "Not sent: the day's budget needs stored conversations, and nothing is stored",
+                "Set budget_day to 0.",
             )
         try:
             number, left = self._day.reserve(bound.dollars or 0.0, math.inf if allowed else limit, now)
@@ -93,11 +93,11 @@ class BudgetGuard:
                 return None
             raise
         if number is None:
-            raise over_budget(bound, left, f"the day's budget of {money(limit)}")
+            raise over_budget(bound, left, f"{money(limit)} budget of the day")
         return number
 
     def settle(self, exchange: Exchange) -> None:
-        """Replace a reservation by the request's bill, or by the most it can be where it is unknown."""
+        """Replace a reservation by the request's bill, or by its upper bound if that is unknown."""
         reservation = self._reservations.pop(exchange, None)
         if reservation is None:
             return
@@ -112,7 +112,7 @@ class BudgetGuard:
             waiting.set()
 
     async def wait_for_room(self, bound: CostBound) -> None:
-        """Wait while a request is over budget only because of others in flight: most cost far less than reserved."""
+        """Wait while only reservations of other requests are in the way: most cost far less than reserved."""
         while self._reservations and bound.dollars is not None:
             limit, _ = self.limits
             if not limit or not limit - self.state.spent >= bound.dollars > self.state.left(limit):
@@ -128,8 +128,7 @@ class BudgetGuard:
 def over_budget(bound: CostBound, left: float, budget: str) -> OverBudget:
     """Return the error for a request that could cost more than is left of a budget."""
     return OverBudget(
-        f"This request can cost {money(bound.dollars)}, and of {budget} {money(left)} is left",
-        f"It was not sent. At most: {count(bound.tokens)} tokens sent, none of them read from the cache, and "
-        f"{count(bound.output)} answered (max_tokens). Allow a shorter answer, ask with %%chat --confirm, or see "
-        "%chat budget.",
+        f"Not sent: it could cost up to {money(bound.dollars)}, and {money(left)} of your {budget} is left",
+        f"At most {count(bound.tokens)} tokens in, none cached, and {count(bound.output)} out (max_tokens). "
+        "Allow a shorter answer, use %%chat --confirm, or see %chat budget.",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ipycachechat.caching.planner import PauseStats
+from ipycachechat.caching.planner import PauseStats, PlannedRequest
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions, TokenCounter
 from ipycachechat.caching.state import CacheState
 from ipycachechat.caching.tracker import CacheTracker
@@ -21,13 +21,13 @@ class CacheTrackers:
     """One CacheTracker per endpoint, by cache scope; those of an earlier kernel included."""
 
     def __init__(self, pauses: PauseStats, count: TokenCounter | None = None) -> None:
-        """`pauses`: assumed before any pause was seen. `count`: the provider's own tokenizer; None: estimate."""
+        """`pauses`: assumed before any is known. `count`: the provider's own tokenizer; None: estimate."""
         self._pauses, self._exact = pauses, count is not None
         # The same texts are counted again whenever something before them has changed.
         self._count = lru_cache(COUNTED_TEXTS)(count or count_tokens)
         self._trackers: dict[tuple[str, ...], CacheTracker] = {}
         self._restored: dict[tuple[str, ...], CacheTracker] = {}
-        """Trackers of an earlier kernel that were not used yet."""
+        """Trackers of an earlier kernel that have not been used yet."""
         self._resumed: set[tuple[str, ...]] = set()
         """Scopes of such trackers before their first request."""
 
@@ -55,12 +55,16 @@ class CacheTrackers:
         """Replace the endpoint's tracker."""
         self._trackers[endpoint.cache_scope] = tracker
 
+    def response_started(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> None:
+        """Note that a response has started: from now on other requests can read what this one wrote."""
+        self.put(endpoint, self.get(endpoint).response_started(planned))
+
     def get_for(
         self, endpoint: ModelEndpoint, messages: Sequence[PromptMessage], options: RequestOptions
     ) -> CacheTracker:
         """Return the endpoint's tracker for planning a request.
 
-        After a restart it takes as its last request what the new request shares with the cache.
+        After a restart, the part of the request that is cached stands for the tracker's last request.
         """
         tracker, scope = self.get(endpoint), endpoint.cache_scope
         if scope in self._resumed:
@@ -71,11 +75,11 @@ class CacheTrackers:
     def restore(self, trackers: Iterable[tuple[tuple[str, ...], CacheTracker]]) -> None:
         """Take over the trackers of an earlier kernel, each with its cache scope."""
         for scope, earlier in trackers:
-            own = self._trackers.get(scope)
-            if own is None:
+            current = self._trackers.get(scope)
+            if current is None:
                 self._restored[scope] = earlier
-            else:  # what this kernel knows is newer
-                entries = {**earlier.state.entries, **own.state.entries}
-                sizes = {**earlier.state.billed_sizes, **own.state.billed_sizes}
-                state = replace(own.state, entries=entries, billed_sizes=sizes)
-                self._trackers[scope] = replace(own, state=state)
+                continue
+            entries = {**earlier.state.entries, **current.state.entries}
+            sizes = {**earlier.state.billed_sizes, **current.state.billed_sizes}
+            state = replace(current.state, entries=entries, billed_sizes=sizes)
+            self._trackers[scope] = replace(current, state=state)

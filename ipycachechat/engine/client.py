@@ -37,7 +37,7 @@ OnRecord = Callable[[RequestRecord, ModelEndpoint, CacheTracker], None]
 
 
 class ModelClient:
-    """Sends requests within the budgets, and remembers what each endpoint was sent and what everything cost."""
+    """Sends requests within the budgets, and records their cost and what each endpoint has cached."""
 
     def __init__(
         self,
@@ -46,18 +46,18 @@ class ModelClient:
         count: TokenCounter | None = None,
         pauses: PauseStats = SCRIPT,
     ) -> None:
-        """`count`: the provider's own tokenizer, if there is one; else tokens are estimated and learned from bills.
+        """`count`: the provider's own tokenizer; None: tokens are estimated, and learned from bills.
 
-        `pauses`: what is assumed of the pauses between requests before any was seen.
+        `pauses`: pauses between requests to assume before any is known.
         """
         self.clock = clock
         self.ledger = Ledger()
         self.budgets = BudgetGuard()
         self.trackers = CacheTrackers(pauses, count)
         self.records: deque[RequestRecord] = deque(maxlen=MAX_RECORDS)
-        """The latest requests that were answered, in order."""
+        """The latest answered requests, oldest first."""
         self.prediction_totals: tuple[int, int] | None = None
-        """Tokens predicted to be read and tokens read, where both are known; None: nowhere yet."""
+        """Tokens predicted to be read and actually read, over the requests with both; None before the first."""
         self.user_requests = 0
         """Number of the user's requests; keepalives are not counted."""
         self.identity = PROCESS_IDENTITY
@@ -67,14 +67,14 @@ class ModelClient:
         self._open: set[Exchange] = set()
 
     def connect(self, *, identity: CallerIdentity, on_record: OnRecord, day_budget: DayBudget) -> None:
-        """Send under this identity and report every billed request, once a store is there to keep it."""
+        """Send under this identity, report every billed request, and share the day's budget."""
         self.identity, self._on_record = identity, on_record
         self.budgets.connect(day_budget)
 
     def resume(
         self, identity: CallerIdentity, trackers: Iterable[tuple[tuple[str, ...], CacheTracker]]
     ) -> None:
-        """Continue as an earlier kernel did: under its identity, knowing what its endpoints have cached."""
+        """Continue an earlier kernel: under its identity, with what its endpoints have cached."""
         self.identity = identity
         self.trackers.restore(trackers)
 
@@ -86,8 +86,8 @@ class ModelClient:
         """Raise BadInput if a strict cassette forbids sending requests."""
         if self.cassette is not None and self.cassette.strict:
             raise BadInput(
-                f"Nobody is to be asked: only what {self.cassette.path.name} holds is replayed (--strict)",
-                "%chat replies off ends that.",
+                f"Not sent: --strict allows only the recorded replies in {self.cassette.path.name}",
+                "Use %chat replies off to send requests again.",
             )
 
     @property
@@ -118,21 +118,8 @@ class ModelClient:
         return tracker.prepare(messages, options, now, ttl, keep=keep, cache=cache)
 
     def predict_miss(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> MissReason | None:
-        """Return why less will be read from the cache than could be, if the plan is right."""
+        """Return why the plan expects to read less from the cache than possible, or None."""
         return self.trackers.get(endpoint).predict_miss(planned, self._other_request(endpoint))
-
-    def wire(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> tuple[list[Json], Json]:
-        """Return the messages with their checkpoints, and the options, in the form that litellm takes."""
-        messages = request.place_checkpoints(
-            request.wire_messages(planned.chain.messages),
-            planned.chain,
-            planned.sent_checkpoints,
-            endpoint.rules,
-        )
-        options = request.wire_options(planned.chain.options)
-        if planned.no_implicit_checkpoint:
-            options["prompt_cache_options"] = {"mode": "explicit"}
-        return messages, options
 
     def bound(self, endpoint: ModelEndpoint, chain: PrefixChain, max_tokens: int | None) -> CostBound:
         """Return the most that a request can cost."""
@@ -149,10 +136,10 @@ class ModelClient:
     ) -> Exchange:
         """Open a request with the plan's checkpoints. Raises BadInput, OverBudget.
 
-        It has to be passed to `record` or `close` in any case. `allowed`: the user allowed it in spite of the budgets.
+        Pass it to `record` or `close` in any case. `allowed`: the user approved it despite the budgets.
         """
         self.check_open()
-        messages, options = self.wire(endpoint, planned)
+        messages, options = to_wire(endpoint, planned)
         expected = planned.expected
         one_hour_share = expected.written_1h / expected.written if expected.written else 0.0
         exchange = Exchange(endpoint, messages, max_tokens, one_hour_share, options, limits)
@@ -161,7 +148,7 @@ class ModelClient:
     def probe(
         self, endpoint: ModelEndpoint, messages: list[Json], chain: PrefixChain, max_tokens: int
     ) -> Exchange:
-        """Open a request that places its own checkpoints; it has to be passed to `record_probe`."""
+        """Open a request with checkpoints of its own; pass it to `record_probe` in any case."""
         return self._reserve(Exchange(endpoint, messages, max_tokens, 0.0), chain, max_tokens)
 
     def _reserve(
@@ -173,23 +160,19 @@ class ModelClient:
         return exchange
 
     def close(self, exchange: Exchange) -> None:
-        """Settle a request that is over, or was not sent after all."""
+        """Settle a request that has ended or was not sent."""
         self._open.discard(exchange)
         self.budgets.settle(exchange)
 
-    def response_started(self, endpoint: ModelEndpoint, planned: PlannedRequest) -> None:
-        """Note that the response has started: from now on what the request wrote can be read."""
-        self.trackers.put(endpoint, self.trackers.get(endpoint).response_started(planned))
-
     def record(self, planned: PlannedRequest, exchange: Exchange, *, keep: bool = False) -> RequestRecord:
-        """Close a request, add up its bill and learn from it. `keep`: it was sent for the cache alone."""
+        """Close a request, record its bill and learn from it. `keep`: it was a keepalive."""
         try:
             return self._record(planned, exchange, keep)
-        finally:  # after the bill is saved, so that no other kernel sees less than was spent
+        finally:  # after saving the bill, so that other kernels never see too little spent
             self.close(exchange)
 
     def record_probe(self, exchange: Exchange) -> None:
-        """Close a probe and add up its bill as far as it was reported; nothing is learned from it."""
+        """Close a probe and record its bill; nothing is learned from it."""
         usage, endpoint = exchange.usage, exchange.endpoint
         try:
             if exchange.started or exchange.billable or usage != NOTHING_REPORTED:
@@ -242,7 +225,7 @@ class ModelClient:
     def _learn(
         self, planned: PlannedRequest, exchange: Exchange, keep: bool
     ) -> tuple[CacheTracker, MissReason | None]:
-        """Return the tracker after a bill, and why less was read than could be."""
+        """Return the tracker after a bill, and why less was read than possible."""
         usage, endpoint = exchange.usage, exchange.endpoint
         tracker = self.trackers.get(endpoint)
         if keep:
@@ -250,7 +233,7 @@ class ModelClient:
         tracker, reason = tracker.record_usage(planned, usage, self._other_request(endpoint))
         silent = reason is not None and reason.cause is MissCause.SILENT
         if silent and not exchange.finish_reason and endpoint.rules.reports_cached_tokens:
-            reason = None  # the count would have come with the end of the stream
+            reason = None  # the count comes with the end of the stream
         self._last_endpoint = endpoint
         self.user_requests += 1
         return tracker, reason
@@ -269,3 +252,14 @@ class ModelClient:
         return OtherRequest(
             tracker.last_request.chain, tracker.state, tracker.rules, last.model, same_model=same_model
         )
+
+
+def to_wire(endpoint: ModelEndpoint, planned: PlannedRequest) -> tuple[list[Json], Json]:
+    """Return the messages with their checkpoints, and the options, in the form that litellm takes."""
+    messages = request.place_checkpoints(
+        request.wire_messages(planned.chain.messages), planned.chain, planned.sent_checkpoints, endpoint.rules
+    )
+    options = request.wire_options(planned.chain.options)
+    if planned.no_implicit_checkpoint:
+        options["prompt_cache_options"] = {"mode": "explicit"}
+    return messages, options

@@ -13,9 +13,9 @@ from ipycachechat.conversation.usage import Cost, Timing
 from ipycachechat.errors import ChatError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStarted(Event):
-    """A request is being sent; a placeholder shows what is expected of it."""
+    """A request is being sent; its expected usage is shown until the answer begins."""
 
     model: str
     tokens: int
@@ -30,29 +30,29 @@ class RequestStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnResult(Event):
-    """The end of a prompt: the turn, if it was kept, what it cost, and what went wrong."""
+    """The end of a prompt: its turn if one was kept, its cost, and its error."""
 
     turn: Turn | None = None
     cost: Cost = Cost()
     error: ChatError | None = None
     number: int = 0
-    """Place of the turn in the conversation, from 1."""
+    """Number of the turn in the conversation, from 1."""
     expected: ExpectedUsage | None = None
     """Usage that was predicted."""
     reason: MissReason | None = None
-    """Why less was read from the cache than could have been."""
+    """Why less was read from the cache than possible."""
     cache_is_promised: bool = True
     """False if the provider does not guarantee caching, so that nothing counts as a miss."""
     warm_until: float | None = None
     """Expiry of the cached prefix, in seconds of the client's clock; None: unknown."""
     replaced: bool = False
-    """True if the turn took the place of another."""
+    """True if the turn replaced another."""
     stale: tuple[int, ...] = ()
     """Numbers of later turns that answered an older version."""
     uncached_tokens: int = 0
     """Tokens after the turn that were cached and will be charged again."""
     detached_turns: tuple[Turn, ...] = ()
-    """Turns detached since the last answer, since their cells were deleted."""
+    """Turns left out since the last answer because their cells were deleted."""
     requests: int = 1
     """Number of requests that the answer took."""
     rows: tuple[BlockRow, ...] = ()

@@ -18,7 +18,7 @@ from ipycachechat.providers.timeouts import Sleep
 MARGIN = 30.0
 """Seconds before its expiry at which an entry is refreshed."""
 MAX_MARGIN = 0.2
-"""Share of a lifetime that the margin may be, where lifetimes are short."""
+"""Largest margin as a share of the lifetime, for short lifetimes."""
 WAIT = 5.0
 """Seconds until the next check while a request is in flight."""
 
@@ -42,7 +42,7 @@ async def send(client: ModelClient, endpoint: ModelEndpoint, planned: PlannedReq
     try:
         with suppress(EmptyAnswer):
             await exchange.run(lambda _: None)
-    finally:  # recorded even if it was refused, or it would count as in flight for ever
+    finally:  # even if it was refused: else it would count as in flight forever
         record = client.record(planned, exchange, keep=True)
     return record
 
@@ -51,13 +51,13 @@ def check(request: NextRequest) -> None:
     """Raise BadInput if the provider has no request that only reads and writes the cache."""
     if any(name == EFFORT_OPTION for name, _ in request.options.options):
         raise BadInput(
-            "A chat that thinks cannot be kept warm: no request may think and give no answer",
-            "Leave think out; the lifetime can be an hour all the same (ttl).",
+            "The cache of a chat that thinks cannot be kept warm: thinking needs an answer",
+            "Leave think out, or use a lifetime of an hour (ttl).",
         )
     if request.endpoint.rules.keepalive_max_tokens is None:
         raise BadInput(
             f"{request.endpoint.model} has no request that only keeps its cache warm",
-            "Only Claude is known to have one; nothing was sent.",
+            "Nothing was sent. Claude is the only model known to have one.",
         )
 
 
@@ -94,19 +94,19 @@ class CacheKeepalive:
         while True:
             while client.busy and client.clock() < self.until:  # a request refreshes what it reads
                 await self._sleep(WAIT)
-            if client.user_requests != requests:  # the user came back, so what was paid has been of use
+            if client.user_requests != requests:  # the user came back: the keepalives were worth it
                 requests, paid = client.user_requests, 0.0
             if client.last_scope not in scopes:
-                return "another model has been asked since"
+                return "another model was used since"
             endpoint, messages, options = self._next_request()
             planned = client.prepare(endpoint, messages, options, keep=True)
             best = best_keepalive(planned.context, paid)
             if best is None:
-                return "to write it again is cheaper by now" if paid else "nothing is warm that is worth it"
+                return "writing it again is now cheaper" if paid else "nothing is warm that is worth keeping"
             refresh = client.trackers.get(endpoint).plan_keepalive(planned, best.index)
             due = best.expires - min(MARGIN, MAX_MARGIN * refresh.checkpoints[0].ttl)
             if due > self.until:
-                return "the time is over" if self.refreshed else "it stays warm for so long by itself"
+                return "its time is over" if self.refreshed else "it stays warm that long without requests"
             if due > planned.context.now:
                 await self._sleep(due - planned.context.now)
                 continue
@@ -114,4 +114,4 @@ class CacheKeepalive:
             self.refreshed += 1
             paid += best.cost
             if not record.usage.read:
-                return "the provider had not kept it"
+                return "the provider had dropped it"

@@ -10,7 +10,7 @@ from ipycachechat.caching.planner import PlannedRequest
 from ipycachechat.caching.prefix import PromptMessage, RequestOptions
 from ipycachechat.caching.request import estimate_prompt, prompt_messages
 from ipycachechat.conversation.turns import Conversation, Turn
-from ipycachechat.engine.client import ModelClient
+from ipycachechat.engine.client import ModelClient, to_wire
 from ipycachechat.engine.events import RequestStarted
 from ipycachechat.engine.turn_request import TurnRequest, endpoint_for, past_of, request_options
 from ipycachechat.providers.endpoint import ModelEndpoint
@@ -25,10 +25,10 @@ class NextRequest(NamedTuple):
 
 
 def sending(request: TurnRequest, conversation: Conversation) -> RequestStarted:
-    """Return a rough estimate of a prompt's request, before its model is looked up."""
+    """Return a rough estimate of a request, before its model is looked up."""
     past = past_of(request, conversation)
     messages = prompt_messages(past, _turn(request), system=request.system)
-    return RequestStarted(request.model, estimate_prompt(messages), len(past.turns))
+    return RequestStarted(model=request.model, tokens=estimate_prompt(messages), turns=len(past.turns))
 
 
 def next_request(request: TurnRequest, conversation: Conversation, endpoint: ModelEndpoint) -> NextRequest:
@@ -72,7 +72,7 @@ def contents(
     messages = messages if request.prompt or request.cell_runs else messages[:-1]
     planned = client.prepare(endpoint, messages, options, request.ttl)
     rows = block_rows(planned, client.trackers.get(endpoint).state)
-    wire_messages, wire_options = client.wire(endpoint, planned)
+    wire_messages, wire_options = to_wire(endpoint, planned)
     return RequestPreview(
         endpoint.model,
         tuple(zip(rows, block_texts(planned.chain), strict=True)),

@@ -68,9 +68,9 @@ class RequestRunner:
         return block_rows(self._planned, self._client.trackers.get(self._endpoint).state)
 
     def _plan(self, *, closing: bool) -> PlannedRequest:
-        """Plan the request and report what is expected of it."""
+        """Plan the request and report its expected usage."""
         draft, request, endpoint = self._draft, self._draft.request, self._endpoint
-        # Only at the very end of a tool loop, since this changes what can be read from the cache.
+        # Only at the end of a tool loop: it changes what can be read from the cache.
         forbidden = {"tool_choice": "none"} if closing and draft.definitions else {}
         planned = self._client.prepare(
             endpoint,
@@ -90,11 +90,16 @@ class RequestRunner:
         reason = self._client.predict_miss(self._endpoint, planned)
         large = reason is not None and (reason.tokens or 0) > REWRITE_WARNING_TOKENS
         warning = reason.sentence if reason and large else ""
-        turns = len(self._draft.past.turns)
-        return RequestStarted(self._draft.request.model, max(1, expected.input), turns, expected, warning)
+        return RequestStarted(
+            model=self._draft.request.model,
+            tokens=max(1, expected.input),
+            turns=len(self._draft.past.turns),
+            expected=expected,
+            warning=warning,
+        )
 
     async def _send_with_resume(self, *, closing: bool) -> Message:
-        """Return the reply; repeat the request once if the reply breaks off in the middle."""
+        """Return the reply; repeat the request once if the connection breaks in the middle of it."""
         try:
             return await self._send_with_retries(closing=closing)
         except ConnectionLost as error:
@@ -108,11 +113,11 @@ class RequestRunner:
             self._planned = None
             try:
                 return await self._send_with_retries(closing=closing)
-            except ChatError as second:
-                messages = (error.provider_message, getattr(second, "provider_message", ""))
+            except ChatError as retry_error:
+                messages = (error.provider_message, getattr(retry_error, "provider_message", ""))
                 raise ConnectionLost(
                     error.message,
-                    f"The retry failed too ({second.message}). {error.hint}",
+                    f"The retry failed too ({retry_error.message}). {error.hint}",
                     provider_message="; then: ".join(filter(None, messages)),
                 ) from None
             finally:
@@ -179,11 +184,11 @@ class RequestRunner:
         started = exchange is not None and exchange.started
         if started and planned is not None and not self._reported_start:
             self._reported_start = True
-            self._client.response_started(self._endpoint, planned)
+            self._client.trackers.response_started(self._endpoint, planned)
         self._emit(chunk)
 
     def _unique_call_ids(self, reply: Message) -> Message:
-        """Return the reply with call ids that are new here: some servers count from the start in each reply."""
+        """Return the reply with unique call ids: some servers number them from the start in each reply."""
         turns = (*self._draft.past.turns, self._draft.turn)
         taken = {call.id for turn in turns for message in turn.replies for call in message.tool_calls}
         calls = []

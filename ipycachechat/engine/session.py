@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -12,8 +11,6 @@ from dataclasses import replace
 from ipycachechat.billing.pricing import Forecast
 from ipycachechat.billing.records import Ledger, RequestRecord
 from ipycachechat.caching.breakdown import RequestPreview
-from ipycachechat.caching.planner import SCRIPT, PauseStats
-from ipycachechat.caching.prefix import TokenCounter
 from ipycachechat.conversation.events import Event
 from ipycachechat.conversation.history import History
 from ipycachechat.conversation.turns import Conversation
@@ -32,8 +29,8 @@ from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.providers.endpoint import EndpointResolver, ModelEndpoint, provider_endpoint
 from ipycachechat.providers.timeouts import Sleep
 
-_ACTIVE_SESSIONS: ContextVar[tuple[ChatSession, ...]] = ContextVar("ipycachechat-inside", default=())
-"""Sessions whose answer the running code is part of: in a tool, those that called it."""
+_ACTIVE_SESSIONS: ContextVar[tuple[ChatSession, ...]] = ContextVar("ipycachechat-active", default=())
+"""Sessions that are sending in this context; in a tool, those that have called it."""
 
 
 class ChatSession:
@@ -45,13 +42,9 @@ class ChatSession:
         *,
         client: ModelClient | None = None,
         resolver: EndpointResolver | None = None,
-        clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
-        count: TokenCounter | None = None,
-        pauses: PauseStats = SCRIPT,
     ) -> None:
-        """`clock`, `count` and `pauses` are for a new client (see ModelClient), if none is given."""
-        self.client = client or ModelClient(clock=clock, count=count, pauses=pauses)
+        self.client = client or ModelClient()
         self.versions = Versions(conversation)
         self.results: deque[TurnResult] = deque(maxlen=MAX_RECORDS)
         """Results of the latest turns, oldest first."""
@@ -74,11 +67,6 @@ class ChatSession:
     def history(self, history: History) -> None:
         self.versions.change(lambda _: history)
 
-    @property
-    def ledger(self) -> Ledger:
-        """The sum of all requests of this client, other sessions' included."""
-        return self.client.ledger
-
     def fork(self) -> ChatSession:
         """Return a session that continues from here on its own; both know what the cache holds."""
         return ChatSession(
@@ -86,9 +74,9 @@ class ChatSession:
         )
 
     async def send(self, request: TurnRequest, emit: Callable[[Event], None]) -> TurnResult:
-        """Ask the model, keep the answer, and emit what happens; the last event is the TurnResult returned.
+        """Send a prompt, add its turn to the conversation, and emit events; the last is the TurnResult returned.
 
-        Cancelling keeps what has arrived as an interrupted turn, and so does a lost connection.
+        After cancelling or a lost connection the partial answer is kept as an interrupted turn.
         Raises BadInput if a tool asks the session that called it.
         """
         if self in _ACTIVE_SESSIONS.get():
@@ -103,7 +91,7 @@ class ChatSession:
             _ACTIVE_SESSIONS.reset(active)
 
     async def _send(self, request: TurnRequest, emit: Callable[[Event], None]) -> TurnResult:
-        if request.placement.cell is not None:  # it runs, so it exists
+        if request.placement.cell is not None:  # it is running, so it exists
             self.versions.attach({request.placement.cell.id})
         runner: TurnRunner | None = None
         error: ChatError | None = None
@@ -118,7 +106,7 @@ class ChatSession:
         except ChatError as failure:
             error = failure
         except BaseException as failure:
-            # Cancelled, or a bug of ours: what arrived and was paid for is kept all the same.
+            # Cancelled, or a bug: the partial answer was paid for, so it is kept.
             fault = failure
         result = self._finish(runner, error, fault)
         emit(result)
@@ -158,7 +146,7 @@ class ChatSession:
         self.totals = self.totals.merge(totals)
 
     def answer(self, number: int = 0) -> TurnResult | None:
-        """Return the result of a turn (from 1; 0: of the last answer), or None if it is not known."""
+        """Return the result of a turn (from 1; 0: the last answer), or None if it is no longer kept."""
         if not number:
             return self.results[-1] if self.results else None
         replies = self.versions.current.turns[number - 1].replies
@@ -166,7 +154,7 @@ class ChatSession:
         return next((result for result in results if result.turn and result.turn.replies is replies), None)
 
     def sending(self, request: TurnRequest) -> RequestStarted:
-        """Return a rough estimate of a prompt's request, before its model is looked up."""
+        """Return a rough estimate of a request, before its model is looked up."""
         return preview.sending(request, self.versions.current)
 
     async def plan(self, request: TurnRequest, emit: Callable[[Event], None]) -> Forecast:
@@ -188,7 +176,7 @@ class ChatSession:
         return record
 
     def keep_warm(self, request: TurnRequest, seconds: float) -> CacheKeepalive:
-        """Return what refreshes the cache shortly before it expires, for up to `seconds`, once it is run."""
+        """Return a keepalive that refreshes the cache before it expires, for up to `seconds`; the caller runs it."""
         model = provider_endpoint(
             request.model, MAX_OUTPUT_TOKENS, request.api_base, request.api_key, self.client.identity
         )
@@ -197,8 +185,10 @@ class ChatSession:
         )
         return self.keepalive
 
-    async def examination(self, model: str, emit: Callable[[Event], None]) -> tuple[int, int, float | None]:
-        """Return how many requests, tokens and dollars (None: unknown) `examine` takes at most."""
+    async def examination_cost(
+        self, model: str, emit: Callable[[Event], None]
+    ) -> tuple[int, int, float | None]:
+        """Return the number of requests, and the most tokens and US dollars (None: unknown), that `examine` takes."""
         return doctor.price(await self._endpoint(TurnRequest("", model), emit))
 
     async def examine(self, model: str, emit: Callable[[Event], None]) -> list[doctor.Check]:

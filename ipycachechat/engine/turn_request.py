@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ipycachechat.text.redaction import Redactor
 
 PLACEHOLDER = "."
-"""The shortest prompt. It stands for the next one, since a request has to end with a prompt."""
+"""The shortest prompt; it stands for the next one, since a request has to end with a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TurnRequest:
     max_steps: int = MAX_TOOL_STEPS
     """Rounds of tool calls before the model has to answer."""
     run_async_tool: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
-    """Runs an async tool on the caller's event loop, as `tools.calls.awaited` does on the current one."""
+    """Runs an async tool on the caller's event loop, as `tools.calls.await_result` does on the current one."""
     approve_tool_call: Callable[[ToolCall], bool] | None = None
     """Asked before each tool call, on the caller's thread."""
     ask_user: Callable[[str], bool] | None = None
@@ -131,14 +131,14 @@ def validate_request(request: TurnRequest, endpoint: ModelEndpoint) -> None:
             accepted = ", ".join(sorted(endpoint.view.accepted_files or ())) or "text alone"
             name = f" ({file.name})" if file.name else ""
             raise BadInput(
-                f"{request.model} takes no {file.kind}{name}; it takes {accepted}",
-                "Choose a model that does, or give it the text of it.",
+                f"{request.model} takes no {file.kind}{name}; it accepts {accepted}",
+                "Choose a model that accepts it, or send its text.",
             )
     if request.options.get(EFFORT_OPTION) and endpoint.supports_thinking is False:
         raise BadInput(
-            f"{request.model} cannot be told to think", "Leave think out, or choose a model that reasons."
+            f"{request.model} does not support thinking", "Leave think out, or choose a reasoning model."
         )
     if request.tools.definitions and endpoint.supports_tools is False:
         raise BadInput(
-            f"{request.model} cannot call tools", "Leave the tools out, or choose a model that can."
+            f"{request.model} cannot call tools", "Leave the tools out, or choose a model that supports them."
         )

@@ -34,7 +34,7 @@ def finish_turn(
         return TurnResult(cost=records.cost, error=error)
     if error is not None and not isinstance(error, ConnectionLost):  # the tools' effects remain
         error = type(error)(
-            error.message, f"{error.hint} The calls before it are kept, marked as interrupted."
+            error.message, f"{error.hint} The tool calls so far are kept, marked as interrupted."
         )
     turn = draft.finished(interrupted=cancelled or error is not None)
     with versions.lock:
@@ -68,10 +68,10 @@ def finish_turn(
 
 
 def redaction_note(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence on the secrets that were not sent, if there were any."""
+    """Return a note about secrets that were masked, if there were any."""
     if not labels:
         return ()
-    from ipycachechat.text.redaction import describe_redactions  # its patterns take a moment to compile
+    from ipycachechat.text.redaction import describe_redactions  # its patterns are slow to compile
 
     return (describe_redactions(labels),)
 
@@ -89,7 +89,7 @@ def _with_turn(conversation: Conversation, draft: TurnDraft, turn: Turn) -> Conv
 def _uncached_tokens(
     client: ModelClient, request: TurnRequest, endpoint: ModelEndpoint, old: Conversation, new: Conversation
 ) -> int:
-    """Return how many tokens the next prompt could have read after `old` and cannot after `new`."""
+    """Return the number of tokens that the next prompt could read after `old` but not after `new`."""
 
     def read(conversation: Conversation) -> int:
         messages = prompt_messages(conversation, Turn(PLACEHOLDER, ()), endpoint.view)

@@ -20,7 +20,7 @@ from ipycachechat.tools.runner import ToolRunner
 
 
 class TurnRunner:
-    """Runs the requests and the tools of one turn; what comes of them is in `draft`."""
+    """Runs the requests and the tools of one turn; the results are in `draft`."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class TurnRunner:
                 if not self.draft.shorten():
                     raise self._with_largest_turns(error) from None
                 continue
-            if closing and reply.tool_calls:  # although they are forbidden
+            if closing and reply.tool_calls:  # although they were forbidden
                 reply = replace(reply, tool_calls=())
                 if not reply.text.strip():
                     raise EmptyAnswer(
-                        f"{request.model} asks for tools and gives no answer, after {request.max_steps} rounds",
-                        "Allow it more (max_steps), or ask for less at a time.",
+                        f"{request.model} gave no answer after {request.max_steps} rounds of tool calls",
+                        "Raise max_steps, or ask for less at a time.",
                     )
             return reply
 
@@ -82,5 +82,5 @@ class TurnRunner:
         largest = compaction.describe_largest_turns(sizes, len(self.draft.past.turns))
         return ContextTooLong(
             error.message,
-            f"Largest: {largest}. Take turns away (undo), go on from earlier (fork), or choose a larger model.",
+            f"Largest: {largest}. Remove turns (undo), continue from an earlier one (fork), or choose a larger model.",
         )

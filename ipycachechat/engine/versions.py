@@ -41,7 +41,7 @@ class Versions:
         return self.history.current
 
     def connect(self, observer: ConversationObserver) -> None:
-        """Report every change from now on, for an observer that exists only after the conversation."""
+        """Report every change from now on."""
         self.observer = observer
 
     def change(self, update: Callable[[History], History]) -> bool:

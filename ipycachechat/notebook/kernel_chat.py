@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,6 @@ from ipycachechat.notebook import EXTENSION_KEY
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.prompts.builder import Prompt
 from ipycachechat.runtime.event_loop import BackgroundLoop
-from ipycachechat.tools.schema import Tools
 
 
 class _Setting:
@@ -57,7 +57,7 @@ class KernelChat(Chat):
         """Set nothing: the settings of `%chat` apply."""
         self.ns = self.temp = self.api_base = self.api_key = None
         self.cache, self.options = True, {}
-        self._open, self._made = None, None
+        self._stream = self._tool_cache = None
 
     @property
     def session(self) -> ChatSession:  # type: ignore[override]
@@ -78,19 +78,16 @@ class KernelChat(Chat):
         names = [tool if isinstance(tool, str) else getattr(tool, "__name__", "") for tool in tools or ()]
         kernel_cell_chat().tools.set(" ".join(names) or "off")
 
-    def _toolbox(self, given: Any, ns: Any) -> Tools:
-        registry = kernel_cell_chat().tools
-        return registry.resolve() if given == (list(registry.names) or None) else super()._toolbox(given, ns)
-
-    def _model_in_use(self) -> str:
-        return kernel_cell_chat().model_in_use()
-
     def _prompt(self, prompt: Any) -> Prompt:
         return kernel_cell_chat().prompt_from_values(prompt)
 
-    def _ask(self, prompt: Any, **per_call: Any) -> TurnRequest:
-        request, cell_chat = super()._ask(prompt, **per_call), kernel_cell_chat()
-        settings = cell_chat.settings
+    def _request(self, prompt: Any, per_call: Mapping[str, Any], *, planning: bool = False) -> TurnRequest:
+        cell_chat = kernel_cell_chat()
+        settings, own_tools = cell_chat.settings, self.tools
+        options = {**per_call, "model": per_call.get("model") or cell_chat.model_in_use()}
+        if per_call.get("tools", own_tools) == own_tools:
+            options["tools"] = cell_chat.tools.resolve()
+        request = super()._request(prompt, options, planning=planning)
         return replace(
             request,
             placement=END if request.answers_pending_prompt else cell_chat.placement(),
@@ -105,7 +102,7 @@ class KernelChat(Chat):
         """Return a chat that continues from here by itself, outside of the notebook's conversation."""
         functions = kernel_cell_chat().tools.resolve().functions
         settings = self._settings() | {"tools": [*functions.values()]}
-        return Chat._with_session(self.session.fork(), self._loop, **settings, **self.options)
+        return Chat(session=self.session.fork(), **settings, **self.options)
 
 
 def kernel_cell_chat() -> CellChat:

@@ -72,12 +72,13 @@ class NotebookSession:
         if self._chat is None:
             from ipycachechat.caching.planner import NOTEBOOK
             from ipycachechat.engine import persistence
+            from ipycachechat.engine.client import ModelClient
             from ipycachechat.engine.session import ChatSession
             from ipycachechat.notebook.deleted_cells import DeletedCellTracker
             from ipycachechat.storage.recorder import Recorder
 
             chat, self._recorder = self.shell.meta.pop(SESSION_KEY, None) or (
-                ChatSession(pauses=NOTEBOOK),
+                ChatSession(client=ModelClient(pauses=NOTEBOOK)),
                 Recorder(self.name),
             )
             self._recorder.start(self.settings.store_file, self._saved_settings)

@@ -331,7 +331,7 @@ def test_address_and_key_may_be_given(server: WireServer, monkeypatch: pytest.Mo
     assert (
         "prompt_cache_key" not in server.requests[0].body
     )  # another's server may refuse what it does not know
-    assert "secret-key" not in repr(chat._ask("x")) + repr(vars(chat.session))
+    assert "secret-key" not in repr(chat._request("x", {})) + repr(vars(chat.session))
     with pytest.raises(KeyMissing):
         Chat(SONNET, api_base=server.anthropic_url)("hi")
 
@@ -608,13 +608,13 @@ def test_a_budget_holds_for_a_chat_and_its_forks(server: WireServer) -> None:
     chat("hello")
     assert chat.budget == 0.01
     for one in (chat, chat.fork()):
-        with pytest.raises(OverBudget, match="the budget of \\$0.01000"):
+        with pytest.raises(OverBudget, match="your \\$0.01000 budget"):
             one("and?", max_tokens=1000)
     assert len(server.requests) == 1 and len(chat.hist) == 2
     chat.budget = None
     chat("and?", max_tokens=1000)
     for wrong in (0, -1, "much", float("nan"), True):
-        with pytest.raises(BadInput, match="no budget"):
+        with pytest.raises(BadInput, match="not a budget"):
             Chat("local", budget=wrong)  # type: ignore[arg-type]
     with pytest.raises(BadInput):
         chat("and?", budget=3)

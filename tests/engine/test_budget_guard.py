@@ -50,10 +50,8 @@ def test_what_could_be_too_much_is_not_sent_and_the_conversation_is_as_it_was(wo
     done = world.send(world.request("and?", max_tokens=16_000))
     assert done and isinstance(done.error, OverBudget)
     first, second = str(done.error).splitlines()
-    assert "can cost $0.16" in first and "the budget of $0.01000" in first and "is left" in first
-    assert (
-        "It was not sent" in second and "16,000 answered (max_tokens)" in second and "tokens sent" in second
-    )
+    assert "could cost up to $0.16" in first and "of your $0.01000 budget is left" in first
+    assert first.startswith("Not sent") and "16,000 out (max_tokens)" in second and "tokens in" in second
     assert len(world.server.requests) == 1 and world.chat.history.current is before
     world.server.script(Reply("yes"))
     assert (done := world.send(world.request("and?"))) and done.error is None
@@ -71,7 +69,7 @@ def test_a_tool_loop_ends_before_the_step_that_is_too_much_and_keeps_what_there_
     world.server.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(9)])
     done = world.send(world.request("look", tools=make_tools([read])))
     assert done and isinstance(done.error, OverBudget) and done.turn
-    assert "The calls before it are kept" in done.error.hint
+    assert "The tool calls so far are kept" in done.error.hint
     assert done.turn.status is TurnStatus.INTERRUPTED
     assert 0 < len(called) < 9 and len(world.server.requests) == len(called)
     assert [message.role for message in done.turn.replies] == ["assistant", "tool"] * len(called)
@@ -94,10 +92,10 @@ def test_who_wants_to_be_asked_is_asked_with_the_plan(world: World, says: bool |
     assert done and len(world.server.requests) == sent
     assert (done.error is None) == bool(says)
     if says is None:
-        assert "nobody is there to be asked" in str(done.error) and len(str(done.error).splitlines()) == 2
+        assert "there is no one to ask" in str(done.error) and len(str(done.error).splitlines()) == 2
     else:
         (question,) = questions
-        assert "of the budget of $0.01000 $0.01000 is left" in question
+        assert "$0.01000 of your $0.01000 budget is left" in question
         assert "plan: ≈0 tokens read" in question and question.endswith("Send it? [y/N] ")
     assert not world.chat.client.budgets.state.held
 
@@ -179,7 +177,7 @@ def test_what_keeps_the_cache_warm_counts_and_ends_at_the_budget(talk: Talk) -> 
     budgets_left = budgets.state.spent + 4200 * 4e-6 + 3 * 3000 * 0.2e-6
     talk.loop.run_until_complete(talk.chat.keep_warm(talk.next(), 3000).run())
     assert talk.chat.keepalive and 0 < talk.chat.keepalive.refreshed < 6
-    assert "can cost" in talk.chat.keepalive.ended
+    assert "could cost" in talk.chat.keepalive.ended
     assert dollars(talk.server.requests) <= budgets_left
     with pytest.raises(OverBudget):
         talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))

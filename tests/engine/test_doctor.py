@@ -56,7 +56,7 @@ def test_nor_does_the_real_model_on_this_machine(loop: asyncio.AbstractEventLoop
 
     checks = loop.run_until_complete(all_of_it())
     assert [check.agrees for check in checks] == [True] * 3
-    assert talk.chat.ledger.paid == 0
+    assert talk.chat.client.ledger.paid == 0
 
 
 def test_it_costs_cents_and_no_more_than_was_said(talk: Talk) -> None:
@@ -102,8 +102,8 @@ def test_a_provider_that_reports_nothing_though_the_rules_say_so_shows(talk: Tal
 def test_what_it_paid_counts(server: WireServer, loop: asyncio.AbstractEventLoop, talk: Talk) -> None:
     server.always = Reply("OK")
     checks = loop.run_until_complete(talk.chat.examine(SONNET, lambda _: None))
-    assert talk.chat.ledger.requests == len(checks)
-    assert talk.chat.ledger.paid == pytest.approx(sum(check.bill.paid or 0 for check in checks))
+    assert talk.chat.client.ledger.requests == len(checks)
+    assert talk.chat.client.ledger.paid == pytest.approx(sum(check.bill.paid or 0 for check in checks))
 
 
 def test_what_was_told_of_a_probe_that_was_stopped_counts(
@@ -119,6 +119,6 @@ def test_what_was_told_of_a_probe_that_was_stopped_counts(
         await asyncio.wait([task])
 
     loop.run_until_complete(stopped())
-    ledger, bill = talk.chat.ledger, server.requests[0].bill
+    ledger, bill = talk.chat.client.ledger, server.requests[0].bill
     assert bill is not None and ledger.tokens.written == bill.written_5m > 0
     assert ledger.requests == ledger.unknown_cost == 1 and ledger.tokens.at_least

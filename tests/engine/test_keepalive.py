@@ -36,7 +36,7 @@ def test_the_prefix_is_written_now_and_read_by_the_next_prompt(talk: Talk) -> No
     assert booked.usage.output == 0
     assert_predicted_and_billed_alike(talk.ask("and?"), talk.bill)
     assert talk.bill.read == 3000 + count("yes, that is so")
-    assert talk.chat.ledger.requests == 3
+    assert talk.chat.client.ledger.requests == 3
 
 
 def test_a_system_prompt_is_written_before_the_first_question(talk: Talk) -> None:
@@ -54,7 +54,7 @@ def test_half_an_hour_is_bridged_by_reading_alone(talk: Talk) -> None:
     sent = talk.server.requests[asked:]
     assert len(sent) == 6
     assert all(request.bill and request.bill.written == 0 and request.bill.read == 3000 for request in sent)
-    assert talk.chat.keepalive and talk.chat.keepalive.ended == "the time is over"
+    assert talk.chat.keepalive and talk.chat.keepalive.ended == "its time is over"
     assert talk.chat.keepalive.refreshed == 6
     assert_predicted_and_billed_alike(talk.ask("and?"), talk.bill)
     assert talk.bill.read == 3000
@@ -136,7 +136,7 @@ def test_a_model_that_was_not_asked_last_is_kept_warm_if_that_is_wished(talk: Ta
     talk.model = OPUS
     talk.loop.run_until_complete(talk.chat.warm(talk.next(), nothing))
     keep(talk, 900)
-    assert talk.chat.keepalive and talk.chat.keepalive.ended == "the time is over"
+    assert talk.chat.keepalive and talk.chat.keepalive.ended == "its time is over"
     assert talk.chat.keepalive.refreshed == 3
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_refreshed_while_a_question_that_refreshes_it_is_being_answer
 
     keeping = meanwhile(talk, 800, slow_question)
     assert sent[0] == sent[1] == 2
-    assert keeping.ended == "the time is over" and keeping.refreshed == 1
+    assert keeping.ended == "its time is over" and keeping.refreshed == 1
     assert talk.bill.read > 3000 and talk.bill.written == 0
 
 

@@ -59,7 +59,7 @@ def test_a_turn_that_is_stopped_while_its_second_request_waits_cost_at_least_the
     done = stopped(talk, model)
     assert done.turn and done.turn.status is TurnStatus.INTERRUPTED
     assert done.turn.cost.at_least and done.turn.cost.paid
-    assert talk.chat.ledger.requests == 2 and talk.chat.ledger.unknown_cost == 1
+    assert talk.chat.client.ledger.requests == 2 and talk.chat.client.ledger.unknown_cost == 1
 
 
 def test_a_request_that_was_refused_makes_no_bill_uncertain(talk: Talk, server: WireServer) -> None:
@@ -70,7 +70,7 @@ def test_a_request_that_was_refused_makes_no_bill_uncertain(talk: Talk, server: 
         )
     )
     assert done.turn and not done.turn.cost.at_least
-    assert talk.chat.ledger.requests == 1 and not talk.chat.ledger.unknown_cost
+    assert talk.chat.client.ledger.requests == 1 and not talk.chat.client.ledger.unknown_cost
 
 
 def stopped(talk: Talk, model: str) -> TurnResult:

@@ -27,8 +27,8 @@ def test_a_budget_is_shown_and_refuses_a_request_before_it_is_sent(wire: WireSer
     history = kernel.run("%chat history").text
     result = kernel.run("%%chat\nand what else?")
     assert len(result.error.splitlines()) == 2 and len(wire.requests) == 1
-    assert "can cost $0.16" in result.error and "of the budget of $0.02000" in result.error
-    assert "16,000 answered (max_tokens)" in result.error
+    assert "could cost up to $0.16" in result.error and "of your $0.02000 budget" in result.error
+    assert "16,000 out (max_tokens)" in result.error
     assert kernel.run("%chat history").text == history
     assert "no budget" in kernel.run("%chat budget off").printed
     assert not kernel.run("%%chat\nand what else?").error
@@ -44,7 +44,7 @@ def test_a_tool_loop_over_budget_stops_and_keeps_its_results(wire: WireServer, k
     )
     wire.script(*[Reply("so", tool_calls=(ToolCall("read", {"q": str(n)}),)) for n in range(12)])
     result = kernel.run("%%chat --max-tokens 100\nlook", cell="a")
-    assert "of the budget of $0.02000" in result.error and "The calls before it are kept" in result.error
+    assert "of your $0.02000 budget" in result.error and "The tool calls so far are kept" in result.error
     assert 0 < len(wire.requests) < 12
     assert dollars(wire.requests) <= 0.02
     assert "1 turn" in kernel.run("%chat").printed
@@ -58,7 +58,9 @@ def test_confirm_asks_with_the_plan(wire: WireServer, kernel: Kernel, says: str,
     kernel.run("%chat budget 0.01")
     question, _ = run_and_answer(kernel, "%%chat --confirm\nhello", says)
     assert (
-        "can cost $0.16" in question and "$0.01000 is left" in question and "plan: ≈0 tokens read" in question
+        "could cost up to $0.16" in question
+        and "$0.01000 budget is left" in question
+        and "plan: ≈0 tokens read" in question
     )
     assert len(wire.requests) == sent
     assert f"{sent} turn" in kernel.run("%chat").printed
@@ -67,10 +69,10 @@ def test_confirm_asks_with_the_plan(wire: WireServer, kernel: Kernel, says: str,
 def test_nothing_is_sent_if_the_user_cannot_be_asked(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%chat budget 0.01")
     error = kernel.run("%%chat --confirm\nhello", stdin=False).error
-    assert "nobody is there to be asked" in error and len(error.splitlines()) == 2
+    assert "there is no one to ask" in error and len(error.splitlines()) == 2
     kernel.run("%chat budget off\n%config ChatMagics.confirm_over = 0.1")
     error = kernel.run("%%chat\nhello", stdin=False).error
-    assert "nobody is there to be asked" in error and "confirm_over" in error and len(error.splitlines()) == 2
+    assert "there is no one to ask" in error and "confirm_over" in error and len(error.splitlines()) == 2
     assert not wire.requests
     assert not kernel.run("%%chat --max-tokens 100\nhello", stdin=False).error
     question, _ = run_and_answer(kernel, "%%chat\nhello", "y")
@@ -133,10 +135,10 @@ def test_the_daily_budget_is_shared_by_all_kernels_and_outlives_them(
         request = other.start("%%chat --max-tokens 1400\nhello")
         other.finish(request, until="word word")
         error = kernel.run("%%chat --max-tokens 300\nand what else?").error
-        assert "of the day's budget of $0.02000" in error  # the maximum of the open request is reserved
+        assert "of your $0.02000 budget of the day" in error  # the maximum of the open request is reserved
         other.interrupt()
         other.finish(request)
-    assert "of the day's budget" in kernel.run("%%chat --max-tokens 700\nand what else?").error
+    assert "budget of the day" in kernel.run("%%chat --max-tokens 700\nand what else?").error
     assert not kernel.run("%%chat --max-tokens 10\nand what else?").error
     assert dollars(wire.requests) <= 0.02
     kernel.run("%config ChatMagics.keep = False")
@@ -150,4 +152,4 @@ def test_keeping_the_cache_warm_stays_within_the_budget(wire: WireServer, kernel
     assert not kernel.run(f"%%chat --max-tokens 100\n{words(3000)}").error
     kernel.run("%chat budget 0.015")
     error = kernel.run("%chat warm").error
-    assert "of the budget of $0.01500" in error and len(wire.requests) == 1
+    assert "of your $0.01500 budget" in error and len(wire.requests) == 1

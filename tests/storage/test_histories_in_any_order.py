@@ -19,6 +19,7 @@ from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.conversation.placement import Placement, Rerun
 from ipycachechat.conversation.turns import CellRef
 from ipycachechat.engine import persistence
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.providers.litellm_import import import_in_portions
@@ -97,7 +98,9 @@ class Notebook(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A kernel: nothing is known to it but what is in the store."""
-        self.dialogue = ChatSession(clock=lambda: self.server.clock.now, count=count, pauses=NOTEBOOK)
+        self.dialogue = ChatSession(
+            client=ModelClient(clock=lambda: self.server.clock.now, count=count, pauses=NOTEBOOK)
+        )
         self.recorder = Recorder("book.ipynb")
         self.recorder.start(lambda: Path(self.folder.name) / "chats.db", dict)
         persistence.connect(self.dialogue, self.recorder)

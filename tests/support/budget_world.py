@@ -20,6 +20,7 @@ from ipycachechat.conversation.events import RunOnCallerThread, StreamChunk
 from ipycachechat.conversation.messages import Attachment, Content
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import CellRef
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
@@ -63,7 +64,7 @@ class World:
         async def sleep(seconds: float) -> None:
             self.server.clock.advance(seconds)
 
-        self.chat = ChatSession(clock=lambda: self.server.clock.now, sleep=sleep)
+        self.chat = ChatSession(client=ModelClient(clock=lambda: self.server.clock.now), sleep=sleep)
         self.chat.client.budgets.set_limits(lambda: (self.budget, 0.0))
 
     @property

@@ -10,6 +10,7 @@ from wire import Reply, WireServer, count, words
 from wire.replies import ToolCall
 
 from ipycachechat import AsyncChat, Chat
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.session import ChatSession
 
 SONNET, GPT, GEMINI = "anthropic/claude-sonnet-5", "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"
@@ -45,4 +46,6 @@ def count_like_server(chat: Chat | AsyncChat, server: WireServer) -> None:
         bare = {"name": function["name"], "input_schema": function["parameters"], "type": "custom"}
         return count(json.dumps({**bare, "description": function["description"]}, separators=(",", ":")))
 
-    chat.session = ChatSession(chat.session.history.current, clock=lambda: server.clock.now, count=count_text)
+    chat.session = ChatSession(
+        chat.session.history.current, client=ModelClient(clock=lambda: server.clock.now, count=count_text)
+    )

@@ -13,6 +13,7 @@ from ipycachechat.caching.miss_reasons import MissCause
 from ipycachechat.caching.planner import NOTEBOOK
 from ipycachechat.conversation.placement import Placement
 from ipycachechat.conversation.turns import CellRef
+from ipycachechat.engine.client import ModelClient
 from ipycachechat.engine.events import TurnResult
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
@@ -42,9 +43,8 @@ class Talk:
         async def sleep(seconds: float) -> None:
             self.wait(seconds)
 
-        self.chat = ChatSession(
-            clock=lambda: self.server.clock.now, sleep=sleep, count=self.tokenizer, pauses=NOTEBOOK
-        )
+        client = ModelClient(clock=lambda: self.server.clock.now, count=self.tokenizer, pauses=NOTEBOOK)
+        self.chat = ChatSession(client=client, sleep=sleep)
 
     def next(self, prompt: str = "", cell: str = "") -> TurnRequest:
         cell_ref = CellRef(cell, f"{cell}-{next(self.runs)}") if cell else None

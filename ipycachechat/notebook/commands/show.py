@@ -26,7 +26,7 @@ def status(cell_chat: CellChat, _: str) -> None:
     line = f"{cell_chat.model_in_use()}, {plural(len(conversation.turns), 'turn')}"
     line += f" ({', '.join(notes)})" * bool(notes)
     print_lines(line + f", on branch {history.current_branch}" * (len(history.branches) > 1))
-    print_lines(*totals_text(chat.ledger))
+    print_lines(*totals_text(chat.client.ledger))
     if budget := cell_chat.settings.budgets()[0]:
         print_lines(budget_lines(chat.client.budgets.state, budget, 0.0, None)[0])
     if result := chat.answer():
@@ -120,5 +120,5 @@ def usage(cell_chat: CellChat, argument: str) -> SpendReport | None:
     if frontend.can_update_displays(cell_chat.shell):
         cell_chat.session.inspector.show(live=frontend.stdin_available(cell_chat.shell))
     else:
-        print_lines(*totals_text(cell_chat.chat.ledger))
+        print_lines(*totals_text(cell_chat.chat.client.ledger))
     return None

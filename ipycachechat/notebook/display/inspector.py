@@ -51,7 +51,7 @@ def usage_snapshot(session: ChatSession) -> UsageSnapshot:
         conversation.turns,
         tuple(results.get(id(turn.replies)) for turn in conversation.turns),
         conversation.stale,
-        session.ledger,
+        session.client.ledger,
         session.answer(),
         session.client.prediction_totals,
         reports.keepalive_status(keepalive.refreshed, keepalive.until, keepalive.ended) if keepalive else "",
