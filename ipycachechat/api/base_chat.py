@@ -30,6 +30,21 @@ if TYPE_CHECKING:
 Think = Literal["low", "medium", "high"]
 
 
+class ToolCache:
+    """The tools of the last request, ready to call: making them takes a while."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Any, Tools] | None = None
+
+    def resolve(self, tools: Any, ns: Any) -> Tools:
+        """Return the tools made of `tools` and `ns`, which are compared by identity. Raises BadInput."""
+        if isinstance(tools, Tools):
+            return tools
+        if self._last is None or self._last[0] is not tools or self._last[1] is not ns:
+            self._last = tools, ns, make_tools(tools, ns)
+        return self._last[2]
+
+
 class BaseChat:
     """Settings, history and usage, which `Chat` and `AsyncChat` share."""
 
@@ -104,7 +119,7 @@ class BaseChat:
     @tools.setter
     def tools(self, tools: Any) -> None:
         self._tools = tuple(tools) if isinstance(tools, list | Iterator) else tools
-        self._tool_cache: tuple[Any, Any, Tools] | None = None
+        self._tool_cache = ToolCache()
 
     @property
     def api_key(self) -> str | None:
@@ -256,7 +271,7 @@ class BaseChat:
             ttl=defaults.TTLS[own.ttl],
             cache=bool(own.cache),
             options=extra,
-            tools=self._resolve_tools(own.tools, own.ns),
+            tools=self._tool_cache.resolve(own.tools, own.ns),
             max_steps=int(own.max_steps),
             limits=replace(DEFAULT_LIMITS, retries=int(own.retries)),
             cell_runs=unanswered.cell_runs if answers_pending and unanswered else built.cell_runs,
@@ -272,11 +287,3 @@ class BaseChat:
                 "Ask without a prompt to get the answer, or remove the question: chat.hist = chat.hist[:-1]",
             )
         return request
-
-    def _resolve_tools(self, tools: Any, ns: Any) -> Tools:
-        """Return the tools ready to call; the last ones are kept, since making them takes a while."""
-        if isinstance(tools, Tools):
-            return tools
-        if self._tool_cache is None or self._tool_cache[0] is not tools or self._tool_cache[1] is not ns:
-            self._tool_cache = tools, ns, make_tools(tools, ns)
-        return self._tool_cache[2]

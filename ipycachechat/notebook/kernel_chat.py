@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ipycachechat.api.base_chat import ToolCache
 from ipycachechat.api.chat import Chat
 from ipycachechat.conversation.placement import END
 from ipycachechat.engine.session import ChatSession
@@ -57,7 +58,7 @@ class KernelChat(Chat):
         """Set nothing: the settings of `%chat` apply."""
         self.ns = self.temp = self.api_base = self.api_key = None
         self.cache, self.options = True, {}
-        self._stream = self._tool_cache = None
+        self._stream, self._tool_cache = None, ToolCache()
 
     @property
     def session(self) -> ChatSession:  # type: ignore[override]
