@@ -51,7 +51,7 @@ def history_rows(
     for turn in conversation.all_turns:
         sent = turn.detached is None
         number += sent
-        states = [turn.status.value] + ["stale"] * (sent and number in stale) + ["pinned"] * turn.pinned
+        states = [turn.status.value] + ["out of date"] * (sent and number in stale) + ["pinned"] * turn.pinned
         states += ["detached"] * (not sent) + ["replayed"] * turn.replayed
         if not sent:
             cache = "not sent"

@@ -160,7 +160,7 @@ def _row(snapshot: UsageSnapshot, number: int, paid: RunningTotal, saved: Runnin
         output_text(usage),
     ]
     notes = [turn.status.value] * (turn.status is not TurnStatus.COMPLETE)
-    notes += ["stale"] * (number in snapshot.stale)
+    notes += ["out of date"] * (number in snapshot.stale)
     if turn.replayed:
         tokens = ["–"] * 5
         notes.append("replayed")

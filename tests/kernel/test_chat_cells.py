@@ -116,7 +116,7 @@ def test_a_cell_that_is_run_again_replaces_its_turn(kernel: Kernel, wire: WireSe
     history = kernel.run("%chat history").text
     assert "question b" not in history
     assert history.index("question a") < history.index("another b") < history.index("question c")
-    assert history.count("stale") == 1
+    assert history.count("out of date") == 1
     kernel.run("%chat undo")
     assert "question b" in kernel.run("%chat history").text
 

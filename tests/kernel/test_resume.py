@@ -325,7 +325,7 @@ def test_a_stopped_replay_leaves_the_turn_unchanged(kernel: Kernel, wire: WireSe
     kernel.interrupt()
     assert "Turn 3 is unchanged" in kernel.finish(request).error
     history = kernel.run("%chat history").text
-    assert "interrupted" not in history and history.count("stale") == 1
+    assert "interrupted" not in history and history.count("out of date") == 1
     assert "Reran 1 turn" in kernel.run("%chat replay").printed
 
 

@@ -140,7 +140,7 @@ def test_what_was_not_sent_not_billed_or_not_finished_says_so() -> None:
     some = replace(standing(turn(1), gone, odd), stale=frozenset({3}))
     _, replayed, last, total = rows(some)
     assert replayed["read"] == "–" and replayed["notes"] == "replayed" and replayed["cost"] == "$0.00000"
-    assert last["written"] == "not billed" and last["notes"] == "interrupted, stale"
+    assert last["written"] == "not billed" and last["notes"] == "interrupted, out of date"
     assert total["input"] == "3,050"
     assert "turn 2: replayed, nothing sent" in Html(inspector.to_html(some, NOW)).titles
 
