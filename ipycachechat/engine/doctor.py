@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from ipycachechat.providers.timeouts import Sleep
 WORDS = ("data", "list", "mean", "plot", "rows", "time", "test", "code", "name", "file")
 # Shares of the minimum, clearly above and below it although a word may be one token or one and a third.
 ABOVE, BELOW = 1.4, 0.5
+OK = "Say OK."
 ANSWER = 16
 """Length limit of each answer in tokens."""
 SETTLE = 2.0
@@ -61,136 +62,99 @@ class Probe:
 def probes(rules: CacheRules, minimum: int) -> list[Probe]:
     """Return the requests to send, in order."""
     size = minimum or DEFAULT_MINIMUM
+    table = _explicit(rules, size) if rules.mode == "explicit" else _implicit(rules, size)
+    return [probe for applies, probe in table if applies]
+
+
+def _explicit(rules: CacheRules, size: int) -> list[tuple[bool, Probe]]:
+    """Return the probes of a provider that is told what to cache, and for each True if it applies to these rules."""
     long, other, short = (_text(int(size * share)) for share in (ABOVE, ABOVE, BELOW))
-    generate = _explicit if rules.mode == "explicit" else _implicit
-    return list(generate(rules, size, long, other, short))
+    shortest, longest = rules.lifetimes[0], rules.lifetimes[-1]
+    at_start, back = (Checkpoint(0, shortest),), rules.lookback or 0
+    near, far = (tuple(_text(1) for _ in range(blocks)) for blocks in (max(0, back - 1), back))
 
+    def is_written(read: int, written: int, _: int) -> bool:
+        return read == 0 and written >= size
 
-def _explicit(rules: CacheRules, size: int, long: str, other: str, short: str) -> Iterator[Probe]:
-    five = (Checkpoint(0, rules.lifetimes[0]),)
-
-    def is_read(read: int, written: int, first: int) -> bool:
+    def is_read(read: int, _: int, first: int) -> bool:
         return first > 0 and read == first
 
-    yield Probe(
-        "a prefix above the minimum is written",
+    def is_only_read(read: int, written: int, first: int) -> bool:
+        return is_read(read, written, first) and written == 0
+
+    def is_extended(read: int, written: int, first: int) -> bool:
+        return is_read(read, written, first) and 0 < written < first / 10
+
+    def is_nothing(read: int, written: int, _: int) -> bool:
+        return read == 0 and written == 0
+
+    def is_missed(read: int, written: int, _: int) -> bool:
+        return read == 0 and written > 0
+
+    writes, reads, max_tokens = (
         f"0 read, {size:,} or more written",
-        (long, "Say OK."),
-        five,
-        lambda read, written, _: read == 0 and written >= size,
-    )
-    yield Probe(
-        "it is read by the next request",
         "all read, 0 written",
-        (long, "Say OK."),
-        five,
-        lambda read, written, first: is_read(read, written, first) and written == 0,
+        rules.keepalive_max_tokens,
     )
-    if rules.has_ttl_choice:
-        yield Probe(
-            "an hour is paid only for what is new",
-            "all read, under a tenth written",
-            (long, "Say OK once."),
-            (Checkpoint(1, rules.lifetimes[-1]),),
-            lambda read, written, first: is_read(read, written, first) and 0 < written < first / 10,
-        )
-    yield Probe(
+    extended, nothing = "all read, under a tenth written", "0 read, 0 written"
+    below, no_answer = (
         f"below the minimum of {size:,} nothing is written",
-        "0 read, 0 written",
-        (short, "Say OK."),
-        five,
-        lambda read, written, _: read == 0 and written == 0,
+        "a request for no answer reads all the same",
     )
-    if rules.lookback:
-        near = tuple(_text(1) for _ in range(rules.lookback - 1))
-        far = tuple(_text(1) for _ in range(rules.lookback))
-        yield Probe(
-            f"a write {rules.lookback - 1} blocks back is found",
-            "all read",
-            (long, *near),
-            (Checkpoint(len(near), rules.lifetimes[0]),),
-            is_read,
-        )
-        yield Probe(
-            f"a write {rules.lookback} blocks back is not",
-            "0 read",
-            (long, *far),
-            (Checkpoint(len(far), rules.lifetimes[0]),),
-            lambda read, written, _: read == 0 and written > 0,
-        )
-    yield Probe(
-        "an edit at the start leaves nothing to read",
-        f"0 read, {size:,} or more written",
-        (other, "Say OK."),
-        five,
-        lambda read, written, _: read == 0 and written >= size,
-    )
-    if rules.keepalive_max_tokens is not None:
-        yield Probe(
-            "a request for no answer reads all the same",
-            "all read, 0 written",
-            (long, "Say OK."),
-            five,
-            lambda read, written, first: is_read(read, written, first) and written == 0,
-            max_tokens=rules.keepalive_max_tokens,
-        )
+    once, at_end = (long, "Say OK once."), (Checkpoint(1, longest),)
+    back_near, back_far = (Checkpoint(len(near), shortest),), (Checkpoint(len(far), shortest),)
+    return [
+        (True, Probe("a prefix above the minimum is written", writes, (long, OK), at_start, is_written)),
+        (True, Probe("it is read by the next request", reads, (long, OK), at_start, is_only_read)),
+        (rules.has_ttl_choice, Probe("an hour is paid only for what is new", extended, once, at_end, is_extended)),
+        (True, Probe(below, nothing, (short, OK), at_start, is_nothing)),
+        (back > 0, Probe(f"a write {back - 1} blocks back is found", "all read", (long, *near), back_near, is_read)),
+        (back > 0, Probe(f"a write {back} blocks back is not", "0 read", (long, *far), back_far, is_missed)),
+        (True, Probe("an edit at the start leaves nothing to read", writes, (other, OK), at_start, is_written)),
+        (max_tokens is not None, Probe(no_answer, reads, (long, OK), at_start, is_only_read, max_tokens or 0)),
+    ]  # fmt: skip
 
 
-def _implicit(rules: CacheRules, size: int, long: str, other: str, short: str) -> Iterator[Probe]:
+def _implicit(rules: CacheRules, size: int) -> list[tuple[bool, Probe]]:
+    """Return the probes of a provider that caches by itself, and for each True if it applies to these rules."""
+    long, other, short = (_text(int(size * share)) for share in (ABOVE, ABOVE, BELOW))
     sure = bool(rules.lifetimes) and rules.mode != "unknown"
-
-    def may(agrees: bool) -> bool | None:
-        return agrees if sure else True if agrees else None
-
-    maybe = "" if sure else " (likely, not promised)"
     # Where there is no minimum, the few tokens at the start of every prompt may be read.
-    few, promise = (0, "0 read") if rules.minimum else (size // 20, "next to nothing read")
-    written = f", {size:,} or more written" if rules.bills_writes else ""
-    yield Probe(
-        "a prompt that was never sent is not read",
-        promise + written,
-        (long, "Say OK."),
-        (),
-        lambda read, wrote, _: read <= few and (wrote >= size or not rules.bills_writes),
-    )
-    yield Probe(
-        "the same prompt again is read",
-        f"{size:,} or more read{maybe}",
-        (long, "Say OK."),
-        (),
-        lambda read, wrote, _: may(read >= size - rules.step),
-    )
-    if rules.marker:
-        marked, at_end = f"new {long}", (Checkpoint(0, rules.lifetimes[0]),)
-        yield Probe(
-            "a marked system prompt is not read at first",
-            promise + written,
-            (marked, "Say OK."),
-            at_end,
-            lambda read, wrote, _: read <= few and wrote >= size,
-        )
-        yield Probe(
-            "sent again it is, whatever follows it",
-            f"{size:,} or more read",
-            (marked, "Say it once more."),
-            at_end,
-            lambda read, wrote, _: read >= size,
-        )
-    yield Probe(
-        "an edit at the start leaves nothing to read",
-        promise + written,
-        (other, "Say OK."),
-        (),
-        lambda read, wrote, _: read <= few,
-    )
-    for again in ("", ", nor again") if rules.minimum else ():
-        yield Probe(
-            f"below the minimum of {size:,} nothing is read{again}",
-            "0 read",
-            (short, "Say OK."),
-            (),
-            lambda read, wrote, _: read == 0,
-        )
+    few, unread = (0, "0 read") if rules.minimum else (size // 20, "next to nothing read")
+    unread += f", {size:,} or more written" if rules.bills_writes else ""
+    marked, again, all_read = f"new {long}", "sent again it is, whatever follows it", f"{size:,} or more read"
+    likely = all_read if sure else f"{all_read} (likely, not promised)"
+    marks, bounded = bool(rules.marker), bool(rules.minimum)
+    at_start = (Checkpoint(0, rules.lifetimes[0]),) if marks else ()
+    below = f"below the minimum of {size:,} nothing is read"
+
+    def is_new(read: int, written: int, _: int) -> bool:
+        return read <= few and (written >= size or not rules.bills_writes)
+
+    def is_probably_read(read: int, _: int, __: int) -> bool | None:
+        return True if read >= size - rules.step else False if sure else None
+
+    def is_marked(read: int, written: int, _: int) -> bool:
+        return read <= few and written >= size
+
+    def is_read(read: int, _: int, __: int) -> bool:
+        return read >= size
+
+    def is_unread(read: int, _: int, __: int) -> bool:
+        return read <= few
+
+    def is_nothing(read: int, _: int, __: int) -> bool:
+        return read == 0
+
+    return [
+        (True, Probe("a prompt that was never sent is not read", unread, (long, OK), (), is_new)),
+        (True, Probe("the same prompt again is read", likely, (long, OK), (), is_probably_read)),
+        (marks, Probe("a marked system prompt is not read at first", unread, (marked, OK), at_start, is_marked)),
+        (marks, Probe(again, all_read, (marked, "Say it once more."), at_start, is_read)),
+        (True, Probe("an edit at the start leaves nothing to read", unread, (other, OK), (), is_unread)),
+        (bounded, Probe(below, "0 read", (short, OK), (), is_nothing)),
+        (bounded, Probe(f"{below}, nor again", "0 read", (short, OK), (), is_nothing)),
+    ]  # fmt: skip
 
 
 def price(endpoint: ModelEndpoint) -> tuple[int, int, float | None]:
