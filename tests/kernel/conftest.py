@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.kernels import Kernel
+from support.kernels import ForkedKernel, Kernel
 from wire import Clock, WireServer
 from wire.replies import default_reply
 
@@ -45,7 +45,7 @@ def server(clock: Clock) -> Iterator[WireServer]:
 @pytest.fixture(scope="session")
 def shared_kernel(server: WireServer) -> Iterator[Kernel]:
     """The kernel of this worker's tests."""
-    with Kernel(server.env()) as kernel:
+    with ForkedKernel(server.env()) as kernel:
         kernel.run(REMEMBER)
         kernel.run("%load_ext ipycachechat")
         yield kernel

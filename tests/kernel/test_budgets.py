@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.kernels import Kernel, run_and_answer
+from support.kernels import ForkedKernel, Kernel, run_and_answer
 from wire import Reply, WireServer, words
 from wire.money import dollars
 from wire.replies import ToolCall
@@ -126,7 +126,7 @@ def test_the_daily_budget_is_shared_by_all_kernels_and_outlives_them(
     store = f"%config ChatMagics.store = {str(tmp_path / 'chats.db')!r}\n"
     kernel.run(store + "%chat budget 0.02 --day")
     assert not kernel.run("%%chat --max-tokens 300\nhello").error
-    with Kernel({**wire.env()}) as other:
+    with ForkedKernel({**wire.env()}) as other:
         other.run("%load_ext ipycachechat")
         other.run(store + "%chat budget 0.02 --day")
         printed = other.run("%chat budget").printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.html_tables import Html
-from support.kernels import CellResult, Json, Kernel
+from support.kernels import CellResult, ForkedKernel, Json, Kernel
 from wire import Reply, WireServer, words
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -191,7 +191,7 @@ def test_plan_and_why_are_displays_with_a_text_form(wire: WireServer, kernel: Ke
 
 
 def test_a_console_prints_reports_as_text(wire: WireServer) -> None:
-    with Kernel(wire.env(), connection_file="kernel-4711.json") as kernel:
+    with ForkedKernel(wire.env(), connection_file="kernel-4711.json") as kernel:
         kernel.run("%load_ext ipycachechat")
         chat(kernel, words(2000))
         for command, expected in (

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.kernels import Kernel
+from support.kernels import ForkedKernel, Kernel
 from wire import Drop, HttpError, Malformed, Reply, Stall, StreamError, Truncated, WireServer
 
 from ipycachechat.providers.timeouts import DEFAULT_LIMITS
@@ -35,7 +35,7 @@ def server() -> Iterator[WireServer]:
 
 @pytest.fixture(scope="module")
 def started(server: WireServer) -> Iterator[Kernel]:
-    with Kernel(server.env()) as kernel:
+    with ForkedKernel(server.env()) as kernel:
         kernel.run("%load_ext ipycachechat\n%config ChatMagics.retries = 0")
         kernel.run("%%chat\nThe first turn", "first")
         kernel.run(
@@ -266,7 +266,7 @@ def test_run_all_stops_at_a_failed_chat(kernel: Kernel, server: WireServer) -> N
 def test_keys_are_in_no_output(server: WireServer) -> None:
     secret = "sk-test-0123456789abcdefSECRET"
     env = server.env(key=secret)
-    with Kernel(env) as kernel:
+    with ForkedKernel(env) as kernel:
         all_output = []
         for code in (
             "%load_ext ipycachechat",

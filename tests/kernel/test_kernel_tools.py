@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.kernels import CellResult, Kernel
+from support.kernels import CellResult, ForkedKernel, Kernel
 from wire import Reply, WireServer, words
 from wire.replies import ToolCall
 
@@ -198,6 +198,6 @@ def test_an_answer_from_python_is_shown_as_markdown(wire: WireServer, kernel: Ke
 
 
 def test_get_chat_fails_without_the_extension() -> None:
-    with Kernel() as kernel:
+    with ForkedKernel() as kernel:
         result = kernel.run("from ipycachechat import get_chat\nget_chat()")
         assert "%load_ext ipycachechat" in result.error and len(result.error.splitlines()) == 2

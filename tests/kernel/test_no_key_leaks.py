@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from support.kernels import CellResult, Kernel
+from support.kernels import CellResult, ForkedKernel, Kernel
 from support.planted_secrets import fake
 from wire import HttpError, Reply, StreamError, WireServer
 
@@ -126,7 +126,7 @@ def wire() -> Iterator[WireServer]:
 
 @pytest.fixture
 def kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env() | {f"{name}_API_KEY": key for name, key in KEYS.items()}) as kernel:
+    with ForkedKernel(wire.env() | {f"{name}_API_KEY": key for name, key in KEYS.items()}) as kernel:
         folder = Path(kernel.folder.name)
         (folder / "given.txt").write_text(GIVEN)
         (folder / "later.txt").write_text(LATER)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from support.kernels import PROJECT, CellResult, Kernel
+from support.kernels import PROJECT, CellResult, ForkedKernel, Kernel
 from wire import WireServer
 
 MODEL = "openai/gpt-5.5"
@@ -267,7 +267,7 @@ def another_notebook(book: Notebook) -> None:
 def twice(book: Notebook) -> None:
     """Open the same notebook in a second kernel while the first runs."""
     book.three()
-    with Kernel(book.wire.env() | {"JPY_SESSION_NAME": str(book.path)}) as second:
+    with ForkedKernel(book.wire.env() | {"JPY_SESSION_NAME": str(book.path)}) as second:
         copy = Notebook(second, book.wire, book.path, dict(book.cells))
         copy.load()
         copy.run("c")
@@ -327,7 +327,10 @@ def notebook_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kernel(notebook_file: Path) -> Iterator[Kernel]:
-    with WireServer() as server, Kernel(server.env() | {"JPY_SESSION_NAME": str(notebook_file)}) as kernel:
+    with (
+        WireServer() as server,
+        ForkedKernel(server.env() | {"JPY_SESSION_NAME": str(notebook_file)}) as kernel,
+    ):
         kernel.wire = server  # type: ignore[attr-defined]
         yield kernel
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.kernels import Kernel
+from support.kernels import ForkedKernel, Kernel
 from support.planted_secrets import PLANTED, fake
 from wire import Reply, ToolCall, WireServer
 
@@ -39,7 +39,7 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def shared_kernel(server: WireServer) -> Iterator[Kernel]:
-    with Kernel(server.env() | ENVIRONMENT) as kernel:
+    with ForkedKernel(server.env() | ENVIRONMENT) as kernel:
         kernel.run("%load_ext ipycachechat")
         yield kernel
 

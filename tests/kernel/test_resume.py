@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.kernels import CellResult, Kernel
+from support.kernels import CellResult, ForkedKernel, Kernel
 from wire import Bill, Reply, Stall, WireServer
 from wire import ToolCall as Call
 
@@ -60,7 +60,7 @@ def saved(*messages: str, asked_at: str = "1") -> str:
 
 
 def test_a_saved_conversation_is_loaded_by_another_kernel_byte_for_byte(wire: WireServer) -> None:
-    with Kernel(wire.env()) as first_kernel:
+    with ForkedKernel(wire.env()) as first_kernel:
         started(first_kernel)
         first_kernel.run('%chat system "Be <brief>."')
         for text in "ab":
@@ -70,7 +70,7 @@ def test_a_saved_conversation_is_loaded_by_another_kernel_byte_for_byte(wire: Wi
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         chat(first_kernel, "c")
         messages = wire.requests[-1].body["messages"]
-        with Kernel(wire.env()) as two:
+        with ForkedKernel(wire.env()) as two:
             started(two)
             assert "Loaded 2 turns" in two.run(f"%chat load {path}").printed
             chat(two, "c", "another cell")
@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_loaded_changes_nothing(
 
 @pytest.fixture(scope="module")
 def module_kernel() -> Iterator[Kernel]:
-    with WireServer() as wire, Kernel(wire.env()) as kernel:
+    with WireServer() as wire, ForkedKernel(wire.env()) as kernel:
         started(kernel)
         chat(kernel, "a")
         yield kernel
@@ -186,7 +186,7 @@ def test_impossible_commands_are_reported_in_two_lines(
 def test_recorded_replies_make_run_all_free_even_without_a_key(wire: WireServer, tmp_path: Path) -> None:
     replies, tools = tmp_path / "replies.json", "def double(n: int) -> int:\n    'Twice n.'\n    return 2 * n"
     cells = [tools, "%chat tools double", "%%chat\nWhat is 2 × 21?", "%%chat\nAnd why?"]
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel, CLAUDE)
         assert "Recording replies to" in kernel.run(f"%chat replies {replies}").printed
         wire.script(
@@ -200,7 +200,7 @@ def test_recorded_replies_make_run_all_free_even_without_a_key(wire: WireServer,
         assert all("replayed, nothing sent" in result.badge for result in second_run[2:])
         assert "4,0" not in kernel.run("%chat").printed.splitlines()[0]
     env = {name: value for name, value in wire.env().items() if "_KEY" not in name}
-    with Kernel(env) as kernel:  # as in CI: no key and no model is set
+    with ForkedKernel(env) as kernel:  # as in CI: no key and no model is set
         started(kernel, "")
         kernel.run(f"%chat replies {replies} --strict")
         third_run = [kernel.run(code, f"cell {n}") for n, code in enumerate(cells)]
@@ -259,13 +259,13 @@ def test_a_replay_sets_the_model_of_the_session(wire: WireServer, tmp_path: Path
         f"%%chat -m {GPT}\nb",
         "from ipycachechat import get_chat\nprint(get_chat()('c').text)",
     ]
-    with Kernel(wire.env() | {"OPENAI_API_KEY": None, "GEMINI_API_KEY": None}) as kernel:
+    with ForkedKernel(wire.env() | {"OPENAI_API_KEY": None, "GEMINI_API_KEY": None}) as kernel:
         started(kernel, "")
         kernel.run(f"%chat replies {tmp_path / 'r.json'}")
         kernel.run("import os; os.environ['OPENAI_API_KEY'] = 'test-key'")
         first = [kernel.run(code, code) for code in cells]
     sent = len(wire.requests)
-    with Kernel({name: value for name, value in wire.env().items() if "_KEY" not in name}) as kernel:
+    with ForkedKernel({name: value for name, value in wire.env().items() if "_KEY" not in name}) as kernel:
         started(kernel, "")
         kernel.run(f"%chat replies {tmp_path / 'r.json'} --strict")
         again = [kernel.run(code, code) for code in cells]
@@ -333,7 +333,7 @@ def test_a_stopped_replay_leaves_the_turn_unchanged(kernel: Kernel, wire: WireSe
 
 
 def test_turns_before_resuming_become_a_branch_and_resuming_twice_changes_nothing(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel)
         chat(kernel, "a")
         kernel.restart()
@@ -353,11 +353,11 @@ def test_turns_before_resuming_become_a_branch_and_resuming_twice_changes_nothin
 def test_a_notebooks_exact_name_comes_before_names_that_contain_it(wire: WireServer, tmp_path: Path) -> None:
     store = f"%config ChatMagics.store = '{tmp_path / 'chats.db'}'"
     for name in ("a.ipynb", "data.ipynb"):
-        with Kernel(wire.env() | {"JPY_SESSION_NAME": str(tmp_path / name)}) as kernel:
+        with ForkedKernel(wire.env() | {"JPY_SESSION_NAME": str(tmp_path / name)}) as kernel:
             started(kernel)
             kernel.run(store)
             chat(kernel, name)
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel)
         kernel.run(store)
         assert f"Resumed 1 turn of {tmp_path / 'a.ipynb'}" in kernel.run("%chat resume a.ipynb").printed
@@ -366,7 +366,7 @@ def test_a_notebooks_exact_name_comes_before_names_that_contain_it(wire: WireSer
 
 
 def test_settings_that_no_longer_exist_are_left_out(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel)
         kernel.run("def f() -> int:\n    'One.'\n    return 1\n%chat tools f")
         chat(kernel, "a")
@@ -384,7 +384,7 @@ def test_settings_that_no_longer_exist_are_left_out(wire: WireServer) -> None:
 
 @pytest.mark.parametrize("model", [CLAUDE, "openai/gpt-5.6-terra", "gemini/gemini-3.8-flash"])
 def test_the_prefix_is_the_same_after_a_restart_and_is_read(wire: WireServer, model: str) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel, model)
         kernel.run(f"%chat system {LONG}")
         for text in "ab":
@@ -419,7 +419,7 @@ def unmarked(messages: list[dict[str, object]]) -> list[str]:
 
 
 def test_a_partial_answer_of_a_killed_kernel_is_resumed_as_interrupted(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel)
         chat(kernel, "a")
         words = tuple(f"word{n} " for n in range(400))
@@ -443,7 +443,7 @@ def test_a_partial_answer_of_a_killed_kernel_is_resumed_as_interrupted(wire: Wir
 
 
 def test_nothing_is_stored_if_keep_is_off(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel)
         kernel.run("%config ChatMagics.keep = False")
         chat(kernel, "a")
@@ -456,7 +456,7 @@ def test_nothing_is_stored_if_keep_is_off(wire: WireServer) -> None:
 
 
 def test_an_unusable_store_is_reported_once_and_stops_nothing(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel)
         file(kernel, "broken.db").write_text("no database at all, but long enough to look like one " * 40)
         kernel.run("%config ChatMagics.store = 'broken.db'")
@@ -470,7 +470,7 @@ def test_an_unusable_store_is_reported_once_and_stops_nothing(wire: WireServer) 
 
 
 def test_spending_is_the_providers_bill_of_all_kernels(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         started(kernel, CLAUDE)
         kernel.run(f"%chat system {LONG}")
         chat(kernel, "a")

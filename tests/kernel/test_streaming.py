@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from support.kernels import CellResult, Kernel
+from support.kernels import CellResult, ForkedKernel, Kernel
 from wire import Drop, HttpError, Reply, Stall, ToolCall, WireServer
 
 TEN_KB = tuple("word " if n % 40 else "\n\n" for n in range(2000))
@@ -220,7 +220,7 @@ def test_tags_of_hostile_answers_are_removed(wire: WireServer, kernel: Kernel) -
 
 def test_consoles_that_print_get_plain_text_once(wire: WireServer) -> None:
     wire.script(Reply(("Hello ", "there\x1b[31m red")))
-    with Kernel(wire.env(), connection_file="kernel-4711.json") as kernel:
+    with ForkedKernel(wire.env(), connection_file="kernel-4711.json") as kernel:
         kernel.run("%load_ext ipycachechat")
         result = kernel.run("%%chat\nhello")
         assert not result.outputs

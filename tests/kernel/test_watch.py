@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kernels import Kernel
+from support.kernels import ForkedKernel, Kernel
 from wire import HttpError, Reply, WireServer, words
 
 from ipycachechat.conversation.cell_runs import HEADING
@@ -246,7 +246,7 @@ def test_run_all_after_a_restart_sends_the_same_and_reads_it(wire: WireServer) -
         ("print('second')", "b"),
         ("%%chat\nTwo", "q2"),
     ]
-    with Kernel(wire.env()) as other:
+    with ForkedKernel(wire.env()) as other:
         for _ in range(2):
             other.run("%load_ext ipycachechat", "load")
             for source, cell in notebook:
@@ -361,7 +361,7 @@ def test_watching_starts_with_the_cells_since_the_last_chat(kernel: Kernel, wire
 
 
 def test_watch_can_be_set_before_the_extension_is_loaded(wire: WireServer) -> None:
-    with Kernel(wire.env(), config="--ChatMagics.watch=code") as kernel:
+    with ForkedKernel(wire.env(), config="--ChatMagics.watch=code") as kernel:
         kernel.run("before = 1", "a")
         kernel.run("%load_ext ipycachechat", "b")
         kernel.run("x = 1", "c")
@@ -444,7 +444,7 @@ def test_sent_cells_are_kept_with_the_conversation(kernel: Kernel, wire: WireSer
 
 
 def test_a_resumed_conversation_keeps_watching(wire: WireServer) -> None:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat\n%chat watch code")
         kernel.run("x = 1", "a")
         kernel.run("%%chat\nOne", "q1")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.kernels import Kernel
+from support.kernels import ForkedKernel, Kernel
 from wire import WireServer
 
 FULL = """
@@ -29,7 +29,7 @@ def wire() -> Iterator[WireServer]:
 
 @pytest.fixture(scope="module")
 def shared_kernel(wire: WireServer) -> Iterator[Kernel]:
-    with Kernel(wire.env()) as kernel:
+    with ForkedKernel(wire.env()) as kernel:
         kernel.run("%load_ext ipycachechat")
         assert kernel.run("%%chat\nhello").answer
         kernel.run(FULL)

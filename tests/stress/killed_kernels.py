@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from support.kernels import Kernel  # noqa: E402
+from support.kernels import ForkedKernel, Kernel  # noqa: E402
 from wire import Reply, Request, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
@@ -73,7 +73,7 @@ def kill_kernel(wire: WireServer, data: Path, number: int, after: float) -> Mome
     notebook = data / f"n{number}.ipynb"
     short = [f"short question {number}-{n}" for n in range(1 + number % 3)]
     has_answer = number % 4 == 3  # the long question is asked by a cell that already has an answer
-    with Kernel(wire.env() | {"XDG_DATA_HOME": str(data), "JPY_SESSION_NAME": str(notebook)}) as kernel:
+    with ForkedKernel(wire.env() | {"XDG_DATA_HOME": str(data), "JPY_SESSION_NAME": str(notebook)}) as kernel:
         output = kernel.run("%load_ext ipycachechat").text
         for n, question in enumerate(short):
             output += kernel.run(f"%%chat\n{question}", cell=f"cell-{n}").text

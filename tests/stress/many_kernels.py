@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from support.kernels import Kernel  # noqa: E402
+from support.kernels import ForkedKernel, Kernel  # noqa: E402
 from wire import Reply, WireServer  # noqa: E402
 from wire.calls import Call  # noqa: E402
 
@@ -113,7 +113,7 @@ def together(seconds: float, kernels: int = KERNELS) -> Together:
         with ThreadPoolExecutor(kernels) as pool:
 
             def ready(notebook: Path) -> Kernel:
-                kernel = stack.enter_context(Kernel(env | {"JPY_SESSION_NAME": str(notebook)}))
+                kernel = stack.enter_context(ForkedKernel(env | {"JPY_SESSION_NAME": str(notebook)}))
                 kernel.run("%load_ext ipycachechat\n%chat plan so that litellm is there")
                 return kernel
 

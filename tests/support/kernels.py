@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from support import forked_kernels
 
 PROJECT = Path(__file__).parents[2]
 CELL_TIMEOUT = 90.0  # seconds for one cell
@@ -131,6 +132,7 @@ class Kernel:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         assert self.manager.kernel_spec
         self.manager.kernel_spec.argv = command + self._config.split()
+        self.manager.kernel_spec.metadata = self._spec_metadata()
         self.manager.start_kernel(env=env, cwd=self.folder.name)
         self.client = self.manager.client()
         self.client.start_channels()
@@ -143,6 +145,10 @@ class Kernel:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
         self.folder.cleanup()
+
+    def _spec_metadata(self) -> Json:
+        """Return what jupyter_client should know about starting the kernel."""
+        return {}
 
     def limits(self, **seconds: float) -> None:
         """Set those limits of the kernel's requests that are not settings."""
@@ -231,3 +237,10 @@ def run_and_answer(kernel: Kernel, code: str, answer: str) -> tuple[str, str]:
     question = kernel.client.get_stdin_msg(timeout=30)["content"]["prompt"]
     kernel.client.input(answer)
     return question, kernel.finish(request).printed
+
+
+class ForkedKernel(Kernel):
+    """A kernel that is forked with litellm imported, for tests that are not about loading, importing or ending."""
+
+    def _spec_metadata(self) -> Json:
+        return forked_kernels.spec_metadata()
