@@ -1,286 +1,227 @@
-"""Evaluate `{{ … }}` expressions without side effects: names, attributes, items, arithmetic, read-only calls.
+"""Evaluate `{{ expressions }}` so that they only look: nothing is changed, nothing of the user's is called.
 
-Text that is pasted into a prompt can contain braces, too. So none of the user's functions are called, no attribute
-that begins with an underscore is read, and of modules only what they define. No iterator is consumed, and no value
-grows so large that the kernel runs out of memory.
+A text that is pasted into a prompt can hold braces, too. So there is a short list of what may be done: read names,
+attributes and items, compare and compute with single values, and call the functions and methods of `safe_calls.py`.
+Each step is bounded in the size of what it makes before it is done; template.py bounds the time of the whole.
 """
 
 from __future__ import annotations
 
-import builtins
-import inspect
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+import ast
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta
 from fractions import Fraction
-from functools import cache, wraps
-from itertools import islice
-from operator import index
-from types import BuiltinFunctionType, MethodType, ModuleType, NoneType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-if TYPE_CHECKING:
-    from jinja2.sandbox import SandboxedEnvironment
+from ipycachechat.prompts import safe_calls
+from ipycachechat.prompts.expressions import LITERALS, literal
+from ipycachechat.prompts.safe_calls import MAX_ITEMS, Refused, is_array, is_number, is_plain, library
+from ipycachechat.prompts.safe_reads import Undefined, as_key, attribute, item
 
-FUNCTIONS = {function.__name__: function for function in (abs, len, max, min, round, sorted, sum)}
-FILTERS = frozenset(
-    "abs capitalize count d default dictsort first float int items last length list lower max min reverse round sort "
-    "string sum title tojson trim unique upper wordcount".split()
-)
-LIBRARIES = tuple("builtins collections datetime decimal fractions numpy pandas polars pyarrow".split())
-METHODS = frozenset(
-    # of strings and collections
-    "capitalize count endswith find get index items keys lower lstrip rstrip split splitlines startswith strip title "
-    "upper values "
-    # of dates and times
-    "date isoformat strftime time total_seconds "
-    # of dataframes and arrays
-    "all any argmax argmin copy corr cov cummax cummin cumsum describe diff drop drop_duplicates dropna "
-    "duplicated fillna flatten groupby head idxmax idxmin is_null isin isna isnull limit max mean median melt min "
-    "mode n_unique nlargest notna notnull nsmallest null_count nunique pct_change prod quantile rank "
-    "ravel reset_index reshape round schema select set_index size slice sort_index sort_values squeeze "
-    "std sum tail to_dict to_list tolist transpose unique unstack value_counts var".split()
-)
-"""Methods of these libraries' values that change nothing, write nothing and call none of their arguments."""
-REFUSED_OPTIONS = ("inplace", "out", "bins")
-"""Options with which some of them write after all, or return a result of any size."""
-MAX_SIZE = 1_000_000
-"""Largest result of a product or power, in characters, items or bits; or of a joined list, in items."""
-MAX_SEPARATOR = 100
-"""Characters."""
-MAX_DIGITS = 100
-"""Digits to which a number is rounded, before or after its point."""
-HEAP_TYPE = 1 << 9
-"""CPython's Py_TPFLAGS_HEAPTYPE: set for a class that was not written in C."""
-
-PLAIN = (str, bytes, int, float, complex, bool, NoneType, slice, date, time, timedelta)
+MAX_BITS = 10_000
+"""Of a whole number."""
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxFunction:
-    """A function of this package that expressions may call."""
+    """A function of this package that expressions may call with a whole number: `cell(3)`."""
 
     name: str
     function: Callable[[int], Any]
 
-    def __call__(self, number: int) -> Any:
-        return self.function(number)
 
-
-@cache
-def environment() -> SandboxedEnvironment:
-    """Return Jinja2's sandbox, restricted further."""
-    from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
-    from jinja2.exceptions import SecurityError
-    from jinja2.runtime import Context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Environment(ImmutableSandboxedEnvironment):
-        """Allow only calls that read, with arguments that cannot be called."""
-
-        intercepted_binops = frozenset(("*", "**", "%"))
-
-        def getitem(self, obj: Any, argument: Any) -> Any:
-            if _has_missing_hook(obj, argument):
-                return self.undefined(obj=obj, name=argument)
-            return super().getitem(obj, argument)
-
-        def getattr(self, obj: Any, attribute: str) -> Any:
-            if _has_missing_hook(obj, attribute) and not hasattr(type(obj), attribute):
-                return self.undefined(obj=obj, name=attribute)
-            return super().getattr(obj, attribute)
-
-        def _generate(self, source: nodes.Template, *args: Any, **options: Any) -> str:
-            for call in source.find_all((nodes.Call, nodes.Filter, nodes.Test)):
-                if call.dyn_args is not None or call.dyn_kwargs is not None:  # type: ignore[attr-defined]
-                    raise TemplateSyntaxError("arguments are written one by one", 1)
-            for operand in source.find_all(nodes.Operand):
-                if operand.op in ("in", "notin"):  # the only operators that would consume their right side
-                    operand.expr = nodes.Filter(operand.expr, "_kept", [], [], None, None)
-            return super()._generate(source, *args, **options)
-
-        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            if isinstance(obj, ModuleType) and not isinstance(value, ModuleType | type | str | int | float):
-                return callable(value)  # os.environ is not
-            return bool(super().is_safe_attribute(obj, attr, value))
-
-        def is_safe_callable(self, obj: Any) -> bool:
-            if type(obj) is BuiltinFunctionType and obj in FUNCTIONS.values():
-                return True
-            return type(obj) is SandboxFunction or _is_read_only_method(obj)
-
-        def call(self, __context: Context, __obj: Any, /, *args: Any, **options: Any) -> Any:
-            if isinstance(__obj, Undefined):
-                __obj._fail_with_undefined_error()
-            builtin = type(__obj) is BuiltinFunctionType and __obj in FUNCTIONS.values()
-            name = getattr(__obj, "__name__", type(__obj).__name__)
-            if not self.is_safe_callable(__obj):
-                raise SecurityError(
-                    f"Functions can't be called inside {{{{ }}}}. Call it first: result = {name}(…)"
-                )
-            arguments = _bind(__obj, args, options)
-            if not all(_is_data(value, tables=builtin) for value in [*args, *options.values()]) or any(
-                arguments.get(option) for option in REFUSED_OPTIONS
-            ):
-                raise SecurityError(f"{name}() can only be called with numbers and texts here")
-            if builtin:
-                _check_arguments(name, arguments)
-            return __context.call(__obj, *args, **options)
-
-        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-            if operator == "%" and isinstance(left, str | bytes):
-                raise SecurityError("texts can't be formatted inside {{ }}")
-            if _size(operator, left, right) > MAX_SIZE:
-                raise SecurityError(f"the result of {operator} would be too large")
-            return super().call_binop(context, operator, left, right)
-
-    sandbox = Environment(undefined=StrictUndefined)
-    sandbox.globals.clear()
-    sandbox.globals.update(FUNCTIONS)
-    own: dict[str, Callable[..., Any]] = {"join": _join, "tojson": _json, "_kept": lambda value: value}
-    filters: dict[str, Any] = {name: f for name, f in sandbox.filters.items() if name in FILTERS} | own
-    sandbox.filters = {name: _without_iterators(name, function) for name, function in filters.items()}
-    sandbox.tests |= {"in": _without_iterators("in", cast(Any, sandbox.tests["in"]))}
-    return sandbox
-
-
-def _without_iterators(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, refusing iterators as arguments: they would be consumed."""
-    from jinja2.exceptions import SecurityError
-
-    @wraps(function)
-    def checked(*args: Any, **options: Any) -> Any:
-        for value in (*args, *options.values()):
-            if isinstance(value, Iterator):
-                raise SecurityError(f"a {type(value).__name__} would be used up; make a list of it first")
-        _check_arguments(name, _bind(function, args, options))
-        result = function(*args, **options)
-        return list(islice(result, MAX_SIZE)) if isinstance(result, Iterator) else result
-
-    return checked
-
-
-def _check_arguments(name: str, arguments: dict[str, Any]) -> None:
-    """Refuse to add up lists, which would take forever, and to round to a million digits."""
-    from jinja2.exceptions import SecurityError
-
-    if name == "sum" and not isinstance(arguments.get("start", 0), int | float | complex):
-        raise SecurityError("sum() adds numbers")
-    digits = arguments.get("ndigits", arguments.get("precision"))
-    if name == "round" and isinstance(digits, int) and abs(digits) > MAX_DIGITS:
-        raise SecurityError(f"round() rounds to {MAX_DIGITS} digits at most")
-
-
-def _has_missing_hook(value: Any, key: Any) -> bool:
-    """Return True if looking up the key would call the user's `__missing__`, which may add an item."""
-    if not isinstance(value, dict) or not hasattr(type(value), "__missing__") or type(value) is Counter:
-        return False
-    try:
-        return not dict.__contains__(value, key)
-    except TypeError:  # not hashable
-        return False
-
-
-def _bind(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments by name; only the options if the function has no signature."""
-    try:
-        return inspect.signature(function).bind(*args, **options).arguments | options
-    except (TypeError, ValueError):
-        return options
-
-
-def _is_read_only_method(obj: Any) -> bool:
-    """Return True if it is one of METHODS, of a value of a known library."""
-    if type(obj) not in (BuiltinFunctionType, MethodType) or obj.__name__ not in METHODS:
-        return False
-    owner = obj.__self__
-    if isinstance(owner, ModuleType | type) or not _has_known_class(owner):
-        return False
-    # A LazyFrame calls the user's functions when it is described.
-    return type(owner).__name__ != "LazyFrame" and (
-        type(obj) is BuiltinFunctionType or _library(obj.__func__) in LIBRARIES
-    )
-
-
-def _library(value: Any) -> str:
-    return str(getattr(value, "__module__", "")).partition(".")[0]
-
-
-def _has_known_class(value: Any) -> bool:
-    """Return True if its class is defined by a known library; the user's subclasses of such classes are not."""
-    kind = type(value)
-    if _library(kind) == "builtins":
-        return getattr(builtins, kind.__name__, None) is kind or not kind.__flags__ & HEAP_TYPE
-    return _library(kind) in LIBRARIES
-
-
-def _is_data(value: Any, *, tables: bool) -> bool:
-    """Return True if nothing in it can be called. `tables`: dataframes and arrays of known libraries count, too."""
-    if not _has_known_class(value):
-        return False
-    if isinstance(value, PLAIN):
+def is_hidden(name: str) -> bool:
+    """Return True for IPython's own names (`_dh`, `_ih`, `In`, `_i3`, `__`, …), except the outputs `_` and `_3`."""
+    if name in ("In", "Out", "exit", "quit", "get_ipython"):
         return True
-    if isinstance(value, dict):
-        if hasattr(type(value), "__missing__") and type(value) is not Counter:
-            return False
-        return all(_is_data(item, tables=tables) for item in value.values())
-    if isinstance(value, list | tuple | set | frozenset):
-        return all(_is_data(item, tables=tables) for item in value)
-    return tables and not callable(value) and not isinstance(value, Iterator)
+    return name.startswith("_") and name != "_" and not name[1:].isdecimal()
 
 
-def _join(values: Iterable[Any], separator: str = ", ") -> str:
-    return str(separator)[:MAX_SEPARATOR].join(map(str, islice(values, MAX_SIZE)))
+def evaluate(tree: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return an expression's value. Raises Undefined, Refused, or what a library raises."""
+    return _Evaluator(names).value(tree)
 
 
-def _json(value: Any, indent: int | None = None) -> str:
-    """Return the value as JSON; Jinja2's own filter escapes it for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=None if indent is None else min(indent, 8))
+class _Evaluator:
+    """Evaluate the nodes of a syntax tree with these names."""
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+
+    def value(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                return self._name(name)
+            case ast.List(elts=items):
+                return [self.value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(self.value(item) for item in items)
+            case ast.Dict(keys=keys, values=values):
+                pairs = [
+                    (as_key(self.value(key)), value) for key, value in zip(keys, values, strict=True) if key
+                ]
+                return {key: self.value(value) for key, value in pairs}
+            case ast.Attribute(value=owner, attr=name):
+                return attribute(self.value(owner), name)
+            case ast.Subscript(value=owner, slice=key):
+                return item(self.value(owner), self._index(key))
+            case ast.Call():
+                return self._call(node)
+            case ast.UnaryOp(op=op, operand=operand):
+                return self._unary(op, self.value(operand))
+            case ast.BinOp(left=left, op=op, right=right):
+                return arithmetic(op, self.value(left), self.value(right))
+            case ast.Compare():
+                return self._compare(node)
+            case ast.BoolOp(op=op, values=values):
+                return self._bool(op, values)
+            case ast.IfExp(test=test, body=body, orelse=other):
+                return self.value(body if _truth(self.value(test)) else other)
+            case _:
+                raise Refused(f"{type(node).__name__} is not allowed in {{{{ }}}}")
+
+    def _name(self, name: str) -> Any:
+        if name in self._names and not is_hidden(name):
+            return self._names[name]
+        if name in LITERALS:
+            return LITERALS[name]
+        if name in safe_calls.FUNCTIONS:
+            raise Refused(f"{name} is a function: call it, as in {name}(x)")
+        raise Undefined(f"{name!r} is not defined")
+
+    def _index(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Slice(lower=lower, upper=upper, step=step):
+                bounds = [None if part is None else self.value(part) for part in (lower, upper, step)]
+                if not all(bound is None or is_plain(bound) for bound in bounds):
+                    raise Refused("a slice takes single values")
+                return slice(*bounds)
+            case ast.Tuple(elts=parts):
+                return tuple(self._index(part) for part in parts)
+            case _:
+                return self.value(node)
+
+    def _call(self, node: ast.Call) -> Any:
+        options = {str(keyword.arg): self.value(keyword.value) for keyword in node.keywords}
+        written = all(map(literal, [*node.args, *(keyword.value for keyword in node.keywords)]))
+        match node.func:
+            case ast.Name(id=name) if name in safe_calls.FUNCTIONS and name not in self._names:
+                return safe_calls.call_function(name, [self.value(arg) for arg in node.args], options)
+            case ast.Name(id=name) if isinstance(function := self._name(name), SandboxFunction):
+                arguments = [self.value(arg) for arg in node.args]
+                if options or len(arguments) != 1 or type(arguments[0]) is not int:
+                    raise Refused(f"{name}() takes the number of a cell")
+                return function.function(arguments[0])
+            case ast.Attribute(value=owner, attr=name):
+                value = self.value(owner)
+                if not safe_calls.has_method(value, name):
+                    raise Refused(_no_call(name))
+                if not written:
+                    raise Refused(f"{name}() takes numbers and strings that are written out")
+                return safe_calls.call_method(value, name, [self.value(arg) for arg in node.args], options)
+            case _:
+                raise Refused(_no_call(node.func.id if isinstance(node.func, ast.Name) else "a value"))
+
+    def _unary(self, op: ast.unaryop, value: Any) -> Any:
+        if isinstance(op, ast.Not):
+            return not _truth(value)
+        if not is_number(value):
+            raise Refused("a sign goes with a number")
+        return -value if isinstance(op, ast.USub) else value
+
+    def _bool(self, op: ast.boolop, nodes: list[ast.expr]) -> Any:
+        value: Any = None
+        for node in nodes:
+            value = self.value(node)
+            if _truth(value) is isinstance(op, ast.Or):
+                return value
+        return value
+
+    def _compare(self, node: ast.Compare) -> Any:
+        left, result = self.value(node.left), True
+        for op, comparator in zip(node.ops, node.comparators, strict=True):
+            right = self.value(comparator)
+            result = compare(op, left, right)
+            if len(node.ops) > 1 and not _truth(result):
+                return result
+            left = right
+        return result
 
 
-def _size(operator: str, left: Any, right: Any) -> float:
-    """Return the estimated size of the result; 0 if it does not grow."""
-    if operator not in ("*", "**"):
-        return 0
-    if isinstance(left, int | Fraction) and isinstance(right, int | Fraction):
-        bits = sum(abs(number).bit_length() for number in left.as_integer_ratio())
-        return bits * abs(right.numerator) if operator == "**" else bits + abs(right.numerator).bit_length()
-    for value, times in ((left, right), (right, left)):
-        if isinstance(value, Sequence | MutableSequence):
-            return _weight(value) * max(_as_index(times), 0)
-        if _holds_objects(value) and (_as_index(times) or hasattr(times, "dtype")):
-            return float("inf")
-    return 0
+def _no_call(name: str) -> str:
+    return f"functions can't be called inside {{{{ }}}}. Call it first: result = {name}(…)"
 
 
-def _weight(value: Any) -> int:
-    """Return the number of characters and items, also in nested lists; counting stops soon after MAX_SIZE."""
-    weight, stack = 0, [value]
-    while stack and weight <= MAX_SIZE:
-        item = stack.pop()
-        if isinstance(item, str | bytes | bytearray):
-            weight += len(item)
-        elif isinstance(item, dict):
-            stack += item.values()
-            weight += len(item)
-        elif isinstance(item, Sequence | MutableSequence | set | frozenset) and not isinstance(item, range):
-            stack += item
-            weight += len(item)
-    return weight
+def compare(op: ast.cmpop, left: Any, right: Any) -> Any:
+    """Compare single values, or a table or array with a single value; look for a single value in a collection."""
+    if isinstance(op, ast.Is | ast.IsNot):
+        return (left is right) is isinstance(op, ast.Is)
+    if isinstance(op, ast.In | ast.NotIn):
+        if not is_plain(left):
+            raise Refused("only a single value can be looked for")
+        return safe_calls.contains(right, left) is isinstance(op, ast.In)
+    for value, other in ((left, right), (right, left)):
+        if is_plain(other) and is_array(value):
+            safe_calls.check_size(value, "linear")
+            return COMPARISONS[type(op)](left, right)
+    if _is_comparable(left) and _is_comparable(right):
+        return COMPARISONS[type(op)](left, right)
+    raise Refused("only single values, and tables or arrays with a single value, can be compared")
 
 
-def _as_index(value: Any) -> int:
-    """Return an integer for repetition; 0 for what is not one."""
-    try:
-        return index(value)
-    except TypeError:
-        return 0
+def _is_comparable(value: Any) -> bool:
+    parts = (value, list(value.values())) if type(value) is dict else (value,)
+    return all(is_plain(part) or safe_calls.is_plain_collection(part) for part in parts)
 
 
-def _holds_objects(value: Any) -> bool:
-    """Return True for a dataframe or array of strings or objects, each of which can grow."""
-    is_frame = hasattr(type(value), "columns")
-    dtypes = getattr(value, "dtypes", None) if is_frame else [getattr(value, "dtype", None)]
-    return _has_known_class(value) and any(getattr(dtype, "kind", "") in ("O", "T") for dtype in dtypes or ())
+def arithmetic(op: ast.operator, left: Any, right: Any) -> Any:
+    """Compute with single values: numbers, times, strings that are added."""
+    if not (is_plain(left) and is_plain(right)):
+        raise Refused("only single values can be computed with; compute it first, and name the result")
+    if isinstance(left, str | bytes) or isinstance(right, str | bytes):
+        if not isinstance(op, ast.Add) or type(left) is not type(right):
+            raise Refused("strings can only be added to strings")
+        if len(left) + len(right) > MAX_ITEMS:
+            raise Refused("the result would be too large")
+    elif _bits(op, left, right) > MAX_BITS:
+        raise Refused("the result would be too large")
+    return ARITHMETIC[type(op)](left, right)
+
+
+def _bits(op: ast.operator, left: Any, right: Any) -> Any:
+    """Return an estimate of the bits of a result of whole numbers and fractions; 0 for others, which do not grow."""
+    if not all(isinstance(value, int | Fraction) for value in (left, right)):
+        return float("inf") if isinstance(op, ast.Pow) and not all(map(_is_float, (left, right))) else 0
+    sizes = [max(part.bit_length() for part in value.as_integer_ratio()) for value in (left, right)]
+    return sizes[0] * max(1, abs(right)) if isinstance(op, ast.Pow) else sum(sizes)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, int | float | complex) or library(value) == "numpy"
+
+
+def _truth(value: Any) -> bool:
+    """Return the truth of a single value or of a built-in collection; others might run code of the user's."""
+    if is_plain(value) or safe_calls.is_collection(value):
+        return bool(value)
+    raise Refused(f"a {type(value).__name__} is neither true nor false")

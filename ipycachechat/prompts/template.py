@@ -5,19 +5,26 @@ Values are inserted as they are: braces in them are not evaluated.
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from ipycachechat.conversation.messages import Attachment, Content, Part
-from ipycachechat.errors import ChatError, PromptError
-from ipycachechat.prompts.sandbox import environment
+from ipycachechat.errors import ChatError, PromptError, TimeLimitExceeded
+from ipycachechat.prompts.expressions import parse
+from ipycachechat.prompts.safe_calls import Refused
+from ipycachechat.prompts.safe_reads import Undefined
+from ipycachechat.prompts.sandbox import evaluate
+from ipycachechat.runtime.time_limit import run_with_time_limit
 
 OPEN, CLOSE = "{{", "}}"
 MAX_EXPRESSION = 500
 """Characters."""
+SECONDS = 1.0
+"""Seconds that an expression may take."""
 MAX_INLINE = 200
 """Characters of a one-line value that is put in place of an expression within text; a longer one goes below it."""
 _LATEX_BEFORE = re.compile(r"(?:\\[A-Za-z]+|[_^])\Z")
@@ -139,43 +146,33 @@ def _closing_braces(text: str, position: int) -> int | None:
     return None
 
 
-@lru_cache(1_000)
 def _syntax_error(source: str) -> str:
     """Return why this is not an expression; "" if it is one."""
-    from jinja2 import TemplateSyntaxError
-
     try:
-        environment().compile_expression(source, undefined_to_none=False)
-    except TemplateSyntaxError as error:
-        return error.message or "it is not an expression"
-    except (RecursionError, MemoryError, SyntaxError):  # of Python's own compiler
-        return "it is nested too deep"
+        parse(source)
+    except SyntaxError as error:
+        return error.msg or "it is not an expression"
     return ""
 
 
 def _evaluate(expression: Expression, names: Mapping[str, Any]) -> Any:
     """Return the value of an expression. Raises PromptError."""
-    from jinja2 import Undefined, UndefinedError
-    from jinja2.exceptions import SecurityError
-
-    visible = {
-        name: value
-        for name, value in names.items()
-        if not (name[:2] == name[-2:] == "__" and name.strip("_"))
-    }
-    where = f"{{{{ {expression.source} }}}} in line {expression.line} of the prompt"
+    tree = parse(expression.source)
     try:
-        value = environment().compile_expression(expression.source, undefined_to_none=False)(visible)
-        if isinstance(value, Undefined):
-            value._fail_with_undefined_error()
-        return value
-    except UndefinedError as error:
-        problem = f"{where} has no value: {error.message}"
-    except SecurityError as error:
-        problem = f"{where} may not be used: {error}"
-    except Exception as error:  # the user's own objects may raise anything
-        problem = f"{where} failed: {type(error).__name__}: {error}"
-    raise _error(problem) from None
+        value = run_with_time_limit(SECONDS, lambda: evaluate(tree, names))
+    except Undefined as error:
+        problem = f"has no value: {error}"
+    except Refused as error:
+        problem = f"may not be used: {error}"
+    except TimeLimitExceeded:
+        problem = f"took longer than {SECONDS:g} s"
+    except Exception as error:  # properties of the user's objects may raise anything
+        problem = f"failed: {type(error).__name__}: {error}"
+    else:
+        # Only a path that the user has named is read: any other may have been chosen by a text that was pasted in.
+        named = isinstance(tree, ast.Name) and not tree.id.startswith("_")
+        return value if named or not isinstance(value, os.PathLike) else str(value)
+    raise _error(f"{{{{ {expression.source} }}}} in line {expression.line} of the prompt {problem}") from None
 
 
 def _error(problem: str) -> PromptError:

@@ -68,7 +68,7 @@ def test_a_syntax_error_is_an_error_too(kernel: Kernel, wire: WireServer) -> Non
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("{{ err }}", "'err' is undefined"),
+        ("{{ err }}", "'err' is not defined"),
         ("{{ cell(99999) }}", "no cell [99999] has run"),
         ("{{ out(99999) }}", "cell [99999] has no value"),
         ("{{ cell('a') }}", "line 1"),

@@ -144,7 +144,7 @@ def test_expressions_are_filled_in_and_single_braces_left_alone(kernel: Kernel, 
         wire.requests[-1].body["messages"][0]["content"][0]["text"] == r"42 {x} \frac{a}{b} {% if %} {# no #}"
     )
     result = chat(kernel, "{{ nothing }}")
-    assert "'nothing' is undefined" in result.error
+    assert "'nothing' is not defined" in result.error
     assert len(result.error.splitlines()) == 2
     assert len(wire.requests) == 1
 

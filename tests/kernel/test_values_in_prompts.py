@@ -177,7 +177,7 @@ def test_a_picture_for_a_model_without_vision_is_reported_and_nothing_is_sent(
 
 def test_an_undefined_name_is_reported_before_anything_is_sent(asked: Kernel, wire: WireServer) -> None:
     error = asked.run("%%chat\nWhat of {{ nothing }}?").error
-    assert "'nothing' is undefined" in error and len(error.splitlines()) == 2
+    assert "'nothing' is not defined" in error and len(error.splitlines()) == 2
     assert not wire.requests
 
 
