@@ -6,7 +6,9 @@ import copy
 from typing import Self
 
 NOT_BILLED = "You were not charged."
+LAST_NOT_BILLED = "The request that failed was not charged."
 NOTHING_SENT = "Nothing was sent."
+UNCHANGED = "The conversation is unchanged."
 BILLING_UNKNOWN = "It is unknown whether this is billed."
 ARRIVED = "The part that arrived is billed."
 AT_LEAST = "The usage reported so far is a lower bound."
@@ -30,6 +32,12 @@ class ChatError(Exception):
         """Return a copy with another sentence on billing."""
         error = copy.copy(self)
         error.billed = billed
+        return error
+
+    def with_hint(self, hint: str) -> Self:
+        """Return a copy with another hint."""
+        error = copy.copy(self)
+        error.hint = hint
         return error
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from ipycachechat.api.options import CallOptions, dollars, system_text
 from ipycachechat.api.results import DisplayText, response_of
 from ipycachechat.billing.records import Ledger
 from ipycachechat.conversation import from_wire
+from ipycachechat.conversation.history import History
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest
 from ipycachechat.errors import BadInput
@@ -164,14 +165,17 @@ class BaseChat:
 
     @hist.setter
     def hist(self, messages: Iterable[Any]) -> None:
-        old, new = self.session.history.current, from_wire.conversation(to_messages(messages))
-        turns = list(new.turns)
-        for index, (old_turn, new_turn) in enumerate(zip(old.turns, new.turns, strict=False)):
-            if old_turn.messages != new_turn.messages:
-                break
-            turns[index] = old_turn  # with its cell, its usage and its pin
-        changed = replace(old, system=new.system or old.system, all_turns=tuple(turns))
-        self.session.history = self.session.history.change(changed)
+        new = from_wire.conversation(to_messages(messages))
+
+        def changed(history: History) -> History:
+            old, turns = history.current, list(new.turns)
+            for index, (old_turn, new_turn) in enumerate(zip(old.turns, new.turns, strict=False)):
+                if old_turn.messages != new_turn.messages:
+                    break
+                turns[index] = old_turn  # with its cell, its usage and its pin
+            return history.change(replace(old, system=new.system or old.system, all_turns=tuple(turns)))
+
+        self.session.versions.change(changed)
 
     @property
     def usage(self) -> Ledger:
@@ -208,7 +212,7 @@ class BaseChat:
 
     def __repr__(self) -> str:
         turns = len(self.session.history.current.turns)
-        name = self.model or "by the keys in the environment"
+        name = self.model or "default model"
         return f"{type(self).__name__}({name}, {turns} turn{'s' * (turns != 1)})"
 
     def _settings(self) -> dict[str, Any]:

@@ -41,19 +41,21 @@ async def open_request(
     except OverBudget as error:
         if not request.confirm:
             raise
-        await _confirm(f"{error.message}. {plan}", request, run_on_caller)
+        problem = error.message.removeprefix("Not sent: ")
+        question = f"{problem[:1].upper()}{problem[1:]}. {plan}"
+        await _confirm(question, request, run_on_caller, first=first)
         return client.exchange(endpoint, planned, limit, request.limits, allowed=True)
     try:
         expensive = bound.dollars is None or bound.dollars > request.confirm_over
         if request.confirm_over and first and expensive:
-            await _confirm(plan, request, run_on_caller)
+            await _confirm(plan, request, run_on_caller, first=True)
     except BaseException:
         client.close(exchange)
         raise
     return exchange
 
 
-async def _confirm(question: str, request: TurnRequest, run_on_caller: RunOnCaller) -> None:
+async def _confirm(question: str, request: TurnRequest, run_on_caller: RunOnCaller, *, first: bool) -> None:
     """Ask the user on the caller's thread. Raises OverBudget unless the answer is yes."""
     ask_user = request.ask_user
     if ask_user is None:
@@ -62,7 +64,8 @@ async def _confirm(question: str, request: TurnRequest, run_on_caller: RunOnCall
             "It was not sent. Run the cell yourself; see %chat budget and ChatMagics.confirm_over.",
         )
     if await run_on_caller(lambda: ask_user(f"{question}. Send it? [y/N] ")) is not True:
-        raise OverBudget("Cancelled; nothing was sent.", "Run the cell again to send it.")
+        what = "Cancelled; nothing was sent." if first else "Cancelled; this request was not sent."
+        raise OverBudget(what, "Run the cell again to send it.")
 
 
 def _describe_plan(endpoint: ModelEndpoint, planned: PlannedRequest, cost: str) -> str:

@@ -82,6 +82,8 @@ class BudgetGuard:
 
     def _reserve_day(self, bound: CostBound, limit: float, now: float, *, allowed: bool) -> int | None:
         if self._day is None:
+            if allowed:
+                return None
             raise OverBudget(
                 "Not sent: the day's budget needs stored conversations, and nothing is stored",
                 "Set budget_day to 0.",

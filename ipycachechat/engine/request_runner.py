@@ -123,7 +123,7 @@ class RequestRunner:
             finally:
                 exchange = self._draft.exchange
                 if exchange is not None and not exchange.text.strip():
-                    self._draft.exchange = broken
+                    self._draft.begin_request(broken)
 
     async def _send_with_retries(self, *, closing: bool) -> Message:
         """Return the reply; retry after errors that may be temporary."""
@@ -151,16 +151,15 @@ class RequestRunner:
             client, self._endpoint, planned, draft.request, self._run_on_caller, first=not self._opened
         )
         self._opened = True
-        draft.exchange = exchange
+        draft.begin_request(exchange)
         try:
             await exchange.run(self._on_chunk)
         finally:
             record = client.record(planned, exchange)
-            if exchange.started or record.usage != NOTHING_REPORTED:
-                draft.records = draft.records.add(record)
-            elif exchange.billable:
-                draft.records = draft.records.add_unreported(record)
-        draft.exchange, draft.last_exchange = None, exchange
+            reported = exchange.started or record.usage != NOTHING_REPORTED
+            if reported or exchange.billable:
+                draft.add_record(record, reported=reported)
+        draft.end_request(exchange)
         return self._unique_call_ids(exchange.message)
 
     async def _replay(self, exchange: ReplayedExchange, planned: PlannedRequest) -> Message:
@@ -175,8 +174,8 @@ class RequestRunner:
             cache_is_promised=False,
             replayed=True,
         )
-        self._draft.records = self._draft.records.add(record)
-        self._draft.last_exchange = exchange
+        self._draft.add_record(record)
+        self._draft.end_request(exchange)
         return self._unique_call_ids(exchange.message)
 
     def _on_chunk(self, chunk: StreamChunk) -> None:

@@ -63,10 +63,6 @@ class ChatSession:
         """All versions of the conversation."""
         return self.versions.history
 
-    @history.setter
-    def history(self, history: History) -> None:
-        self.versions.change(lambda _: history)
-
     def fork(self) -> ChatSession:
         """Return a session that continues from here on its own; both know what the cache holds."""
         return ChatSession(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipycachechat.billing.records import TurnRecords
+from ipycachechat.billing.records import RequestRecord, TurnRecords
 from ipycachechat.conversation.messages import Content, Message
 from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus, past_digests
 from ipycachechat.engine import compaction
 from ipycachechat.engine.turn_request import TurnRequest, tool_definitions
-from ipycachechat.errors import ARRIVED, AT_LEAST, BILLING_UNKNOWN, NOTHING_SENT, Interrupted
+from ipycachechat.errors import ARRIVED, AT_LEAST, BILLING_UNKNOWN, NOTHING_SENT, UNCHANGED, Interrupted
 from ipycachechat.providers.exchange import Exchange
 from ipycachechat.providers.replay import ReplayedExchange
 from ipycachechat.text import truncate
@@ -41,6 +41,18 @@ class TurnDraft:
         self._redacted: list[str] = []
         self._calls: tuple[Message, Results] | None = None
         """The reply whose tools are running, and their results."""
+
+    def begin_request(self, exchange: Exchange) -> None:
+        """Take what arrives of a request from now on as the end of the turn."""
+        self.exchange = exchange
+
+    def end_request(self, exchange: Exchange | ReplayedExchange) -> None:
+        """Take a request as answered."""
+        self.exchange, self.last_exchange = None, exchange
+
+    def add_record(self, record: RequestRecord, *, reported: bool = True) -> None:
+        """Add what a request was billed; `reported`: the provider said so, or began to answer."""
+        self.records = self.records.add(record) if reported else self.records.add_unreported(record)
 
     def begin_calls(self, reply: Message) -> Results:
         """Return the list that the results of a reply's tool calls are to be put in."""
@@ -127,9 +139,7 @@ class TurnDraft:
             billed = AT_LEAST if self.records.usage.at_least else ARRIVED
         else:
             billed = BILLING_UNKNOWN if self.records.unreported else NOTHING_SENT
-        return Interrupted(
-            "Stopped.", kept if self.replies else "The conversation is unchanged.", billed=billed
-        )
+        return Interrupted("Stopped.", kept if self.replies else UNCHANGED, billed=billed)
 
     @property
     def response(self) -> Response | None:

@@ -14,7 +14,7 @@ from ipycachechat.engine.turn_draft import TurnDraft
 from ipycachechat.engine.turn_request import PLACEHOLDER, TurnRequest, past_of, request_options
 from ipycachechat.engine.turn_runner import TurnRunner
 from ipycachechat.engine.versions import Versions
-from ipycachechat.errors import ChatError, ConnectionLost
+from ipycachechat.errors import LAST_NOT_BILLED, NOT_BILLED, UNCHANGED, ChatError, ConnectionLost
 from ipycachechat.providers.endpoint import ModelEndpoint
 
 
@@ -33,9 +33,10 @@ def finish_turn(
         versions.drop_draft()
         return TurnResult(cost=records.cost, error=error)
     if error is not None and not isinstance(error, ConnectionLost):  # the tools' effects remain
-        error = type(error)(
-            error.message, f"{error.hint} The tool calls so far are kept, marked as interrupted."
-        )
+        hint = error.hint.removeprefix(UNCHANGED).strip()
+        error = error.with_hint(f"{hint} The tool calls so far are kept, marked as interrupted.".strip())
+        if error.billed == NOT_BILLED:  # but the requests before it were
+            error = error.with_billing(LAST_NOT_BILLED)
     turn = draft.finished(interrupted=cancelled or error is not None)
     with versions.lock:
         old = versions.current

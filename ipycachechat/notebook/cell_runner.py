@@ -25,7 +25,7 @@ from ipycachechat.conversation.turns import CellRef, Turn, TurnStatus
 from ipycachechat.engine.events import RequestStarted, TurnResult, Waiting
 from ipycachechat.engine.session import ChatSession
 from ipycachechat.engine.turn_request import TurnRequest
-from ipycachechat.errors import Interrupted
+from ipycachechat.errors import UNCHANGED, Interrupted
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.display import terminal
 from ipycachechat.notebook.display.live_badges import LiveBadges
@@ -172,7 +172,7 @@ def _interrupted(result: TurnResult | None) -> Interrupted:
     if result is None:
         todo = "It has not ended yet (a blocking async tool?); what arrived is kept once it does."
     elif result.turn is None:
-        todo = "The conversation is unchanged. Rerun the cell to retry."
+        todo = f"{UNCHANGED} Rerun the cell to retry."
     elif result.turn.status is TurnStatus.INTERRUPTED:
         todo = "The partial answer is kept; rerun the cell to retry."
     else:
@@ -208,9 +208,9 @@ def wait(work: Work[T], submit: Submit[T], screen: Screen, prepare: Callable[[],
             screen.finish(TurnResult())
             screen.close()
     if future is None or future.cancelled():
-        raise Interrupted("Stopped.", "The conversation is unchanged.")
+        raise Interrupted("Stopped.", UNCHANGED)
     if guard.interrupted:
-        raise Interrupted("Stopped.", "The command was complete.")
+        raise Interrupted("Stopped.", "The command had already finished.")
     return future.result()
 
 

@@ -59,7 +59,7 @@ class NotebookSession:
             if settings.system:
                 self.chat.versions.set_system(settings.system)
         else:
-            assert self.chat is not None  # taken over at once, so that deleted cells are noticed
+            self._open()  # at once, so that deleted cells are noticed
 
     @property
     def has_chat(self) -> bool:
@@ -69,7 +69,15 @@ class NotebookSession:
     @property
     def chat(self) -> ChatSession:
         """The conversation, created at first use or taken over from before a reload."""
-        if self._chat is None:
+        return self._open()[0]
+
+    @property
+    def recorder(self) -> Recorder:
+        """The writer of the conversation's store."""
+        return self._open()[1]
+
+    def _open(self) -> tuple[ChatSession, Recorder]:
+        if self._chat is None or self._recorder is None:
             from ipycachechat.caching.planner import NOTEBOOK
             from ipycachechat.engine import persistence
             from ipycachechat.engine.client import ModelClient
@@ -77,23 +85,17 @@ class NotebookSession:
             from ipycachechat.notebook.deleted_cells import DeletedCellTracker
             from ipycachechat.storage.recorder import Recorder
 
-            chat, self._recorder = self.shell.meta.pop(SESSION_KEY, None) or (
+            chat, recorder = self.shell.meta.pop(SESSION_KEY, None) or (
                 ChatSession(client=ModelClient(pauses=NOTEBOOK)),
                 Recorder(self.name),
             )
-            self._recorder.start(self.settings.store_file, self._saved_settings)
+            recorder.start(self.settings.store_file, self._saved_settings)
             if chat.versions.observer is None:
-                persistence.connect(chat, self._recorder)
+                persistence.connect(chat, recorder)
             chat.client.budgets.set_limits(self.settings.budgets)
             self._register("pre_run_cell", DeletedCellTracker(self.shell, chat).on_cell_start)
-            self._chat = chat
-        return self._chat
-
-    @property
-    def recorder(self) -> Recorder:
-        """The writer of the conversation's store."""
-        assert self.chat is not None and self._recorder is not None
-        return self._recorder
+            self._chat, self._recorder = chat, recorder
+        return self._chat, self._recorder
 
     @cached_property
     def loop(self) -> BackgroundLoop:

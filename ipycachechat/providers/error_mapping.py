@@ -14,6 +14,7 @@ from typing import Any
 
 from ipycachechat.errors import (
     NOTHING_SENT,
+    UNCHANGED,
     ConnectionLost,
     ContextTooLong,
     EmptyAnswer,
@@ -82,7 +83,7 @@ SENTENCES: dict[type[ModelError], tuple[str, str]] = {
     ),
     RequestRefused: (
         "{model}: the request was refused ({message})",
-        "The conversation is unchanged. Correct what the message names, then try again.",
+        f"{UNCHANGED} Correct what the message names, then try again.",
     ),
     Overloaded: ("{model}: the provider failed ({message})", "Wait a moment, then try again."),
 }
@@ -128,9 +129,7 @@ def provider_message(error: BaseException, key: str = "", max_chars: int = MAX_L
 
 def connection_lost(model: str, *, kept: bool = True, **details: Any) -> ConnectionLost:
     """Return the error for a connection that ended early; `kept`: a partial answer is kept."""
-    hint = (
-        "The partial answer is kept; rerun the cell to retry." if kept else "The conversation is unchanged."
-    )
+    hint = "The partial answer is kept; rerun the cell to retry." if kept else UNCHANGED
     message = f"The connection to {model} ended in the middle of the answer"
     return ConnectionLost(message, hint, retryable=not kept, **details)
 
@@ -157,7 +156,7 @@ def empty_answer(model: str, finish: str) -> EmptyAnswer:
     """Return the error for an answer without text and tool calls; `finish`: the provider's finish reason."""
     return EmptyAnswer(
         f"{model} returned an empty answer (finish reason: {finish or 'none'})",
-        "The conversation is unchanged. Change the prompt, or allow a longer answer (max-tokens).",
+        f"{UNCHANGED} Change the prompt, or allow a longer answer (max-tokens).",
     )
 
 

@@ -93,7 +93,8 @@ def notes(result: TurnResult) -> list[str]:
         for turn in result.detached_turns[:MAX_DETACHED]
     ]
     if (more := len(result.detached_turns) - MAX_DETACHED) > 0:
-        lines.append(f"{more} more turn{'s' * (more > 1)} of deleted cells no longer sent (%chat history)")
+        turns = "turn of a deleted cell is" if more == 1 else "turns of deleted cells are"
+        lines.append(f"{more} more {turns} no longer sent (%chat history)")
     return lines
 
 

@@ -29,6 +29,10 @@ MAX_LISTED = 5
 class Recorder:
     """Observer of one conversation and of its requests. Without a usable file it writes nothing and raises nothing.
 
+    Written are: each new version of the conversation, with branches and settings, when it is made; an unfinished turn
+    while it arrives (engine/autosave.py says how often); the bill of each request and the state of its cache after it;
+    with a budget of the day, a reservation before it.
+
     Once the file can be used again, `save` writes all missing versions.
     """
 

@@ -305,13 +305,17 @@ def test_a_tool_that_asks_its_own_chat_is_told_so(server: WireServer) -> None:
     assert "cannot ask the chat that has called it" in other.hist[2]["content"]
 
 
-def test_an_error_after_some_steps_keeps_them(server: WireServer) -> None:
+@pytest.mark.parametrize(("status", "billing"), [(529, "The request that failed was not charged."), (413, "")])
+def test_an_error_after_some_steps_keeps_them(server: WireServer, status: int, billing: str) -> None:
     from wire import HttpError
 
-    server.script(calls(("look", {"q": "a"})), Reply(fault=HttpError(529)))
+    server.script(calls(("look", {"q": "a"})), Reply(fault=HttpError(status)))
     chat = Chat(SONNET, tools=[look], retries=0)
-    with pytest.raises(Exception, match="provider is overloaded"):
+    with pytest.raises(ChatError) as raised:
         chat("hi")
+    error = str(raised.value)
+    assert len(error.splitlines()) == 2 and "tool calls so far are kept" in error and billing in error
+    assert "You were not charged" not in error and "conversation is unchanged" not in error
     assert [message["role"] for message in chat.hist] == ["user", "assistant", "tool"]
     assert chat("and?").text
 

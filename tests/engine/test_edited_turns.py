@@ -66,14 +66,14 @@ def test_each_branch_reads_what_it_wrote_when_it_is_gone_back_to(talk: Talk, mod
     talk.model = model
     four_turns(talk)
     history = talk.chat.history
-    talk.chat.history = history.fork("idea")
+    talk.chat.versions.change(lambda _: history.fork("idea"))
     for cell in "ij":
         talk.ask(f"{cell} {words(1500)}", cell)
     idea = talk.bill.prompt
-    talk.chat.history = talk.chat.history.switch("main")
+    talk.chat.versions.change(lambda _: talk.chat.history.switch("main"))
     for cell in "mn":
         assert_predicted_and_billed_alike(talk.ask(f"{cell} {words(1500)}", cell), talk.bill)
     assert talk.bill.read > 6000  # what both have in common, and its own
-    talk.chat.history = talk.chat.history.switch("idea")
+    talk.chat.versions.change(lambda _: talk.chat.history.switch("idea"))
     assert_predicted_and_billed_alike(talk.ask("and?", "k"), talk.bill)
     assert talk.bill.read >= idea

@@ -17,7 +17,7 @@ def with_history(talk: Talk) -> None:
         Turn(words(3000), (Message("assistant", "It's 42"),)),
         Turn("hi", (Message("assistant", "Hello"),)),
     )
-    talk.chat.history = History.starting_with(Conversation("", turns))
+    talk.chat.versions.change(lambda _: History.starting_with(Conversation("", turns)))
 
 
 def test_anthropic_writes_up_to_the_last_user_message_and_the_next_call_reads_it(talk: Talk) -> None:

@@ -201,7 +201,7 @@ class Notebook(RuleBasedStateMachine):
         left = [cell for cell in order if cell not in gone]
         self.server.clock.advance(1)
         now = self.server.clock.now
-        self.dialogue.history = self.dialogue.history.reordered(left, now, now)
+        self.dialogue.versions.change(lambda _: self.dialogue.history.reordered(left, now, now))
         self.plain.gone -= {*left}
         groups: list[tuple[int, list[Line]]] = [(-1, [])]
         for line in self.plain.now:
@@ -233,9 +233,9 @@ class Notebook(RuleBasedStateMachine):
     def fork_or_switch(self, name: str) -> None:
         history = self.dialogue.history
         if name in self.plain.branches:
-            self.dialogue.history = history.switch(name)
+            self.dialogue.versions.change(lambda _: history.switch(name))
         else:
-            self.dialogue.history = history.fork(name)
+            self.dialogue.versions.change(lambda _: history.fork(name))
             versions, at = self.plain.branches[self.plain.on]
             self.plain.branches[name] = (versions[: at + 1], at)
         self.plain.on = name

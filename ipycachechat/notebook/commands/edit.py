@@ -31,7 +31,7 @@ def undo(cell_chat: CellChat, _: str) -> None:
     removed = [turn for turn in before if id(turn) not in kept]
     undone = f"Undid “{one_line(removed[-1].prompt_text, 40)}”" if len(removed) == 1 else "Undone"
     remain = "remains" if len(after) == 1 else "remain"
-    print_lines(f"{undone}. {plural(len(after), 'turn')} {remain}; %chat redo restores it.")
+    print_lines(f"{undone}. {plural(len(after), 'turn')} {remain}; %chat redo reverses this.")
 
 
 def redo(cell_chat: CellChat, _: str) -> None:
@@ -87,11 +87,10 @@ def pin(cell_chat: CellChat, argument: str) -> None:
 
 
 def sync(cell_chat: CellChat, _: str) -> None:
-    """Match the saved notebook's order and drop deleted cells."""
+    """Put the turns in the saved notebook's order; those of deleted cells are no longer sent."""
     saved, chat = notebook_file.read(cell_chat.session.notebook), cell_chat.chat
     before = chat.history.current
-    history = chat.history.reordered(saved.cells, saved.saved_at, cell_chat.now)
-    after = history.current
+    after = chat.history.reordered(saved.cells, saved.saved_at, cell_chat.now).current
     if after == before:
         return print_lines(
             f"The conversation already matches the notebook saved at {time_of_day(saved.saved_at)}"
@@ -107,7 +106,7 @@ def sync(cell_chat: CellChat, _: str) -> None:
     if newer:
         stay = "stays" if newer == 1 else "stay"
         print_lines(f"{plural(newer, 'turn')} from newer cells {stay} in place; save and sync again")
-    chat.history = history
+    chat.versions.change(lambda latest: latest.reordered(saved.cells, saved.saved_at, cell_chat.now))
     print_lines("Done (%chat undo reverts it)")
 
 
