@@ -198,8 +198,8 @@ class BaseChat:
         turns = len(self.session.history.current.turns)
         if not isinstance(turn, int) or not 0 <= turn <= turns:
             raise BadInput(f"There is no turn {turn!r}", f"There are {turns}.")
-        if not turn and self.session.failed is not None:
-            return DisplayText(reports.failure(self.session.failed))
+        if not turn and self.session.last_error is not None:
+            return DisplayText(reports.failure(self.session.last_error))
         return DisplayText(reports.why(self.session.answer(turn)))
 
     def undo(self) -> bool:

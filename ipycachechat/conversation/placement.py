@@ -33,7 +33,7 @@ END = Placement()
 
 def past_for(conversation: Conversation, placement: Placement) -> Conversation:
     """Return the conversation that a prompt placed there continues: the turns before it."""
-    index, removed = _insertion_index(conversation.all_turns, placement)
+    index, removed = _locate(conversation.all_turns, placement)
     turns = enumerate(conversation.all_turns[:index])
     kept = tuple(t for n, t in turns if n not in removed and t.detached is None)
     return replace(conversation, all_turns=kept)
@@ -41,7 +41,7 @@ def past_for(conversation: Conversation, placement: Placement) -> Conversation:
 
 def split_at(conversation: Conversation, placement: Placement) -> tuple[list[Turn], list[Turn]]:
     """Return the turns that are still sent once a prompt is placed there, and those that it removes."""
-    _, removed = _insertion_index(conversation.all_turns, placement)
+    _, removed = _locate(conversation.all_turns, placement)
     turns = [*enumerate(conversation.all_turns)]
     kept = [t for n, t in turns if n not in removed and t.detached is None]
     return kept, [t for n, t in turns if n in removed]
@@ -50,12 +50,12 @@ def split_at(conversation: Conversation, placement: Placement) -> tuple[list[Tur
 def place_turn(conversation: Conversation, turn: Turn, placement: Placement) -> Conversation:
     """Return the conversation with the turn in its place. Later turns stay, unless the rule is to rewind."""
     turns = conversation.all_turns
-    index, removed = _insertion_index(turns, placement)
+    index, removed = _locate(turns, placement)
     own = [n for n in removed if placement.replaces is not None or _same_cell(turns[n], placement.cell)]
     if any(turns[n].pinned for n in own):
         turn = replace(turn, pinned=True)
     if placement.rerun == "append":  # a cell shows one answer, and only that turn belongs to it
-        turns = tuple(replace(t, cell=None) if _other_run(t, placement.cell) else t for t in turns)
+        turns = tuple(replace(t, cell=None) if _is_earlier_run(t, placement.cell) else t for t in turns)
     earlier = [t for n, t in enumerate(turns[:index]) if n not in removed]
     later = [t for n, t in enumerate(turns[index:], index) if n not in removed]
     return replace(conversation, all_turns=(*earlier, turn, *later))
@@ -64,17 +64,17 @@ def place_turn(conversation: Conversation, turn: Turn, placement: Placement) -> 
 def count_replaced(conversation: Conversation, placement: Placement) -> int:
     """Return how many turns a prompt placed there replaces, not counting those that a rewind removes."""
     turns = conversation.all_turns
-    _, removed = _insertion_index(turns, placement)
+    _, removed = _locate(turns, placement)
     return sum(placement.replaces is not None or _same_cell(turns[n], placement.cell) for n in removed)
 
 
-def _insertion_index(turns: Sequence[Turn], placement: Placement) -> tuple[int, Collection[int]]:
+def _locate(turns: Sequence[Turn], placement: Placement) -> tuple[int, Collection[int]]:
     """Return the index at which a turn goes, and the indices of the turns that it removes."""
     if placement.replaces is not None:
         index = next((n for n, turn in enumerate(turns) if turn.same_as(placement.replaces)), None)
         return (len(turns), ()) if index is None else (index, (index,))
     same_run = [n for n, turn in enumerate(turns) if turn.cell is not None and turn.cell == placement.cell]
-    own = [n for n, turn in enumerate(turns) if _other_run(turn, placement.cell)]
+    own = [n for n, turn in enumerate(turns) if _is_earlier_run(turn, placement.cell)]
     if same_run:  # a loop asks many times in one run
         index = same_run[-1] + 1
     elif placement.rerun == "append":
@@ -161,6 +161,6 @@ def _same_cell(turn: Turn, cell: CellRef | None) -> bool:
     return turn.cell is not None and cell is not None and turn.cell.id == cell.id
 
 
-def _other_run(turn: Turn, cell: CellRef | None) -> bool:
+def _is_earlier_run(turn: Turn, cell: CellRef | None) -> bool:
     """Return True if an earlier run of the cell left this turn."""
     return _same_cell(turn, cell) and turn.cell != cell

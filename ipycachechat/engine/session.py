@@ -48,7 +48,7 @@ class ChatSession:
         self.versions = Versions(conversation)
         self.results: deque[TurnResult] = deque(maxlen=MAX_RECORDS)
         """Results of the latest turns, oldest first."""
-        self.failed: ChatError | None = None
+        self.last_error: ChatError | None = None
         """The error of the last prompt, if it failed."""
         self.totals = Ledger()
         """The sum of this conversation's requests, those that failed or were undone included."""
@@ -122,7 +122,7 @@ class ChatSession:
                     self.totals = self.totals.add(record.usage, record.cost)
             result = finish_turn(self.client, self.versions, runner, error, cancelled=fault is not None)
         cancelled = isinstance(fault, asyncio.CancelledError)
-        self.failed = runner.draft.stopped if runner and cancelled else error
+        self.last_error = runner.draft.stopped if runner and cancelled else error
         if result.turn:
             # Litellm's object is ten times as large as everything else: only the last one is kept.
             if self.results:
@@ -166,7 +166,7 @@ class ChatSession:
     async def warm(self, request: TurnRequest, emit: Callable[[Event], None]) -> RequestRecord:
         """Write the conversation so far to the cache now. Raises ChatError."""
         record = await keepalive.write_cache(
-            self.client, self._without_prompt(request, await self._endpoint(request, emit)), request.ttl
+            self.client, self._placeholder_request(request, await self._endpoint(request, emit)), request.ttl
         )
         self.totals = self.totals.add(record.usage, record.cost)
         return record
@@ -177,13 +177,11 @@ class ChatSession:
             request.model, MAX_OUTPUT_TOKENS, request.api_base, request.api_key, self.client.identity
         )
         self.keepalive = CacheKeepalive(
-            self.client, lambda: self._without_prompt(request, model), seconds, self._sleep
+            self.client, lambda: self._placeholder_request(request, model), seconds, self._sleep
         )
         return self.keepalive
 
-    async def examination_cost(
-        self, model: str, emit: Callable[[Event], None]
-    ) -> tuple[int, int, float | None]:
+    async def doctor_cost(self, model: str, emit: Callable[[Event], None]) -> tuple[int, int, float | None]:
         """Return the number of requests, and the most tokens and US dollars (None: unknown), that `examine` takes."""
         return doctor.price(await self._endpoint(TurnRequest("", model), emit))
 
@@ -198,7 +196,7 @@ class ChatSession:
         """Stop the local models."""
         await self._resolver.stop()
 
-    def _without_prompt(self, request: TurnRequest, model: ModelEndpoint) -> preview.NextRequest:
+    def _placeholder_request(self, request: TurnRequest, model: ModelEndpoint) -> preview.NextRequest:
         return preview.next_request(replace(request, prompt=PLACEHOLDER), self.versions.current, model)
 
     async def _endpoint(self, request: TurnRequest, emit: Callable[[Event], None]) -> ModelEndpoint:

@@ -58,7 +58,8 @@ class Redactor:
         labels = {value: "provider key" for value in keys if _may_be_secret(value, 8)}
         for name in sorted(environ, reverse=True):  # of two names for one secret, the first is its label
             labels |= {
-                value: name if name.isidentifier() else "secret" for value in _secrets(name, environ[name])
+                value: name if name.isidentifier() else "secret"
+                for value in _secret_values(name, environ[name])
             }
         forms = {form: label for value, label in sorted(labels.items()) for form in _forms(value)}
         forms |= labels  # a value keeps its own label, even if it is the base64 of another
@@ -172,7 +173,7 @@ _INSIDE = re.compile(
 )
 
 
-def _secrets(name: str, value: str) -> list[str]:
+def _secret_values(name: str, value: str) -> list[str]:
     """Return the secret values in an environment variable."""
     min_length = 6 if re.search("PASS|PWD", name.upper()) else 8
     parts = {way for match in _INSIDE.findall(value) for part in match for way in (part, unquote(part))}

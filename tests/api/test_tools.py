@@ -305,7 +305,9 @@ def test_a_tool_that_asks_its_own_chat_is_told_so(server: WireServer) -> None:
     assert "cannot ask the chat that has called it" in other.hist[2]["content"]
 
 
-@pytest.mark.parametrize(("status", "billing"), [(529, "The request that failed was not charged."), (413, "")])
+@pytest.mark.parametrize(
+    ("status", "billing"), [(529, "The request that failed was not charged."), (413, "")]
+)
 def test_an_error_after_some_steps_keeps_them(server: WireServer, status: int, billing: str) -> None:
     from wire import HttpError
 

@@ -119,10 +119,10 @@ def test_the_last_error_is_told_with_the_number_of_tries(talk: Talk) -> None:
     talk.server.script(*[Reply(fault=HttpError(529, "Overloaded"))] * 4)
     done, _ = ask(talk)
     assert isinstance(done.error, Overloaded) and done.error.tries == 4
-    assert len(talk.server.requests) == 4 and talk.chat.failed is done.error
+    assert len(talk.server.requests) == 4 and talk.chat.last_error is done.error
     talk.server.script(Reply("Here."))
     ask(talk)
-    assert talk.chat.failed is None
+    assert talk.chat.last_error is None
 
 
 @every_provider

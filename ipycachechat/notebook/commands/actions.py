@@ -37,7 +37,7 @@ def warm(cell_chat: CellChat, duration: str) -> None:
 def doctor(cell_chat: CellChat, name: str) -> None:
     """Check our caching rules against what the provider charges; shows the cost, and asks first."""
     model, chat, runner = unquoted(name) or cell_chat.model_in_use(), cell_chat.chat, cell_chat.session.runner
-    count, tokens, dollars = runner.wait(lambda emit: chat.examination_cost(model, emit))
+    count, tokens, dollars = runner.wait(lambda emit: chat.doctor_cost(model, emit))
     cost = "price unknown" if dollars is None else f"at most {money(dollars)}"
     requests = plural(count, "request")
     if not frontend.stdin_available(cell_chat.shell):

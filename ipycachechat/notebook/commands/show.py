@@ -99,8 +99,8 @@ def why(cell_chat: CellChat, argument: str) -> None:
     """
     chat = cell_chat.chat
     number = turn_number(cell_chat, "why", argument) if argument else 0
-    if not number and chat.failed is not None:
-        return print_lines(reports.failure(chat.failed))
+    if not number and chat.last_error is not None:
+        return print_lines(reports.failure(chat.last_error))
     result = chat.answer(number)
     if result is None and chat.history.current.turns:
         return print_lines("That turn was answered in an earlier kernel; its cache details were not stored")
