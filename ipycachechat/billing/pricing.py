@@ -93,7 +93,7 @@ class Forecast:
 
     model: str
     expected: ExpectedUsage
-    paid: float | None
+    cost: float | None
     cost_without_cache: float | None
     lifetimes: tuple[tuple[int, float | None], ...]
     """Each TTL that can be chosen, in seconds, with the cost if everything is written with it."""

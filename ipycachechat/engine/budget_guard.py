@@ -106,7 +106,7 @@ class BudgetGuard:
         paid = BudgetCharge()
         if exchange.billable:
             terms = exchange.endpoint.terms
-            paid = budget_charge(exchange.usage, reservation.bound, terms, whole=exchange.complete)
+            paid = budget_charge(exchange.usage, reservation.bound, terms, whole=exchange.usage_is_final)
         self.state = self.state.settle(reservation.number, paid)
         if self._day is not None and (reservation.day is not None or not paid.exact):
             self._day.settle(reservation.day, paid, reservation.reserved_at)

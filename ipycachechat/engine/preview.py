@@ -54,7 +54,7 @@ def plan(
     return Forecast(
         model=endpoint.model,
         expected=expected,
-        paid=prompt_cost(expected, price),
+        cost=prompt_cost(expected, price),
         cost_without_cache=prompt_cost(expected, price, cached=False),
         lifetimes=tuple(
             (ttl, prompt_cost(planned_for(ttl).expected, price)) for ttl in endpoint.rules.lifetimes if choice

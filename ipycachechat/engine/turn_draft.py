@@ -159,7 +159,9 @@ class TurnDraft:
         if self.exchange is None:
             return [*self.replies]
         text = (
-            self.exchange.text if self.exchange.finished else truncate.drop_partial_word(self.exchange.text)
+            self.exchange.text
+            if self.exchange.has_finish_reason
+            else truncate.drop_partial_word(self.exchange.text)
         )
         return [*self.replies, Message("assistant", text)] if text.strip() else [*self.replies]
 

@@ -93,7 +93,7 @@ class Exchange:
             await self._close()
         if failure is not None:  # raised here: as its context, litellm's error could reveal the key
             raise failure
-        if not self.finished:
+        if not self.has_finish_reason:
             raise error_mapping.connection_lost(self.endpoint.model, kept=bool(self.text.strip()))
         if not self.text.strip() and not self.message.tool_calls:
             raise error_mapping.empty_answer(self.endpoint.model, self.finish_reason)
@@ -161,12 +161,12 @@ class Exchange:
                     await closable.aclose()
 
     @property
-    def complete(self) -> bool:
+    def usage_is_final(self) -> bool:
         """True if the response came to its end, so that its usage is final."""
-        return self._last_usage is not None and (self._max_tokens == 0 or self.finished)
+        return self._last_usage is not None and (self._max_tokens == 0 or self.has_finish_reason)
 
     @property
-    def finished(self) -> bool:
+    def has_finish_reason(self) -> bool:
         """True if the provider itself sent a finish reason; litellm invents one if the connection ends early."""
         if self.endpoint.rules.provider != "gemini":
             return getattr(self._stream, "received_finish_reason", None) is not None
@@ -203,7 +203,7 @@ class Exchange:
         Signatures of thinking are kept only for the provider that made them: no other can check them.
         """
         fields = self.response.choices[0].message.model_dump() if self.response else {}
-        if self.finish_reason == "length" or not self.finished:
+        if self.finish_reason == "length" or not self.has_finish_reason:
             fields.pop("tool_calls", None)
         message = from_wire.message({**fields, "role": "assistant", "content": self.text})
         provider = self.endpoint.view.thinking_format
@@ -219,8 +219,8 @@ class Exchange:
         reported = self._reported
         if not reported:
             return NOTHING_REPORTED
-        raw = self._last_usage if self.complete else reported[-1]
-        return parse_usage(raw, self.endpoint.rules, self._one_hour_share, finished=self.complete)
+        raw = self._last_usage if self.usage_is_final else reported[-1]
+        return parse_usage(raw, self.endpoint.rules, self._one_hour_share, finished=self.usage_is_final)
 
     @property
     def _reported(self) -> list[Any]:

@@ -55,7 +55,7 @@ def _plan_sentences(forecast: Forecast) -> list[str]:
     lines = [
         f"{forecast.model}: {about}{expected.input:,} tokens in = {about}{expected.read:,} cached + "
         f"{about}{expected.written:,} newly cached{hour} + {about}{expected.fresh:,} uncached",
-        f"cost {dollars(forecast.paid)} without the answer; without a cache {dollars(forecast.cost_without_cache)}"
+        f"cost {dollars(forecast.cost)} without the answer; without a cache {dollars(forecast.cost_without_cache)}"
         + "".join(f"; if cached for {_lifetime(ttl)} {dollars(cost)}" for ttl, cost in forecast.lifetimes),
     ]
     if forecast.reason is not None and forecast.reason.cause is not MissCause.SILENT:
