@@ -151,7 +151,7 @@ def _source(value: Any) -> str:
     try:
         source = inspect.getsource(value)
     except (OSError, TypeError):
-        source = _cell_source(value) or _signature(value)
+        source = _cell_source(value) or signature(value)
     return f"```python\n{source.rstrip()}\n```"
 
 
@@ -166,15 +166,15 @@ def _cell_source(cls: Any) -> str:
     return ""
 
 
-def _signature(value: Any) -> str:
+def signature(value: Any) -> str:
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", repr(value))
     try:
-        signature = str(inspect.signature(value))
+        parameters = str(inspect.signature(value))
     except (ValueError, TypeError):
-        signature = "(…)"
+        parameters = "(…)"
     kind = "class" if isinstance(value, type) else "def"
     summary = (inspect.getdoc(value) or "").partition("\n\n")[0].strip()
-    return f"{kind} {name}{signature}" + (f"\n    {summary!r}" if summary else "")
+    return f"{kind} {name}{parameters}" + (f"\n    {summary!r}" if summary else "")
 
 
 def _module_summary(module: ModuleType) -> str:
@@ -182,7 +182,7 @@ def _module_summary(module: ModuleType) -> str:
     public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
     members = [vars(module).get(name) for name in public]
     signatures = [
-        _signature(member).partition("\n")[0]
+        signature(member).partition("\n")[0]
         for member in members
         if isinstance(member, type) or inspect.isroutine(member)
     ]

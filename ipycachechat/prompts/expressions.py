@@ -31,6 +31,7 @@ _ALLOWED = (
     ast.IfExp,
     ast.UnaryOp,
     ast.Not,
+    ast.Invert,
     ast.USub,
     ast.UAdd,
     ast.BinOp,
@@ -41,6 +42,8 @@ _ALLOWED = (
     ast.FloorDiv,
     ast.Mod,
     ast.Pow,
+    ast.BitAnd,
+    ast.BitOr,
 )
 _NAMES = {
     ast.BitOr: "|",
@@ -71,12 +74,3 @@ def parse(source: str) -> ast.expr:
         if isinstance(node, ast.Dict) and None in node.keys:
             raise SyntaxError("** is not allowed in {{ }}")
     return tree
-
-
-def literal(node: ast.expr) -> bool:
-    """Return True if the expression is written out: a constant, a signed number, or a list or tuple of these."""
-    if isinstance(node, ast.UnaryOp):
-        return isinstance(node.op, ast.USub | ast.UAdd) and isinstance(node.operand, ast.Constant)
-    if isinstance(node, ast.List | ast.Tuple):
-        return all(literal(item) for item in node.elts)
-    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in LITERALS)

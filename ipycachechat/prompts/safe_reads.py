@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections import Counter
+from enum import EnumType
+from enum import property as enum_property
+from functools import cached_property
 from types import (
     AsyncGeneratorType,
     BuiltinFunctionType,
@@ -14,28 +16,62 @@ from types import (
     FunctionType,
     GeneratorType,
     GenericAlias,
+    GetSetDescriptorType,
+    MemberDescriptorType,
     ModuleType,
     TracebackType,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
-from ipycachechat.prompts import safe_calls
-from ipycachechat.prompts.safe_calls import MAX_ITEMS, Refused, is_known, is_plain, library
+from ipycachechat.prompts.safe_values import (
+    MAX_COLUMNS,
+    MAX_ITEMS,
+    Refused,
+    Undefined,
+    cells_of,
+    check_cells,
+    check_copied,
+    check_index,
+    check_work,
+    contains,
+    is_array,
+    is_grouped,
+    is_indexer,
+    is_mask,
+    is_plain,
+    library,
+    table_of,
+)
 
 PROPERTIES = frozenset(
-    "T at columns column_names dtype dtypes empty height iat iloc index loc name names nbytes ndim num_columns "
-    "num_rows schema shape size values width imag real".split()
+    "T at columns column_names dtype dtypes empty hasnans height iat iloc index is_unique itemsize kind left loc mid "
+    "name names nbytes ndim ngroups num_columns num_rows right schema shape size values width".split()
 )
 """Attributes of tables and arrays; they are views, or small."""
-INDEXED_LIBRARIES = frozenset({"datasets", "geopandas", "h5py", "jax", "jaxlib", "scipy", "torch", "xarray"})
-"""Libraries besides `safe_calls.LIBRARIES` whose values may be indexed."""
 
+
+class _Pair(NamedTuple):
+    first: int
+
+
+_COMPUTED = (
+    property,
+    cached_property,
+    enum_property,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    type(vars(_Pair)["first"]),  # a field of a named tuple
+)
+"""Attributes that a class computes; descriptors of other classes would run code that nobody expects."""
 _MACHINERY = (FrameType, CodeType, TracebackType, GeneratorType, CoroutineType, AsyncGeneratorType)
 """Parts of Python's own machinery, from which every name in the process could be reached."""
 
 
-class Undefined(Exception):
-    """A name, attribute or item that does not exist."""
+def is_hidden(name: str) -> bool:
+    """Return True for IPython's own names (`_dh`, `_ih`, `In`, `_i3`, `__`, …), except the outputs `_` and `_3`."""
+    if name in ("In", "Out", "exit", "quit", "get_ipython"):
+        return True
+    return name.startswith("_") and name != "_" and not name[1:].isdecimal()
 
 
 def as_key(value: Any) -> Any:
@@ -53,10 +89,15 @@ def attribute(value: Any, name: str) -> Any:
         return _dict_item(value, name)
     if isinstance(value, ModuleType):
         return _module_attribute(value, name)
-    if is_known(value) and library(value) != "builtins" and not is_plain(value):
+    if is_array(value) or is_grouped(value) or is_indexer(value):
         return _table_attribute(value, name)
-    missing = Undefined(f"a {type(value).__name__} has no attribute {name!r}")
-    if isinstance(value, _MACHINERY):
+    missing = Undefined(f"a {type(value).__name__} has no attribute {name!r} that can be used here")
+    roots = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
+    if (
+        isinstance(value, _MACHINERY)
+        or type(value).__name__ == "LazyFrame"
+        or roots & {"IPython", "ipykernel"}
+    ):
         raise missing
     try:
         static = inspect.getattr_static(value, name)
@@ -68,16 +109,22 @@ def attribute(value: Any, name: str) -> Any:
         return static
     if is_plain(value) and callable(static):
         raise Refused(f"{name} is a method: call it, as in x.{name}()")
-    return getattr(value, name)  # a property or a slot
+    if not isinstance(static, _COMPUTED):
+        raise missing
+    return getattr(value, name)
 
 
 def _table_attribute(value: Any, name: str) -> Any:
-    columns = getattr(value, "columns", None) if hasattr(type(value), "columns") else None
     if name in PROPERTIES and hasattr(type(value), name):
-        if name in ("T", "values"):
-            safe_calls.check_size(value, "copy")
+        if name in ("T", "values", "is_unique", "hasnans"):
+            mixed = hasattr(type(value), "columns") and len(set(map(str, value.dtypes))) > 1
+            check_work(value, "list" if mixed else "copy")
+        if name == "T":
+            check_copied(value)
         return getattr(value, name)
-    if columns is not None and safe_calls.contains(list(columns[: safe_calls.MAX_COLUMNS]), name):
+    table = table_of(value)
+    columns = getattr(table, "columns", None) if hasattr(type(table), "columns") else None
+    if columns is not None and not is_indexer(value) and contains(list(columns[:MAX_COLUMNS]), name):
         return value[name]
     raise Undefined(f"a {type(value).__name__} has no attribute {name!r} that can be used here")
 
@@ -94,6 +141,8 @@ def _module_attribute(module: ModuleType, name: str) -> Any:
 
 
 def _dict_item(value: dict[Any, Any], key: Any) -> Any:
+    if isinstance(key, str) and "_ih" in value and is_hidden(key):
+        raise Undefined(f"{key!r} is IPython's own")
     if not dict.__contains__(value, key):
         if type(value) is Counter:
             return 0
@@ -102,11 +151,13 @@ def _dict_item(value: dict[Any, Any], key: Any) -> Any:
 
 
 def item(value: Any, key: Any) -> Any:
-    """Return an item or a slice of a built-in collection, or of a table or array of a known library."""
+    """Return an item or a slice of a built-in collection, or of a table or array."""
     if isinstance(value, dict):
         return _dict_item(value, as_key(key))
+    if isinstance(value, EnumType) and type(key) is str and key in value.__members__:
+        return value.__members__[key]
     if type(value) in (str, bytes, list, tuple, range) or (
-        isinstance(value, tuple) and hasattr(value, "_fields")
+        isinstance(value, tuple) and hasattr(type(value), "_fields")
     ):
         if isinstance(key, slice):
             if len(range(*key.indices(len(value)))) > MAX_ITEMS:
@@ -114,34 +165,39 @@ def item(value: Any, key: Any) -> Any:
         elif type(key) not in (int, bool):
             raise Refused("an item is found by its number")
         return tuple.__getitem__(value, key) if isinstance(value, tuple) else value[key]
-    if (is_known(value) and not is_plain(value)) or library(value) in INDEXED_LIBRARIES:
-        mask = safe_calls.is_mask(key, value)
-        if not mask and not _is_index(key):
-            raise Refused("an item is found by numbers, names and slices")
-        if mask or library(value) in INDEXED_LIBRARIES:  # some of which read a file
-            safe_calls.check_size(value, "copy")
-        safe_calls.check_cells(_listed_cells(value, key))
+    if is_array(value) or is_grouped(value) or is_indexer(value):
+        _check_key(value, key)
         return value[key]
     raise Refused(f"items of a {type(value).__name__} cannot be read inside {{{{ }}}}; name the item first")
 
 
-def _listed_cells(value: Any, key: Any) -> int:
-    """Return how many cells a key with lists of numbers or names can select, at most."""
-    lists = [len(part) for part in (key if isinstance(key, tuple) else [key]) if isinstance(part, list)]
-    shape = getattr(value, "shape", ())
-    if not lists or not shape:
-        return 0
-    cells = math.prod(shape)
-    if isinstance(key, list):  # of columns, or of rows
-        cells //= max(1, shape[1 if hasattr(type(value), "columns") else 0])
-    return int(cells) * max(lists)
-
-
-def _is_index(key: Any, depth: int = 2) -> bool:
-    if isinstance(key, list | tuple):
-        return (
-            depth > 0
-            and len(key) <= safe_calls.MAX_COLUMNS
-            and all(_is_index(part, depth - 1) for part in key)
-        )
-    return is_plain(key) or key is Ellipsis or isinstance(key, slice)
+def _check_key(value: Any, key: Any) -> None:
+    """Raise Refused if a key of a table or array would select too much, or run code of the user's."""
+    table, cells = table_of(value), 0
+    check_copied(value)
+    by_position = is_indexer(value) and type(value).__name__.startswith("_i")
+    parts = key if isinstance(key, tuple) else (key,)
+    for part in parts:
+        if is_mask(part, value):
+            check_work(table, "null")
+            check_work(table, "copy") if library(table) == "numpy" else None
+        elif isinstance(part, list):
+            if not all(is_plain(entry) and not isinstance(entry, bool) for entry in part):
+                raise Refused("a list selects by numbers and names")
+            columns = hasattr(type(table), "columns") and (not is_indexer(value) or part is not parts[0])
+            axis = 1 if columns else 0
+            cells += cells_of(table) // max(1, table.shape[min(axis, len(table.shape) - 1)]) * len(part)
+            if library(table) == "pandas" and not by_position and not columns:
+                check_index(table)
+                if not table.index.is_unique:
+                    raise Refused("its index has a label more than once")
+        elif isinstance(part, slice):
+            if part.step not in (None, 1) and library(table) != "numpy":
+                check_work(table, "copy")
+            if not all(bound is None or type(bound) is int for bound in (part.start, part.stop)):
+                check_index(table)
+        elif part is not Ellipsis and (not is_plain(part) or isinstance(part, bool)):
+            raise Refused("an item is found by numbers, names and slices")
+        elif not by_position and not (hasattr(type(table), "columns") and not is_indexer(value)):
+            check_index(table)
+    check_cells(cells)

@@ -8,6 +8,8 @@ Each step is bounded in the size of what it makes before it is done; template.py
 from __future__ import annotations
 
 import ast
+import builtins
+import datetime
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +17,28 @@ from fractions import Fraction
 from typing import Any
 
 from ipycachechat.prompts import safe_calls
-from ipycachechat.prompts.expressions import LITERALS, literal
-from ipycachechat.prompts.safe_calls import MAX_ITEMS, Refused, is_array, is_number, is_plain, library
-from ipycachechat.prompts.safe_reads import Undefined, as_key, attribute, item
+from ipycachechat.prompts.expressions import LITERALS
+from ipycachechat.prompts.safe_reads import as_key, attribute, is_hidden, item
+from ipycachechat.prompts.safe_values import (
+    MAX_BITS,
+    MAX_ITEMS,
+    Refused,
+    Undefined,
+    cells_of,
+    check_cells,
+    check_work,
+    contains,
+    is_array,
+    is_boolean,
+    is_collection,
+    is_number,
+    is_plain,
+    is_plain_collection,
+    is_small,
+    library,
+    same_rows,
+)
 
-MAX_BITS = 10_000
-"""Of a whole number."""
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -29,6 +47,8 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+CHEAP = frozenset({bool, int, float, str, datetime.date, datetime.datetime, datetime.timedelta})
+"""Single values with which tables and arrays are compared cell by cell in C."""
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -48,13 +68,6 @@ class SandboxFunction:
     function: Callable[[int], Any]
 
 
-def is_hidden(name: str) -> bool:
-    """Return True for IPython's own names (`_dh`, `_ih`, `In`, `_i3`, `__`, …), except the outputs `_` and `_3`."""
-    if name in ("In", "Out", "exit", "quit", "get_ipython"):
-        return True
-    return name.startswith("_") and name != "_" and not name[1:].isdecimal()
-
-
 def evaluate(tree: ast.expr, names: Mapping[str, Any]) -> Any:
     """Return an expression's value. Raises Undefined, Refused, or what a library raises."""
     return _Evaluator(names).value(tree)
@@ -65,8 +78,18 @@ class _Evaluator:
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
+        self._cells = 0
+        """Cells of the tables and arrays that were computed."""
 
     def value(self, node: ast.expr) -> Any:
+        """Return the value of a node; what the steps before it computed counts."""
+        value = self._value(node)
+        if isinstance(node, ast.Call | ast.Compare | ast.BinOp | ast.UnaryOp) and is_array(value):
+            self._cells += cells_of(value)
+            check_cells(self._cells)
+        return value
+
+    def _value(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant(value=value):
                 return value
@@ -107,7 +130,10 @@ class _Evaluator:
             return LITERALS[name]
         if name in safe_calls.FUNCTIONS:
             raise Refused(f"{name} is a function: call it, as in {name}(x)")
-        raise Undefined(f"{name!r} is not defined")
+        if hasattr(builtins, name):
+            raise Refused(_no_call(name))
+        hidden = ", since names that begin with _ are IPython's" if name in self._names else ""
+        raise Undefined(f"{name!r} is not defined{hidden}")
 
     def _index(self, node: ast.expr) -> Any:
         match node:
@@ -123,7 +149,6 @@ class _Evaluator:
 
     def _call(self, node: ast.Call) -> Any:
         options = {str(keyword.arg): self.value(keyword.value) for keyword in node.keywords}
-        written = all(map(literal, [*node.args, *(keyword.value for keyword in node.keywords)]))
         match node.func:
             case ast.Name(id=name) if name in safe_calls.FUNCTIONS and name not in self._names:
                 return safe_calls.call_function(name, [self.value(arg) for arg in node.args], options)
@@ -135,17 +160,17 @@ class _Evaluator:
             case ast.Attribute(value=owner, attr=name):
                 value = self.value(owner)
                 if not safe_calls.has_method(value, name):
-                    raise Refused(_no_call(name))
-                if not written:
-                    raise Refused(f"{name}() takes numbers and strings that are written out")
+                    raise Refused(_no_call(ast.unparse(node.func)))
                 return safe_calls.call_method(value, name, [self.value(arg) for arg in node.args], options)
             case _:
-                raise Refused(_no_call(node.func.id if isinstance(node.func, ast.Name) else "a value"))
+                raise Refused(_no_call(ast.unparse(node.func)))
 
     def _unary(self, op: ast.unaryop, value: Any) -> Any:
         if isinstance(op, ast.Not):
             return not _truth(value)
-        if not is_number(value):
+        if isinstance(op, ast.Invert):
+            return ~_mask(value)
+        if not (is_number(value) and is_small(value)):
             raise Refused("a sign goes with a number")
         return -value if isinstance(op, ast.USub) else value
 
@@ -173,16 +198,20 @@ def _no_call(name: str) -> str:
 
 
 def compare(op: ast.cmpop, left: Any, right: Any) -> Any:
-    """Compare single values, or a table or array with a single value; look for a single value in a collection."""
+    """Compare single values, or the cells of a table or array; look for a single value in a collection."""
     if isinstance(op, ast.Is | ast.IsNot):
         return (left is right) is isinstance(op, ast.Is)
     if isinstance(op, ast.In | ast.NotIn):
         if not is_plain(left):
             raise Refused("only a single value can be looked for")
-        return safe_calls.contains(right, left) is isinstance(op, ast.In)
+        return contains(right, left) is isinstance(op, ast.In)
     for value, other in ((left, right), (right, left)):
-        if is_plain(other) and is_array(value):
-            safe_calls.check_size(value, "linear")
+        if is_array(value) and (type(other) in CHEAP or library(other) in ("numpy", "pandas")):
+            if not is_plain(other) and not (is_array(other) and same_rows(value, other)):
+                raise Refused(
+                    "tables and arrays are compared with single values, or where their rows are the same"
+                )
+            check_work(value, "linear")
             return COMPARISONS[type(op)](left, right)
     if _is_comparable(left) and _is_comparable(right):
         return COMPARISONS[type(op)](left, right)
@@ -190,20 +219,36 @@ def compare(op: ast.cmpop, left: Any, right: Any) -> Any:
 
 
 def _is_comparable(value: Any) -> bool:
-    parts = (value, list(value.values())) if type(value) is dict else (value,)
-    return all(is_plain(part) or safe_calls.is_plain_collection(part) for part in parts)
+    if is_collection(value):
+        parts = (value, list(value.values())) if isinstance(value, dict) else (value,)
+        return all(map(is_plain_collection, parts))
+    return is_plain(value) and (is_small(value) or isinstance(value, str | bytes))
+
+
+def _mask(value: Any) -> Any:
+    """Return a column or array of truth values. Raises Refused for anything else."""
+    if not (is_array(value) and is_boolean(value)):
+        raise Refused("&, | and ~ combine columns of truth values")
+    check_work(value, "linear")
+    return value
 
 
 def arithmetic(op: ast.operator, left: Any, right: Any) -> Any:
-    """Compute with single values: numbers, times, strings that are added."""
+    """Compute with single values: numbers, times, strings that are added; combine columns of truth values."""
+    if isinstance(op, ast.BitAnd | ast.BitOr):
+        if not same_rows(_mask(left), _mask(right)):
+            raise Refused("&, | combine columns with the same rows")
+        return left & right if isinstance(op, ast.BitAnd) else left | right
     if not (is_plain(left) and is_plain(right)):
         raise Refused("only single values can be computed with; compute it first, and name the result")
     if isinstance(left, str | bytes) or isinstance(right, str | bytes):
+        if isinstance(op, ast.Mult) and isinstance(left, str) and type(right) is int:
+            check_cells(len(left) * max(0, right), MAX_ITEMS // 10)
+            return left * right
         if not isinstance(op, ast.Add) or type(left) is not type(right):
             raise Refused("strings can only be added to strings")
-        if len(left) + len(right) > MAX_ITEMS:
-            raise Refused("the result would be too large")
-    elif _bits(op, left, right) > MAX_BITS:
+        check_cells(len(left) + len(right), MAX_ITEMS)
+    elif not (is_small(left) and is_small(right)) or _bits(op, left, right) > MAX_BITS:
         raise Refused("the result would be too large")
     return ARITHMETIC[type(op)](left, right)
 
@@ -222,6 +267,6 @@ def _is_float(value: Any) -> bool:
 
 def _truth(value: Any) -> bool:
     """Return the truth of a single value or of a built-in collection; others might run code of the user's."""
-    if is_plain(value) or safe_calls.is_collection(value):
+    if is_plain(value) or is_collection(value):
         return bool(value)
     raise Refused(f"a {type(value).__name__} is neither true nor false")

@@ -6,6 +6,7 @@ Values are inserted as they are: braces in them are not evaluated.
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,9 +15,9 @@ from typing import Any
 
 from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.errors import ChatError, PromptError, TimeLimitExceeded
+from ipycachechat.prompts.describe import signature
 from ipycachechat.prompts.expressions import parse
-from ipycachechat.prompts.safe_calls import Refused
-from ipycachechat.prompts.safe_reads import Undefined
+from ipycachechat.prompts.safe_values import Refused, Undefined
 from ipycachechat.prompts.sandbox import evaluate
 from ipycachechat.runtime.time_limit import run_with_time_limit
 
@@ -58,8 +59,12 @@ def render_template(
     for segment in segments:
         if isinstance(segment, Expression):
             expressions.setdefault(segment.source, segment)
-    values = {source: _evaluate(expression, names) for source, expression in expressions.items()}
-    parts = fit({source: _describe(source, value, describe) for source, value in values.items()})
+    described, strings = {}, set()  # values are described one by one, since each may take much memory
+    for source, expression in expressions.items():
+        value = _evaluate(expression, names)
+        described[source] = _describe(source, value, describe)
+        strings |= {source} if isinstance(value, str) else set()
+    parts = fit(described)
     inline: list[str] = []
     below: dict[str, Part] = {}
     for segment in segments:
@@ -67,7 +72,7 @@ def render_template(
             inline.append(segment)
             continue
         source, part = segment.source, parts[segment.source]
-        if isinstance(part, str) and (isinstance(values[source], str) or _fits_inline(part, segment)):
+        if isinstance(part, str) and (source in strings or _fits_inline(part, segment)):
             inline.append(part)
         else:
             below[source] = part
@@ -169,9 +174,12 @@ def _evaluate(expression: Expression, names: Mapping[str, Any]) -> Any:
     except Exception as error:  # properties of the user's objects may raise anything
         problem = f"failed: {type(error).__name__}: {error}"
     else:
-        # Only a path that the user has named is read: any other may have been chosen by a text that was pasted in.
-        named = isinstance(tree, ast.Name) and not tree.id.startswith("_")
-        return value if named or not isinstance(value, os.PathLike) else str(value)
+        # Only files that the user has named are read, for their text or source: pasted text may name others.
+        if isinstance(tree, ast.Name) and not tree.id.startswith("_"):
+            return value
+        if isinstance(value, type) or inspect.isroutine(value):
+            return signature(value)
+        return str(value) if isinstance(value, os.PathLike) else value
     raise _error(f"{{{{ {expression.source} }}}} in line {expression.line} of the prompt {problem}") from None
 
 
