@@ -43,7 +43,7 @@ def finish_turn(
         number = len(past_of(request, old).turns) + 1
         versions.change(lambda history: history.change(_with_turn(history.current, draft, turn)))
         new = versions.current
-    last = records.records[-1]
+    last = records.records[-1] if records.records else None  # none if recording it failed
     return TurnResult(
         turn=turn,
         cost=records.cost,
@@ -51,8 +51,8 @@ def finish_turn(
         number=number,
         expected=records.expected,
         reason=records.reason,
-        cache_is_promised=last.cache_is_promised,
-        warm_until=last.warm_until,
+        cache_is_promised=last is not None and last.cache_is_promised,
+        warm_until=last.warm_until if last else None,
         replaced=count_replaced(old, request.placement) > 0,
         stale=tuple(sorted(later for later in new.stale if later > number)),
         uncached_tokens=_uncached_tokens(client, request, runner.endpoint, old, new)
@@ -62,7 +62,7 @@ def finish_turn(
         requests=len(records.records),
         rows=runner.rows,
         timing=records.timing,
-        request_id=last.request_id,
+        request_id=last.request_id if last else "",
         notes=(*request.notes, *redaction_note(draft.redacted)),
         response=draft.response,
     )

@@ -65,6 +65,10 @@ def import_in_portions() -> Iterator[str]:
     yield "schemas"
 
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Two threads at once would each restore the process in the middle of the other's change."""
+
+
 @contextlib.contextmanager
 def _process_restored() -> Iterator[None]:
     """Restore environment variables, warning filters, log levels and the state of `random` after the block.
@@ -72,6 +76,12 @@ def _process_restored() -> Iterator[None]:
     No garbage is collected meanwhile: an import makes a million objects, all of which stay, and each of the many
     collections looks at all objects of the kernel (a fifth of the import's time in an empty kernel).
     """
+    with _ONE_AT_A_TIME, _restored():
+        yield
+
+
+@contextlib.contextmanager
+def _restored() -> Iterator[None]:
     environment, random_state, collecting = dict(os.environ), random.getstate(), gc.isenabled()
     levels = [(logger, logger.level) for logger in _loggers() if logger.level]
     os.environ.update(ENVIRONMENT)

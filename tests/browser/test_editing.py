@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -322,7 +323,7 @@ def test_after_a_restart_the_conversation_continues_byte_for_byte_from_the_cache
     lab.menu("Kernel", "Restart Kernel…", confirm=True)
     run(lab, 0)
     hello, resume_hint = lab.outputs(0).inner_text().strip().splitlines()
-    assert hello.startswith("ipycachechat: anthropic/claude-sonnet-5")
+    assert re.match(r"ipycachechat \S+: model anthropic/claude-sonnet-5\.", hello)
     assert resume_hint.startswith("An earlier conversation was found (2 turns, ")
 
     run(lab, 4, 5)
