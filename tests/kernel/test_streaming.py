@@ -25,7 +25,7 @@ def test_the_placeholder_the_first_token_and_the_whole_answer_are_drawn_in_turn(
     wire: WireServer, kernel: Kernel
 ) -> None:
     # Long enough that even a busy machine redraws the waiting line while it counts seconds.
-    wire.script(Reply(("Hello ", "there, ", "**friend**"), first_delay=5, chunk_delay=0.5))
+    wire.script(Reply(("Hello ", "there, ", "**friend**"), first_delay=4, chunk_delay=2))
     result = kernel.run("%%chat\nhello")
     frames = [html(content["data"]) for content in result.contents("display_data", "update_display_data")]
     waiting = [frame for frame in frames if "ipycachechat-waiting" in frame]
