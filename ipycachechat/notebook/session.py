@@ -129,10 +129,6 @@ class NotebookSession:
         self._register("post_run_cell", inspector.redraw)
         return inspector
 
-    def _created(self, name: str) -> bool:
-        """Return True if the cached property has been used."""
-        return name in vars(self)
-
     def model_in_use(self) -> str:
         """Return the model of the next request: the setting, else by the keys in the environment, else `local`."""
         setting = str(self.settings.model).strip()
@@ -152,7 +148,7 @@ class NotebookSession:
             result = self.runner.ask(request, redraw)
         finally:
             self.print_problems()
-        if self._created("inspector"):  # now, since a cell may send many requests
+        if "inspector" in vars(self):  # used before; now, since a cell may send many requests
             self.inspector.redraw()
         return result
 
@@ -227,9 +223,9 @@ class NotebookSession:
 
     def _at_exit(self) -> None:
         self._idle.stop()
-        if self._created("runner"):
+        if "runner" in vars(self):
             self.runner.badges.freeze()
-        if self._created("loop") and self.loop.running:
+        if "loop" in vars(self) and self.loop.running:
             self.loop.submit(self.chat.stop()).result(timeout=10)
             self.loop.stop()
         if self._chat is not None:

@@ -1,4 +1,4 @@
-"""What the values of `{{ expressions }}` are, and how much work with them is: a call into C cannot be stopped.
+"""The values of `{{ expressions }}`, and how much work with them is allowed: a call into C cannot be stopped.
 
 Single values, built-in collections and the tables and arrays of a few libraries run no code of the user's by
 themselves. Work with them is refused before it begins if it would take more than about a second, or much memory.
