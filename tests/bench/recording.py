@@ -116,7 +116,9 @@ def recording(path: Path, runs: int) -> Times:
         other_turn = turn(TURNS + n)
 
         def add() -> None:
-            session.history = session.history.change(place_turn(session.history.current, other_turn, END))
+            session.versions.change(
+                lambda _: session.history.change(place_turn(session.history.current, other_turn, END))
+            )
 
         times["record: a turn, with the version made"].append(timed(add))
         session.versions.undo()
@@ -132,10 +134,10 @@ def going(path: Path, runs: int) -> Times:
     for n in range(runs):
 
         def fork() -> None:
-            session.history = session.history.fork(f"branch-{n}")
+            session.versions.change(lambda _: session.history.fork(f"branch-{n}"))
 
         def switch() -> None:
-            session.history = session.history.switch("main")
+            session.versions.change(lambda _: session.history.switch("main"))
 
         times["go: undo"].append(timed(session.versions.undo))
         times["go: redo"].append(timed(session.versions.redo))

@@ -270,7 +270,7 @@ def test_a_file_with_an_older_schema_is_migrated_with_all_its_data(path: Path) -
     now = session.history.current
     assert now == Conversation("be brief", (Turn("q", (Message("assistant", "a"),), model="m"),))
     assert session.client.identity == CallerIdentity("me", b"s" * 32)
-    session.history = session.history.change(place_turn(now, turn(1), END))
+    session.versions.change(lambda _: session.history.change(place_turn(now, turn(1), END)))
     recorder.save_bill(*sample_bill())
     assert not recorder.problem
     assert (
@@ -395,14 +395,14 @@ def test_many_threads_with_stores_of_their_own_lose_nothing(path: Path) -> None:
 
 def test_a_resumed_conversation_continues_in_a_copy(path: Path) -> None:
     first, old = start_chat(path)
-    old.history = history_of(turn(1))
+    old.versions.change(lambda _: history_of(turn(1)))
     first.save_draft(turn(2), END)
     second, new = start_chat(path)
     stored = persistence.resume(new, second)
     assert (stored.settings, stored.warm_until) == ({"model": "openai/gpt"}, 0.0)
     assert new.history == history_of(turn(1), turn(2))
     assert new.client.identity == old.client.identity
-    old.history = history_of(turn(1), turn(3))  # its kernel is still there
+    old.versions.change(lambda _: history_of(turn(1), turn(3)))  # its kernel is still there
     assert new.versions.undo()
     assert not first.problem and not second.problem
     assert stored_history(path) == history_of(turn(1), turn(2)).undo()
@@ -410,9 +410,9 @@ def test_a_resumed_conversation_continues_in_a_copy(path: Path) -> None:
 
 def test_turns_before_a_resume_stay_as_a_branch(path: Path) -> None:
     _, old = start_chat(path, "/notebooks/other.ipynb")
-    old.history = history_of(turn(1)).fork("aside")
+    old.versions.change(lambda _: history_of(turn(1)).fork("aside"))
     recorder, session = start_chat(path)
-    session.history = history_of(turn(2))
+    session.versions.change(lambda _: history_of(turn(2)))
     persistence.resume(session, recorder, "other")
     assert (
         session.history.current == history_of(turn(1)).current and session.history.current_branch == "aside"
@@ -424,9 +424,9 @@ def test_turns_before_a_resume_stay_as_a_branch(path: Path) -> None:
 
 def test_an_earlier_conversation_is_found_after_this_kernel_has_saved_its_own(path: Path) -> None:
     _, old = start_chat(path)
-    old.history = history_of(turn(1))
+    old.versions.change(lambda _: history_of(turn(1)))
     recorder, new = start_chat(path)
-    new.history = history_of(turn(3))
+    new.versions.change(lambda _: history_of(turn(3)))
     persistence.resume(new, recorder)
     assert new.history.current == history_of(turn(1)).current
     assert new.history.switch("main-2").current == history_of(turn(3)).current
@@ -443,7 +443,7 @@ def test_a_resumed_draft_replaces_the_turn_that_it_reran(path: Path) -> None:
 
 def test_cached_prefixes_are_known_after_a_resume(path: Path) -> None:
     recorder, session = start_chat(path)
-    session.history = history_of(turn(1))
+    session.versions.change(lambda _: history_of(turn(1)))
     state = CacheState({b"e" * 16: CacheEntry(300, NOW, NOW + 300, 4)})
     record, endpoint, _ = sample_bill()
     recorder.save_bill(record, endpoint, CacheTracker(rules_for(*SCOPE[:2]), state=state))
@@ -509,12 +509,12 @@ def test_after_a_resume_that_finds_nothing_turns_are_saved(path: Path) -> None:
     ):
         with pytest.raises(BadInput, match=message):
             persistence.resume(session, recorder, name)
-    session.history = history_of(turn(1))
+    session.versions.change(lambda _: history_of(turn(1)))
     assert not recorder.problem
     assert stored_history(path) == history_of(turn(1))
     with pytest.raises(BadInput):  # but what it has said itself
         persistence.resume(session, recorder)
-    session.history = history_of(turn(1), turn(2))
+    session.versions.change(lambda _: history_of(turn(1), turn(2)))
     assert stored_history(path) == history_of(turn(1), turn(2))
 
 
@@ -526,7 +526,7 @@ def test_a_damaged_conversation_is_not_resumed(path: Path) -> None:
     recorder, session = start_chat(path)
     with pytest.raises(BadInput, match="damaged"):
         persistence.resume(session, recorder)
-    session.history = history_of(turn(2))
+    session.versions.change(lambda _: history_of(turn(2)))
     assert not recorder.problem and stored_history(path) == history_of(turn(2))
 
 
@@ -590,7 +590,7 @@ def test_threads_that_change_one_conversation_lose_nothing(path: Path) -> None:
 
 def test_a_change_without_effect_keeps_the_draft(path: Path) -> None:
     recorder, session = start_chat(path)
-    session.history = history_of(turn(1))
+    session.versions.change(lambda _: history_of(turn(1)))
     recorder.save_draft(turn(2), END)
     session.versions.attach({"nothing"})
     assert stored_history(path).current.turns == (turn(1), turn(2))
@@ -600,7 +600,7 @@ def test_a_change_without_effect_keeps_the_draft(path: Path) -> None:
 
 def test_cached_prefixes_are_resumed_also_after_this_kernel_has_sent_requests(path: Path) -> None:
     recorder, session = start_chat(path)
-    session.history = history_of(turn(1))
+    session.versions.change(lambda _: history_of(turn(1)))
     record, endpoint, _ = sample_bill()
     recorder.save_bill(
         record,
