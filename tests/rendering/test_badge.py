@@ -80,7 +80,7 @@ def test_turns_out_of_date_and_of_deleted_cells_say_what_to_do() -> None:
         "Replaced turn 1. Turns 2–4, 7 are out of date (%chat replay reruns them); ≈8,565 tokens will be charged again",
         *["Cell deleted, so “Which island?” is no longer sent. Restore and run the cell to bring it back."]
         * 2,
-        "1 more turn of deleted cells no longer sent (%chat history)",
+        "1 more turn of a deleted cell is no longer sent (%chat history)",
     ]
 
 
