@@ -88,7 +88,7 @@ class TurnRecords:
     @property
     def replayed(self) -> bool:
         """True if all replies were recorded ones and nothing was sent."""
-        return all(record.replayed for record in self.records)
+        return bool(self.records) and all(record.replayed for record in (*self.records, *self.unreported))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,35 +20,44 @@ from ipycachechat.providers.timeouts import RequestLimits
 from ipycachechat.tools.schema import make_tools
 
 PROVIDERS = ["anthropic/claude-sonnet-5", "openai/gpt-5.5", "gemini/gemini-3.8-flash"]
-TOLD = RequestRecord(
+REPORTED = RequestRecord(
     model="a/b",
     sent_at=0.0,
     expected=ExpectedUsage(0, 0, 0, 0),
     usage=Usage(input=10, read=4, written=6, output=1),
     cost=Cost(0.5, 0.1),
 )
-UNTOLD = replace(TOLD, usage=Usage(), cost=Cost())
+REPLAYED = replace(REPORTED, replayed=True, cost=Cost(0.0, 0.0))
+UNREPORTED = replace(REPORTED, usage=Usage(), cost=Cost())
 
 
-def test_all_that_was_told_is_the_bill() -> None:
-    bills = TurnRecords().add(TOLD).add(TOLD)
+def test_the_total_is_all_that_was_reported() -> None:
+    bills = TurnRecords().add(REPORTED).add(REPORTED)
     assert bills.cost == Cost(1.0, 0.2) and bills.usage == Usage(input=20, read=8, written=12, output=2)
 
 
 @pytest.mark.parametrize(
-    "bills", [TurnRecords().add(TOLD).add(UNTOLD), TurnRecords().add(TOLD).add_unreported(UNTOLD)]
+    "bills",
+    [TurnRecords().add(REPORTED).add(UNREPORTED), TurnRecords().add(REPORTED).add_unreported(UNREPORTED)],
 )
-def test_of_a_request_that_tells_nothing_the_bill_is_a_lower_bound(bills: TurnRecords) -> None:
+def test_with_an_unreported_request_the_total_is_a_lower_bound(bills: TurnRecords) -> None:
     assert bills.cost == Cost(0.5, None, at_least=True)
 
 
-def test_where_nothing_was_told_the_bill_is_unknown() -> None:
+def test_where_nothing_was_reported_the_cost_is_unknown() -> None:
     assert (
         TurnRecords().cost
-        == TurnRecords().add(UNTOLD).cost
-        == TurnRecords().add_unreported(UNTOLD).cost
+        == TurnRecords().add(UNREPORTED).cost
+        == TurnRecords().add_unreported(UNREPORTED).cost
         == Cost()
     )
+
+
+def test_a_turn_is_replayed_only_if_all_of_its_replies_were() -> None:
+    assert TurnRecords().add(REPLAYED).replayed
+    assert not TurnRecords().replayed
+    assert not TurnRecords().add(REPLAYED).add(REPORTED).replayed
+    assert not TurnRecords().add(REPLAYED).add_unreported(UNREPORTED).replayed
 
 
 @pytest.mark.parametrize("model", PROVIDERS)
@@ -80,7 +89,7 @@ def stopped(talk: Talk, model: str) -> TurnResult:
         "Look."
         return "seen"
 
-    told: list[TurnResult] = []
+    results: list[TurnResult] = []
 
     async def run() -> None:
         returned = asyncio.Event()
@@ -90,7 +99,7 @@ def stopped(talk: Talk, model: str) -> TurnResult:
                 case ToolCallFinished():
                     returned.set()
                 case TurnResult():
-                    told.append(event)
+                    results.append(event)
                 case _ if hasattr(event, "work"):
                     event.work()
 
@@ -104,4 +113,4 @@ def stopped(talk: Talk, model: str) -> TurnResult:
         await asyncio.wait([task])
 
     talk.loop.run_until_complete(run())
-    return told[-1]
+    return results[-1]
