@@ -167,6 +167,7 @@ def _cell_source(cls: Any) -> str:
 
 
 def signature(value: Any) -> str:
+    """Return the first line of a function or a class, with the summary of its docstring below."""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", repr(value))
     try:
         parameters = str(inspect.signature(value))

@@ -45,13 +45,7 @@ _ALLOWED = (
     ast.BitAnd,
     ast.BitOr,
 )
-_NAMES = {
-    ast.BitOr: "|",
-    ast.BitAnd: "&",
-    ast.MatMult: "@",
-    ast.Lambda: "lambda",
-    ast.JoinedStr: "an f-string",
-}
+_NAMES = {ast.MatMult: "@", ast.Lambda: "lambda", ast.JoinedStr: "an f-string"}
 
 
 @lru_cache(1_000)

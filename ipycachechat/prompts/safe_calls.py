@@ -1,4 +1,4 @@
-"""Functions and methods that `{{ expressions }}` may call: they change nothing, write nothing and call nothing."""
+"""Functions and methods that `{{ expressions }}` may call: they change nothing and run no code of the user's."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ TABLES = {
 }
 METHODS = {name: cost for cost, names in TABLES.items() for name in names.split()}
 """Methods of tables and arrays, each with its cost."""
-WRITING = frozenset(("bins", "dtype", "in_place", "inplace", "into", "observed", "out"))
-"""Options with which some of them write all the same, or make as much as they are told to."""
+WRITING = frozenset(("bins", "dtype", "in_place", "inplace", "into", "out"))
+"""Options with which some of them write all the same, or which set how much they make."""
 BY_COLUMN = frozenset(("groupby", "nlargest", "nsmallest", "sort_values"))
 FIRST_ONLY = ("drop", "dropna", "fillna", "groupby", "sort_values")
 """Methods whose further arguments may be among `WRITING`."""
@@ -98,10 +98,7 @@ def call_method(value: Any, name: str, arguments: list[Any], options: dict[str, 
             raise Refused(
                 f"{name}() takes numbers up to {MAX_NUMBER:,}, and short strings and lists of these"
             )
-    if any(
-        options.get(option) is not None and options.get(option) is not False
-        for option in WRITING - {"observed"}
-    ):
+    if any(options.get(option) not in (None, False) for option in WRITING):
         raise Refused(f"{name}() may not change anything")
     if kind in (str, bytes):
         longest = len(value) * (

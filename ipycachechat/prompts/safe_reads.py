@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import Counter
 from enum import EnumType
 from enum import property as enum_property
@@ -62,7 +63,7 @@ _COMPUTED = (
     MemberDescriptorType,
     type(vars(_Pair)["first"]),  # a field of a named tuple
 )
-"""Attributes that a class computes; descriptors of other classes would run code that nobody expects."""
+"""Attributes that a class computes; descriptors of other classes would run code that a reader does not expect."""
 _MACHINERY = (FrameType, CodeType, TracebackType, GeneratorType, CoroutineType, AsyncGeneratorType)
 """Parts of Python's own machinery, from which every name in the process could be reached."""
 
@@ -177,16 +178,19 @@ def _check_key(value: Any, key: Any) -> None:
     check_copied(value)
     by_position = is_indexer(value) and type(value).__name__.startswith("_i")
     parts = key if isinstance(key, tuple) else (key,)
-    for part in parts:
+    for position, part in enumerate(parts):
         if is_mask(part, value):
             check_work(table, "null")
-            check_work(table, "copy") if library(table) == "numpy" else None
+            if library(table) == "numpy":
+                check_work(table, "copy")
         elif isinstance(part, list):
             if not all(is_plain(entry) and not isinstance(entry, bool) for entry in part):
                 raise Refused("a list selects by numbers and names")
-            columns = hasattr(type(table), "columns") and (not is_indexer(value) or part is not parts[0])
-            axis = 1 if columns else 0
-            cells += cells_of(table) // max(1, table.shape[min(axis, len(table.shape) - 1)]) * len(part)
+            columns = hasattr(type(table), "columns") and (not is_indexer(value) or position > 0)
+            if library(table) == "numpy":
+                cells = _cells_selected(table.shape, parts)
+            else:
+                cells += cells_of(table) // max(1, table.shape[int(columns)]) * len(part)
             if library(table) == "pandas" and not by_position and not columns:
                 check_index(table)
                 if not table.index.is_unique:
@@ -201,3 +205,17 @@ def _check_key(value: Any, key: Any) -> None:
         elif not by_position and not (hasattr(type(table), "columns") and not is_indexer(value)):
             check_index(table)
     check_cells(cells)
+
+
+def _cells_selected(shape: tuple[int, ...], parts: tuple[Any, ...]) -> int:
+    """Return the number of cells, at most, that a key with lists copies from an array of numpy."""
+    if any(part is None or part is Ellipsis or is_array(part) for part in parts):  # which shift the axes
+        entries = math.prod(len(part) for part in parts if isinstance(part, list))
+        return math.prod(shape) // max(1, min(shape, default=1)) * entries
+    lengths = list(shape)
+    for axis, (length, part) in enumerate(zip(shape, parts, strict=False)):
+        if isinstance(part, list):
+            lengths[axis] = len(part)
+        else:
+            lengths[axis] = len(range(*part.indices(length))) if isinstance(part, slice) else 1
+    return math.prod(lengths)

@@ -6,7 +6,6 @@ themselves. Work with them is refused before it begins if it would take more tha
 
 from __future__ import annotations
 
-import builtins
 import datetime
 import math
 import sys
@@ -15,10 +14,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-LIBRARIES = frozenset(
-    {"builtins", "collections", "datetime", "decimal", "fractions", "numpy", "pandas", "polars", "pyarrow"}
-)
-"""Libraries whose own classes are known."""
 MAX_BITS, MAX_EXPONENT = 10_000, 1_000
 """Of a number to compute with: bits of a whole number, decimal places of a Decimal."""
 MAX_ITEMS, MAX_WEIGHT = 1_000_000, 4_000_000
@@ -39,8 +34,6 @@ COSTS = {
     "list": 100_000,
 }
 """Cells of a table or array for each kind of work, so that it takes less than a second; of `pairs`: cells × columns."""
-HEAP = 1 << 9
-"""Flag of a class that was not written in C: CPython's Py_TPFLAGS_HEAPTYPE."""
 TIMES = (datetime.datetime, datetime.time)
 PLAIN = frozenset(
     {str, bytes, int, float, complex, bool, type(None), Decimal, Fraction}
@@ -70,14 +63,6 @@ class Refused(Exception):
 def library(value: Any) -> str:
     """Return the name of the package that defines a value's class."""
     return str(getattr(type(value), "__module__", "")).partition(".")[0]
-
-
-def is_known(value: Any) -> bool:
-    """Return True if its class is a known library's own, not a subclass of one, and not made without a module."""
-    kind, name = type(value), library(value)
-    if name == "builtins":
-        return getattr(builtins, kind.__name__, None) is kind or not kind.__flags__ & HEAP
-    return name in LIBRARIES
 
 
 def is_plain(value: Any) -> bool:
@@ -272,11 +257,8 @@ def _kind(dtype: Any) -> str:
     if root not in ("numpy", "pandas") or name == "SparseDtype":
         return "foreign"
     if name == "CategoricalDtype":
-        return (
-            "text"
-            if dtype.categories is None or all(map(is_plain, dtype.categories[:MAX_COLUMNS]))
-            else "object"
-        )
+        categories = () if dtype.categories is None else dtype.categories[:MAX_COLUMNS]
+        return "text" if all(map(is_plain, categories)) else "object"
     if name in ("StringDtype", "PeriodDtype", "IntervalDtype"):
         return "text"
     return {"O": "object", "V": "foreign", "U": "text", "S": "text", "T": "text"}.get(dtype.kind, "number")
@@ -288,9 +270,5 @@ def _are_plain(table: Any) -> bool:
         columns = [table.iloc[:, n] for n, dtype in enumerate(table.dtypes) if _kind(dtype) == "object"]
     else:
         columns = [table]
-    cells = (
-        cell
-        for column in columns
-        for cell in (column.ravel() if library(column) == "numpy" else column).tolist()
-    )
-    return all(map(is_plain, cells))
+    flat = (column.ravel() if library(column) == "numpy" else column for column in columns)
+    return all(is_plain(cell) for column in flat for cell in column.tolist())
