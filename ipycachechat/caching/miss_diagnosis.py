@@ -179,9 +179,8 @@ def _first_difference(chain: PrefixChain, earlier: PrefixChain, lost: int) -> Mi
     old_item = earlier.messages[old.message] if old.message >= 0 else None
     new_item = chain.messages[new.message] if new and new.message >= 0 else None
     old_text, new_text = (item.message.text if item else "" for item in (old_item, new_item))
-    if (
-        old_item and new_item and old_item.message == new_item.message
-    ):  # the options before the messages differ
+    if old_item and new_item and old_item.message == new_item.message:
+        # The options before the messages differ.
         if chain.options.changed != earlier.options.changed:
             return _changed_setting(chain, earlier, lost)
         return MissReason(MissCause.IMAGE, lost)

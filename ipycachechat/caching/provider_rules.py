@@ -33,7 +33,7 @@ CLAUDE_MINIMUMS = (
     *((f"*{name}*", 4096) for name in ("opus-4-6", "opus-4-5", "haiku-4-5")),
 )
 # platform.claude.com/docs/en/build-with-claude/extended-thinking: thinking of earlier turns is kept from Opus 4.5 and
-# Sonnet 4.6 on, and by all models of the fifth generation.
+# Sonnet 4.6 on, and by all models of the fifth generation. These are the models before, which drop it.
 CLAUDE_DROPS_THINKING = (
     *("*claude-3*", "*haiku-4*"),
     *(f"*sonnet-4{rest}" for rest in ("", "@*", "-20*", "-[0-5]", "-[0-5][-@]*")),
@@ -112,6 +112,7 @@ def _older_gpt(provider: str, model: str, source: str = OPENAI, **fields: Any) -
     )
 
 
+# For each model the first row that fits applies.
 ROWS = (
     _claude("anthropic", "*", keepalive=0),
     _claude("bedrock*", "*claude*", BEDROCK, one_hour_if_priced=True),

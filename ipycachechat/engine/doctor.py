@@ -91,25 +91,20 @@ def _explicit(rules: CacheRules, size: int) -> list[tuple[bool, Probe]]:
     def is_missed(read: int, written: int, _: int) -> bool:
         return read == 0 and written > 0
 
-    writes, reads, max_tokens = (
-        f"0 read, {size:,} or more written",
-        "all read, 0 written",
-        rules.keepalive_max_tokens,
-    )
+    writes, reads = f"0 read, {size:,} or more written", "all read, 0 written"
     extended, nothing = "all read, under a tenth written", "0 read, 0 written"
-    below, no_answer = (
-        f"below the minimum of {size:,} nothing is written",
-        "a request for no answer reads all the same",
-    )
+    below = f"below the minimum of {size:,} nothing is written"
+    no_answer = "a request without an answer reads it, too"
+    max_tokens = rules.keepalive_max_tokens
     once, at_end = (long, "Say OK once."), (Checkpoint(1, longest),)
     back_near, back_far = (Checkpoint(len(near), shortest),), (Checkpoint(len(far), shortest),)
     return [
         (True, Probe("a prefix above the minimum is written", writes, (long, OK), at_start, is_written)),
         (True, Probe("it is read by the next request", reads, (long, OK), at_start, is_only_read)),
-        (rules.has_ttl_choice, Probe("an hour is paid only for what is new", extended, once, at_end, is_extended)),
+        (rules.has_ttl_choice, Probe("an hour is charged only for new tokens", extended, once, at_end, is_extended)),
         (True, Probe(below, nothing, (short, OK), at_start, is_nothing)),
         (back > 0, Probe(f"a write {back - 1} blocks back is found", "all read", (long, *near), back_near, is_read)),
-        (back > 0, Probe(f"a write {back} blocks back is not", "0 read", (long, *far), back_far, is_missed)),
+        (back > 0, Probe(f"a write {back} blocks back is not found", "0 read", (long, *far), back_far, is_missed)),
         (True, Probe("an edit at the start leaves nothing to read", writes, (other, OK), at_start, is_written)),
         (max_tokens is not None, Probe(no_answer, reads, (long, OK), at_start, is_only_read, max_tokens or 0)),
     ]  # fmt: skip
@@ -122,7 +117,8 @@ def _implicit(rules: CacheRules, size: int) -> list[tuple[bool, Probe]]:
     # Where there is no minimum, the few tokens at the start of every prompt may be read.
     few, unread = (0, "0 read") if rules.minimum else (size // 20, "next to nothing read")
     unread += f", {size:,} or more written" if rules.bills_writes else ""
-    marked, again, all_read = f"new {long}", "sent again it is, whatever follows it", f"{size:,} or more read"
+    marked, all_read = f"new {long}", f"{size:,} or more read"
+    again = "it is read when sent again with another question"
     likely = all_read if sure else f"{all_read} (likely, not promised)"
     marks, bounded = bool(rules.marker), bool(rules.minimum)
     at_start = (Checkpoint(0, rules.lifetimes[0]),) if marks else ()
@@ -149,7 +145,7 @@ def _implicit(rules: CacheRules, size: int) -> list[tuple[bool, Probe]]:
     return [
         (True, Probe("a prompt that was never sent is not read", unread, (long, OK), (), is_new)),
         (True, Probe("the same prompt again is read", likely, (long, OK), (), is_probably_read)),
-        (marks, Probe("a marked system prompt is not read at first", unread, (marked, OK), at_start, is_marked)),
+        (marks, Probe("a marked system prompt is written at first", unread, (marked, OK), at_start, is_marked)),
         (marks, Probe(again, all_read, (marked, "Say it once more."), at_start, is_read)),
         (True, Probe("an edit at the start leaves nothing to read", unread, (other, OK), (), is_unread)),
         (bounded, Probe(below, "0 read", (short, OK), (), is_nothing)),

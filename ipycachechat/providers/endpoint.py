@@ -125,9 +125,8 @@ def provider_endpoint(
     if rules.one_hour_if_priced and price.rates.write_1h is None:
         rules = replace(rules, lifetimes=rules.lifetimes[:1], writes=rules.writes[:1])
     rules = _with_prices(rules, price.rates)
-    if (
-        provider == "openai" and not record
-    ):  # another server with OpenAI's protocol, which may refuse extensions
+    if provider == "openai" and not record:
+        # Another server with OpenAI's protocol, which may refuse extensions.
         rules = replace(rules, marker="", max_checkpoints=0, cache_key="")
     return ModelEndpoint(
         model=model,

@@ -217,9 +217,8 @@ def translate(
     elif kind is Unreachable and _NEVER_CONNECTED.search(causes):
         fields["billed"] = NOTHING_SENT
     elif kind is Overloaded:
-        responses = (
-            getattr(cause, "response", None) for cause in _chain(error)
-        )  # litellm's status may be 500
+        # litellm's own status may be 500.
+        responses = (getattr(cause, "response", None) for cause in _chain(error))
         statuses = {status, *(getattr(response, "status_code", None) for response in responses)}
         sentences = OVERLOADED if statuses & {503, 529} else sentences
         fields["retryable"] = isinstance(status, int) and status >= 500

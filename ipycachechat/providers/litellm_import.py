@@ -54,9 +54,8 @@ def import_in_portions() -> Iterator[str]:
         yield name
     import litellm
 
-    with (
-        _process_restored()
-    ):  # pydantic builds the schemas of these at first use, and warns of litellm's types
+    # pydantic builds the schemas of these at first use, and warns of litellm's types.
+    with _process_restored():
         litellm.ModelResponse()
         litellm.ModelResponseStream()
         for name in FIRST_REQUEST:

@@ -205,7 +205,7 @@ def test_a_history_that_ends_with_a_question_can_be_answered(server: WireServer)
 
 
 @pytest.mark.parametrize(
-    ("hist", "told"),
+    ("hist", "message"),
     [
         ("hi", "hist is a str"),
         ([{"role": "assistant", "content": "hi"}], "begins with a message of the role 'assistant'"),
@@ -226,11 +226,11 @@ def test_a_history_that_ends_with_a_question_can_be_answered(server: WireServer)
         ([{"role": "user", "content": [{"type": "hologram"}]}], "hologram"),
     ],
 )
-def test_a_history_that_cannot_be_sent_is_refused_in_two_lines(hist: Any, told: str) -> None:
+def test_a_history_that_cannot_be_sent_is_refused_in_two_lines(hist: Any, message: str) -> None:
     before = copy.deepcopy(hist)
     with pytest.raises(BadInput) as raised:
         Chat(SONNET, hist=hist)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert len(str(raised.value).splitlines()) == 2 and raised.value.hint
     assert hist == before
 
@@ -336,7 +336,7 @@ def test_address_and_key_may_be_given(server: WireServer, monkeypatch: pytest.Mo
         Chat(SONNET, api_base=server.anthropic_url)("hi")
 
 
-def test_models_that_litellm_does_not_know_can_be_told_of_with_a_price(server: WireServer) -> None:
+def test_models_that_litellm_does_not_know_can_be_registered_with_a_price(server: WireServer) -> None:
     chat = Chat("openai/mine-alone")
     chat("hi")
     assert chat.usage.unknown_cost == 1
@@ -582,7 +582,7 @@ def test_the_plan_tells_tools_from_turns(server: WireServer) -> None:
     )
 
 
-def test_usage_that_nobody_told_is_unknown(server: WireServer) -> None:
+def test_usage_that_is_not_reported_is_unknown(server: WireServer) -> None:
     """Litellm makes up one where a stream has none."""
     server.script(Reply("hi there", report_usage=False))
     chat = Chat("openai/gpt-5.5")

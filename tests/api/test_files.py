@@ -46,7 +46,7 @@ def test_bytes_go_as_what_they_are(server: WireServer, model: str, data: bytes, 
 
 
 @pytest.mark.parametrize(
-    ("model", "data", "told"),
+    ("model", "data", "reason"),
     [
         (SONNET, WAV, "takes no audio"),
         (GPT, WAV, "takes no audio"),
@@ -55,10 +55,10 @@ def test_bytes_go_as_what_they_are(server: WireServer, model: str, data: bytes, 
     ],
 )
 def test_what_a_model_does_not_take_is_refused_before_anything_is_sent(
-    server: WireServer, model: str, data: bytes, told: str
+    server: WireServer, model: str, data: bytes, reason: str
 ) -> None:
     chat = Chat(model)
-    with pytest.raises(BadInput, match=told) as raised:
+    with pytest.raises(BadInput, match=reason) as raised:
         chat(["Look", data])
     assert len(str(raised.value).splitlines()) == 2
     assert not server.requests and not chat.hist
@@ -85,7 +85,7 @@ def test_images_figures_and_tables_of_other_libraries(server: WireServer) -> Non
     assert kinds == ["text", "image", "image"]
 
 
-def test_a_model_that_sees_nothing_is_told_that_there_was_something(server: WireServer) -> None:
+def test_a_model_without_vision_gets_a_note_instead_of_an_image(server: WireServer) -> None:
     chat = Chat(SONNET)
     chat(["Look", PNG])
     chat("and?", model="openai/gpt-3.5-turbo")

@@ -106,8 +106,8 @@ def test_it_can_be_awaited_and_shows_how_far_it_is(
 ) -> None:
     found = asyncio.run(AsyncChat(SONNET, PREFIX).map(["a", "b"]))
     assert [one.text for one in found] == ["Reply 1: you said a", "Reply 1: you said b"]  # type: ignore[union-attr]
-    told = capsys.readouterr()  # in a process that has loaded ipykernel it goes to stdout
-    assert "2/2" in told.err + told.out
+    printed = capsys.readouterr()  # in a process that has loaded ipykernel it goes to stdout
+    assert "2/2" in printed.err + printed.out
 
 
 def test_stopped_it_stops_them_all(server: WireServer) -> None:

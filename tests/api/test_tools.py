@@ -1,4 +1,4 @@
-"""Functions as tools: what the model is told of them, how they are called, and what the cache makes of it."""
+"""Functions as tools: what the model is sent of them, how they are called, and what the cache makes of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ipycachechat.conversation.turns import TurnStatus
 from ipycachechat.errors import BadInput, ChatError, ContextTooLong
 
 
-def test_the_model_is_told_of_signature_and_comments(server: WireServer) -> None:
+def test_the_model_is_sent_the_signature_and_the_comments(server: WireServer) -> None:
     Chat(SONNET, tools=[look])("hi")
     (tool,) = server.requests[0].body["tools"]
     assert tool["name"] == "look" and "Look something up." in tool["description"]
@@ -40,14 +40,14 @@ def test_calls_are_answered_in_their_order_and_the_loop_ends_with_the_answer(
     server.script(calls(("look", {"q": "a"}), ("fetch", {"n": 2}), ("look", {"q": "b"})), Reply("done"))
     chat = Chat(model, tools=[look, fetch])
     assert chat("hi").text == "done"
-    told = [message["content"] for message in chat.hist if message["role"] == "tool"]
-    assert [text.split(":")[0] for text in told] == ["a", '{"n"', "b"]
+    results = [message["content"] for message in chat.hist if message["role"] == "tool"]
+    assert [text.split(":")[0] for text in results] == ["a", '{"n"', "b"]
     assert chat.usage.requests == 2
     assert chat("and?").text.startswith("Reply 2")
     assert server.unused == 0
 
 
-def test_a_loop_of_twelve_steps_with_three_calls_each_is_billed_as_foretold(server: WireServer) -> None:
+def test_a_loop_of_twelve_steps_with_three_calls_each_is_billed_as_predicted(server: WireServer) -> None:
     """Every step after the first reads all that came before it; no dummy tool, no empty text, results in order."""
     chat = Chat(SONNET, system=words(900, "rule"), tools=[look, fetch])
     count_like_server(chat, server)
@@ -127,7 +127,7 @@ def leaves(q: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "problem"),
     [
         (("broken", {"q": "x"}), "ValueError: no x"),
         (("leaves", {"q": "x"}), "SystemExit"),
@@ -140,14 +140,14 @@ def leaves(q: str) -> str:
     ],
 )
 @pytest.mark.parametrize("model", [SONNET, GPT])
-def test_what_goes_wrong_is_told_to_the_model_and_the_loop_goes_on(
-    server: WireServer, wanted: tuple[str, Any], told: str, model: str
+def test_errors_are_sent_to_the_model_and_the_loop_goes_on(
+    server: WireServer, wanted: tuple[str, Any], problem: str, model: str
 ) -> None:
     server.script(calls(wanted, ("look", {"q": "fine"})), Reply("done"))
     chat = Chat(model, tools=[look, broken, leaves])
     assert chat("hi").text == "done"
     first, second = (message["content"] for message in chat.hist if message["role"] == "tool")
-    assert first.startswith("Error: ") and told in first
+    assert first.startswith("Error: ") and problem in first
     assert second.startswith("fine: ")
     assert chat("and?").text  # the conversation is valid
 
@@ -174,7 +174,7 @@ def test_a_tool_may_return_an_image_a_table_or_nothing(server: WireServer) -> No
 
 
 @pytest.mark.parametrize("model", [SONNET, GPT, GEMINI])
-def test_after_the_last_step_the_model_is_told_to_answer(server: WireServer, model: str) -> None:
+def test_after_the_last_step_the_model_is_asked_to_answer(server: WireServer, model: str) -> None:
     server.script(*[calls(("look", {"q": "a"}))] * 2, Reply("enough"))
     chat = Chat(model, tools=[look], max_steps=2)
     assert chat("hi").text == "enough"
@@ -223,13 +223,13 @@ def test_a_history_from_elsewhere_has_stand_ins_for_its_tools(server: WireServer
 
 
 @pytest.mark.parametrize(
-    ("tool", "told"),
+    ("tool", "problem"),
     [(lambda q: q, "<lambda>"), ("look", "not a str"), (3, "not a int"), ({"type": "function"}, "no name")],
 )
-def test_what_is_no_tool_is_refused_at_once(tool: Any, told: str) -> None:
+def test_what_is_no_tool_is_refused_at_once(tool: Any, problem: str) -> None:
     with pytest.raises(BadInput) as raised:
         Chat(SONNET, tools=[tool])
-    assert told in raised.value.message and raised.value.hint
+    assert problem in raised.value.message and raised.value.hint
 
 
 def test_a_function_without_types_or_docstring_is_refused_and_says_how_to_mend_it() -> None:
@@ -239,10 +239,10 @@ def test_a_function_without_types_or_docstring_is_refused_and_says_how_to_mend_i
     def undescribed(q: str) -> str:
         return q
 
-    for function, told in ((untyped, "type"), (undescribed, "docstring")):
+    for function, problem in ((untyped, "type"), (undescribed, "docstring")):
         with pytest.raises(BadInput) as raised:
             Chat(SONNET, tools=[function])
-        assert told in str(raised.value) and len(str(raised.value).splitlines()) == 2
+        assert problem in str(raised.value) and len(str(raised.value).splitlines()) == 2
     with pytest.raises(BadInput):
         Chat(SONNET, tools=[look, look])
 
@@ -286,7 +286,7 @@ def test_stopped_in_a_tool_the_whole_steps_stay(server: WireServer) -> None:
     assert chat("and?").text
 
 
-def test_a_tool_that_asks_its_own_chat_is_told_so(server: WireServer) -> None:
+def test_a_tool_that_asks_its_own_chat_gets_an_error(server: WireServer) -> None:
     def ask(q: str) -> str:
         "Ask."
         return chat(q).text
@@ -419,7 +419,7 @@ def three(n: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("tool", "name", "arguments", "told"),
+    ("tool", "name", "arguments", "result"),
     [
         (choice, "choice", {"q": "a"}, "a"),
         (choice, "choice", {"q": "z"}, "Error: Invalid arguments: q: 'z' is not one of ['a', 'b']"),
@@ -438,12 +438,12 @@ def three(n: int) -> Iterator[int]:
     ],
 )
 def test_functions_of_every_kind(
-    server: WireServer, tool: Any, name: str, arguments: dict[str, Any], told: str
+    server: WireServer, tool: Any, name: str, arguments: dict[str, Any], result: str
 ) -> None:
     server.script(calls((name, arguments)), Reply("done"))
     chat = Chat(SONNET, tools=[tool])
     assert chat("hi").text == "done"
-    assert chat.hist[2]["content"].startswith(told)
+    assert chat.hist[2]["content"].startswith(result)
 
 
 def test_parameters_that_cannot_be_named_are_refused() -> None:
@@ -488,7 +488,7 @@ def returned(q: str) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("tool", "told"),
+    ("tool", "problem"),
     [
         (leaves_too, "Error: SystemExit: 3"),
         (cancelled, "Error: CancelledError"),
@@ -496,10 +496,10 @@ def returned(q: str) -> Exception:
         (returned, "ValueError: data"),
     ],
 )
-def test_nothing_that_a_tool_does_ends_the_chat(server: WireServer, tool: Any, told: str) -> None:
+def test_nothing_that_a_tool_does_ends_the_chat(server: WireServer, tool: Any, problem: str) -> None:
     server.script(calls((tool.__name__, {"q": "a"})), Reply("done"))
     chat = Chat(SONNET, tools=[tool])
-    assert chat("hi").text == "done" and chat.hist[2]["content"] == told
+    assert chat("hi").text == "done" and chat.hist[2]["content"] == problem
     assert chat("and?").text and chat.usage.requests == 3
 
 
@@ -659,4 +659,4 @@ def test_who_cannot_call_is_given_no_tools(server: WireServer) -> None:
     register_model(
         {"openai/priced-only": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-6}}
     )
-    assert Chat("openai/priced-only", tools=[look])("hi").text  # what is not told is unknown
+    assert Chat("openai/priced-only", tools=[look])("hi").text  # what is not given is unknown

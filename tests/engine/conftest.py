@@ -1,4 +1,4 @@
-"""The wire server with a clock that stands still until told otherwise, and a conversation with it."""
+"""The wire server with a clock that stands still until a test moves it, and a conversation with it."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_a_prompt_that_can_cost_much_is_asked_about_once(world: World, over: flo
 
 
 def test_an_unknown_price_is_no_price(world: World) -> None:
-    world.model = "openai/nobody-knows-this-one"
+    world.model = "openai/unknown-model"
     done = world.send(world.request("hello"))
     assert done and "is unknown (its price is unknown), and there is a budget" in str(done.error)
     assert not world.server.requests
@@ -191,7 +191,7 @@ def test_the_check_of_the_rules_ends_at_the_budget(world: World) -> None:
     assert world.billed == pytest.approx(world.spent) and world.billed <= world.budget
 
 
-def test_what_was_too_long_holds_nothing_back_and_the_shorter_one_is_checked_anew(world: World) -> None:
+def test_what_was_too_long_holds_nothing_back_and_the_shorter_one_is_checked_again(world: World) -> None:
     world.budget = 0.1
 
     def read(q: str) -> str:

@@ -83,7 +83,7 @@ def test_a_look_back_that_is_too_long_shows(talk: Talk) -> None:
 
 
 def test_a_look_back_that_is_too_short_shows(talk: Talk) -> None:
-    assert any("10 blocks back is not" in rule for rule in broken(talk, lookback=10))
+    assert any("10 blocks back is not found" in rule for rule in broken(talk, lookback=10))
 
 
 def test_a_provider_that_forgets_shows(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_what_it_paid_counts(server: WireServer, loop: asyncio.AbstractEventLoop
     assert talk.chat.client.ledger.paid == pytest.approx(sum(check.bill.paid or 0 for check in checks))
 
 
-def test_what_was_told_of_a_probe_that_was_stopped_counts(
+def test_the_reported_usage_of_a_stopped_probe_counts(
     server: WireServer, loop: asyncio.AbstractEventLoop, talk: Talk
 ) -> None:
     async def stopped() -> None:

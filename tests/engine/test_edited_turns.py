@@ -1,4 +1,4 @@
-"""What an edit costs the cache, told when it is made, and what branches keep warm, against the bills."""
+"""What an edit costs the cache, as the user is warned of it, and what branches keep warm, against the bills."""
 
 from __future__ import annotations
 

@@ -175,14 +175,14 @@ def test_nothing_is_refreshed_while_a_question_that_refreshes_it_is_being_answer
     assert talk.bill.read > 3000 and talk.bill.written == 0
 
 
-def test_a_refusal_ends_it_and_is_told(talk: Talk) -> None:
+def test_a_refusal_ends_it_and_is_shown(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))
     talk.server.script(Reply(fault=HttpError(429, "Slow down")))
     keep(talk, 1800)
     assert talk.chat.keepalive and talk.chat.keepalive.ended
     assert not talk.chat.client.busy
-    keep(talk, 1800)  # and it can begin anew
+    keep(talk, 1800)  # and it can start again
     assert talk.chat.keepalive.refreshed == 7
 
 
@@ -208,7 +208,7 @@ def test_claude_elsewhere_is_kept_warm_by_the_shortest_answer(talk: Talk) -> Non
     assert talk.bill.read == 3000
 
 
-def test_a_question_meanwhile_begins_the_account_anew(talk: Talk) -> None:
+def test_a_question_meanwhile_starts_the_account_again(talk: Talk) -> None:
     talk.ttl = 300
     talk.ask(words(3000))
 

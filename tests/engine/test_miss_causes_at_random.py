@@ -32,7 +32,7 @@ Block = tuple[str, str]
 
 
 @dataclass
-class Told:
+class SentTurn:
     """A turn as it is sent."""
 
     prompt: Message
@@ -48,7 +48,7 @@ class World:
     loop: asyncio.AbstractEventLoop
     ttl: int | None
     cells: bool
-    turns: list[Told] = field(default_factory=list)
+    turns: list[SentTurn] = field(default_factory=list)
     system: str = words(1500, "rule")
     tools: list[Json] = field(default_factory=lambda: [tool("look")])
     options: Json = field(default_factory=dict)
@@ -65,13 +65,13 @@ class World:
     def text(self, size: int) -> str:
         return f"n{next(self.number)} {words(size)}"
 
-    def turn(self, size: int, steps: list[int]) -> Told:
+    def turn(self, size: int, steps: list[int]) -> SentTurn:
         rest = []
         for result in steps:
             call = ToolCall(f"t{next(self.number)}", "look", '{"q":"x"}')
             rest += [Message("assistant", "", (call,)), Message("tool", words(result), tool_call_id=call.id)]
         cell = f"cell-{next(self.number)}" if self.cells else ""
-        return Told(Message("user", (*self.files, self.text(size))), rest, cell)
+        return SentTurn(Message("user", (*self.files, self.text(size))), rest, cell)
 
     def ask(self, size: int = 20, steps: list[int] | None = None) -> tuple[Bill, MissReason | None, int]:
         """One more turn, asked in one request: its bill, the reason, and what the last request had too."""
@@ -121,7 +121,7 @@ class World:
         self.turns[n].prompt = Message("user", (*self.turns[n].prompt.files, self.text(30)))
         return MissCause.EDITED
 
-    def answered_anew(self, n: int) -> MissCause | None:
+    def answered_again(self, n: int) -> MissCause | None:
         self.turns[n].rest[-1] = Message("assistant", self.text(30))
         return MissCause.EDITED
 
@@ -181,7 +181,7 @@ HAPPENINGS = [
     World.nothing,
     World.expired,
     World.edited,
-    World.answered_anew,
+    World.answered_again,
     World.removed,
     World.inserted,
     World.system_changed,

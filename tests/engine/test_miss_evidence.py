@@ -65,7 +65,7 @@ def test_no_more_is_paid_again_than_was_sent(guessing: Talk) -> None:
 
 
 @pytest.mark.parametrize("ask", [True, False])
-def test_foretold_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
+def test_predicted_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
     guessing.ttl = 300
     guessing.chat.versions.set_system(PROSE)
     guessing.ask("hello", "c0")
@@ -76,9 +76,9 @@ def test_foretold_counts_are_never_negative(guessing: Talk, ask: bool) -> None:
     if ask:
         expected = guessing.ask("hello", "c0").expected
     else:
-        told = guessing.loop.run_until_complete(guessing.chat.plan(guessing.next("hello", "c0"), nothing))
-        expected = told.expected
-        assert "uncached" in reports.plan(told)
+        forecast = guessing.loop.run_until_complete(guessing.chat.plan(guessing.next("hello", "c0"), nothing))
+        expected = forecast.expected
+        assert "uncached" in reports.plan(forecast)
     assert expected and min(expected.read, expected.written, expected.fresh) >= 0
 
 
@@ -169,14 +169,14 @@ def test_the_cell_asked_again_reads_what_was_just_written_whatever_was_lost_befo
     assert done.reason is None
 
 
-def test_what_an_edit_high_up_will_cost_is_told_while_it_is_sent(talk: Talk) -> None:
+def test_the_cost_of_an_early_edit_is_shown_while_it_is_sent(talk: Talk) -> None:
     for n in range(3):
         talk.ask(words(8000), f"c{n}")
     talk.ask(words(8000, "other"), "c0", "another answer")
-    told: list[Any] = []
+    events: list[Any] = []
     talk.server.script(Reply("yes"))
-    talk.loop.run_until_complete(talk.chat.send(talk.next("and?", "c3"), told.append))
-    warning = next(event.warning for event in told if isinstance(event, RequestStarted))
+    talk.loop.run_until_complete(talk.chat.send(talk.next("and?", "c3"), events.append))
+    warning = next(event.warning for event in events if isinstance(event, RequestStarted))
     assert "Turn 1 was edited" in warning and "16,005 tokens charged again" in warning
 
 
@@ -211,12 +211,12 @@ def test_back_to_a_model_that_lacks_what_the_other_one_has(talk: Talk) -> None:
         talk.ask(words(5000))
     sent = talk.bill.prompt
     talk.model = OPUS
-    told: list[Any] = []
+    events: list[Any] = []
     talk.server.script(Reply("yes"))
-    done = talk.loop.run_until_complete(talk.chat.send(talk.next("back"), told.append))
+    done = talk.loop.run_until_complete(talk.chat.send(talk.next("back"), events.append))
     assert cause(done) is MissCause.MODEL and done.reason
     assert done.reason.tokens == sent - talk.bill.read
-    warning = next(event.warning for event in told if isinstance(event, RequestStarted))
+    warning = next(event.warning for event in events if isinstance(event, RequestStarted))
     assert f"The model changed from {SONNET}" in warning
 
 
@@ -284,7 +284,7 @@ def test_the_minimum_is_the_models_wherever_it_runs(model: str, minimum: int) ->
     assert provider_endpoint(model, 16).min_cacheable_tokens == minimum
 
 
-def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> None:
+def test_below_a_minimum_that_a_router_hides_nothing_is_predicted(talk: Talk) -> None:
     talk.model = HAIKU
     done = talk.ask(words(2000))
     assert_predicted_and_billed_alike(done, talk.bill)
@@ -293,7 +293,7 @@ def test_below_a_minimum_that_a_router_hides_nothing_is_foretold(talk: Talk) -> 
 
 
 def test_what_a_bill_says_was_not_written_is_not_believed_to_be_warm(talk: Talk) -> None:
-    talk.model = "litellm_proxy/team-claude"  # nobody knows that this is one with a minimum of 4,096
+    talk.model = "litellm_proxy/team-claude"  # it is unknown that its minimum is 4,096
     talk.server.always = Reply("yes")
     to = provider_endpoint("openrouter/anthropic/claude-haiku-4.5", 16)
     guess = replace(talk.chat.client.trackers.get(to), minimum=1024)
@@ -316,7 +316,7 @@ def test_the_prices_are_the_models_own() -> None:
     assert usual.rules.writes == pytest.approx((1.25, 2.0))
 
 
-def test_an_entry_among_too_many_later_checkpoints_is_not_foretold_to_be_found(talk: Talk) -> None:
+def test_an_entry_behind_too_many_later_checkpoints_is_not_predicted_to_be_read(talk: Talk) -> None:
     talk.model = "openai/gpt-5.6-terra"
     talk.ask(words(3000))
     talk.model = SONNET
@@ -340,10 +340,10 @@ def test_an_answer_cut_off_before_its_bill_is_not_a_provider_that_reports_nothin
 
     async def interrupted() -> Any:
         begun = asyncio.Event()
-        told: list[Any] = []
+        events: list[Any] = []
 
         def tell(event: object) -> None:
-            told.append(event)
+            events.append(event)
             if isinstance(event, StreamChunk) and event.text:
                 begun.set()
 
@@ -351,7 +351,7 @@ def test_an_answer_cut_off_before_its_bill_is_not_a_provider_that_reports_nothin
         await begun.wait()
         task.cancel()
         await asyncio.wait([task])
-        return told[-1]
+        return events[-1]
 
     talk.server.script(Reply("one two three", fault=Stall()))
     done = talk.loop.run_until_complete(interrupted())

@@ -1,4 +1,4 @@
-"""The engine against the wire: what it foretells is what is billed, and the cause it names is the one there was."""
+"""The engine against the wire: what it predicts is billed, and the reason that it names is the real one."""
 
 from __future__ import annotations
 
@@ -226,10 +226,8 @@ def test_another_key_is_another_cache(talk: Talk, monkeypatch: pytest.MonkeyPatc
     assert talk.bill.read == 0
 
 
-@pytest.mark.parametrize(("size", "told"), [(9000, False), (10_500, True)])
-def test_a_large_rewrite_is_told_before_it_is_sent_and_a_small_one_is_not(
-    talk: Talk, size: int, told: bool
-) -> None:
+@pytest.mark.parametrize(("size", "warned"), [(9000, False), (10_500, True)])
+def test_a_warning_precedes_a_large_rewrite_but_not_a_small_one(talk: Talk, size: int, warned: bool) -> None:
     talk.chat.versions.set_system(words(100, "rule"))
     talk.ask(words(size))
     talk.ask("and?")
@@ -238,5 +236,5 @@ def test_a_large_rewrite_is_told_before_it_is_sent_and_a_small_one_is_not(
     talk.server.script(Reply("yes"))
     talk.loop.run_until_complete(talk.chat.send(TurnRequest("again", SONNET), events.append))
     warning = next(event.warning for event in events if isinstance(event, RequestStarted))
-    assert ("The system prompt changed" in warning) is told
-    assert ("tokens charged again" in warning) is told
+    assert ("The system prompt changed" in warning) is warned
+    assert ("tokens charged again" in warning) is warned

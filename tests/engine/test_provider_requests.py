@@ -89,13 +89,13 @@ def test_claude_on_bedrock_gets_cache_points_and_an_hour_where_it_has_one(
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "test-key")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     body = post.send(model, ttl=3600).body
-    told = [*body["system"], *(part for message in body["messages"] for part in message["content"])]
-    points = [part["cachePoint"] for part in told if "cachePoint" in part]
+    blocks = [*body["system"], *(part for message in body["messages"] for part in message["content"])]
+    points = [part["cachePoint"] for part in blocks if "cachePoint" in part]
     assert "cachePoint" in body["system"][-1] and "cachePoint" in body["messages"][-1]["content"][-1]
     assert {point.get("ttl") for point in points} == {lifetime}
 
 
-def test_nothing_is_foretold_for_an_hour_where_there_is_none() -> None:
+def test_an_hour_is_not_predicted_where_there_is_none() -> None:
     old = provider_endpoint("bedrock/anthropic.claude-3-7-sonnet-20250219-v1:0", 16)
     assert old.rules.lifetimes == (300,)
     engine = ModelClient()
@@ -132,7 +132,7 @@ def test_a_loop_that_goes_back_to_a_document_reads_it_again(talk: Talk) -> None:
         talk.chat.versions.undo()
 
 
-def test_a_system_prompt_is_read_by_a_conversation_begun_anew(talk: Talk) -> None:
+def test_a_system_prompt_is_read_by_a_new_conversation(talk: Talk) -> None:
     talk.model = GPT
     talk.chat.versions.set_system(words(3000, "rule"))
     talk.ask(words(50))
@@ -189,8 +189,8 @@ def test_the_same_key_goes_where_the_provider_looks_for_it(post: Post, model: st
     first, second = (post.send(model, **base) for _ in range(2))
     for request in (first, second):
         assert "cache_control" not in str(request.body)
-        told = {**request.headers, **request.body}
-        assert str(told.get(where, "ipycachechat-")).startswith("ipycachechat-")
+        sent = {**request.headers, **request.body}
+        assert str(sent.get(where, "ipycachechat-")).startswith("ipycachechat-")
     assert ("ipycachechat-" in f"{first.headers}{first.body}") == bool(where)
     assert first.body.get(where) == second.body.get(where)
     assert first.headers.get(where) == second.headers.get(where)

@@ -23,15 +23,15 @@ every_provider = pytest.mark.parametrize("model", PROVIDERS)
 
 
 def ask(talk: Talk, limits: RequestLimits = RequestLimits(), **more: Any) -> tuple[TurnResult, list[Event]]:
-    told: list[Event] = []
+    events: list[Event] = []
     done = talk.loop.run_until_complete(
-        talk.chat.send(TurnRequest("hello", talk.model, limits=limits, **more), told.append)
+        talk.chat.send(TurnRequest("hello", talk.model, limits=limits, **more), events.append)
     )
-    return done, told
+    return done, events
 
 
-def pauses(told: list[Event]) -> list[float]:
-    return [event.seconds for event in told if isinstance(event, RetryScheduled)]
+def pauses(events: list[Event]) -> list[float]:
+    return [event.seconds for event in events if isinstance(event, RetryScheduled)]
 
 
 @every_provider
@@ -39,9 +39,9 @@ def pauses(told: list[Event]) -> list[float]:
 def test_what_may_pass_is_asked_again_after_ever_longer_pauses(talk: Talk, model: str, status: int) -> None:
     talk.model = model
     talk.server.script(*[Reply(fault=HttpError(status, "not now"))] * 3, Reply("Here."))
-    done, told = ask(talk)
+    done, events = ask(talk)
     assert done.error is None and done.turn and done.turn.answer_text == "Here."
-    one, two, three = pauses(told)
+    one, two, three = pauses(events)
     assert 0.5 <= one <= 1.0 and 1.0 <= two <= 1.5 and 2.0 <= three <= 2.5
     assert len(talk.server.requests) == 4 and done.requests == 1
     assert done.turn.usage.input == talk.bill.prompt  # what was refused was not billed
@@ -52,24 +52,24 @@ def test_what_may_pass_is_asked_again_after_ever_longer_pauses(talk: Talk, model
 def test_what_will_not_pass_is_asked_once(talk: Talk, model: str, status: int) -> None:
     talk.model = model
     talk.server.script(Reply(fault=HttpError(status, "no")))
-    done, told = ask(talk)
-    assert done.error is not None and done.turn is None and not pauses(told)
+    done, events = ask(talk)
+    assert done.error is not None and done.turn is None and not pauses(events)
     assert len(talk.server.requests) == 1
     assert done.error.billed in ("You were not charged.", "Nothing was sent.")
 
 
 @every_provider
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "billed"),
     [(429, "You were not"), (529, "You were not"), (502, "It is unknown"), (504, "It is unknown")],
 )
 def test_that_nothing_is_billed_is_said_only_where_it_is_known(
-    talk: Talk, model: str, status: int, told: str
+    talk: Talk, model: str, status: int, billed: str
 ) -> None:
     talk.model = model
     talk.server.script(Reply(fault=HttpError(status, "not now")))
     error = ask(talk, RequestLimits(retries=0))[0].error
-    assert error is not None and error.billed.startswith(told) and len(str(error).splitlines()) == 2
+    assert error is not None and error.billed.startswith(billed) and len(str(error).splitlines()) == 2
 
 
 @every_provider
@@ -89,9 +89,9 @@ def test_the_providers_word_on_when_to_ask_again_is_taken(
 ) -> None:
     talk.model = model
     talk.server.script(Reply(fault=HttpError(429, "slow down", headers=headers)), Reply("Here."))
-    done, told = ask(talk)
+    done, events = ask(talk)
     assert done.error is None
-    assert least <= pauses(told)[0] <= most
+    assert least <= pauses(events)[0] <= most
 
 
 def test_the_word_may_be_a_date(talk: Talk) -> None:
@@ -110,12 +110,12 @@ def test_geminis_word_is_in_the_body(talk: Talk) -> None:
 
 def test_a_pause_that_would_end_too_late_does_not_begin(talk: Talk) -> None:
     talk.server.script(Reply(fault=HttpError(429, "slow down", headers={"retry-after": "3600"})))
-    done, told = ask(talk)
-    assert isinstance(done.error, RateLimited) and not pauses(told)
+    done, events = ask(talk)
+    assert isinstance(done.error, RateLimited) and not pauses(events)
     assert "3600" in str(done.error)
 
 
-def test_the_last_error_is_told_with_the_number_of_tries(talk: Talk) -> None:
+def test_the_last_error_is_shown_with_the_number_of_tries(talk: Talk) -> None:
     talk.server.script(*[Reply(fault=HttpError(529, "Overloaded"))] * 4)
     done, _ = ask(talk)
     assert isinstance(done.error, Overloaded) and done.error.tries == 4
@@ -130,8 +130,8 @@ def test_the_last_error_is_told_with_the_number_of_tries(talk: Talk) -> None:
 def test_a_connection_that_drops_before_the_answer_is_tried_again(talk: Talk, model: str, stage: Any) -> None:
     talk.model = model
     talk.server.script(Reply("lost", fault=Drop(stage)), Reply("Here."))
-    done, told = ask(talk)
-    assert done.turn and done.turn.answer_text == "Here." and len(pauses(told)) == 1
+    done, events = ask(talk)
+    assert done.turn and done.turn.answer_text == "Here." and len(pauses(events)) == 1
 
 
 @every_provider
@@ -139,9 +139,9 @@ def test_a_connection_that_drops_before_the_answer_is_tried_again(talk: Talk, mo
 def test_an_answer_that_breaks_off_is_asked_for_once_more(talk: Talk, model: str, fault: Any) -> None:
     talk.model = model
     talk.server.script(Reply("One two three", fault=fault), Reply("All of it."))
-    done, told = ask(talk, RequestLimits(read_timeout=0.5, first_token_timeout=0.5))
+    done, events = ask(talk, RequestLimits(read_timeout=0.5, first_token_timeout=0.5))
     assert done.turn and done.turn.answer_text == "All of it." and done.turn.status is TurnStatus.COMPLETE
-    assert [event.text for event in told if isinstance(event, StreamBroken)] == ["One two "]
+    assert [event.text for event in events if isinstance(event, StreamBroken)] == ["One two "]
     assert len(talk.server.requests) == 2
 
 
@@ -176,7 +176,7 @@ def test_if_nothing_comes_the_second_time_the_first_part_stays(talk: Talk) -> No
 
 def test_without_retries_nothing_is_asked_again(talk: Talk) -> None:
     talk.server.script(Reply("One two three", fault=Drop("chunk", 2)))
-    done, told = ask(talk, RequestLimits(retries=0))
+    done, events = ask(talk, RequestLimits(retries=0))
     assert done.turn and done.turn.answer_text == "One two " and len(talk.server.requests) == 1
     talk.server.script(Reply(fault=HttpError(529)))
     assert isinstance(ask(talk, RequestLimits(retries=0))[0].error, Overloaded)
@@ -184,7 +184,7 @@ def test_without_retries_nothing_is_asked_again(talk: Talk) -> None:
 
 
 @every_provider
-def test_what_was_told_of_the_bill_of_a_broken_answer_is_a_lower_bound(talk: Talk, model: str) -> None:
+def test_the_reported_usage_of_a_broken_answer_is_a_lower_bound(talk: Talk, model: str) -> None:
     talk.model = model
     talk.server.script(Reply("One two three", fault=Truncated(2)))
     done, _ = ask(talk, RequestLimits(retries=0))
@@ -249,9 +249,9 @@ def test_in_a_loop_of_tools_only_the_request_that_failed_is_sent_again(talk: Tal
 
         return await talk.chat.send(ask, tell)
 
-    told: list[Event] = []
-    done = talk.loop.run_until_complete(here(told, TurnRequest("hello", OPUS, tools=make_tools([look]))))
-    assert done.turn and done.turn.answer_text == "Found." and called == ["a"] and len(pauses(told)) == 1
+    events: list[Event] = []
+    done = talk.loop.run_until_complete(here(events, TurnRequest("hello", OPUS, tools=make_tools([look]))))
+    assert done.turn and done.turn.answer_text == "Found." and called == ["a"] and len(pauses(events)) == 1
 
 
 def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
@@ -278,17 +278,17 @@ def test_stopping_in_a_pause_ends_it(talk: Talk) -> None:
 @every_provider
 def test_an_answer_that_is_stopped_after_its_last_word_keeps_it(talk: Talk, model: str) -> None:
     async def stopped() -> TurnResult:
-        told: list[Event] = []
+        events: list[Event] = []
 
         def tell(event: Event) -> None:
-            told.append(event)
+            events.append(event)
             if isinstance(event, StreamChunk) and event.last:
                 task.cancel()
 
         task = asyncio.ensure_future(talk.chat.send(TurnRequest("hello", model), tell))
         await asyncio.wait([task])
-        assert isinstance(told[-1], TurnResult)
-        return told[-1]
+        assert isinstance(events[-1], TurnResult)
+        return events[-1]
 
     talk.server.script(Reply(("It is", " 42")))
     done = talk.loop.run_until_complete(stopped())

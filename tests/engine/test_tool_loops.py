@@ -1,4 +1,4 @@
-"""Tool loops, tools and settings: what is foretold is billed, and the cause named is the one there was."""
+"""Tool loops, tools and settings: what is predicted is billed, and the reason named is the real one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_tools_changed(talk: ToolLoop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told", "named"),
+    ("options", "cause", "named"),
     [
         ({"tool_choice": "none"}, MissCause.TOOL_CHOICE, "the tool choice"),
         ({"parallel_tool_calls": False}, MissCause.TOOL_CHOICE, "parallel tool calls"),
@@ -85,12 +85,12 @@ def test_tools_changed(talk: ToolLoop) -> None:
         ),
     ],
 )
-def test_settings_changed(talk: ToolLoop, options: Json, told: MissCause, named: str) -> None:
+def test_settings_changed(talk: ToolLoop, options: Json, cause: MissCause, named: str) -> None:
     send_four_turns(talk)
     talk.options = options
     talk.user(10, 4)
     expected, bill, reason = talk.send()
-    assert reason and reason.cause is told and named in reason.sentence
+    assert reason and reason.cause is cause and named in reason.sentence
     assert expected.read == bill.read
     talk.user(10, 5)
     expected, bill, reason = talk.send()

@@ -83,9 +83,9 @@ def test_a_model_of_unknown_price_is_refused_and_the_local_one_is_free(
     wire: WireServer, kernel: Kernel
 ) -> None:
     kernel.run("%chat budget 0.01")
-    error = kernel.run("%%chat -m openai/nobody-knows-this-one --max-tokens 10\nhello").error
+    error = kernel.run("%%chat -m openai/unknown-model --max-tokens 10\nhello").error
     assert "its price is unknown" in error and not wire.requests
-    run_and_answer(kernel, "%%chat -m openai/nobody-knows-this-one --max-tokens 10 --confirm\nhello", "y")
+    run_and_answer(kernel, "%%chat -m openai/unknown-model --max-tokens 10 --confirm\nhello", "y")
     assert len(wire.requests) == 1
     assert "1 request may have cost more" in kernel.run("%chat budget").printed
 

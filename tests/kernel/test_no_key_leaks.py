@@ -178,8 +178,8 @@ def test_no_key_is_in_any_message_or_file_even_if_a_provider_echoes_it(
     refused = Reply(fault=HttpError(401, f"Incorrect key {GIVEN}"))
     assert run("chat('x')", "verbose", refused).error
     everything = (
-        "try:\n    chat('x')\nexcept ChatError as e:\n    told = traceback.TracebackException.from_exception"
-        "(e, capture_locals=True)\n    print(repr(e), *told.format(), repr(e.__cause__), repr(e.__context__))"
+        "try:\n    chat('x')\nexcept ChatError as e:\n    shown = traceback.TracebackException.from_exception"
+        "(e, capture_locals=True)\n    print(repr(e), *shown.format(), repr(e.__cause__), repr(e.__context__))"
     )
     assert "the key was rejected" in run(everything, "locals", refused).printed
 

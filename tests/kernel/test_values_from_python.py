@@ -34,7 +34,7 @@ def kernel(kernel: Kernel) -> Kernel:
         ("x = {'a': [1, 2]}", "x"),
         ("x = object", "x"),
         ("class Own:\n    def __repr__(self):\n        return '<mine>'\nx = Own()", "x"),
-        ("from pathlib import Path\nPath('told.txt').write_text('read')", "Path('told.txt')"),
+        ("from pathlib import Path\nPath('note.txt').write_text('read')", "Path('note.txt')"),
     ],
 )
 def test_a_value_is_described_as_in_an_expression(

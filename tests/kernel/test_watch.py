@@ -270,7 +270,7 @@ def test_cells_of_a_removed_turn_are_sent_again(kernel: Kernel, wire: WireServer
     kernel.run("z = 3", "c")
     kernel.run("%%chat\nMore", "q4")
     kernel.run("%config ChatMagics.rerun = 'rewind'")
-    kernel.run("%%chat\nOne, anew", "q1")
+    kernel.run("%%chat\nOne, again", "q1")
     assert cell_sources(wire) == ["x = 1", "y = 2", "z = 3"] and len(wire.requests[-1].body["messages"]) == 1
     kernel.run("%chat reset")
     kernel.run("%%chat\nFrom the beginning", "q5")
@@ -421,8 +421,8 @@ def test_the_stored_question_is_what_the_user_typed(kernel: Kernel, wire: WireSe
     kernel.run("%%chat\nWhat now?", "q")
     history = kernel.run("%chat history").text
     assert "What now?" in history and "secretly" not in history
-    kernel.run("%chat save told.md")
-    written = (Path(kernel.folder.name) / "told.md").read_text()
+    kernel.run("%chat save saved.md")
+    written = (Path(kernel.folder.name) / "saved.md").read_text()
     assert (
         "What now?" in written and "secretly = 1" not in written and "[1 cell that ran before it]" in written
     )

@@ -1,4 +1,4 @@
-"""What is told of an error, whatever stands in the frame that failed."""
+"""What is sent of an error, whatever the frame that failed holds."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def test_one_odd_name_hides_neither_the_error_nor_the_other_names(odd: Any) -> N
 
     with pytest.raises(ValueError, match="this one") as caught:
         fail()
-    told = str(describe(CellError(caught.value, "fail()", 1)))
-    assert "ValueError: this one" in told
-    assert "- `other` = `42`" in told and "- `one` = `" in told
+    text = str(describe(CellError(caught.value, "fail()", 1)))
+    assert "ValueError: this one" in text
+    assert "- `other` = `42`" in text and "- `one` = `" in text

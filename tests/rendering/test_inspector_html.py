@@ -1,4 +1,4 @@
-"""What the inspector says of many turns, of what nobody knows, and of which HTML it is made."""
+"""What the inspector says of many turns, of what is unknown, and of which HTML it is made."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def turn(n: int) -> Turn:
     return Turn(f"What <b>about</b> ${n}$?", said, model="a/b", usage=usage, cell=cell, cost=cost)
 
 
-def told(one: Turn, number: int) -> TurnResult:
+def result_of(one: Turn, number: int) -> TurnResult:
     rows = (
         BlockRow(
             what="system", turn=-1, cell="", tokens=500, exact=True, checkpoint=300, warm_until=NOW + 200
@@ -72,7 +72,7 @@ def standing(*turns: Turn) -> inspector.UsageSnapshot:
     ledger = Ledger()
     for one in turns:
         ledger = ledger.add(one.usage, one.cost)
-    done = tuple(told(one, n) for n, one in enumerate(turns, 1))
+    done = tuple(result_of(one, n) for n, one in enumerate(turns, 1))
     return inspector.UsageSnapshot(turns, done, frozenset(), ledger, done[-1] if done else None, (9, 9), "")
 
 
@@ -83,7 +83,7 @@ def rows(standing: inspector.UsageSnapshot) -> list[dict[str, str]]:
 def test_it_is_made_of_what_an_untrusted_notebook_keeps_and_a_question_is_only_text() -> None:
     some = standing(turn(1), replace(turn(2), usage=NOTHING_REPORTED, cost=Cost()), turn(3))
     reason = MissReason(MissCause.EDITED, 9, old_text="a <i>b</i>", new_text="a $x$", cell="<c>")
-    wrong = replace(told(turn(2), 2), reason=reason)
+    wrong = replace(result_of(turn(2), 2), reason=reason)
     for html in (inspector.to_html(some, NOW), reports.why_html(wrong), reports.why_html(None)):
         seen = Html(html)
         assert seen.tags <= KEPT
@@ -118,7 +118,7 @@ def test_a_turn_of_which_nothing_is_known_leaves_the_sums_at_least() -> None:
     assert "dashed" in html and "Dashed: cached tokens not reported (turn 1)" in html
 
 
-def test_what_an_answer_that_broke_off_is_known_to_have_cost_is_told_in_every_sum() -> None:
+def test_the_known_cost_of_a_broken_answer_is_in_every_sum() -> None:
     usage, cost = (
         Usage(input=3000, read=0, written=3000, output=7, at_least=True),
         Cost(0.008, -0.002, at_least=True),

@@ -60,7 +60,7 @@ def test_a_long_answer_is_drawn_in_few_parts_and_what_is_redrawn_stays_small() -
     assert growing.rest_size < 0.05 * len(text)
 
 
-def test_a_long_fence_is_cut_between_lines_and_opened_anew() -> None:
+def test_a_long_fence_is_cut_between_lines_and_opened_again() -> None:
     code = "".join(f"line({n})\n" for n in range(4_000))
     taken, growing = grown(f"Look:\n\n```python\n{code}```\n\nThat was it.", 50)
     assert len(taken) > 5

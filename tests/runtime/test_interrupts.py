@@ -207,16 +207,16 @@ def test_an_interrupt_at_any_line_of_a_cell_shows_and_reports_the_end(run: Calla
             number += 1
             screen, line = Shown(), Line(number)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            told: BaseException | None = None
+            raised: BaseException | None = None
             try:
                 run(answer, loop.submit, screen, line.begin)
             except BaseException as error:
-                told = error
+                raised = error
             finally:
                 sys.settrace(before)
             if not line.at:
                 break
-            assert isinstance(told, Interrupted), line.at
+            assert isinstance(raised, Interrupted), line.at
             assert screen.end is not None and screen.closed, line.at
             assert not ours(), line.at
     finally:
@@ -229,19 +229,19 @@ def test_an_interrupt_at_any_line_reaches_a_caller_from_python() -> None:
     try:
         while True:
             number += 1
-            line, told = Line(number), False
+            line, stopped = Line(number), False
             signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
                 line.begin()
                 for _ in streaming.iter_events(loop, answer):
                     pass
             except KeyboardInterrupt:
-                told = True
+                stopped = True
             finally:
                 sys.settrace(before)
             if not line.at:
                 break
-            assert told, line.at
+            assert stopped, line.at
             assert not ours(), line.at
     finally:
         loop.stop()

@@ -322,7 +322,7 @@ def test_a_kernel_of_an_older_version_fails_with_an_error_once_a_newer_one_has_m
             newer.conversations.save_history(
                 newer.conversations.create(HERE, "", NOW), history_of(turn(1)), 0, {}, NOW
             )
-            for table in ("growing", "held"):  # the error that it reports; nothing goes where nobody looks
+            for table in ("growing", "held"):  # the error that it reports; nothing is lost in silence
                 with pytest.raises(sqlite3.OperationalError, match=f"no such table: {table}"):
                     older.execute(f"INSERT INTO {table} VALUES(2, '{{}}', '{{}}')")
             older.execute("INSERT INTO requests(at, notebook, model) VALUES(1, 'n', 'm')")  # its bills count
@@ -742,7 +742,7 @@ def test_another_file_is_used_at_once(path: Path, tmp_path: Path) -> None:
     recorder, elsewhere = start_recorder(path), tmp_path / "elsewhere.db"
     recorder.save(history_of(turn(1)))
     assert recorder.problem
-    recorder.start(lambda: elsewhere, dict)  # as a person who is told of it may choose
+    recorder.start(lambda: elsewhere, dict)  # as a user may choose after the message
     recorder.save(history_of(turn(1), turn(2)))
     assert not recorder.problem
     assert stored_history(elsewhere) == history_of(turn(1), turn(2))
@@ -762,7 +762,7 @@ def test_a_file_is_used_again_after_another_could_not_be_opened(path: Path, tmp_
 
 
 @contextmanager
-def nobody(folder: Path) -> Iterator[None]:
+def as_another_user(folder: Path) -> Iterator[None]:
     """Not root, who may write anywhere."""
     if os.geteuid():
         yield
@@ -788,7 +788,7 @@ def test_a_read_only_folder_stops_nothing(exists: bool) -> None:
                 )
             path.chmod(0o400)
         original = path.read_bytes() if exists else b""
-        with nobody(folder):
+        with as_another_user(folder):
             folder.chmod(0o500)
             recorder = start_recorder(path)
             save_everything(recorder)
@@ -835,7 +835,7 @@ def test_a_full_disk_stops_nothing_and_loses_no_saved_data(path: Path, length: i
     assert not recorder.problem
     assert "rollback" not in problem  # but what went wrong
     assert stored_history(path) == last
-    other.save(history_of(turn(0), turn(1)))  # nobody is locked out
+    other.save(history_of(turn(0), turn(1)))  # no one is locked out
     assert not other.problem
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

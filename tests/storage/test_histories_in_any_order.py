@@ -253,11 +253,11 @@ class Notebook(RuleBasedStateMachine):
     @invariant()
     def the_turns_are_the_same(self) -> None:
         if hasattr(self, "plain"):
-            told = [
+            listed = [
                 (t.prompt_text, t.answer_text, t.detached is not None)
                 for t in self.dialogue.history.current.all_turns
             ]
-            assert told == [(line.asked, line.answer, self.plain.away(line)) for line in self.plain.now]
+            assert listed == [(line.asked, line.answer, self.plain.away(line)) for line in self.plain.now]
             assert not self.recorder.problem
 
 

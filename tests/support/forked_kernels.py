@@ -2,7 +2,7 @@
 
 A test that restarts kernels uses them through `ForkedKernel`: they are processes of their own, with an environment, a
 folder and sockets of their own, and start in a tenth of the time. Tests of loading, importing and ending, and all
-benchmarks, use `Kernel`, which starts Python anew.
+benchmarks, use `Kernel`, which starts a new Python.
 
 `python forked_kernels.py` is the process from which they are forked. It reads a request as a line of JSON from its
 standard input and answers with the process id of a kernel, and it ends with the process that started it.

@@ -28,17 +28,15 @@ FULL_OUTPUT, MAX_OUTPUTS = 0.06, 44
 # The unfinished part is drawn again after at least a tenth of a second, as soon as a large enough share of it is new:
 # a tenth in a short answer, up to all of it in a long one, so that an answer of 100 kB sends no more than 2 MB. It is
 # drawn after the longest interval in any case, so that a stalled stream shows all that has arrived.
-MIN_INTERVAL, MAX_INTERVAL, MAX_INTERVAL_SLOW = (
-    0.1,
-    0.6,
-    0.8,
-)  # seconds; the last one for HTML that is slow to draw
-SLOW_HTML = 4_000  # characters
-NEW_SHARE, ALL_NEW = (
-    0.1,
-    40_000,
-)  # share of the unfinished part; characters of an answer at which all must be new
-LONG_REST = 5_000  # characters of the unfinished part; above it the longest interval grows in proportion
+MIN_INTERVAL, MAX_INTERVAL = 0.1, 0.6
+MAX_INTERVAL_SLOW = 0.8
+"""Seconds, as those above; for HTML that is slow to draw."""
+SLOW_HTML = 4_000
+"""Characters of such HTML."""
+NEW_SHARE, ALL_NEW = 0.1, 40_000
+"""Share of the unfinished part that must be new, and characters of an answer at which all of it must be."""
+LONG_REST = 5_000
+"""Characters of the unfinished part; above it the longest interval grows in proportion."""
 
 
 @dataclass(frozen=True, slots=True)
