@@ -12,13 +12,14 @@ from ipycachechat.caching import request
 from ipycachechat.caching.prefix import PromptMessage, build_chain
 from ipycachechat.caching.rules import CacheRules
 from ipycachechat.caching.state import Checkpoint
-from ipycachechat.conversation.events import Event, Progress
+from ipycachechat.conversation.events import Event, Progress, RetryScheduled
 from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.usage import Cost, Usage
 from ipycachechat.engine.client import ModelClient
-from ipycachechat.errors import EmptyAnswer
+from ipycachechat.errors import EmptyAnswer, ModelError
 from ipycachechat.providers.endpoint import ModelEndpoint
-from ipycachechat.providers.timeouts import Sleep
+from ipycachechat.providers.retry import retrying
+from ipycachechat.providers.timeouts import DEFAULT_LIMITS, Sleep
 
 # Short words: about one token each by any tokenizer.
 WORDS = ("data", "list", "mean", "plot", "rows", "time", "test", "code", "name", "file")
@@ -167,7 +168,11 @@ def price(endpoint: ModelEndpoint) -> tuple[int, int, float | None]:
 async def examine(
     client: ModelClient, endpoint: ModelEndpoint, sleep: Sleep, emit: Callable[[Event], None]
 ) -> list[Check]:
-    """Send the requests one by one. Raises ChatError if one fails or is over budget."""
+    """Send the requests one by one. Raises ChatError if one fails for good or is over budget."""
+
+    def on_pause(error: ModelError, seconds: float, tries: int) -> None:
+        emit(RetryScheduled(error.message, seconds, tries, DEFAULT_LIMITS.retries + 1))
+
     rules, first = endpoint.rules, 0
     requests, checks = probes(rules, endpoint.min_cacheable_tokens), list[Check]()
     for number, probe in enumerate(requests):
@@ -178,7 +183,7 @@ async def examine(
         )
         if number:
             await sleep(SETTLE)
-        usage = await _send(client, endpoint, probe)
+        usage = await retrying(DEFAULT_LIMITS, sleep, on_pause)(_send, client, endpoint, probe)
         first = first or usage.written or 0
         checks.append(
             Check(

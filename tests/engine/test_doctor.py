@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.talks import OPUS, SONNET, Talk
-from wire import Reply, Stall, WireServer
+from wire import Drop, Reply, Stall, WireServer
 
 from ipycachechat.engine import doctor
 from ipycachechat.providers.endpoint import ModelEndpoint, provider_endpoint
@@ -45,6 +45,11 @@ def test_the_rules_in_the_table_agree(talk: Talk, model: str) -> None:
 @pytest.mark.parametrize("model", ["gemini/gemini-2.5-flash", "openrouter/anthropic/claude-sonnet-4.5"])
 def test_neither_do_the_others_differ(talk: Talk, model: str) -> None:
     assert broken(talk, model) == []
+
+
+def test_a_lost_connection_does_not_end_the_examination(talk: Talk) -> None:
+    talk.server.script(Reply("OK"), Reply("OK", fault=Drop("headers")))
+    assert broken(talk, SONNET) == []
 
 
 @pytest.mark.local
