@@ -130,6 +130,14 @@ def hits(lab: Lab) -> Iterator[Hits]:
         yield hits
 
 
+@pytest.fixture(autouse=True)
+def _from_a_blank_page(lab: Lab, hits: Hits) -> None:
+    """Leave what an earlier test did behind: the tests may run in any order."""
+    lab.page.goto("about:blank")
+    hits.paths.clear()
+    lab.requests.clear()
+
+
 @pytest.fixture(scope="module")
 def answers(lab: Lab, hits: Hits) -> list[tuple[str, str]]:
     answers = [("honest", HONEST), *corpus(hits.address), ("honest again", HONEST)]
