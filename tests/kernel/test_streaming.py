@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 from support.kernels import CellResult, ForkedKernel, Kernel
 from wire import Drop, HttpError, Reply, Stall, ToolCall, WireServer
@@ -25,8 +26,13 @@ def test_the_placeholder_the_first_token_and_the_whole_answer_are_drawn_in_turn(
     wire: WireServer, kernel: Kernel
 ) -> None:
     # Long enough that even a busy machine redraws the waiting line while it counts seconds.
-    wire.script(Reply(("Hello ", "there, ", "**friend**"), first_delay=4, chunk_delay=2))
-    result = kernel.run("%%chat\nhello")
+    drawn = threading.Event()
+    wire.script(Reply(("Hello ", "there, ", "**friend**"), first_delay=4, hold=drawn))
+    request = kernel.start("%%chat\nhello")
+    start = kernel.finish(request, until="Hello")
+    drawn.set()
+    result = kernel.finish(request)
+    result.messages[:0] = start.messages
     frames = [html(content["data"]) for content in result.contents("display_data", "update_display_data")]
     waiting = [frame for frame in frames if "ipycachechat-waiting" in frame]
     assert "Waiting for anthropic/claude-sonnet-5: turn 1, ≈" in waiting[0]

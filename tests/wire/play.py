@@ -127,6 +127,8 @@ class Player:
         for event in self.dialect.events(self.call, reply, bill, self.answer):
             if event.content and sent_chunks and reply.pause:
                 await asyncio.sleep(reply.pause)
+            if event.content and sent_chunks and reply.hold is not None:
+                await asyncio.to_thread(reply.hold.wait, 60)
             if isinstance(fault, Truncated) and sent_chunks == fault.after:
                 await response.write(event.data[: len(event.data) // 2])
                 break

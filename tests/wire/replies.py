@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -110,6 +111,7 @@ class Reply:
     tool_calls: tuple[ToolCall, ...] = ()
     first_delay: float = 0.0  # before the headers
     chunk_delay: float = 0.0  # between content chunks
+    hold: threading.Event | None = None  # content chunks after the first wait for it
     rate: float | None = None  # content chunks per second; sets chunk_delay
     finish: Finish | None = None  # None: "tools" if there are tool calls, else "stop"
     output_tokens: int | None = None  # None: counted
