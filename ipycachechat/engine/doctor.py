@@ -183,7 +183,7 @@ async def examine(
         )
         if number:
             await sleep(SETTLE)
-        usage = await retrying(DEFAULT_LIMITS, sleep, on_pause)(_send, client, endpoint, probe)
+        usage: Usage = await retrying(DEFAULT_LIMITS, sleep, on_pause)(_send, client, endpoint, probe)
         first = first or usage.written or 0
         checks.append(
             Check(

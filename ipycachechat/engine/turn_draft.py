@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ipycachechat.billing.records import RequestRecord, TurnRecords
-from ipycachechat.conversation.messages import Content, Message
+from ipycachechat.conversation.messages import Message
 from ipycachechat.conversation.turns import Conversation, Turn, TurnStatus, past_digests
 from ipycachechat.engine import compaction
 from ipycachechat.engine.turn_request import TurnRequest, tool_definitions
@@ -14,6 +14,7 @@ from ipycachechat.errors import ARRIVED, AT_LEAST, BILLING_UNKNOWN, NOTHING_SENT
 from ipycachechat.providers.exchange import Exchange
 from ipycachechat.providers.replay import ReplayedExchange
 from ipycachechat.text import truncate
+from ipycachechat.text.redaction_log import RedactionLog
 
 if TYPE_CHECKING:
     from ipycachechat.providers.response import Response
@@ -38,7 +39,8 @@ class TurnDraft:
         self.last_exchange: Exchange | ReplayedExchange | None = None
         """The last request that was answered."""
         self._asked_at = asked_at
-        self._redacted: list[str] = []
+        self.redact = RedactionLog(request.redactor)
+        """Removes secrets from tool results."""
         self._calls: tuple[Message, Results] | None = None
         """The reply whose tools are running, and their results."""
 
@@ -66,23 +68,10 @@ class TurnDraft:
             self.replies += [reply, *(result for result in results if result is not None)]
         self._calls = None
 
-    def redact(self, content: Content) -> Content:
-        """Return content without secrets; remember the labels of what was removed."""
-        if isinstance(content, str):
-            return self._redact_text(content)
-        return tuple(self._redact_text(part) if isinstance(part, str) else part for part in content)
-
-    def _redact_text(self, text: str) -> str:
-        if self.request.redactor is None:
-            return text
-        redacted = self.request.redactor(text)
-        self._redacted += redacted.labels
-        return redacted.text
-
     @property
     def redacted(self) -> tuple[str, ...]:
         """Labels of the secrets that were removed from the prompt and from tool results."""
-        return (*self.request.redacted, *self._redacted)
+        return (*self.request.redacted, *self.redact.labels)
 
     def shorten(self) -> bool:
         """Shorten tool results, this turn's first; return False if none is long."""

@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Any
 
 MimeBundle = Mapping[str, Any]
-MAX_TEXT = 20_000
-"""Characters of one output that are read."""
+MAX_TEXT = 1_000_000
+"""Characters of one output that are read: so many that no secret near either end is cut in two."""
 MAX_IMAGE = 4_000_000
 """Characters of an image in base64; a larger one is left out."""
 _OUR_CLASS = 'class="ipycachechat-'

@@ -17,6 +17,7 @@ from ipycachechat.engine.turn_request import TurnRequest
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend, notebook_file
 from ipycachechat.prompts.builder import Prompt, build_prompt, new_cell_runs, prompt_from_values
+from ipycachechat.text.redaction_log import RedactionLog
 
 if TYPE_CHECKING:  # these import IPython
     from ipycachechat.notebook.session import NotebookSession
@@ -95,17 +96,17 @@ class CellChat:
         `names` are looked up before the kernel's own. Raises PromptError.
         """
         new, replaced = self._new_cell_runs(placement)
-        namespace = ChainMap(dict(names or {}), self.shell.user_ns, self.session.lookups.names)
-        redactor, limit = self.settings.redactor(), self.settings.context_tokens
-        return build_prompt(text, namespace, redactor, max_tokens=limit, raw=raw, cell_runs=new).merged_with(
+        redact, limit = RedactionLog(self.settings.redactor()), self.settings.context_tokens
+        namespace = ChainMap(dict(names or {}), self.shell.user_ns, self.session.lookups.names(redact))
+        return build_prompt(text, namespace, redact, max_tokens=limit, raw=raw, cell_runs=new).merged_with(
             replaced
         )
 
     def prompt_from_values(self, value: Any) -> Prompt:
         """Return a prompt from a value, or a list of values, that Python code passes. Raises BadInput."""
         new, replaced = self._new_cell_runs(self.placement())
-        redactor, limit = self.settings.redactor(), self.settings.context_tokens
-        return prompt_from_values(value, redactor, max_tokens=limit, cell_runs=new).merged_with(replaced)
+        redact, limit = RedactionLog(self.settings.redactor()), self.settings.context_tokens
+        return prompt_from_values(value, redact, max_tokens=limit, cell_runs=new).merged_with(replaced)
 
     def placement(self, *, append: bool = False, here: bool = False) -> Placement:
         """Return where the running cell's turn goes.

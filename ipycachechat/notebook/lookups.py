@@ -3,50 +3,58 @@
 from __future__ import annotations
 
 import inspect
-import reprlib
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.notebook import cell_outputs
+from ipycachechat.prompts.duck_typing import PromptValue
 from ipycachechat.prompts.sandbox import SandboxFunction
 from ipycachechat.text.format import code_fence
 
+if TYPE_CHECKING:
+    from ipycachechat.text.redaction_log import RedactionLog
+
 MAX_LOCALS, MAX_REPR = 20, 120
 """Variables of the failing frame that are included, and characters of each."""
+MAX_PRINTED = 20_000
+"""Characters of what a cell printed."""
 _TOP_PACKAGES = ("IPython", "ipykernel", "ipycachechat")
 """Packages whose frames come first in every traceback."""
 
 
 @dataclass(frozen=True, slots=True)
-class CellSource:
+class CellSource(PromptValue):
     """The source of a cell."""
 
     source: str
 
-    def _repr_markdown_(self) -> str:
+    def text(self, redact: RedactionLog) -> str:
+        """Return the source in a code fence."""
         return code_fence(self.source, "python")
 
 
 @dataclass(frozen=True, slots=True)
-class CellError:
+class CellError(PromptValue):
     """An error, the cell that raised it, and the values of the variables where it did."""
 
     error: BaseException
     source: str
     number: int
 
-    def _repr_markdown_(self) -> str:
+    def text(self, redact: RedactionLog) -> str:
+        """Return the traceback, the cell, and the variables."""
         sections = [
             f"Cell [{self.number}] failed:",
             code_fence(format_traceback(self.error), ""),
             "The cell:",
             code_fence(self.source, "python"),
         ]
-        scope, variables = _variables(self.error)
+        scope, variables = _variables(self.error, redact)
         if variables:
             sections += [f"In `{scope}`:", "\n".join(f"- `{name}` = `{text}`" for name, text in variables)]
         return "\n\n".join(sections)
@@ -67,12 +75,11 @@ class CellLookups:
             number = result.execution_count or self._shell.execution_count
             self.last_error = CellError(error, str(getattr(result.info, "raw_cell", "")), number)
 
-    @property
-    def names(self) -> dict[str, Any]:
-        """Values by name, for expressions; the kernel's own names take precedence."""
+    def names(self, redact: RedactionLog) -> dict[str, Any]:
+        """Return values by name, for expressions; the kernel's own names take precedence."""
         names: dict[str, Any] = {
             "cell": SandboxFunction("cell", self._cell),
-            "out": SandboxFunction("out", self._out),
+            "out": SandboxFunction("out", partial(self._out, redact=redact)),
         }
         return names | ({"err": self.last_error} if self.last_error else {})
 
@@ -82,12 +89,15 @@ class CellLookups:
             raise LookupError(f"no cell [{number}] has run in this kernel")
         return CellSource(sources[number].rstrip())
 
-    def _out(self, number: int) -> Any:
+    def _out(self, number: int, redact: RedactionLog) -> Any:
         """Return the value of a cell, or what it printed if it has none."""
         values = self._shell.user_ns.get("Out", {})
         if number in values:
             return values[number]
-        printed = [cell_outputs.text(output.bundle) for output in cell_outputs.outputs(self._shell, number)]
+        outputs = cell_outputs.outputs(self._shell, number)
+        printed = [
+            redact.truncate_middle(cell_outputs.text(output.bundle), MAX_PRINTED) for output in outputs
+        ]
         if not any(printed):
             raise LookupError(f"cell [{number}] has no value, and has printed nothing")
         return "\n".join(filter(None, printed))
@@ -113,7 +123,7 @@ def _is_top_package(filename: str) -> bool:
     return "site-packages" in filename and any(f"/{name}/" in path for name in _TOP_PACKAGES)
 
 
-def _variables(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
+def _variables(error: BaseException, redact: RedactionLog) -> tuple[str, list[tuple[str, str]]]:
     """Return the name of the innermost frame of the user's own code (else of all), and its variables as text."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:
@@ -128,7 +138,7 @@ def _variables(error: BaseException) -> tuple[str, list[tuple[str, str]]]:
     texts: list[tuple[str, str]] = []
     for name, value in shown[:MAX_LOCALS]:
         try:
-            texts.append((name, _short_repr(value)))
+            texts.append((name, _short_repr(name, value, redact)))
         except TimeLimitExceeded:  # the error itself is still worth sending
             too_long = "it took too long to look at; the others were left out"
             texts.append((name, f"({type(value).__name__}: {too_long})"))
@@ -144,16 +154,18 @@ def _is_shown(name: str, value: Any) -> bool:
     return not name.startswith("_") and not issubclass(type(value), ModuleType | FunctionType | type)
 
 
-def _short_repr(value: Any) -> str:
-    # Compiling the patterns of this module takes a moment.
-    from ipycachechat.text.truncate import strip_addresses, truncate_end
+def _short_repr(name: str, value: Any, redact: RedactionLog) -> str:
+    from ipycachechat.text.redaction_log import RedactingRepr  # compiling the patterns takes a moment
+    from ipycachechat.text.truncate import strip_addresses
 
-    short = reprlib.Repr()
+    short = RedactingRepr(redact)
     short.maxother = short.maxstring = MAX_REPR
     try:
+        if redact.hides(name):
+            return str(redact.mask(name, value))
         shape = getattr(type(value), "shape", None) is not None and getattr(value, "shape", None)
         if isinstance(shape, tuple):
             return f"{type(value).__name__} of shape {shape}"
-        return truncate_end(" ".join(strip_addresses(short.repr(value)).split()), MAX_REPR)
+        return redact.truncate_end(" ".join(strip_addresses(short.repr(value)).split()), MAX_REPR)
     except (Exception, SystemExit) as error:  # one odd value must hide neither the error nor the others
         return f"({type(value).__name__}: {type(error).__name__})"

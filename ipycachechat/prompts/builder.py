@@ -10,14 +10,15 @@ from ipycachechat.caching.prefix import CHARS_PER_TOKEN
 from ipycachechat.conversation.cell_runs import CellRun
 from ipycachechat.conversation.messages import Content, Part
 from ipycachechat.prompts.content import is_part_dict
-from ipycachechat.prompts.describe import describe, describe_value, type_name
+from ipycachechat.prompts.describe import describe_value, type_name
 from ipycachechat.prompts.inputs import to_content
 from ipycachechat.prompts.template import render_template
+from ipycachechat.text.redaction import describe_redactions
+from ipycachechat.text.redaction_log import RedactionLog
 from ipycachechat.text.truncate import fair_shares, truncate_middle
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import Turn
-    from ipycachechat.text.redaction import Redactor
 
 MAX_NAMED = 3
 """Shortened values that the note about them lists by name."""
@@ -61,7 +62,7 @@ class Prompt:
 def build_prompt(
     text: str,
     names: Mapping[str, Any],
-    redactor: Redactor | None,
+    redact: RedactionLog,
     *,
     max_tokens: int = 0,
     raw: bool = False,
@@ -73,18 +74,18 @@ def build_prompt(
     `max_tokens`: about how many tokens all values and cell runs together may take; 0 for no limit.
     Raises PromptError.
     """
-    builder = PromptBuilder(redactor, max_tokens, cell_runs)
+    builder = PromptBuilder(redact, max_tokens, cell_runs)
     content: Content = text
     if not raw and "{{" in text:
-        content = render_template(text, names, lambda value: describe(value, builder.redact), builder.fit)
+        content = render_template(text, names, redact, builder.fit)
     return builder.build(content, text)
 
 
 def prompt_from_values(
-    value: Any, redactor: Redactor | None, *, max_tokens: int = 0, cell_runs: Sequence[CellRun] = ()
+    value: Any, redact: RedactionLog, *, max_tokens: int = 0, cell_runs: Sequence[CellRun] = ()
 ) -> Prompt:
     """Return the prompt for a Python value or a list of them; texts count as typed. Raises BadInput."""
-    builder = PromptBuilder(redactor, max_tokens, cell_runs)
+    builder = PromptBuilder(redact, max_tokens, cell_runs)
     content = to_content(value, builder.parts)
     return builder.build(content, builder.typed)
 
@@ -110,9 +111,8 @@ def merge_cell_runs(replaced: Iterable[Turn], new: Iterable[CellRun]) -> tuple[C
 class PromptBuilder:
     """Redact the values and cell runs of one prompt and shorten them to the limit."""
 
-    def __init__(self, redactor: Redactor | None, max_tokens: int, cell_runs: Sequence[CellRun]) -> None:
-        self._redactor, self._max_characters = redactor, max_tokens * CHARS_PER_TOKEN
-        self._redacted: list[str] = []
+    def __init__(self, redact: RedactionLog, max_tokens: int, cell_runs: Sequence[CellRun]) -> None:
+        self._redact, self._max_characters = redact, max_tokens * CHARS_PER_TOKEN
         self._cut_note: tuple[str, ...] = ()
         self._fitted = False
         self.typed = ""
@@ -120,21 +120,13 @@ class PromptBuilder:
         self._values: dict[str, Part] = {}
         self._cell_runs = [self._shortened(run) for run in _with_latest_images(cell_runs)]
 
-    def redact(self, text: str) -> str:
-        """Return the text without its secrets, and record their labels."""
-        if self._redactor is None:
-            return text
-        result = self._redactor(text)
-        self._redacted.extend(result.labels)
-        return result.text
-
     def parts(self, values: Sequence[Any]) -> list[Part]:
         """Return a message part for each value from Python, fitted to the limit."""
         parts: dict[str, Part] = {}
         typed = set()
         for number, value in enumerate(values, 1):
             name = f"value {number} ({type_name(value)})"
-            parts[name] = describe_value(value, self.redact)
+            parts[name] = describe_value(value, self._redact)
             if isinstance(value, str) or is_part_dict(value):
                 typed.add(name)
         texts = (part for name, part in parts.items() if name in typed)
@@ -176,8 +168,8 @@ class PromptBuilder:
 
     def _shortened(self, run: CellRun) -> CellRun:
         """Return a cell run without secrets, its source and outputs shortened."""
-        outputs = tuple(truncate_middle(self.redact(output), MAX_OUTPUT) for output in run.outputs)
-        return replace(run, source=truncate_middle(self.redact(run.source), MAX_SOURCE), outputs=outputs)
+        outputs = tuple(self._redact.truncate_middle(output, MAX_OUTPUT) for output in run.outputs)
+        return replace(run, source=self._redact.truncate_middle(run.source, MAX_SOURCE), outputs=outputs)
 
     def build(self, content: Content, typed: str) -> Prompt:
         """Return the prompt; `typed` is the text that the user wrote: a note warns about secrets in it."""
@@ -185,21 +177,18 @@ class PromptBuilder:
             self.fit({})
         return Prompt(
             content=content,
-            redacted=tuple(self._redacted),
-            notes=(*_typed_secrets_note(typed, self._redactor), *self._cut_note),
+            redacted=tuple(self._redact.labels),
+            notes=(*self._typed_secrets_note(typed), *self._cut_note),
             values=self._values,
             cell_runs=tuple(self._cell_runs),
         )
 
-
-def _typed_secrets_note(text: str, redactor: Redactor | None) -> tuple[str, ...]:
-    """Return the warning about secrets in what the user typed."""
-    if redactor is None or not (labels := redactor(text).labels):
-        return ()
-    from ipycachechat.text.redaction import describe_redactions  # imported late: it compiles its patterns
-
-    secrets = describe_redactions(labels).removeprefix("masked: ")
-    return (f"your prompt seems to contain secrets, which were sent as typed: {secrets}",)
+    def _typed_secrets_note(self, text: str) -> tuple[str, ...]:
+        """Return the warning about secrets in what the user typed."""
+        if not (labels := self._redact.labels_in(text)):
+            return ()
+        secrets = describe_redactions(labels).removeprefix("masked: ")
+        return (f"your prompt seems to contain secrets, which were sent as typed: {secrets}",)
 
 
 def _with_latest_images(cell_runs: Sequence[CellRun]) -> list[CellRun]:

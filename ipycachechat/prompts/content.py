@@ -15,10 +15,10 @@ from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.conversation.to_wire import FILE_ID
 from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.prompts.data_summary import array_text, table
-from ipycachechat.prompts.duck_typing import has_attributes, is_instance_of
+from ipycachechat.prompts.duck_typing import PromptValue, has_attributes, is_instance_of
 from ipycachechat.prompts.images import attachment, figure_to_png, image_to_png
 from ipycachechat.text.format import fence_for
-from ipycachechat.text.truncate import truncate_middle
+from ipycachechat.text.redaction_log import RedactionLog
 
 MAX_FILE_BYTES = 32 * 1024**2
 MAX_ARRAY_ITEMS = 1_000  # of an array inside other data; a larger one is abbreviated, as numpy does
@@ -70,23 +70,23 @@ def join_parts(parts: Iterable[Part]) -> Content:
     return content
 
 
-def tool_result_content(value: Any) -> Content:
+def tool_result_content(value: Any, redact: RedactionLog) -> Content:
     """Return a tool's result as content; a value that cannot be sent is described instead, and nothing is raised."""
     try:
-        content = _merge_texts([_result_part(item) for item in _flatten(value)])
+        content = _merge_texts([_result_part(item, redact) for item in _flatten(value)])
     except Exception as error:  # a list type of the tool's own, say
         content = _cannot_show(value, error)
     return content if content and value is not None else NO_OUTPUT
 
 
-def _result_part(value: Any) -> Part:
+def _result_part(value: Any, redact: RedactionLog) -> Part:
     try:
         # A tool that returns a path has not asked for the file to be read.
-        part = os.fsdecode(value) if isinstance(value, os.PathLike) else to_part(value)
-        part = str(value) if part is None else part
-        return part if isinstance(part, Attachment) else truncate_middle(part, MAX_RESULT_CHARACTERS)
+        part = os.fsdecode(value) if isinstance(value, os.PathLike) else to_part(value, redact)
+        part = redact.mask_repr(str(value)) if part is None else part
+        return part if isinstance(part, Attachment) else redact.truncate_middle(part, MAX_RESULT_CHARACTERS)
     except ChatError as error:
-        return as_json(value) if is_part_dict(value) else str(error)
+        return redact(as_json(value, redact) if is_part_dict(value) else str(error))
     except Exception as error:
         return _cannot_show(value, error)
 
@@ -95,10 +95,13 @@ def _cannot_show(value: Any, error: Exception) -> str:
     return f"(a {type(value).__name__} that cannot be shown: {type(error).__name__})"
 
 
-def to_part(value: Any) -> Part | None:
-    """Return the part that the first suitable kind makes of the value; None if there is none. Raises BadInput."""
+def to_part(value: Any, redact: RedactionLog) -> Part | None:
+    """Return the part that the first suitable kind makes of the value; None if there is none. Raises BadInput.
+
+    What is cut is redacted before. Whole texts are for the caller to redact.
+    """
     try:
-        parts = (kind.make_part(value) for kind in KINDS if kind.matches(value))
+        parts = (kind.make_part(value, redact) for kind in KINDS if kind.matches(value))
         return next((part for part in parts if part is not None), None)
     except ChatError:
         raise
@@ -156,13 +159,13 @@ def _decode(data: bytes, name: str) -> str:
     raise BadInput(f"{name}: neither text (in UTF-8) nor a kind of file that models take", FILE_HINT)
 
 
-def _bytes_part(value: Any) -> Part:
+def _bytes_part(value: Any, _: RedactionLog) -> Part:
     data = bytes(value)
     media_type = _media_type(data)
     return attachment(media_type, data) if media_type else _decode(data, f"{len(data):,} bytes")
 
 
-def _file_part(value: Any) -> Part:
+def _file_part(value: Any, _: RedactionLog) -> Part:
     """Return a file as an attachment, or its text in a code fence under its name."""
     path = Path(os.fsdecode(value)).expanduser()
     data, suffix = _read(path), path.suffix.lower()
@@ -189,7 +192,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _displayed_part(value: Any) -> Part | None:
+def _displayed_part(value: Any, _: RedactionLog) -> Part | None:
     """Return what IPython's display protocol returns for a value, where an image as text is base64."""
     bundle = _call_display(value, "_repr_mimebundle_", include=None, exclude=None)
     for media_type, method in DISPLAY_METHODS.items():
@@ -212,12 +215,18 @@ def _error_text(error: BaseException) -> str:
     return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
-def as_json(value: Any) -> str:
-    """Return data as JSON; as its repr if that is impossible, as for a list that contains itself."""
+def as_json(value: Any, redact: RedactionLog) -> str:
+    """Return data as JSON, with masks in place of what fields of secrets hold.
+
+    As its repr if there is no JSON for it, as for a list that contains itself.
+    """
     try:
-        return json.dumps(value, ensure_ascii=False, default=_to_json_type)
+        masked = redact.mask_fields(value)
+        return json.dumps(
+            masked, ensure_ascii=False, default=lambda item: redact.mask_fields(_to_json_type(item))
+        )
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return redact.mask_repr(repr(value))
 
 
 def _to_json_type(value: Any) -> Any:
@@ -275,7 +284,7 @@ class ValueKind(NamedTuple):
     """
 
     matches: Callable[[Any], bool]
-    make_part: Callable[[Any], Part | None]
+    make_part: Callable[[Any, RedactionLog], Part | None]
     separate: bool = False
 
 
@@ -284,21 +293,22 @@ is_matplotlib = is_instance_of(
 )
 is_plotly = is_instance_of("plotly.basedatatypes.BaseFigure")
 KINDS = (
-    ValueKind(lambda value: isinstance(value, str), str.__str__),
-    ValueKind(lambda value: isinstance(value, Attachment), lambda value: value, separate=True),
+    ValueKind(lambda value: isinstance(value, PromptValue), lambda value, redact: value.text(redact)),
+    ValueKind(lambda value: isinstance(value, str), lambda value, _: str.__str__(value)),
+    ValueKind(lambda value: isinstance(value, Attachment), lambda value, _: value, separate=True),
     ValueKind(lambda value: isinstance(value, BYTES), _bytes_part, separate=True),
     ValueKind(lambda value: isinstance(value, os.PathLike), _file_part),
-    ValueKind(is_instance_of("PIL.Image.Image"), image_to_png, separate=True),
-    ValueKind(is_matplotlib, figure_to_png, separate=True),
-    ValueKind(is_plotly, lambda figure: attachment("image/png", figure.to_image("png")), separate=True),
+    ValueKind(is_instance_of("PIL.Image.Image"), lambda value, _: image_to_png(value), separate=True),
+    ValueKind(is_matplotlib, lambda value, _: figure_to_png(value), separate=True),
+    ValueKind(is_plotly, lambda value, _: attachment("image/png", value.to_image("png")), separate=True),
     ValueKind(is_table, table, separate=True),
-    ValueKind(is_part_dict, part_from_dict, separate=True),
+    ValueKind(is_part_dict, lambda value, _: part_from_dict(value), separate=True),
     ValueKind(
         lambda value: any(has_attributes(value, name) for name in DISPLAY_METHODS.values()),
         _displayed_part,
         separate=True,
     ),
-    ValueKind(lambda value: isinstance(value, BaseException), _error_text),
+    ValueKind(lambda value: isinstance(value, BaseException), lambda value, _: _error_text(value)),
     ValueKind(lambda value: has_attributes(value, "shape", "dtype"), array_text),
     ValueKind(_is_data, as_json),
 )

@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from ipycachechat.prompts.duck_typing import has_attributes
-from ipycachechat.text.truncate import truncate_end, truncate_middle
+from ipycachechat.text.redaction_log import RedactionLog
+from ipycachechat.text.secret_names import secret_field
 
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS, CELL_CHARACTERS = 50, 50, 6_000, 80
 SUMMARY_ROWS = 10
@@ -26,15 +27,15 @@ EXAMPLES, EXAMPLE_CHARACTERS = 3, 40
 """Examples from a column that is not numeric, and the length of each."""
 
 
-def table(value: Any, max_rows: int = TABLE_ROWS) -> str:
+def table(value: Any, redact: RedactionLog, max_rows: int = TABLE_ROWS) -> str:
     """Return a dataframe or a series as a markdown table of its first rows, with its shape and types."""
     head = value.head(max_rows) if has_attributes(value, "head") else value.slice(0, max_rows)
-    names, types, rows = _columns(head.to_frame() if has_attributes(head, "to_frame") else head)
+    names, types, rows = _columns(head.to_frame() if has_attributes(head, "to_frame") else head, redact)
     headers = [f"{name} ({kind})" if str(kind) else name for name, kind in zip(names, types, strict=False)]
-    lines = [_row(headers), _row("---" for _ in headers)]
+    lines = [_row(headers, redact), _row(("---" for _ in headers), redact)]
     shape = tuple(value.shape) if has_attributes(value, "shape") else (len(value),)
     left = [shape[0], *(max(0, length - TABLE_COLUMNS) for length in shape[1:])]
-    for line in map(_row, rows):
+    for line in (_row(row, redact) for row in rows):
         if sum(map(len, lines)) + len(line) > TABLE_CHARACTERS:
             break
         lines, left[0] = [*lines, line], left[0] - 1
@@ -42,7 +43,7 @@ def table(value: Any, max_rows: int = TABLE_ROWS) -> str:
     return f"{type(value).__name__}, {_size(shape)}:\n\n" + "\n".join(lines) + note
 
 
-def summarize_frame(value: Any) -> str:
+def summarize_frame(value: Any, redact: RedactionLog) -> str:
     """Return a dataframe or a series as a summary of each column, and its first rows."""
     frame = value.to_frame() if has_attributes(value, "to_frame") else value
     if not has_attributes(frame, "head", "shape"):
@@ -50,34 +51,44 @@ def summarize_frame(value: Any) -> str:
     rows = len(frame)
     sample = _sample(frame, rows)
     sampled = rows > len(sample)
-    names, types, records = _columns(sample)
+    names, types, records = _columns(sample, redact)
     values = list(zip(*records, strict=False)) or [()] * len(names)
     exact = sampled and rows <= min(EXACT_ITEMS, EXACT_CELLS // max(1, len(names)))
     lines = ["| column | type | missing | values |", "|---|---|--:|---|"]
     for number, (name, kind) in enumerate(zip(names, types, strict=False)):
         if not str(kind):  # the index
             continue
-        column = _column(frame, number - (str(types[0]) == "")) if exact and _is_numeric(kind) else None
-        summary = _summarize_column(values[number], sampled, None if column is None else _statistics(column))
-        lines.append(_row(["" if name is None else name, kind, *summary]))
+        shown = exact and _is_numeric(kind) and not redact.hides(name)
+        column = _column(frame, number - (str(types[0]) == "")) if shown else None
+        statistics = None if column is None else _statistics(column)
+        summary = _summarize_column(values[number], sampled, statistics, redact)
+        lines.append(_row(["" if name is None else name, kind, *summary], redact))
     shape = tuple(getattr(frame, "shape", ()))
     left_out = int(shape[1]) - TABLE_COLUMNS if len(shape) > 1 else 0
     more = f"\n({left_out:,} columns left out)" if left_out > 0 else ""
     note = f" (≈: by {len(sample):,} of the rows)" if sampled else ""
-    title, _, first = table(value, SUMMARY_ROWS).partition("\n\n")
+    title, _, first = table(value, redact, SUMMARY_ROWS).partition("\n\n")
     return f"{title.rstrip(':')}{note}:\n\n" + "\n".join(lines) + more + f"\n\nThe first rows:\n\n{first}"
 
 
-def array_text(value: Any) -> str:
+def array_text(value: Any, redact: RedactionLog) -> str:
     """Return an array's shape and type, and its items as numpy abbreviates them; a scalar as it is."""
-    text = truncate_middle(str(value), TABLE_CHARACTERS)
+    fields = getattr(value.dtype, "names", None) or ()
+    hidden = [name for name in fields if redact.hides(name)]
+    shown = value[[name for name in fields if name not in hidden]] if hidden else value
+    name = getattr(value, "name", None)  # of an index
+    text = (
+        redact.mask(name, 0) if redact.hides(name) else redact.truncate_middle(str(shown), TABLE_CHARACTERS)
+    )
     shape = tuple(value.shape)
+    if hidden:
+        text += f"\n(left out: {', '.join(str(redact.mask(name, 0)) for name in hidden)})"
     return f"{type(value).__name__} of shape {shape}, {value.dtype}:\n{text}" if shape else text
 
 
-def summarize_array(value: Any) -> str:
+def summarize_array(value: Any, redact: RedactionLog) -> str:
     """Return `array_text`, with the range and the mean of an array of numbers."""
-    text, size = array_text(value), prod(value.shape)
+    text, size = array_text(value, redact), prod(value.shape)
     if not value.shape or not size or not _is_numeric(value.dtype):
         return text
     if not has_attributes(value, "ravel", "min", "mean"):
@@ -98,11 +109,35 @@ def is_missing(value: Any) -> bool:
     ) and value != value
 
 
-def _columns(frame: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
+def _columns(frame: Any, redact: RedactionLog) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
+    """Return names, types and rows of a dataframe, with masks in place of the secrets that its names tell of."""
+    names, types, rows = _all_columns(frame)
+    has_index = bool(types) and str(types[0]) == ""
+
+    def masked(row: Sequence[Any]) -> Sequence[Any]:
+        if has_index and redact.hides(
+            row[0]
+        ):  # a row that is a field: of a record, or of a table turned round
+            hidden = dict.fromkeys(range(1, len(row)), row[0])
+        else:
+            hidden = redact.hidden(names, row)
+        if not hidden:
+            return row
+        return [
+            redact.mask(hidden[number], value) if number in hidden and not is_missing(value) else value
+            for number, value in enumerate(row)
+        ]
+
+    return names, types, map(masked, rows)
+
+
+def _all_columns(frame: Any) -> tuple[Sequence[Any], Sequence[Any], Iterable[Sequence[Any]]]:
     """Return names, types and rows of a dataframe of pandas, polars or Arrow, or of an Arrow array."""
     if has_attributes(frame, "itertuples"):
         frame = frame.iloc[:, :TABLE_COLUMNS]
-        return [frame.index.name or "", *frame.columns], ["", *frame.dtypes], frame.itertuples(name=None)
+        names = tuple(name for name in getattr(frame.index, "names", ()) if name is not None)
+        index = frame.index.name or (names if any(map(secret_field, names)) else "")
+        return [index, *frame.columns], ["", *frame.dtypes], frame.itertuples(name=None)
     if has_attributes(frame, "rows"):
         frame = frame[:, :TABLE_COLUMNS]
         return frame.columns, frame.dtypes, frame.rows()
@@ -131,7 +166,10 @@ def _sample(frame: Any, rows: int) -> Any:
 
 
 def _summarize_column(
-    values: Sequence[Any], sampled: bool, exact: tuple[int, tuple[Any, Any, Any] | None] | None
+    values: Sequence[Any],
+    sampled: bool,
+    exact: tuple[int, tuple[Any, Any, Any] | None] | None,
+    redact: RedactionLog,
 ) -> tuple[str, str]:
     """Return the number of missing values of a column, and its range or examples."""
     present = [value for value in values if not is_missing(value)]
@@ -154,7 +192,7 @@ def _summarize_column(
         distinct = list(dict.fromkeys(present))
     except TypeError:  # lists, say
         distinct = list(dict.fromkeys(map(str, present)))
-    examples = ", ".join(_shorten(value, EXAMPLE_CHARACTERS) for value in distinct[:EXAMPLES])
+    examples = ", ".join(redact.truncate_end(str(value), EXAMPLE_CHARACTERS) for value in distinct[:EXAMPLES])
     return (
         missing,
         f"{about}{len(distinct):,} distinct: {examples}{', …' if len(distinct) > EXAMPLES else ''}",
@@ -228,10 +266,7 @@ def _size(shape: Iterable[int], min_count: int = 0) -> str:
     return " and ".join(f"{n:,} {name}{'s' * (n != 1)}" for n, name in named if n >= min_count)
 
 
-def _row(cells: Iterable[Any]) -> str:
+def _row(cells: Iterable[Any], redact: RedactionLog) -> str:
     escapes = {ord("|"): r"\|", ord("\n"): r"\n", ord("\r"): r"\r"}
-    return f"| {' | '.join(_shorten(cell, CELL_CHARACTERS).translate(escapes) for cell in cells)} |"
-
-
-def _shorten(value: Any, max_length: int) -> str:
-    return truncate_end(str(value), max_length)
+    texts = (redact.truncate_end(str(cell), CELL_CHARACTERS).translate(escapes) for cell in cells)
+    return f"| {' | '.join(texts)} |"

@@ -6,9 +6,8 @@ import inspect
 import linecache
 import os
 import re
-import reprlib
 import traceback
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
@@ -20,7 +19,8 @@ from ipycachechat.errors import ChatError, TimeLimitExceeded
 from ipycachechat.prompts import content, data_summary
 from ipycachechat.prompts.duck_typing import has_attributes
 from ipycachechat.runtime.time_limit import run_with_time_limit
-from ipycachechat.text.truncate import strip_addresses, truncate_middle
+from ipycachechat.text.redaction_log import RedactingRepr, RedactionLog
+from ipycachechat.text.truncate import strip_addresses
 
 SECONDS, DRAWING_SECONDS = 1.0, 30.0
 """Time limit for a value; for a figure that is drawn, or a file that is read."""
@@ -28,25 +28,27 @@ MAX_CHARACTERS = 6_000
 """Length of a value's text; strings and files are included whole."""
 MAX_WHOLE = 4_000_000
 """Length of strings and files: no model takes more."""
-REDACTED_CHARACTERS = 100_000
-"""Start of a long text that is redacted before it is shortened, so that no secret is cut in two."""
+MASKABLE = (str, bytes, bytearray, int, list, tuple, set, frozenset, dict)
+"""Types of values that a variable of a secret's name may hold."""
 MAX_ITEMS, MAX_LEVELS = 100, 6
 """Items of data at each level, and levels."""
 MAX_JSON_ITEMS = 1_000
 """Items of data that is included whole, as JSON."""
 
 
-def describe(value: Any, redact: Callable[[str], str] = str) -> Part:
+def describe(value: Any, redact: RedactionLog, name: str = "") -> Part:
     """Return a value as a text or a file; what cannot be read is a note. Raises BadInput for a file that is refused.
 
-    `redact` removes secrets from a text.
+    `name`: of the variable or field that holds it; one of a secret is masked whole.
     """
+    if name and isinstance(value, MASKABLE) and redact.hides(name):
+        return str(redact.mask(name, value))
     seconds = SECONDS
     try:
         if content.is_figure(value) or isinstance(value, os.PathLike):
             seconds = DRAWING_SECONDS
         whole = isinstance(value, (str, *content.BYTES, os.PathLike))
-        part = run_with_time_limit(seconds, lambda: _describe(value))
+        part = run_with_time_limit(seconds, lambda: _describe(value, redact))
     except TimeLimitExceeded:
         return f"({_a_value(value)}: it took longer than {seconds:g} s to read)"
     except ChatError:
@@ -58,11 +60,11 @@ def describe(value: Any, redact: Callable[[str], str] = str) -> Part:
     if isinstance(part, Attachment):
         return replace(part, name=redact(part.name)) if part.name else part
     if whole:
-        return redact(truncate_middle(part, MAX_WHOLE))
-    return truncate_middle(redact(truncate_middle(part, REDACTED_CHARACTERS)), MAX_CHARACTERS)
+        return redact.truncate_middle(part, MAX_WHOLE)
+    return redact.truncate_middle(part, MAX_CHARACTERS)
 
 
-def describe_value(value: Any, redact: Callable[[str], str] = str) -> Part:
+def describe_value(value: Any, redact: RedactionLog) -> Part:
     """Return a value of a prompt from Python as a part: texts and parts as they are, others described.
 
     Raises BadInput.
@@ -83,13 +85,13 @@ def _a_value(value: Any) -> str:
     return f"a value of the type {type_name(value)}"
 
 
-def _describe(value: Any) -> Part:
+def _describe(value: Any, redact: RedactionLog) -> Part:
     if isinstance(value, str):
         return str.__str__(value)
     if type(value) in (NoneType, bool, int, float, complex):
         return repr(value)
     if content.is_table(value):
-        return data_summary.summarize_frame(value)
+        return data_summary.summarize_frame(value, redact)
     if isinstance(value, BaseException):
         return "".join(traceback.format_exception(value)).rstrip()
     if isinstance(value, ModuleType):
@@ -97,23 +99,23 @@ def _describe(value: Any) -> Part:
     if isinstance(value, type) or inspect.isroutine(value):
         return _source(value)
     if has_attributes(value, "shape", "dtype"):
-        return data_summary.summarize_array(value)
+        return data_summary.summarize_array(value, redact)
     if isinstance(value, list | tuple | Mapping | Set):
-        return _data_text(value)
+        return _data_text(value, redact)
     if isinstance(value, os.PathLike) and not isinstance(value, PurePath | os.DirEntry):
-        return strip_addresses(repr(value))  # an object that answers to every attribute
-    part = content.to_part(value)
-    return strip_addresses(repr(value)) if part is None else part
+        return strip_addresses(redact.mask_repr(repr(value)))  # an object that answers to every attribute
+    part = content.to_part(value, redact)
+    return strip_addresses(redact.mask_repr(repr(value))) if part is None else part
 
 
-def _data_text(value: Any) -> str:
+def _data_text(value: Any, redact: RedactionLog) -> str:
     """Return small plain data as JSON, other data as an abbreviated repr."""
     if _is_small(value):
         try:
-            return content.as_json(value)
+            return content.as_json(value, redact)
         except (TypeError, ValueError):
             pass
-    short = reprlib.Repr()
+    short = RedactingRepr(redact)
     short.maxlevel = MAX_LEVELS
     short.maxlist = short.maxtuple = short.maxdict = short.maxdeque = MAX_ITEMS
     short.maxset = short.maxfrozenset = MAX_ITEMS

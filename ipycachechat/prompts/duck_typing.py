@@ -1,9 +1,21 @@
-"""Recognise the types of other libraries without importing them."""
+"""Recognise the types of other libraries without importing them, and this package's own values."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipycachechat.text.redaction_log import RedactionLog
+
+
+class PromptValue(ABC):
+    """A value that makes its own text for a prompt."""
+
+    @abstractmethod
+    def text(self, redact: RedactionLog) -> str:
+        """Return the text; what of it is cut is redacted before."""
 
 
 def has_attributes(value: Any, *names: str) -> bool:

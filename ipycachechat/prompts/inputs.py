@@ -11,12 +11,14 @@ from ipycachechat.errors import BadInput, ChatError
 from ipycachechat.prompts import content
 from ipycachechat.prompts.describe import describe_value
 from ipycachechat.prompts.duck_typing import has_attributes
+from ipycachechat.text.redaction_log import RedactionLog
 
 DescribeValues = Callable[[Sequence[Any]], Iterable[Part]]
 
 
 def _describe_all(values: Sequence[Any]) -> list[Part]:
-    return [describe_value(value) for value in values]
+    redact = RedactionLog()  # which leaves them as they are: Python code gives what it means to send
+    return [describe_value(value, redact) for value in values]
 
 
 def to_content(value: Any, describe_values: DescribeValues = _describe_all) -> Content:

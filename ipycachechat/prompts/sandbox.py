@@ -38,6 +38,7 @@ from ipycachechat.prompts.safe_values import (
     library,
     same_rows,
 )
+from ipycachechat.text.redaction_log import RedactionLog
 
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -49,6 +50,10 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 CHEAP = frozenset({bool, int, float, str, datetime.date, datetime.datetime, datetime.timedelta})
 """Single values with which tables and arrays are compared cell by cell in C."""
+LOOKING = frozenset(("count", "endswith", "find", "index", "startswith"))
+"""Methods of strings that return no part of it."""
+MAX_REDACTED = 200_000
+"""Characters of a string that is redacted even for those: answers about a secret can spell it out."""
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -68,16 +73,19 @@ class SandboxFunction:
     function: Callable[[int], Any]
 
 
-def evaluate(tree: ast.expr, names: Mapping[str, Any]) -> Any:
-    """Return an expression's value. Raises Undefined, Refused, or what a library raises."""
-    return _Evaluator(names).value(tree)
+def evaluate(tree: ast.expr, names: Mapping[str, Any], redact: RedactionLog) -> Any:
+    """Return an expression's value. Raises Undefined, Refused, or what a library raises.
+
+    A string is redacted before anything is done with it: of half a secret, nobody could tell that it is one.
+    """
+    return _Evaluator(names, redact).value(tree)
 
 
 class _Evaluator:
     """Evaluate the nodes of a syntax tree with these names."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, Any], redact: RedactionLog) -> None:
+        self._names, self._redact = names, redact
         self._cells = 0
         """Cells of the tables and arrays that were computed."""
 
@@ -107,13 +115,13 @@ class _Evaluator:
             case ast.Attribute(value=owner, attr=name):
                 return attribute(self.value(owner), name)
             case ast.Subscript(value=owner, slice=key):
-                return item(self.value(owner), self._index(key))
+                return self._item(self.value(owner), self._index(key))
             case ast.Call():
                 return self._call(node)
             case ast.UnaryOp(op=op, operand=operand):
                 return self._unary(op, self.value(operand))
             case ast.BinOp(left=left, op=op, right=right):
-                return arithmetic(op, self.value(left), self.value(right))
+                return arithmetic(op, self._operand(left), self._operand(right))
             case ast.Compare():
                 return self._compare(node)
             case ast.BoolOp(op=op, values=values):
@@ -122,6 +130,26 @@ class _Evaluator:
                 return self.value(body if _truth(self.value(test)) else other)
             case _:
                 raise Refused(f"{type(node).__name__} is not allowed in {{{{ }}}}")
+
+    def _operand(self, node: ast.expr, *, is_read_whole: bool = False) -> Any:
+        """Return a value that something is done with, a string without its secrets.
+
+        `is_read_whole`: no part of it will be returned, so that a long one can stay as it is.
+        """
+        value = self.value(node)
+        if type(value) not in (str, bytes) or (is_read_whole and len(value) > MAX_REDACTED):
+            return value
+        return _on_text(value, self._redact)
+
+    def _item(self, owner: Any, key: Any) -> Any:
+        part = item(owner, key)
+        if type(owner) not in (str, bytes):
+            return part
+        if isinstance(key, slice) and key.step not in (None, 1):
+            return item(_on_text(owner, self._redact), key)
+        extent = key if isinstance(key, slice) else slice(int(key), int(key) + 1 or None)
+        start, stop, _ = extent.indices(len(owner))
+        return _on_text(owner, lambda text: self._redact.slice(text, start, stop))
 
     def _name(self, name: str) -> Any:
         if name in self._names and not is_hidden(name):
@@ -151,17 +179,18 @@ class _Evaluator:
         options = {str(keyword.arg): self.value(keyword.value) for keyword in node.keywords}
         match node.func:
             case ast.Name(id=name) if name in safe_calls.FUNCTIONS and name not in self._names:
-                return safe_calls.call_function(name, [self.value(arg) for arg in node.args], options)
+                arguments = [self._operand(arg, is_read_whole=name == "len") for arg in node.args]
+                return safe_calls.call_function(name, arguments, options)
             case ast.Name(id=name) if isinstance(function := self._name(name), SandboxFunction):
                 arguments = [self.value(arg) for arg in node.args]
                 if options or len(arguments) != 1 or type(arguments[0]) is not int:
                     raise Refused(f"{name}() takes the number of a cell")
                 return function.function(arguments[0])
             case ast.Attribute(value=owner, attr=name):
-                value = self.value(owner)
+                value = self._operand(owner, is_read_whole=name in LOOKING)
                 if not safe_calls.has_method(value, name):
                     raise Refused(_no_call(ast.unparse(node.func)))
-                return safe_calls.call_method(value, name, [self.value(arg) for arg in node.args], options)
+                return safe_calls.call_method(value, name, [self._operand(arg) for arg in node.args], options)
             case _:
                 raise Refused(_no_call(ast.unparse(node.func)))
 
@@ -183,14 +212,22 @@ class _Evaluator:
         return value
 
     def _compare(self, node: ast.Compare) -> Any:
-        left, result = self.value(node.left), True
+        left, result = self._operand(node.left, is_read_whole=True), True
         for op, comparator in zip(node.ops, node.comparators, strict=True):
-            right = self.value(comparator)
+            right = self._operand(comparator, is_read_whole=True)
             result = compare(op, left, right)
             if len(node.ops) > 1 and not _truth(result):
                 return result
             left = right
         return result
+
+
+def _on_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a string, or bytes as a string of their codes, changed; of the type that it was."""
+    if isinstance(value, str):
+        return change(value)
+    text = change(value.decode("latin-1"))
+    return text.encode("latin-1", "replace")
 
 
 def _no_call(name: str) -> str:

@@ -15,11 +15,12 @@ from typing import Any
 
 from ipycachechat.conversation.messages import Attachment, Content, Part
 from ipycachechat.errors import ChatError, PromptError, TimeLimitExceeded
-from ipycachechat.prompts.describe import signature
+from ipycachechat.prompts.describe import describe, signature
 from ipycachechat.prompts.expressions import parse
 from ipycachechat.prompts.safe_values import Refused, Undefined
 from ipycachechat.prompts.sandbox import evaluate
 from ipycachechat.runtime.time_limit import run_with_time_limit
+from ipycachechat.text.redaction_log import RedactionLog
 
 OPEN, CLOSE = "{{", "}}"
 MAX_EXPRESSION = 500
@@ -45,12 +46,12 @@ class Expression:
 def render_template(
     text: str,
     names: Mapping[str, Any],
-    describe: Callable[[Any], Part],
+    redact: RedactionLog,
     fit: Callable[[Mapping[str, Part]], Mapping[str, Part]] = lambda parts: parts,
 ) -> Content:
     """Return the text with the values of its expressions. Raises PromptError.
 
-    `describe` makes a part of a value; `fit` shortens the parts, by expression, if necessary.
+    `redact` masks the secrets in values; `fit` shortens the parts, by expression, if necessary.
     """
     if OPEN not in text:
         return text
@@ -61,8 +62,9 @@ def render_template(
             expressions.setdefault(segment.source, segment)
     described, strings = {}, set()  # values are described one by one, since each may take much memory
     for source, expression in expressions.items():
-        value = _evaluate(expression, names)
-        described[source] = _describe(source, value, describe)
+        tree = parse(source)
+        value = _evaluate(expression, tree, names, redact)
+        described[source] = _describe(source, value, redact, _secret_name(tree, redact))
         strings |= {source} if isinstance(value, str) else set()
     parts = fit(described)
     inline: list[str] = []
@@ -160,11 +162,10 @@ def _syntax_error(source: str) -> str:
     return ""
 
 
-def _evaluate(expression: Expression, names: Mapping[str, Any]) -> Any:
+def _evaluate(expression: Expression, tree: ast.expr, names: Mapping[str, Any], redact: RedactionLog) -> Any:
     """Return the value of an expression. Raises PromptError."""
-    tree = parse(expression.source)
     try:
-        value = run_with_time_limit(SECONDS, lambda: evaluate(tree, names))
+        value = run_with_time_limit(SECONDS, lambda: evaluate(tree, names, redact))
     except Undefined as error:
         problem = f"has no value: {error}"
     except Refused as error:
@@ -187,9 +188,16 @@ def _error(problem: str) -> PromptError:
     return PromptError(" ".join(problem.split())[:300], HINT)
 
 
-def _describe(source: str, value: Any, describe: Callable[[Any], Part]) -> Part:
+def _secret_name(tree: ast.expr, redact: RedactionLog) -> str:
+    """Return the name in an expression whose values are secrets, such as `password` in `config["password"]`; or ""."""
+    names = {ast.Name: "id", ast.Attribute: "attr", ast.Constant: "value"}
+    words = (getattr(node, names[type(node)]) for node in ast.walk(tree) if type(node) in names)
+    return next(filter(redact.hides, words), "")
+
+
+def _describe(source: str, value: Any, redact: RedactionLog, name: str) -> Part:
     try:
-        return describe(value)
+        return describe(value, redact, name)
     except ChatError as error:
         raise PromptError(f"{{{{ {source} }}}}: {error.message}"[:300], error.hint) from None
 

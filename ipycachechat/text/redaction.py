@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote, quote_plus, unquote
 
+from ipycachechat.text.secret_columns import find_secret_columns
+from ipycachechat.text.secret_names import is_secret_variable
 from ipycachechat.text.secret_patterns import SECRET_PATTERNS
 
 START_LENGTH = 12
 """Characters by which a known value is recognised where a table or a repr has cut it with dots."""
 MAX_SECRET_LENGTH = 500
-"""Characters within which every secret is recognised."""
+"""Characters from its start within which every secret is recognised."""
+MAX_KEY_LENGTH = 20_000
+"""Characters of the longest secret, a private key."""
 PIECE_LENGTH = 8
 """Letters and digits in a row by which a piece of a known secret is recognised in `strip_known_secrets`."""
 _DOTS = re.compile(r"\.\.\.|…")
@@ -78,6 +82,18 @@ class Redactor:
             text = "".join([*parts, text[end:]])
         return RedactedText(text, tuple(label for label, _ in seen))
 
+    def secret_across(self, text: str, position: int, reach: int = 0) -> tuple[int, int, str] | None:
+        """Return start, end and label of a secret that a cut at this position would divide, or None.
+
+        `reach`: characters before the position within which it begins; 0: those of any but a private key.
+        """
+        longest = max(MAX_SECRET_LENGTH, len(self.known_forms[0][0]) if self.known_forms else 0)
+        first = max(0, position - (reach or longest))
+        for start, stop, label in _without_overlaps(self.find_secrets(text[first : position + longest])):
+            if first + start < position < first + stop:
+                return first + start, first + stop, label
+        return None
+
     def _blank_masks(self, text: str) -> str:
         """Replace masks by NULs, which no secret contains."""
         if "[masked: " not in text:
@@ -96,6 +112,7 @@ class Redactor:
                     yield start, stop, label
                 start = text.find(form[:START_LENGTH], stop or start + 1)
         lower = text.replace("İ", "I").lower()  # the only letter whose lower case is two characters
+        yield from ((start, stop, "secret") for start, stop in find_secret_columns(text))
         for pattern in SECRET_PATTERNS:
             yield from ((start, stop, pattern.label) for start, stop in pattern.find_spans(text, lower))
 
@@ -155,16 +172,6 @@ def _form_end(text: str, start: int, form: str) -> int:
     return dots.end() + next((len(tail) for tail in tails if text.startswith(tail, dots.end())), 0)
 
 
-# Names of variables that hold secrets; not MAX_TOKENS or TOKENIZERS_PARALLELISM.
-_SECRET_NAME = re.compile(
-    r"(?:^|[^A-Z])(?:KEY|AUTH|PASS|PWD|PAT|DSN|CREDS?|COOKIE)(?![A-Z])|PASSW(?:OR)?D|PASSPHRASE|SECRET"
-    r"|API_?KEY|CREDENTIAL|TOKEN(?!IZ|S(?![A-Z]))|CONN(?:ECTION)?_?STR"
-)
-# Names of variables that hold something about a secret, such as its path.
-_NAME_OF_METADATA = re.compile(
-    r"_(?:URL|URI|PATH|FILE|DIR|NAME|TYPE|METHOD|MODE|PROVIDER|ENDPOINT|HOST|PORT|USER|USERNAME|EMAIL|SOCK|TTL"
-    r"|EXPIRY|ALGORITHM|LENGTH|SIZE|REGION|VERSION)$"
-)
 _PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?![A-Za-z0-9/+]{39}$)")  # AWS's secrets may begin with /
 _WORDS = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)(?:[-_. ](?:[a-z]+|[A-Z]+|[A-Z][a-z]+))*")
 # The secret part of a URL or a connection string, whatever its variable is called.
@@ -178,9 +185,8 @@ def _secret_values(name: str, value: str) -> list[str]:
     min_length = 6 if re.search("PASS|PWD", name.upper()) else 8
     parts = {way for match in _INSIDE.findall(value) for part in match for way in (part, unquote(part))}
     inside = sorted(part for part in parts if _may_be_secret(part, 6))
-    named = _SECRET_NAME.search(name.upper()) and not _NAME_OF_METADATA.search(name.upper())
     is_number = min_length == 8 and not value.strip("0123456789.,:+-_eE ")
-    if not named or "://" in value or not _may_be_secret(value, min_length) or is_number:
+    if not is_secret_variable(name) or "://" in value or not _may_be_secret(value, min_length) or is_number:
         return inside
     lines = [line for line in value.split() if re.fullmatch(r"[A-Za-z0-9+/=]{24,}", line)]  # of a private key
     return [value, *lines, *inside]

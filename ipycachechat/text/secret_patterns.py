@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,14 @@ _NO_VALUE = r"(?!\{|\$\{|\$\(|(?-i:\$[A-Z_]+)\b|<|\*{3}|%[(s]|[/~]|\.{1,2}/|[A-Z
 _IS = r"(?:\\*[\"'])?\]?\s{0,4}(?::\s?str\s?)?(?::=|=>|={1,2}|:)\s{0,4}"
 _OPEN = r"[bru]?(\\*[\"'`])"
 _PASSWORD = rf"(?:pass(?:word|wd|phrase)|pwd|(?<![a-z])pass)\d?{_IS}"
+_LINE_END = r"(?:[\s\"',]|\\+[nr])++"
+# Without quotes, up to a blank; a comma or bracket at the end belongs to the text around it.
+_VALUE = r"([^\s\"'\\\0]{3,200}?)(?=[,;:)\]}=&-]*(?:[\s\"'\\\0]|\Z))"
+_BLANK, _HOST, _PART = r"(?:\s|\\{1,4}[nrt]){1,20}", r"[^\s\"'\\\0]{1,200}", r"[^\s:\"'\\\0]{1,100}"
+_BASE64_OF_KEY = "|".join(
+    b64encode(bytes(shift) + b"PRIVATE KEY--").decode()[-(-shift * 8 // 6) : (shift + 11) * 8 // 6]
+    for shift in range(3)
+)
 _KEYS = "api access account auth client encryption private secret signing subscription".split()
 _KEY = "|".join(f"(?<={word})|(?<={word}[_-])" for word in _KEYS)
 
@@ -40,7 +49,7 @@ class SecretPattern:
             start = searched.find(anchor)
             while start >= 0:
                 match = self.pattern.match(text, start)
-                if match:
+                if match and match[self.pattern.groups]:
                     yield match.span(self.pattern.groups)
                 start = searched.find(anchor, match.end() if match else start + 1)
 
@@ -69,6 +78,19 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
         r"(?:[^-]*+(?:-(?!----)[^-]*+)*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
         r"|(?:[\s\\nr\"',]*+[A-Za-z0-9+/=]{20,})++(?:(?:\s|\\[nr])++[A-Za-z0-9+/=]++)?+)",
     ),
+    _pattern(
+        "private key", "LS0tLS1CRUdJTi", rf"LS0tLS1CRUdJTi[\w+/]{{0,60}}?(?:{_BASE64_OF_KEY})[\w+/]*={{0,2}}"
+    ),
+    _named(
+        "private key", "key-data", rf"key-data{_IS}(?:\\*[\"'])?([a-z0-9+/]{{24,}}={{0,2}})"
+    ),  # kubeconfig
+    _pattern(  # PuTTY
+        "private key",
+        "Private-Lines:",
+        rf"Private-Lines: *\d{{1,4}}{_LINE_END}"
+        rf"((?:[A-Za-z0-9+/=]{{20,}}(?:{_LINE_END}|\Z))++(?:[A-Za-z0-9+/=]+(?![\w-]))?)",
+    ),
+    _token("age key", "AGE-SECRET-KEY-", r"AGE-SECRET-KEY-[0-9A-Z-]{50,}"),
     # RFC 7519: two JSON objects and a signature
     _token("JSON web token", "eyJ", r"eyJ[\w-]{8,600}\.eyJ[\w-]{8,}\.[\w-]*"),
     _token("Anthropic key", "sk-ant-", r"sk-ant-[\w-]{20,}"),  # sk-ant-api03-, -admin01-, -oat01-
@@ -102,6 +124,7 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
     _token(  # the bot's number in base64, the time, a signature
         "Discord token", "MT Mj Mz ND NT Nj Nz OD OT", r"[MNO][TjzD][A-Za-z0-9]{20,26}\.[\w-]{6}\.[\w-]{27,}"
     ),
+    _pattern("Azure client secret", "Q~", r"(?<=[\w~.-]{3}\d)Q~([\w~.-]{31,40})(?![\w~.-])"),
     _pattern("Azure key", "AccountKey= SharedAccessKey=", r"\w{10,15}=([A-Za-z0-9+/%]{40,}={0,2})"),
     _pattern("Azure signature", "?sig= &sig=", r".sig=([\w%+/=-]{30,})"),
     _token("Databricks token", "dapi", rf"dapi[0-9a-f]{{32}}(?:-\d)?{_END}"),
@@ -121,6 +144,18 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
     _token("LangSmith key", "lsv2_", r"lsv2_[a-z]{2}_\w{30,}"),
     _token("Pinecone key", "pcsk_", r"pcsk_\w{40,}"),
     _token("Vault token", "hvs. hvb.", r"hv[sb]\.[\w-]{24,}"),
+    _token(  # Linear, Supabase, Figma, Postman, New Relic, Doppler, Sentry, Kaggle, W&B, Netlify, Vercel, 1Password
+        "API token",
+        "lin_api_ sbp_ sb_secret_ figd_ PMAK- NRAK- dp. sntry KGAT_ wandb_v1_ nfp_ vcp_ ops_eyJ",
+        r"(?:lin_api_|sbp_|sb_secret_|figd_|PMAK-|NRAK-|dp\.(?:pt|st|ct|sa)\.|sntry[su]_|KGAT_|wandb_v1_|nfp_|vcp_|ops_)"
+        r"(?=[\w.-]{0,40}\d)[\w.=-]{24,}",
+    ),
+    _pattern("conda token", "/t/", r"/t/([a-z]{2}-[0-9a-f-]{36})(?![\w-])"),
+    _pattern(  # crypt(3), argon2
+        "password hash",
+        "$2a$ $2b$ $2y$ $5$ $6$ $y$ $argon2",
+        r"(\$(?:2[aby]|5|6|y|argon2id?)\$[\w./+=$,-]{20,300}(?<!,))",
+    ),
     _token("Grafana token", "glsa_ glc_", r"gl(?:sa|c)_[\w+/=]{32,}"),
     _named("bearer token", "bearer", rf"bearer +({_MIXED})"),  # RFC 6750
     _named(  # RFC 7617, and what APIs have made of it
@@ -134,7 +169,7 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
     _pattern(
         "URL password",
         "://",
-        rf"://[^\s/?#@:'\"<>\0]{{0,100}}:{_NO_VALUE}([^\s/?#'\"<>\0]{{3,200}})@(?=[\w\[])",
+        rf"://(?!(?i:user(?:name)?:pass(?:word|wd)?@))[^\s/?#@:'\"<>\0]{{0,100}}:{_NO_VALUE}([^\s/?#'\"<>\0]{{3,200}})@(?=[\w\[])",
     ),
     # In quotes a password needs a digit or a sign; without quotes also a letter, and it must not be code.
     _named(
@@ -145,9 +180,55 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
     _named(
         "password",
         "pass pwd",
-        rf"{_PASSWORD}{_NO_VALUE}(?![a-z]\w*(?:\.\w|\(|\[)|[a-z]+_)(?=[^\s\d]{{0,60}}\d)(?=[^\sa-z]{{0,60}}[a-z])"
+        rf"{_PASSWORD}{_NO_VALUE}(?![a-z]\w*(?:\.\w|\(|\[)|[a-z]+_|pass\w*(?!\S))(?=[^\s\d]{{0,60}}\d)(?=[^\sa-z]{{0,60}}[a-z])"
         r"([^\s\"'`,;&<>()\[\]{}\\\0]{8,200})",
     ),
+    _named(  # ~/.netrc
+        "password",
+        "machine default",
+        rf"(?:machine{_BLANK}{_HOST}|default){_BLANK}login{_BLANK}{_HOST}{_BLANK}(?:account{_BLANK}{_HOST}{_BLANK})?"
+        rf"password{_BLANK}{_NO_VALUE}{_VALUE}",
+    ),
+    _pattern(  # ~/.pgpass: host:port:database:user:password
+        "password",
+        ":54 :64 :65 :*:",
+        rf"(?<=[\w*\]-]):(?:\d{{4}}|\*):{_PART}:{_PART}:{_NO_VALUE}"
+        r"((?:[^\s:\"'\\\0]|\\[:\\]){3,200}?)(?=[,;)\]}=&-]*(?:[\s\"'\\\0]|\Z))",
+    ),
+    _named(
+        "password",
+        "curl http",
+        r"(?:curl|https?)\b(?:[^\n\0]|\\\n){0,1000}?\s(?:-u|-a|--user|--proxy-user|--auth)(?:[ =]|(?=[^\s-]))"
+        rf"(?:\\*[\"'])?[^\s:\"'\0]{{1,100}}:{_NO_VALUE}{_VALUE}",
+    ),
+    _named("password", "sshpass", rf"sshpass\s+-p\s?(?:\\*[\"'])?{_NO_VALUE}{_VALUE}"),
+    _named(
+        "password",
+        "mysql mariadb",
+        rf"(?:mysql|mariadb)(?:dump|admin)?\b[^\n\0]{{0,300}}?\s(?-i:-p)(?:\\*[\"'])?{_NO_VALUE}(?![\s-]){_VALUE}",
+    ),
+    _named(
+        "password",
+        "--pass",
+        rf"--pass(?:word|wd|phrase)?[ =](?:\\*[\"'])?{_NO_VALUE}(?=\S{{0,60}}?[\d!@#$%^&*+~]){_VALUE}",
+    ),
+    _named(  # ~/.kaggle/kaggle.json
+        "secret",
+        "username",
+        rf"username{_IS}\\*[\"'][^\"'\0]{{1,100}}?\\*[\"'],\s{{0,20}}\\*[\"']key{_IS}\\*[\"']([a-z0-9_-]{{16,200}})",
+    ),
+    _named(  # Django: letters, digits and any signs
+        "secret",
+        "secret",
+        rf"secret_?key(?:_?base)?{_IS}{_OPEN}{_NO_VALUE}(?=[^\"'`\s]{{0,80}}?\d)((?:(?!\1)[^\s/\0]){{20,200}})(?=\1)",
+    ),
+    _named(
+        "secret",
+        "secret",
+        rf"secret_?key(?:_?base)?{_IS}{_NO_VALUE}(?![a-z]\w*(?:\.\w|\(|\[))(?=\S{{0,80}}?\d)"
+        r"([^\s\"'`\\/\0]{24,200}?)(?=[,;:)\]}=&-]*(?:[\s\"'\\\0]|\Z))",
+    ),
+    _token("secret", "django-insecure-", r"django-insecure-([^\s\"'\\\0]{20,200})"),
     _named(
         "secret",
         "secret token auth key",

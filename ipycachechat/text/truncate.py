@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ipycachechat.text.redaction import MAX_SECRET_LENGTH, Redactor
-
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 HEAD_SHARE = 0.6
 """Share of the kept characters that is taken from the start of a text; the rest is its end."""
@@ -24,13 +22,26 @@ def drop_partial_word(text: str) -> str:
     return text if last_word is None else text[: last_word.start()]
 
 
-def truncate_middle(text: str, max_length: int) -> str:
-    """Return the text; if it is longer than `max_length`, with a note in place of its middle."""
-    if len(text) <= max_length + 100:  # the note has a length, too
-        return text
+def middle_gap(length: int, max_length: int) -> tuple[int, int]:
+    """Return start and end of the part that is left out of a text of this length; it is empty if the text fits."""
+    if length <= max_length + 100:  # the note has a length, too
+        return length, length
     head = round(max_length * HEAD_SHARE)
-    left_out = len(text) - max_length
-    return f"{text[:head]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (max_length - head) :]}"
+    return head, length - (max_length - head)
+
+
+def gap_note(characters: int) -> str:
+    """Return the note in place of what was left out."""
+    return f"\n[… {characters:,} characters left out …]\n"
+
+
+def truncate_middle(text: str, max_length: int) -> str:
+    """Return the text; if it is longer than `max_length`, with a note in place of its middle.
+
+    It may cut a secret in two: a text that is not redacted yet is cut by its `RedactionLog`.
+    """
+    start, stop = middle_gap(len(text), max_length)
+    return text[:start] + gap_note(stop - start) + text[stop:] if start < stop else text
 
 
 def strip_addresses(text: str) -> str:
@@ -46,12 +57,3 @@ def fair_shares(sizes: Mapping[str, int], max_total: int) -> dict[str, int]:
         shares[name] = min(size, left // (len(by_size) - number))
         left -= shares[name]
     return shares
-
-
-def truncate_end(text: str, max_length: int) -> str:
-    """Return the start of the text and "…" if it is longer. A secret at the cut is left out, not cut in two."""
-    if len(text) <= max_length:
-        return text
-    secrets = Redactor().find_secrets(text[: max_length + MAX_SECRET_LENGTH])
-    crossed = [start for start, stop, _ in secrets if start < max_length < stop]
-    return text[: min([max_length, *crossed])] + "…"

@@ -13,6 +13,7 @@ from ipycachechat.conversation.events import Event, RunOnCallerThread, ToolCallF
 from ipycachechat.conversation.messages import Content, Message, ToolCall
 from ipycachechat.errors import BadInput
 from ipycachechat.prompts.content import tool_result_content
+from ipycachechat.text.redaction_log import RedactionLog
 from ipycachechat.tools import calls
 from ipycachechat.tools.calls import ToolError
 from ipycachechat.tools.schema import Tools
@@ -27,7 +28,7 @@ class ToolRunner:
     def __init__(
         self,
         tools: Tools,
-        redact: Callable[[Content], Content],
+        redact: RedactionLog,
         approve: Callable[[ToolCall], bool] | None,
         run_async: Callable[[Callable[[], Any]], Awaitable[Any]] | None,
         emit: Callable[[Event], None],
@@ -50,7 +51,7 @@ class ToolRunner:
 
         def finish(index: int, value: Any) -> None:
             call = requested[index]
-            content = self._redact(_result_content(value))
+            content = _result_content(value, self._redact)
             if last and index == len(works) - 1:
                 content = _with_note(content)
             results[index] = result = Message("tool", content, tool_call_id=call.id)
@@ -121,9 +122,10 @@ class ToolRunner:
         return value
 
 
-def _result_content(value: Any) -> Content:
+def _result_content(value: Any, redact: RedactionLog) -> Content:
     """Return a tool's result or its error as content for the model."""
-    return f"Error: {value.message}" if isinstance(value, ToolError) else tool_result_content(value)
+    value = f"Error: {value.message}" if isinstance(value, ToolError) else value
+    return tool_result_content(value, redact)
 
 
 def _with_note(content: Content) -> Content:

@@ -110,7 +110,7 @@ def test_tool_results_are_masked(wire: WireServer, kernel: Kernel) -> None:
 
 
 def test_a_typed_secret_is_sent_with_a_warning(wire: WireServer, kernel: Kernel) -> None:
-    token, _ = FORMS[0]
+    token = "sk-" + "ant-api03-" + fake(95, seed=99)  # none of those that the other tests look for in the store
     result = kernel.run(f"%%chat\nWhat is {token}?")
     assert token in json.dumps(wire.requests[-1].body)
     assert "your prompt seems to contain secrets, which were sent as typed: Anthropic key" in result.badge
@@ -130,3 +130,23 @@ def test_masked_text_is_the_same_in_every_request(wire: WireServer, kernel: Kern
         kernel.run("%%chat\nWhat is in {{ v }}?", "a")
         bodies.append(wire.requests[-1].body["messages"])
     assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize("lines", [0, 199, 200, 201, 400])
+def test_what_a_cell_printed_is_masked_before_it_is_cut(wire: WireServer, kernel: Kernel, lines: int) -> None:
+    """`out(n)` keeps 20,000 characters of what was printed, `%chat watch` 1,000."""
+    token = FORMS[0][0]
+    pieces = [(token, token[n : n + 16]) for n in range(len(token) - 16)]
+    kernel.run(
+        f"for _ in range(300): print('x' * 39)\nprint('y' * {lines} + ' {token}')\n"
+        f"for _ in range(200): print('z' * 39)\nprint('{token}' + 'w' * 370)"
+    )
+    number = kernel.value("len(In) - 2")
+    kernel.run("%config ChatMagics.watch = 'code+output'")
+    kernel.run(f"print('x' * {550 + lines // 4} + ' ' + {token!r} + ' ' + 'y' * 600)")
+    result = kernel.run(f"%%chat\nWhat is in {{{{ out({number}) }}}}?")
+    kernel.run("%config ChatMagics.watch = 'off'")
+    assert not result.error, result.error
+    sent = json.dumps(wire.requests[-1].body)
+    assert "xxxx" in sent and "Output:" in sent
+    assert found_secrets(pieces, sent) == []

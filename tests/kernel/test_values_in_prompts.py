@@ -220,9 +220,10 @@ HUGE = {
 MEASURE = """
 import resource, time
 from ipycachechat.prompts.describe import describe
-describe(v)
+from ipycachechat.text.redaction_log import RedactionLog
+describe(v, RedactionLog())
 before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-described = describe(v)
+described = describe(v, RedactionLog())
 took, grown = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 """
 

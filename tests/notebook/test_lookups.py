@@ -8,6 +8,7 @@ import pytest
 
 from ipycachechat.notebook.lookups import CellError
 from ipycachechat.prompts.describe import describe
+from ipycachechat.text.redaction_log import RedactionLog
 
 
 class NoShape:
@@ -35,6 +36,6 @@ def test_one_odd_name_hides_neither_the_error_nor_the_other_names(odd: Any) -> N
 
     with pytest.raises(ValueError, match="this one") as caught:
         fail()
-    text = str(describe(CellError(caught.value, "fail()", 1)))
+    text = str(describe(CellError(caught.value, "fail()", 1), RedactionLog()))
     assert "ValueError: this one" in text
     assert "- `other` = `42`" in text and "- `one` = `" in text

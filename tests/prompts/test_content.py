@@ -28,12 +28,17 @@ from ipycachechat.prompts import content as parts
 from ipycachechat.prompts import data_summary, images
 from ipycachechat.prompts.content import to_part, tool_result_content
 from ipycachechat.prompts.inputs import to_content as content
+from ipycachechat.text.redaction_log import RedactionLog
 
 
 def part(value: Any) -> Any:
-    result = to_part(value)
+    result = to_part(value, RedactionLog())
     assert result is not None
     return result
+
+
+def tool_result(value: Any) -> Any:
+    return tool_result_content(value, RedactionLog())
 
 
 def encoded(data: bytes) -> str:
@@ -169,7 +174,7 @@ class Model(BaseModel):
     ],
 )
 def test_text_is_kept_exactly(text: str) -> None:
-    assert content(text) == part(text) == tool_result_content(text) == text
+    assert content(text) == part(text) == tool_result(text) == text
     assert content([text]) == text
     assert content([text, text]) == f"{text}\n\n{text}"
 
@@ -220,7 +225,7 @@ def test_the_callers_list_is_not_changed() -> None:
     given: list[Any] = ["a", "b", PNG, {"type": "text", "text": "c"}, [1, {"d": [2]}], bytearray(b"e")]
     before = copy.deepcopy(given)
     content(given)
-    tool_result_content(given)
+    tool_result(given)
     assert given == before
 
 
@@ -293,12 +298,12 @@ def test_openai_style_parts_are_accepted(written: Any, expected: Any) -> None:
 def test_an_invalid_part_is_refused_in_a_prompt_and_is_data_from_a_tool(written: Any) -> None:
     with pytest.raises(BadInput):
         content(written)
-    assert json.loads(str(tool_result_content(written))) == written
+    assert json.loads(str(tool_result(written))) == written
 
 
 def test_a_dict_with_a_text_and_other_fields_keeps_them_all() -> None:
     record = {"type": "text", "text": "a", "id": 3}
-    assert json.loads(str(tool_result_content(record))) == record
+    assert json.loads(str(tool_result(record))) == record
 
 
 # Bytes and files
@@ -365,7 +370,7 @@ def test_files_that_cannot_be_read_raise_an_error(tmp_path: Path, monkeypatch: p
         with pytest.raises(BadInput) as error:
             part(tmp_path / name)
         assert len(str(error.value).splitlines()) == 2, name
-        assert tool_result_content(tmp_path / name) == str(
+        assert tool_result(tmp_path / name) == str(
             tmp_path / name
         )  # a tool that names a file has not asked to read it
 
@@ -387,7 +392,7 @@ def test_paths_in_a_prompt_are_read_and_paths_from_a_tool_stay_names(tmp_path: P
     path.write_bytes(PNG)
     file = Attachment("image/png", encoded(PNG), "a.png")
     assert content(["compare", [path, path]]) == ("compare", file, file)
-    assert tool_result_content([path, path]) == json.dumps([str(path)] * 2)
+    assert tool_result([path, path]) == json.dumps([str(path)] * 2)
 
 
 # Pictures
@@ -472,14 +477,16 @@ def test_axes_without_a_figure_raise_an_error() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from matplotlib.figure import Figure; from ipycachechat.prompts.content import to_part as part;"
+        "import sys; from matplotlib.figure import Figure; from ipycachechat.prompts.content import to_part;"
+        "from ipycachechat.text.redaction_log import RedactionLog as Log;"
         "assert 'numpy' in sys.modules and not {'IPython', 'ipywidgets', 'pandas', 'litellm'} & set(sys.modules);"
-        "assert part(Figure()).media_type == 'image/png'; assert 'matplotlib.pyplot' not in sys.modules"
+        "assert to_part(Figure(), Log()).media_type == 'image/png'; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     code = (
         "import sys; from ipycachechat.prompts.content import to_part, tool_result_content;"
-        " to_part({'a': [1]}); tool_result_content(object());"
+        "from ipycachechat.text.redaction_log import RedactionLog as Log;"
+        " to_part({'a': [1]}, Log()); tool_result_content(object(), Log());"
         "assert not {'numpy', 'PIL', 'matplotlib', 'pandas', 'polars', 'litellm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -500,7 +507,7 @@ def test_nothing_heavy_is_imported() -> None:
 )
 def test_what_ipython_displays_is_sent_to_the_model(shown: Any, expected: Any) -> None:
     assert part(shown) == expected
-    assert tool_result_content(shown) == content(expected)
+    assert tool_result(shown) == content(expected)
 
 
 def fake(module: str, name: str, **attributes: Any) -> Any:
@@ -561,7 +568,7 @@ def test_dataframes_are_described_by_shape_types_and_first_rows(
     text = str(part(frame))
     assert "60 rows and 2 columns" in text and "n (" in text and r"a\|b" in text
     assert text.endswith("(10 rows left out)")
-    assert tool_result_content(["all:", frame]) == f"all:\n\n{text}"
+    assert tool_result(["all:", frame]) == f"all:\n\n{text}"
 
 
 @pytest.mark.parametrize(
@@ -627,17 +634,17 @@ def test_a_large_array_is_abbreviated() -> None:
 )
 def test_data_is_json_or_else_its_repr(value: Any, expected: str) -> None:
     assert part(value) == expected
-    assert tool_result_content(value) == expected
+    assert tool_result(value) == expected
 
 
 def test_a_list_that_contains_itself_does_not_recurse_forever() -> None:
     plain: list[Any] = ["a"]
     plain.append(plain)
-    assert tool_result_content(plain) == "['a', [...]]"
+    assert tool_result(plain) == "['a', [...]]"
     assert str(content(plain)).startswith("a\n\n['a', ['a', ")
     pictured: list[Any] = [PNG]
     pictured.append(pictured)
-    for result in (tool_result_content(pictured), content(pictured)):
+    for result in (tool_result(pictured), content(pictured)):
         assert result[0] == part(PNG) and isinstance(result[-1], str)
 
 
@@ -645,7 +652,7 @@ def test_lists_nested_deeper_than_pythons_recursion_limit_are_described() -> Non
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert isinstance(tool_result_content(deep), str)
+    assert isinstance(tool_result(deep), str)
     with pytest.raises(BadInput):
         part(deep)
 
@@ -672,7 +679,7 @@ def test_lists_nested_deeper_than_pythons_recursion_limit_are_described() -> Non
     ],
 )
 def test_a_result_is_never_empty_and_never_raises(value: Any, expected: str | None) -> None:
-    assert tool_result_content(value) == (str(value) if expected is None else expected)
+    assert tool_result(value) == (str(value) if expected is None else expected)
 
 
 def test_a_value_that_raises_is_replaced_by_a_note() -> None:
@@ -680,27 +687,24 @@ def test_a_value_that_raises_is_replaced_by_a_note() -> None:
         def __iter__(self) -> Any:
             raise RuntimeError
 
-    assert "Raising" in str(tool_result_content([PNG, Raising()])[-1])
-    assert "RuntimeError" in str(tool_result_content({"a": Raising()}))
-    assert "RuntimeError" in str(tool_result_content(fake("PIL.Image", "Image"))) or tool_result_content(
+    assert "Raising" in str(tool_result([PNG, Raising()])[-1])
+    assert "RuntimeError" in str(tool_result({"a": Raising()}))
+    assert "RuntimeError" in str(tool_result(fake("PIL.Image", "Image"))) or tool_result(
         fake("PIL.Image", "Image")
     )
-    assert tool_result_content(Bad([1]))
+    assert tool_result(Bad([1]))
 
 
 def test_images_figures_and_tables_in_a_list_are_separate_parts() -> None:
-    result = tool_result_content(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
+    result = tool_result(["two", Image.new("RGB", (2, 2)), figure(), {"a": 1}, Frame(1)])
     assert [type(item) for item in result] == [str, Attachment, Attachment, str]
     assert result[0] == "two" and str(result[-1]).startswith('{"a": 1}\n\nFrame, 1 row ')
-    assert tool_result_content([[PNG], "b"]) == (part(PNG), "b")
+    assert tool_result([[PNG], "b"]) == (part(PNG), "b")
 
 
 @pytest.mark.parametrize("value", ["a" * 300 + "b" * 300, ["a" * 500]])
 def test_a_long_result_loses_its_middle(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     monkeypatch.setattr(parts, "MAX_RESULT_CHARACTERS", 100)
     whole = value if isinstance(value, str) else json.dumps(value)
-    assert (
-        tool_result_content(value)
-        == f"{whole[:60]}\n[… {len(whole) - 100} characters left out …]\n{whole[-40:]}"
-    )
+    assert tool_result(value) == f"{whole[:60]}\n[… {len(whole) - 100} characters left out …]\n{whole[-40:]}"
     assert content("a" * 500) == "a" * 500

@@ -11,13 +11,14 @@ import pytest
 
 from ipycachechat.prompts.data_summary import SAMPLE_ROWS, is_missing
 from ipycachechat.prompts.describe import describe
+from ipycachechat.text.redaction_log import RedactionLog
 
 N = 300_000
 
 
 def row(value: Any, name: str) -> list[str]:
     """Return the missing count and the summary of a column."""
-    lines = str(describe(value)).splitlines()
+    lines = str(describe(value, RedactionLog())).splitlines()
     cells = next(line for line in lines if line.startswith(f"| {name} |"))
     return [cell.strip() for cell in cells.strip("|").split("|")][2:]
 
@@ -31,7 +32,7 @@ def test_a_periodic_pattern_does_not_mislead_the_sample(period: int) -> None:
     share = float(row(gaps, "gaps")[0].strip("≈%")) / 100
     assert abs(share - (1 - 1 / period)) < 0.05
     array = np.where(np.arange(6_000_000) % period, 0, 1)
-    assert "≈0 to 1" in str(describe(array))
+    assert "≈0 to 1" in str(describe(array, RedactionLog()))
 
 
 @pytest.mark.parametrize("rows", [SAMPLE_ROWS, SAMPLE_ROWS + 1, N])
@@ -81,7 +82,7 @@ def test_the_column_named_0_keeps_its_name() -> None:
     ],
 )
 def test_values_without_a_range_are_described(value: Any, summary: str) -> None:
-    assert summary in str(describe(value))
+    assert summary in str(describe(value, RedactionLog()))
 
 
 class NoClass:
@@ -106,7 +107,7 @@ class Exits:
 
 @pytest.mark.parametrize("value", [NoClass, Nameless("Odd", (), {}), Exits], ids=["class", "name", "exit"])
 def test_a_value_that_raises_on_every_access_is_no_error(value: Any) -> None:
-    assert "it cannot be shown" in str(describe(value()))
+    assert "it cannot be shown" in str(describe(value(), RedactionLog()))
 
 
 @pytest.mark.parametrize(

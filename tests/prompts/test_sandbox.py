@@ -20,11 +20,11 @@ import polars as pl
 import pytest
 
 from ipycachechat.errors import PromptError
-from ipycachechat.prompts.describe import describe
 from ipycachechat.prompts.expressions import parse
 from ipycachechat.prompts.safe_values import Refused, Undefined
 from ipycachechat.prompts.sandbox import evaluate
 from ipycachechat.prompts.template import render_template
+from ipycachechat.text.redaction_log import RedactionLog
 
 CALLED: list[str] = []
 
@@ -503,24 +503,24 @@ def large() -> dict[str, Any]:
 
 @pytest.mark.parametrize("source", LOOKS)
 def test_an_expression_may_look_at(source: str, small: dict[str, Any]) -> None:
-    evaluate(parse(source), small)
+    evaluate(parse(source), small, RedactionLog())
 
 
 @pytest.mark.parametrize("source", REFUSED)
 def test_an_expression_is_refused(source: str, small: dict[str, Any]) -> None:
     with pytest.raises((Refused, Undefined, SyntaxError, AttributeError)):
-        evaluate(parse(source), small)
+        evaluate(parse(source), small, RedactionLog())
 
 
 def test_large_values_may_be_looked_at(large: dict[str, Any]) -> None:
     for source in LOOKS_AT_LARGE:
-        evaluate(parse(source), large)
+        evaluate(parse(source), large, RedactionLog())
 
 
 def test_work_that_would_take_long_or_call_the_users_code_is_refused_at_once(large: dict[str, Any]) -> None:
     for source in TOO_LARGE:
         with pytest.raises((Refused, Undefined)):
-            evaluate(parse(source), large)
+            evaluate(parse(source), large, RedactionLog())
         assert not CALLED, source
 
 
@@ -533,7 +533,7 @@ def test_a_value_is_the_one_that_python_gives(small: dict[str, Any]) -> None:
         "-n + 7 // 2 % 2",
         "t[::-1]",
     ):
-        assert evaluate(parse(source), small) == eval(source, dict(small))
+        assert evaluate(parse(source), small, RedactionLog()) == eval(source, dict(small))
 
 
 def test_only_a_path_that_the_user_has_named_is_read(tmp_path: Path) -> None:
@@ -542,7 +542,7 @@ def test_only_a_path_that_the_user_has_named_is_read(tmp_path: Path) -> None:
     values = {"notes": file, "_dh": [tmp_path], "_": file, "paths": [file], "box": Bunch(path=file)}
 
     def fill(text: str) -> Any:
-        return render_template(text, values, describe)
+        return render_template(text, values, RedactionLog())
 
     assert "what it says" in fill("{{ notes }}")
     for text in (
@@ -563,8 +563,8 @@ def test_only_the_source_of_what_the_user_has_named_is_read() -> None:
     from support import axe
 
     values = {"module": axe, "violations": axe.violations}
-    assert "return" in render_template("{{ violations }}", values, describe)
-    text = render_template("{{ module.violations }}", values, describe)
+    assert "return" in render_template("{{ violations }}", values, RedactionLog())
+    text = render_template("{{ module.violations }}", values, RedactionLog())
     assert "violations(" in text and "return" not in text
 
 
@@ -576,4 +576,4 @@ def test_an_expression_that_takes_longer_than_a_second_is_an_error() -> None:
             return 1
 
     with pytest.raises(PromptError, match="took longer than 1 s"):
-        render_template("{{ slow.value }}", {"slow": Slow()}, describe)
+        render_template("{{ slow.value }}", {"slow": Slow()}, RedactionLog())

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ipycachechat.conversation.messages import Attachment
 from ipycachechat.errors import PromptError
 from ipycachechat.prompts import template
-from ipycachechat.prompts.describe import describe
+from ipycachechat.text.redaction_log import RedactionLog
 
 
 class Spy:
@@ -41,7 +41,7 @@ NAMES: dict[str, Any] = {
 
 
 def fill(text: str, names: dict[str, Any] = NAMES) -> Any:
-    return template.render_template(text, names, describe)
+    return template.render_template(text, names, RedactionLog())
 
 
 @pytest.mark.parametrize(
@@ -467,10 +467,11 @@ names = dict(array=np.array([3]), texts=np.array(["a"], dtype=object), column=pd
     numbers=pd.Series([1, 2]), third=fractions.Fraction(1, 3), deque=collections.deque([1]))
 from ipycachechat.errors import PromptError
 from ipycachechat.prompts import template
-template.render_template("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, str)
+from ipycachechat.text.redaction_log import RedactionLog
+template.render_template("{{{{ 1 + 1 }}}} {{{{ numbers.value_counts() }}}}", names, RedactionLog())
 resource.setrlimit(resource.RLIMIT_CPU, (int(sum(resource.getrusage(0)[:2])) + 3,) * 2)
 try:
-    template.render_template({f"{{{{ {source} }}}}"!r}, names, str)
+    template.render_template({f"{{{{ {source} }}}}"!r}, names, RedactionLog())
 except PromptError as error:
     print("MemoryError" not in str(error))
 """

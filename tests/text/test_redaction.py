@@ -22,6 +22,7 @@ from ipycachechat.text.redaction import (
     describe_redactions,
     strip_known_secrets,
 )
+from ipycachechat.text.redaction_log import RedactionLog
 from ipycachechat.text.secret_patterns import SECRET_PATTERNS
 
 SURROUNDINGS: dict[str, Callable[[str], str]] = {
@@ -397,9 +398,7 @@ def test_a_secret_is_masked_where_a_table_cell_was_truncated(before: int) -> Non
     token, known = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYz1", "Zq7+correct/horse9battery" * 3
     mask = Redactor.from_environ({"MY_API_KEY": known})
     for secret in (token, known):
-        text = str(
-            describe(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), lambda t: mask(t).text)
-        )
+        text = str(describe(pd.DataFrame({"a": ["x" * before + f" {secret} and so on"]}), RedactionLog(mask)))
         assert secret[:12] not in text
 
 
