@@ -19,6 +19,8 @@ ENVIRONMENT = {
 }
 HIDDEN = [*(ENVIRONMENT[name] for name in ENVIRONMENT if name != "DATABASE_URL"), fake(20, seed=8)]
 FORMS = [(before + secret + after, secret) for _, before, secret, after in PLANTED]
+SENT = "sk-" + "ant-api03-" + fake(95, seed=99)
+"""A secret that is sent and stored; none of those that are not to be found in the store."""
 AT_ONCE = 8
 HEADERS = ("Proc-Type", "DEK-Info", "Version")
 
@@ -110,17 +112,16 @@ def test_tool_results_are_masked(wire: WireServer, kernel: Kernel) -> None:
 
 
 def test_a_typed_secret_is_sent_with_a_warning(wire: WireServer, kernel: Kernel) -> None:
-    token = "sk-" + "ant-api03-" + fake(95, seed=99)  # none of those that the other tests look for in the store
-    result = kernel.run(f"%%chat\nWhat is {token}?")
-    assert token in json.dumps(wire.requests[-1].body)
+    result = kernel.run(f"%%chat\nWhat is {SENT}?")
+    assert SENT in json.dumps(wire.requests[-1].body)
     assert "your prompt seems to contain secrets, which were sent as typed: Anthropic key" in result.badge
 
 
 def test_masking_can_be_switched_off(wire: WireServer, kernel: Kernel) -> None:
     kernel.run("%config ChatMagics.redact = False")
-    kernel.run(f"v = {FORMS[0][0]!r}")
+    kernel.run(f"v = {SENT!r}")
     result = kernel.run("%%chat\nWhat is {{ v }}?")
-    assert FORMS[0][0] in json.dumps(wire.requests[-1].body) and "masked" not in result.badge
+    assert SENT in json.dumps(wire.requests[-1].body) and "masked" not in result.badge
 
 
 def test_masked_text_is_the_same_in_every_request(wire: WireServer, kernel: Kernel) -> None:
