@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Self
 
+from ipycachechat.text.sanitize import clean
+
 NOT_BILLED = "You were not charged."
 LAST_NOT_BILLED = "The request that failed was not charged."
 NOTHING_SENT = "Nothing was sent."
@@ -23,6 +25,7 @@ class ChatError(Exception):
 
     def __init__(self, message: str, hint: str = "", *, billed: str | None = None) -> None:
         """`message`: what happened. `hint`: what to do. `billed`: None for the sentence of the class."""
+        message, hint = clean(message), clean(hint)  # providers, files and names can hold anything
         super().__init__(message, hint)
         self.message, self.hint = message, hint
         if billed is not None:
@@ -90,7 +93,7 @@ class ModelError(ChatError):
         super().__init__(message, hint, billed=billed)
         if retryable is not None:
             self.retryable = retryable
-        self.retry_after, self.provider_message = retry_after, provider_message
+        self.retry_after, self.provider_message = retry_after, clean(provider_message)
         self.tries = 1
         """Number of times that the request was sent."""
 

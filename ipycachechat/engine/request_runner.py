@@ -159,6 +159,7 @@ class RequestRunner:
             reported = exchange.started or record.usage != NOTHING_REPORTED
             if reported or exchange.billable:
                 draft.add_record(record, reported=reported)
+                draft.note_impossible_counts(exchange.impossible_counts)
         draft.end_request(exchange)
         return self._unique_call_ids(exchange.message)
 

@@ -38,6 +38,8 @@ class TurnDraft:
         """The request in flight, or the one that broke off."""
         self.last_exchange: Exchange | ReplayedExchange | None = None
         """The last request that was answered."""
+        self.notes: tuple[str, ...] = ()
+        """Sentences on the provider's reports to show under the answer."""
         self._asked_at = asked_at
         self.redact = RedactionLog(request.redactor)
         """Removes secrets from tool results."""
@@ -55,6 +57,14 @@ class TurnDraft:
     def add_record(self, record: RequestRecord, *, reported: bool = True) -> None:
         """Add what a request was billed; `reported`: the provider said so, or began to answer."""
         self.records = self.records.add(record) if reported else self.records.add_unreported(record)
+
+    def note_impossible_counts(self, counts: tuple[str, ...]) -> None:
+        """Note that the provider reported counts that cannot be right."""
+        if counts and not self.notes:
+            listed = ", ".join(counts)
+            self.notes = (
+                f"the provider reported token counts that cannot be right ({listed}): they are unknown",
+            )
 
     def begin_calls(self, reply: Message) -> Results:
         """Return the list that the results of a reply's tool calls are to be put in."""

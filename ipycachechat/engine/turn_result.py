@@ -63,7 +63,7 @@ def finish_turn(
         rows=runner.rows,
         timing=records.timing,
         request_id=last.request_id if last else "",
-        notes=(*request.notes, *redaction_note(draft.redacted)),
+        notes=(*request.notes, *draft.notes, *redaction_note(draft.redacted)),
         response=draft.response,
     )
 

@@ -3,4 +3,4 @@
 EXTENSION_KEY = "ipycachechat-loaded"
 """Key in `shell.meta` of the loaded magics, and of the `%chat` magics that they replaced."""
 SESSION_KEY = "ipycachechat"
-"""Key in `shell.meta` of the conversation while the extension is being reloaded."""
+"""Key in `shell.meta` of what is kept while the extension is being reloaded."""

@@ -11,6 +11,7 @@ from ipycachechat import __version__
 from ipycachechat.errors import BadInput
 from ipycachechat.notebook import EXTENSION_KEY
 from ipycachechat.notebook.magics import ChatMagics
+from ipycachechat.text.sanitize import clean
 
 _MAGIC_NAMES = ("%chat", "%%chat")
 _TEXT_WITH_QUESTION_MARK = re.compile(r"^%chat[ \t]+(\w+[ \t]+\S.*\?)[ \t]*$")
@@ -34,16 +35,16 @@ def load_ipython_extension(shell: Any) -> None:
     shell.meta[EXTENSION_KEY] = (magics, previous)
     version = ".".join(__version__.split(".")[:2])
     replaced = f" It replaces the %%chat of {_package(previous)}." if any(previous.values()) else ""
-    print(  # noqa: T201
+    lines = [
         f"ipycachechat {version}: model {magics.session.model_in_use()}. "
-        f"Start a cell with %%chat; %chat help lists the rest.{replaced}"
-    )
-    if line := magics.session.find_stored():
-        print(line)  # noqa: T201
+        f"Start a cell with %%chat; %chat help lists the rest.{replaced}",
+        magics.session.find_stored(),
+    ]
+    print(*map(clean, filter(None, lines)), sep="\n")  # noqa: T201
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Remove everything but the conversation, in case the extension is loaded again."""
+    """Remove everything but the conversation and what was set, in case the extension is loaded again."""
     if EXTENSION_KEY not in shell.meta:
         return
     magics, previous = shell.meta.pop(EXTENSION_KEY)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipycachechat.text.sanitize import clean
+
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import CellRef
 
@@ -48,7 +50,7 @@ def stdin_available(shell: Any) -> bool:
 
 def confirm(question: str) -> bool:
     """Ask the user a question; return True if the answer is yes."""
-    return input(question).strip().lower() in ("y", "yes")
+    return input(clean(question)).strip().lower() in ("y", "yes")
 
 
 def is_only_output(shell: Any) -> bool:

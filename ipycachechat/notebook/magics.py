@@ -14,7 +14,8 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from ipycachechat import defaults
 from ipycachechat.errors import BadInput, Interrupted
-from ipycachechat.notebook.session import NotebookSession
+from ipycachechat.notebook import SESSION_KEY
+from ipycachechat.notebook.session import KeptSession, NotebookSession
 from ipycachechat.notebook.settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ class ChatMagics(ChatSettings):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
-        self.session = NotebookSession(shell, self)
+        kept: KeptSession | None = shell.meta.pop(SESSION_KEY, None)
+        if kept is not None:
+            self.apply(kept.settings)
+        self.session = NotebookSession(shell, self, kept)
 
     @cached_property
     def cell_chat(self) -> CellChat:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from ipycachechat.notebook.idle_tasks import IdleWork
 from ipycachechat.notebook.lookups import CellLookups
 from ipycachechat.notebook.settings import ChatSettings
 from ipycachechat.storage import discovery
+from ipycachechat.text.sanitize import clean
 
 if TYPE_CHECKING:
     from ipycachechat.conversation.turns import Turn
@@ -31,13 +34,26 @@ if TYPE_CHECKING:
     from ipycachechat.storage.recorder import Recorder
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSession:
+    """What the extension leaves behind when it is unloaded, and takes up when it is loaded again."""
+
+    settings: Mapping[str, Any]
+    """The settings that were changed, by name."""
+    chat: tuple[ChatSession, Recorder] | None
+    tools: ToolRegistry | None
+    warm: tuple[TurnRequest, float] | None
+    """The request that keeps the cache warm, and until when (`time.time()`)."""
+
+
 class NotebookSession:
     """One kernel's conversation and everything around it.
 
     `%load_ext` creates it and must be quick, so whatever needs the engine is imported and created at first use.
     """
 
-    def __init__(self, shell: Any, settings: ChatSettings) -> None:
+    def __init__(self, shell: Any, settings: ChatSettings, kept: KeptSession | None = None) -> None:
+        """`kept`: what an earlier session in this kernel has left."""
         self.shell = shell
         self.settings = settings
         self.notebook = frontend.notebook(shell)
@@ -47,7 +63,9 @@ class NotebookSession:
         self.watcher = CellWatcher(shell, lambda: str(settings.watch))
         self._chat: ChatSession | None = None
         self._recorder: Recorder | None = None
+        self._kept = kept
         self._keepalive: Future[None] | None = None
+        self._warm: tuple[TurnRequest, float] | None = None
         self._idle = IdleWork()
         self._events: list[tuple[str, Callable[..., None]]] = []
         self._register("pre_run_cell", self._idle.pause, self.watcher.on_cell_start)
@@ -55,11 +73,12 @@ class NotebookSession:
         atexit.register(self._at_exit)
         settings.observe(self._on_watch_change, "watch")
         settings.observe(lambda change: self.chat.versions.set_system(change["new"]), "system")
-        if SESSION_KEY not in shell.meta:
-            if settings.system:
-                self.chat.versions.set_system(settings.system)
-        else:
+        if kept is not None and kept.chat is not None:
             self._open()  # at once, so that deleted cells are noticed
+        elif settings.system:
+            self.chat.versions.set_system(settings.system)
+        if kept is not None and kept.warm is not None and (seconds := kept.warm[1] - time.time()) > 0:
+            self.keep_warm(kept.warm[0], seconds)
 
     @property
     def has_chat(self) -> bool:
@@ -85,7 +104,7 @@ class NotebookSession:
             from ipycachechat.notebook.deleted_cells import DeletedCellTracker
             from ipycachechat.storage.recorder import Recorder
 
-            chat, recorder = self.shell.meta.pop(SESSION_KEY, None) or (
+            chat, recorder = (self._kept.chat if self._kept is not None else None) or (
                 ChatSession(client=ModelClient(pauses=NOTEBOOK)),
                 Recorder(self.name),
             )
@@ -109,7 +128,8 @@ class NotebookSession:
         """The functions that the model may call."""
         from ipycachechat.notebook.tool_registry import ToolRegistry
 
-        return ToolRegistry(self.shell.user_ns)
+        kept = self._kept.tools if self._kept is not None else None
+        return kept or ToolRegistry(self.shell.user_ns)
 
     @cached_property
     def runner(self) -> CellRunner:
@@ -158,12 +178,13 @@ class NotebookSession:
             return
         for file in (self.recorder, self._chat.client.cassette):
             if file is not None and (problem := file.problem):
-                print(problem)  # noqa: T201
+                print(clean(problem))  # noqa: T201
 
     def keep_warm(self, request: TurnRequest, seconds: float) -> None:
         """Keep the cache warm in the background for so many seconds (0: stop), instead of an earlier keepalive."""
         if self._keepalive is not None:
             self._keepalive.cancel()
+        self._warm = (request, time.time() + seconds) if seconds else None
         self._keepalive = self.loop.submit(self.chat.keep_warm(request, seconds).run()) if seconds else None
 
     def resume(self, notebook: str) -> tuple[list[str], float]:
@@ -197,7 +218,8 @@ class NotebookSession:
         return stored.sentence if stored else ""
 
     def close(self) -> None:
-        """Remove everything but the conversation, which a reload takes over."""
+        """Remove everything but what a reload takes up: the conversation, the settings, the tools, the keepalive."""
+        changes = self.settings.changes
         for event, callback in self._events:
             self.shell.events.unregister(event, callback)
         self.settings.unobserve_all()
@@ -208,7 +230,13 @@ class NotebookSession:
             self.recorder.stop()
             budgets = self.settings.budgets()  # they go on limiting its forks
             self._chat.client.budgets.set_limits(lambda: budgets)
-            self.shell.meta[SESSION_KEY] = self._chat, self._recorder
+        chat = (self._chat, self._recorder) if self._chat is not None and self._recorder is not None else None
+        self.shell.meta[SESSION_KEY] = KeptSession(
+            settings=changes,
+            chat=chat,
+            tools=vars(self).get("tools") or (self._kept.tools if self._kept is not None else None),
+            warm=self._warm,
+        )
 
     def _register(self, event: str, *callbacks: Callable[..., None]) -> None:
         for callback in callbacks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics
-from traitlets import Bool, Enum, Float, Int, TraitError, Unicode
+from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
 
 from ipycachechat import defaults
 from ipycachechat.providers.timeouts import DEFAULT_LIMITS, RequestLimits
@@ -72,6 +73,31 @@ class ChatSettings(Magics):
         min=0, help="Dollars that all notebooks may spend per day, by the store; 0: no budget."
     )
     confirm_over = Float(min=0, help="Ask before a prompt that could cost more dollars than this; 0: never.")
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self._at_load = self._values
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ChatSettings.class_own_traits()}
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The settings that are no longer as they were when the extension was loaded."""
+        return {name: value for name, value in self._values.items() if value != self._at_load[name]}
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Set what was set before a reload."""
+        for name, value in changes.items():
+            self.set_trait(name, value)
+
+    @validate("timeout", "total_timeout", "budget", "budget_day", "confirm_over")
+    def _finite(self, proposal: Any) -> float:
+        value = float(proposal["value"])
+        if not math.isfinite(value):
+            raise TraitError(f"{proposal['trait'].name} is {value}; give a number, or 0 for none")
+        return value
 
     @property
     def limits(self) -> RequestLimits:

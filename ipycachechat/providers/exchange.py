@@ -21,7 +21,7 @@ from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.model_data import missing_keys
 from ipycachechat.providers.stream_accumulator import StreamAccumulator
 from ipycachechat.providers.timeouts import NO_RETRIES, RequestLimits, ResponseClock
-from ipycachechat.providers.usage_parser import parse_usage
+from ipycachechat.providers.usage_parser import impossible_counts, parse_usage
 from ipycachechat.text.redaction import strip_known_secrets
 
 if TYPE_CHECKING:
@@ -220,7 +220,19 @@ class Exchange:
         if not reported:
             return NOTHING_REPORTED
         raw = self._last_usage if self.usage_is_final else reported[-1]
-        return parse_usage(raw, self.endpoint.rules, self._one_hour_share, finished=self.usage_is_final)
+        return parse_usage(
+            raw,
+            self.endpoint.rules,
+            self._one_hour_share,
+            context=self.endpoint.terms.context,
+            finished=self.usage_is_final,
+        )
+
+    @property
+    def impossible_counts(self) -> tuple[str, ...]:
+        """The counts that the provider reported last and that cannot be right; they are unknown."""
+        reported = self._reported
+        return impossible_counts(reported[-1], self.endpoint.terms.context) if reported else ()
 
     @property
     def _reported(self) -> list[Any]:

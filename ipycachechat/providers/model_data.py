@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ FILE_FLAGS = {
     "video": "supports_video_input",
 }
 """litellm's flag for each kind of file."""
+MAX_RATE = 1.0
+"""Dollars per token, of which the most expensive model takes a thousandth."""
 PIECE_LENGTH = 4096
 """Characters that are tokenized at a time: for one long word, such as an image in base64, time grows quadratically."""
 
@@ -49,13 +52,15 @@ def model_record(data: Mapping[str, Record], provider: str, name: str) -> Record
 
 def price_of(record: Record) -> Price:
     """Return the rates of a model. A price of zero is unknown: only the local model is free."""
-    if not record.get("input_cost_per_token"):
+    rates = base = {ours: _rate(record.get(theirs)) for ours, theirs in RATE_FIELDS.items()}
+    if not base["input"]:
         return Price()
-    rates = base = {ours: record.get(theirs) for ours, theirs in RATE_FIELDS.items()}
     sizes = {int(match[1]) for name in record if (match := re.search(r"_above_(\d+)k_tokens$", name))}
     above = []
     for size in sorted(sizes):
-        higher = {ours: record.get(f"{theirs}_above_{size}k_tokens") for ours, theirs in RATE_FIELDS.items()}
+        higher = {
+            ours: _rate(record.get(f"{theirs}_above_{size}k_tokens")) for ours, theirs in RATE_FIELDS.items()
+        }
         # A rate without a price of its own above the size keeps the price below it.
         rates = rates | {ours: rate for ours, rate in higher.items() if rate is not None}
         above.append((size * 1000, Rates(**rates)))
@@ -64,14 +69,27 @@ def price_of(record: Record) -> Price:
 
 def max_output_tokens(record: Record, limit: int) -> int | None:
     """Return the tokens of the longest answer, at most `limit`; None if unknown."""
-    longest = record.get("max_output_tokens") or record.get("max_tokens")
-    return min(int(longest), limit) if isinstance(longest, int | float) and longest > 0 else None
+    longest = _size(record.get("max_output_tokens") or record.get("max_tokens"))
+    return None if longest is None else min(longest, limit)
 
 
 def max_input_tokens(record: Record) -> int | None:
     """Return the size of the context in tokens; None if unknown."""
-    size = record.get("max_input_tokens")
-    return int(size) if isinstance(size, int | float) and size > 0 else None
+    return _size(record.get("max_input_tokens"))
+
+
+def _size(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else None
+
+
+def _rate(value: Any) -> float | None:
+    """Return dollars per token; None for what the user or litellm's map has entered and is no price."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) and 0 <= value <= MAX_RATE else None
 
 
 def accepted_files(record: Record) -> frozenset[str] | None:

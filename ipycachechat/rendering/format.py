@@ -25,7 +25,8 @@ def one_line(text: str, max_length: int = 60) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Write a text to stdout; characters that the terminal cannot encode become question marks."""
+    """Write a text to stdout, without what would control the terminal; other encodings get question marks."""
+    text = sanitize.clean(text)
     code = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(code, "replace").decode(code))
     sys.stdout.flush()

@@ -120,6 +120,52 @@ def test_reloading_keeps_the_conversation(wire: WireServer) -> None:
         assert len(wire.requests[-1].body["messages"]) == 3
 
 
+def test_reloading_keeps_all_that_was_set(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("def look() -> str:\n    'Look.'\n    return 'seen'")
+        kernel.run("%load_ext ipycachechat")
+        kernel.run("%chat budget 1.00")
+        kernel.run("%chat model gemini/gemini-2.5-flash")
+        kernel.run("%chat tools look --ask")
+        kernel.run("%chat watch code")
+        kernel.run("%config ChatMagics.context_tokens = 77")
+        kernel.run("%config ChatMagics.redact = False")
+        kernel.run("%config ChatMagics.confirm_over = 0.5")
+        kernel.run("%chat ttl 1h")
+        kernel.run("%config ChatMagics.system = 'Be brief.'")
+        settings = kernel.run("%config ChatMagics").printed
+        for load in (
+            "%reload_ext ipycachechat",
+            "%reload_ext ipycachechat",
+            "%unload_ext ipycachechat\n%load_ext ipycachechat",
+        ):
+            assert "gemini" in kernel.run(load).printed
+            assert kernel.run("%config ChatMagics").printed == settings
+            assert "$1.00" in kernel.run("%chat budget").printed
+            tools = kernel.run("%chat tools").printed
+            assert "Tools: look (you approve each call)" in tools
+        kernel.run("%chat tools off")
+        kernel.run("%%chat\nhello")
+        assert "gemini" in wire.requests[-1].path and "Be brief." in str(wire.requests[-1].body)
+        assert "not an amount" not in kernel.run("%chat budget 0.0000001").printed
+        kernel.run("%reload_ext ipycachechat")
+        assert "Not sent" in kernel.run("%%chat\nand?").error
+
+
+def test_reloading_goes_on_keeping_the_cache_warm(wire: WireServer) -> None:
+    with Kernel(wire.env()) as kernel:
+        kernel.run("%load_ext ipycachechat")
+        kernel.run("%%chat\n" + "word " * 3000)
+        assert "Keeping it cached for 3h" in kernel.run("%chat warm 3h").printed
+        kernel.run("%reload_ext ipycachechat\nimport time")
+        session = "get_ipython().magics_manager.registry['ChatMagics'].session"
+        assert kernel.value(f"10_700 < {session}._warm[1] - time.time() <= 10_800")
+        assert kernel.value(f"not {session}._keepalive.done()")
+        kernel.run("%chat warm off")
+        kernel.run("%reload_ext ipycachechat")
+        assert kernel.value(f"{session}._warm is None")
+
+
 def test_another_owner_of_the_magic_is_reported_and_gets_it_back(wire: WireServer) -> None:
     with Kernel(wire.env()) as kernel:
         kernel.run(

@@ -7,6 +7,7 @@ from .calls import ApiError, Call
 from .clock import Clock
 from .replies import (
     Body,
+    Counts,
     Drop,
     HttpError,
     Malformed,
@@ -27,6 +28,7 @@ __all__ = [
     "ApiError",
     "Bill",
     "Body",
+    "Counts",
     "Call",
     "Clock",
     "Drop",

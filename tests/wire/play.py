@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -18,6 +18,7 @@ from .cache import Plan
 from .calls import Answer, ApiError, Call, Event, Json
 from .replies import (
     Body,
+    Counts,
     Drop,
     HttpError,
     Malformed,
@@ -133,6 +134,9 @@ class Player:
                 await response.write(event.data[: len(event.data) // 2])
                 break
             data = without_usage(event.data) if isinstance(fault, NoUsage) else event.data
+            data = (
+                with_counts(data, fault.counts) if isinstance(fault, Counts) and reports_usage(data) else data
+            )
             await response.write(
                 data * 2 if isinstance(fault, UsageTwice) and sent_chunks and reports_usage(data) else data
             )
@@ -197,6 +201,22 @@ def without_usage(data: bytes) -> bytes:
                     holder.pop(name, None)
             line = b"data: " + canonical(event).encode()
         lines.append(line)
+    return b"\n".join(lines)
+
+
+def with_counts(data: bytes, counts: Mapping[str, Any]) -> bytes:
+    """Return the event with other counts in its usage; a JSON of Python's, which may have NaN."""
+
+    def replaced(holder: Any) -> Any:
+        if not isinstance(holder, dict):
+            return holder
+        return {name: counts[name] if name in counts else replaced(value) for name, value in holder.items()}
+
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines):
+        if line.startswith(b"data: {"):
+            event = replaced(json.loads(line.removeprefix(b"data: ")))
+            lines[number] = b"data: " + json.dumps(event).encode()
     return b"\n".join(lines)
 
 

@@ -99,7 +99,14 @@ class NoUsage:
     """No event of the stream reports usage."""
 
 
-Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError | Body | UsageTwice | NoUsage
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The events that report usage report these counts instead, by their names in the provider's protocol."""
+
+    counts: Mapping[str, Any]
+
+
+Fault = HttpError | Stall | Drop | Malformed | Truncated | StreamError | Body | UsageTwice | NoUsage | Counts
 
 
 @dataclass(frozen=True, slots=True)

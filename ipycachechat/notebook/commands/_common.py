@@ -9,6 +9,7 @@ from ipycachechat.errors import BadInput
 from ipycachechat.notebook import frontend
 from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.rendering.format import write_stdout
+from ipycachechat.text import sanitize
 
 NO_TURNS = "Ask something in a %%chat cell first."
 
@@ -25,7 +26,7 @@ def show_report(cell_chat: CellChat, text: str, html: str) -> None:
         return print_lines(text)
     from IPython.display import display
 
-    display({"text/html": html, "text/plain": text}, raw=True)
+    display({"text/html": html, "text/plain": sanitize.clean(text)}, raw=True)
 
 
 def fail(message: str, todo: str) -> NoReturn:

@@ -9,6 +9,7 @@ from ipycachechat.notebook.chat_cells import CellChat
 from ipycachechat.notebook.commands._common import fail, print_lines, unquoted
 from ipycachechat.rendering import answer, reports
 from ipycachechat.text.format import money, plural
+from ipycachechat.text.sanitize import clean
 
 MAX_WARM_SECONDS = 24 * 3600
 FIX_PROMPT = """{{ err }}
@@ -61,7 +62,7 @@ def fix(cell_chat: CellChat, more: str) -> None:
     result = cell_chat.session.ask(cell_chat.request_for_cell(prompt, placement))
     blocks = answer.python_blocks(answer.segments(result.turn.replies)) if result.turn else []
     if blocks:
-        cell_chat.shell.set_next_input(blocks[0].rstrip())
+        cell_chat.shell.set_next_input(clean(blocks[0]).rstrip())
 
 
 def insert(cell_chat: CellChat, argument: str) -> None:
@@ -79,7 +80,7 @@ def insert(cell_chat: CellChat, argument: str) -> None:
             f"%chat insert {argument}: the last answer has {plural(len(blocks), 'block')} of Python code",
             "Give the block's number, from 1.",
         )
-    cell_chat.shell.set_next_input(blocks[int(argument or 1) - 1].rstrip())
+    cell_chat.shell.set_next_input(clean(blocks[int(argument or 1) - 1]).rstrip())
 
 
 def _seconds(duration: str) -> float:
