@@ -84,7 +84,7 @@ Row = namedtuple("Row", "user password")  # noqa: PYI024 # as untyped code has i
 FRAME = pd.DataFrame({"user": ["bob", "al"], "password": [PASSWORD, PASSWORD + "x"], "n": [1, 2]})
 NAMED: dict[str, Any] = {
     "a dataframe": FRAME,
-    "one of polars": pl.from_pandas(FRAME),
+    "one of polars": pl.DataFrame(FRAME.to_dict("list")),
     "a list of dicts": FRAME.to_dict("records"),
     "turned round": FRAME.T,
     "a row": FRAME.iloc[0],

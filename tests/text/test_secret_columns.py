@@ -20,7 +20,7 @@ TABLES = {
     "CSV in quotes": '"user","api_key"\n"bob","hunter"\n"alice","letmein"\n',
     "pandas": str(FRAME),
     "pandas with a named index": str(FRAME.set_index("user")),
-    "polars": str(pl.from_pandas(FRAME)),
+    "polars": str(pl.DataFrame(FRAME.to_dict("list"))),
     "markdown": "| user | clientSecret |\n|---|---|\n| bob | hunter |\n| alice | letmein |",
     "psql": " user  | password \n-------+----------\n bob   | hunter\n alice | letmein\n(2 rows)",
     "a table in a text": f"The users:\n\n{FRAME}\n\nThat is all, bob.",
