@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -428,6 +431,12 @@ def test_a_partial_answer_of_a_killed_kernel_is_resumed_as_interrupted(wire: Wir
         )  # the stream does not end
         request = kernel.start("%%chat\nb", "b")
         kernel.finish(request, until="word150")
+        (store,) = Path(kernel.folder.name).rglob("chats.db")
+        for _ in range(300):  # it is saved every second or so
+            with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
+                if "word50 " in str(database.execute("SELECT * FROM drafts").fetchall()):
+                    break
+            time.sleep(0.1)
         kernel.manager.restart_kernel(now=True)
         kernel.client.wait_for_ready(timeout=60)
         assert "1 turn and the beginning of an answer" in started(kernel)
