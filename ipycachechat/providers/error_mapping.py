@@ -28,6 +28,7 @@ from ipycachechat.errors import (
     UnknownModel,
     Unreachable,
 )
+from ipycachechat.providers.redirects import RedirectRefused
 from ipycachechat.text.redaction import Redactor, strip_known_secrets
 
 MAX_LINE, MAX_TEXT = 200, 2_000
@@ -204,6 +205,12 @@ def translate(
     fields: dict[str, Any] = {"provider_message": long_message, "retry_after": seconds}
     if answering:
         return connection_lost(model, **fields)
+    if redirect := next((cause for cause in _chain(error) if isinstance(cause, RedirectRefused)), None):
+        return RequestRefused(
+            f"{model}: the provider answered with a redirect to {redirect.address}, which was not followed",
+            f"{UNCHANGED} If that address is the right one, set it as the provider's base URL.",
+            **fields,
+        )
     text = f"{type(error).__name__} {error}"
     causes = "\n".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
     status = getattr(error, "status_code", None)
@@ -268,6 +275,8 @@ def was_not_billed(error: BaseException) -> bool:
     import httpx
 
     for cause in _chain(error):
+        if isinstance(cause, RedirectRefused):
+            return True
         if isinstance(cause, httpx.HTTPStatusError):
             return cause.response.status_code not in (408, 502, 504)
         if isinstance(cause, httpx.HTTPError):

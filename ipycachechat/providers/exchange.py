@@ -19,6 +19,7 @@ from ipycachechat.errors import BILLING_UNKNOWN, NOT_BILLED, KeyMissing, ModelEr
 from ipycachechat.providers import error_mapping
 from ipycachechat.providers.endpoint import ModelEndpoint
 from ipycachechat.providers.model_data import missing_keys
+from ipycachechat.providers.redirects import guarded_client
 from ipycachechat.providers.stream_accumulator import StreamAccumulator
 from ipycachechat.providers.timeouts import NO_RETRIES, RequestLimits, ResponseClock
 from ipycachechat.providers.usage_parser import impossible_counts, parse_usage
@@ -111,7 +112,7 @@ class Exchange:
             num_retries=0,
             max_retries=0,
             cache=NO_CACHE,
-            **{"timeout": timeout} | self._options,
+            **{"timeout": timeout} | guarded_client(self.endpoint.cache_scope[0]) | self._options,
             **({} if self._max_tokens == 0 else streaming),
             **({} if self._max_tokens is None else {"max_tokens": self._max_tokens}),
         )

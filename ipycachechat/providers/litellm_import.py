@@ -21,6 +21,8 @@ from importlib.machinery import ExtensionFileLoader
 from itertools import accumulate
 from types import FrameType
 
+from ipycachechat.providers.redirects import guarded_client
+
 # litellm's own dependencies, heaviest first, so that a cell that runs meanwhile waits for one portion only.
 PORTIONS = ("httpx", "aiohttp", "openai", "tiktoken", "tokenizers", "litellm")
 
@@ -193,7 +195,8 @@ async def warm_up() -> None:
     with contextlib.suppress(Exception):
         await litellm.acompletion(model="openai/x", **closed, **request)
     with contextlib.suppress(Exception):
-        await litellm.acompletion(model="anthropic/claude-sonnet-5", **closed, **request)
+        client = guarded_client("anthropic")
+        await litellm.acompletion(model="anthropic/claude-sonnet-5", **client, **closed, **request)
     with contextlib.suppress(Exception):  # litellm's own echo, which sends nothing
         async for _ in await litellm.acompletion(model="openai/x", mock_response="x", **request):
             pass

@@ -33,8 +33,8 @@ FILE_FLAGS = {
     "video": "supports_video_input",
 }
 """litellm's flag for each kind of file."""
-MAX_RATE = 1.0
-"""Dollars per token, of which the most expensive model takes a thousandth."""
+MAX_RATE = 1_000.0
+"""Dollars per token; more is a mistake."""
 PIECE_LENGTH = 4096
 """Characters that are tokenized at a time: for one long word, such as an image in base64, time grows quadratically."""
 

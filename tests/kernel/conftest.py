@@ -15,12 +15,15 @@ from ipycachechat.notebook import SESSION_KEY
 # Recorded once, when the kernel has started; `FORGET` restores it.
 REMEMBER = """
 import os as _os
+import ipycachechat.notebook.settings as _settings
+_limits = _settings.DEFAULT_LIMITS
 _environment, _folder = dict(_os.environ), _os.getcwd()
 """
 # `%reset` collects all garbage, which takes a second once litellm is imported.
 FORGET = f"""
 get_ipython().meta.pop({SESSION_KEY!r}, None)
 get_ipython().config.pop("ChatMagics", None)
+_settings.DEFAULT_LIMITS = _limits
 _os.chdir(_folder)
 _os.environ.clear()
 _os.environ.update(_environment)
@@ -63,7 +66,7 @@ def wire(server: WireServer) -> WireServer:
 
 @pytest.fixture
 def kernel(shared_kernel: Kernel, wire: WireServer) -> Kernel:
-    """A kernel in its first state: no names, files, settings or conversation, and no record of cached prefixes."""
+    """A kernel in its first state: no names, files, settings or conversation, no record of cached prefixes."""
     for leftover in Path(shared_kernel.folder.name).glob("*.json"):
         if leftover != Path(shared_kernel.manager.connection_file):
             leftover.unlink()
