@@ -63,7 +63,7 @@ class TurnDraft:
         if counts and not self.notes:
             listed = ", ".join(counts)
             self.notes = (
-                f"the provider reported token counts that cannot be right ({listed}): they are unknown",
+                f"the provider reported token counts that cannot be right, shown as unknown: {listed}",
             )
 
     def begin_calls(self, reply: Message) -> Results:

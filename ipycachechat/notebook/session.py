@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptSession:
-    """What the extension leaves behind when it is unloaded, and takes up when it is loaded again."""
+    """The state that outlives a reload of the extension."""
 
     settings: Mapping[str, Any]
     """The settings that were changed, by name."""
@@ -53,7 +53,7 @@ class NotebookSession:
     """
 
     def __init__(self, shell: Any, settings: ChatSettings, kept: KeptSession | None = None) -> None:
-        """`kept`: what an earlier session in this kernel has left."""
+        """`kept`: the state from before a reload."""
         self.shell = shell
         self.settings = settings
         self.notebook = frontend.notebook(shell)

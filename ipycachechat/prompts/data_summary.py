@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from ipycachechat.prompts.duck_typing import has_attributes
-from ipycachechat.text.redaction_log import RedactionLog
+from ipycachechat.text.redaction_log import VALUE_NAMES, RedactionLog
 from ipycachechat.text.secret_names import secret_field
 
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS, CELL_CHARACTERS = 50, 50, 6_000, 80
@@ -110,17 +110,17 @@ def is_missing(value: Any) -> bool:
 
 
 def _columns(frame: Any, redact: RedactionLog) -> tuple[Sequence[Any], Sequence[Any], Iterable[Any]]:
-    """Return names, types and rows of a dataframe, with masks in place of the secrets that its names tell of."""
+    """Return names, types and rows of a dataframe, with masks in place of what fields of secrets hold."""
     names, types, rows = _all_columns(frame)
-    has_index = bool(types) and str(types[0]) == ""
+    has_index, named = bool(types) and str(types[0]) == "", redact.hidden(names, ())
+    is_paired = not VALUE_NAMES.isdisjoint(names)
 
     def masked(row: Sequence[Any]) -> Sequence[Any]:
-        if has_index and redact.hides(
-            row[0]
-        ):  # a row that is a field: of a record, or of a table turned round
+        # A row that is a field: of a record, or of a table turned round.
+        if has_index and redact.hides(row[0]):
             hidden = dict.fromkeys(range(1, len(row)), row[0])
         else:
-            hidden = redact.hidden(names, row)
+            hidden = redact.hidden(names, row) if is_paired else named
         if not hidden:
             return row
         return [

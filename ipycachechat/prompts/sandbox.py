@@ -51,9 +51,9 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 CHEAP = frozenset({bool, int, float, str, datetime.date, datetime.datetime, datetime.timedelta})
 """Single values with which tables and arrays are compared cell by cell in C."""
 LOOKING = frozenset(("count", "endswith", "find", "index", "startswith"))
-"""Methods of strings that return no part of it."""
+"""Methods of strings that return no part of the string."""
 MAX_REDACTED = 200_000
-"""Characters of a string that is redacted even for those: answers about a secret can spell it out."""
+"""Characters up to which a string is redacted for those, too: question by question, a secret can be spelled out."""
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -76,7 +76,7 @@ class SandboxFunction:
 def evaluate(tree: ast.expr, names: Mapping[str, Any], redact: RedactionLog) -> Any:
     """Return an expression's value. Raises Undefined, Refused, or what a library raises.
 
-    A string is redacted before anything is done with it: of half a secret, nobody could tell that it is one.
+    A string is redacted before anything is done with it, since half a secret no longer looks like one.
     """
     return _Evaluator(names, redact).value(tree)
 
@@ -132,9 +132,9 @@ class _Evaluator:
                 raise Refused(f"{type(node).__name__} is not allowed in {{{{ }}}}")
 
     def _operand(self, node: ast.expr, *, is_read_whole: bool = False) -> Any:
-        """Return a value that something is done with, a string without its secrets.
+        """Return an operand; if it is a string, without its secrets.
 
-        `is_read_whole`: no part of it will be returned, so that a long one can stay as it is.
+        `is_read_whole`: the operation returns no part of it, so that a long one can stay as it is.
         """
         value = self.value(node)
         if type(value) not in (str, bytes) or (is_read_whole and len(value) > MAX_REDACTED):
@@ -223,7 +223,7 @@ class _Evaluator:
 
 
 def _on_text(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a string, or bytes as a string of their codes, changed; of the type that it was."""
+    """Return a string or bytes with its text changed; bytes count as Latin-1."""
     if isinstance(value, str):
         return change(value)
     text = change(value.decode("latin-1"))

@@ -190,6 +190,8 @@ def _error(problem: str) -> PromptError:
 
 def _secret_name(tree: ast.expr, redact: RedactionLog) -> str:
     """Return the name in an expression whose values are secrets, such as `password` in `config["password"]`; or ""."""
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == "len":
+        return ""
     names = {ast.Name: "id", ast.Attribute: "attr", ast.Constant: "value"}
     words = (getattr(node, names[type(node)]) for node in ast.walk(tree) if type(node) in names)
     return next(filter(redact.hides, words), "")

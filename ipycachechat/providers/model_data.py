@@ -83,7 +83,7 @@ def _size(value: Any) -> int | None:
 
 
 def _rate(value: Any) -> float | None:
-    """Return dollars per token; None for what the user or litellm's map has entered and is no price."""
+    """Return dollars per token; None if the entry of the user or of litellm's map is not a price."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(value)

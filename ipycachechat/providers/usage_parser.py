@@ -1,4 +1,4 @@
-"""litellm's usage to Usage. Providers and gateways report anything: what cannot be a count is unknown."""
+"""litellm's usage to Usage. A count that cannot be right is unknown."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _is_count(value: Any, most: int) -> bool:
 def _shown(value: Any) -> str:
     """Return a count for a message. It comes from the provider, so that only a number is shown."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return "that is no number"
+        return "(not a number)"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return f"{value:,}" if abs(value) <= MAX_TOKENS * 1000 else "too large"
+    return f"{value:,}" if abs(value) <= MAX_TOKENS * 1000 else "(too large)"

@@ -25,7 +25,7 @@ def one_line(text: str, max_length: int = 60) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Write a text to stdout, without what would control the terminal; other encodings get question marks."""
+    """Write a text to stdout without control sequences; what cannot be encoded there becomes question marks."""
     text = sanitize.clean(text)
     code = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(code, "replace").decode(code))

@@ -45,10 +45,10 @@ class RedactionLog:
         """Return `text[start:stop]` without its secrets, and with a mask for one that reaches beyond it."""
         before = after = ""
         if self._redactor is not None:
-            if secret := self._redactor.secret_across(text, start, MAX_KEY_LENGTH):
+            if start and (secret := self._redactor.secret_across(text, start, MAX_KEY_LENGTH)):
                 _, start, label = secret
                 before = self._mask(label)
-            if secret := self._redactor.secret_across(text, stop):
+            if stop < len(text) and (secret := self._redactor.secret_across(text, stop)):
                 stop, _, label = secret
                 after = self._mask(label) if start <= stop else ""  # else it is the same one
         return before + self(text[start:stop]) + after
@@ -61,8 +61,11 @@ class RedactionLog:
         return self.slice(text, 0, start) + gap_note(stop - start) + self.slice(text, stop, len(text))
 
     def truncate_end(self, text: str, max_length: int) -> str:
-        """Return the start of the text without its secrets, and "…" if it was longer."""
-        return self.slice(text, 0, max_length) + "…" if len(text) > max_length else self(text)
+        """Return the text; of a longer one than `max_length` its start without secrets, and "…".
+
+        For the cells of a table and the like: a short text is redacted together with what is around it.
+        """
+        return self.slice(text, 0, max_length) + "…" if len(text) > max_length else text
 
     def keep_ends(self, text: str, length: int) -> str:
         """Return the text without its secrets; of a longer one, only `length` characters at either end."""
@@ -77,7 +80,8 @@ class RedactionLog:
     def hidden(self, names: Sequence[object], values: Sequence[object]) -> dict[int, object]:
         """Return the positions of the fields that hold secrets, each with the name to mask it by.
 
-        They have such a name themselves, or are the `value` beside a `name`, as in `name=API_KEY, value=…`.
+        They have such a name themselves, or are the `value` beside a `name`, as in `name=API_KEY, value=…`;
+        without `values`, only those with such a name are known.
         """
         hidden = {number: name for number, name in enumerate(names) if self.hides(name)}
         labels = (value for name, value in zip(names, values, strict=False) if name in NAME_NAMES)

@@ -24,7 +24,8 @@ _TOKENS = (
     "user xsrf"
 )
 _FIELD = re.compile(
-    r"(?!(?:has|have|is|n|no|num|count|needs|with)_)(?:|.*_)(?:pass_?(?:word|wd|phrase|code)|pwd|secret|credential|conn(?:ection)?_?str(?:ing)?"
+    r"(?!(?:has|have|is|n|no|num|count|needs|with)_)(?:|.*_)"
+    r"(?:pass_?(?:word|wd|phrase|code)|pwd|secret|credential|conn(?:ection)?_?str(?:ing)?"
     rf"|(?:{_KEYS.replace(' ', '|')})_?key|(?:{_TOKENS.replace(' ', '|')})_?token|key_data)s?"
     r"(?:_(?:key|value|text|plain|hash|base64|b64|old|new|current))?_?\d*"
 )

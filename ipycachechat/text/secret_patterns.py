@@ -78,12 +78,12 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
         r"(?:[^-]*+(?:-(?!----)[^-]*+)*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
         r"|(?:[\s\\nr\"',]*+[A-Za-z0-9+/=]{20,})++(?:(?:\s|\\[nr])++[A-Za-z0-9+/=]++)?+)",
     ),
-    _pattern(
+    _pattern(  # in base64
         "private key", "LS0tLS1CRUdJTi", rf"LS0tLS1CRUdJTi[\w+/]{{0,60}}?(?:{_BASE64_OF_KEY})[\w+/]*={{0,2}}"
     ),
-    _named(
+    _named(  # kubeconfig
         "private key", "key-data", rf"key-data{_IS}(?:\\*[\"'])?([a-z0-9+/]{{24,}}={{0,2}})"
-    ),  # kubeconfig
+    ),
     _pattern(  # PuTTY
         "private key",
         "Private-Lines:",
@@ -198,7 +198,7 @@ SECRET_PATTERNS: tuple[SecretPattern, ...] = (
     _named(
         "password",
         "curl http",
-        r"(?:curl|https?)\b(?:[^\n\0]|\\\n){0,1000}?\s(?:-u|-a|--user|--proxy-user|--auth)(?:[ =]|(?=[^\s-]))"
+        r"(?:curl|https?)(?=\s)(?:[^\n\0]|\\\n){0,1000}?\s(?:-u|-a|--user|--proxy-user|--auth)(?:[ =]|(?=[^\s-]))"
         rf"(?:\\*[\"'])?[^\s:\"'\0]{{1,100}}:{_NO_VALUE}{_VALUE}",
     ),
     _named("password", "sshpass", rf"sshpass\s+-p\s?(?:\\*[\"'])?{_NO_VALUE}{_VALUE}"),

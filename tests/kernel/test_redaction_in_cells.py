@@ -133,21 +133,24 @@ def test_masked_text_is_the_same_in_every_request(wire: WireServer, kernel: Kern
     assert bodies[0] == bodies[1]
 
 
-@pytest.mark.parametrize("lines", [0, 199, 200, 201, 400])
-def test_what_a_cell_printed_is_masked_before_it_is_cut(wire: WireServer, kernel: Kernel, lines: int) -> None:
-    """`out(n)` keeps 20,000 characters of what was printed, `%chat watch` 1,000."""
+@pytest.mark.parametrize("shift", [10, 40, 70])
+def test_what_a_cell_printed_is_masked_before_it_is_cut(wire: WireServer, kernel: Kernel, shift: int) -> None:
+    """The cuts fall into a token: of 20,000 characters for `out(n)`, and of 1,000 for `%chat watch`."""
     token = FORMS[0][0]
     pieces = [(token, token[n : n + 16]) for n in range(len(token) - 16)]
-    kernel.run(
-        f"for _ in range(300): print('x' * 39)\nprint('y' * {lines} + ' {token}')\n"
-        f"for _ in range(200): print('z' * 39)\nprint('{token}' + 'w' * 370)"
-    )
+
+    def printed(kept: int) -> str:
+        """Code that prints a token where the first 60 % end, and another where the last 40 % begin."""
+        head, tail = kept * 6 // 10 - shift, kept * 4 // 10 - len(token) + shift
+        return f"print('x ' * {head // 2} + {token!r} + ' y' * {kept} + ' ' + {token!r} + ' z' * {tail // 2})"
+
+    kernel.run(printed(20_000))
     number = kernel.value("len(In) - 2")
     kernel.run("%config ChatMagics.watch = 'code+output'")
-    kernel.run(f"print('x' * {550 + lines // 4} + ' ' + {token!r} + ' ' + 'y' * 600)")
+    kernel.run(printed(1_000))
     result = kernel.run(f"%%chat\nWhat is in {{{{ out({number}) }}}}?")
     kernel.run("%config ChatMagics.watch = 'off'")
     assert not result.error, result.error
     sent = json.dumps(wire.requests[-1].body)
-    assert "xxxx" in sent and "Output:" in sent
+    assert sent.count("characters left out") == 3  # out(n), and both cells as watched
     assert found_secrets(pieces, sent) == []

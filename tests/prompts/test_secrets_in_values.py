@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -189,6 +188,9 @@ config['k'][4:]
 config['password'][1:]
 password
 password[1:]
+list(password)
+sorted(password)
+str(password)
 passwords
 passwords[0]
 df.password[0]
@@ -211,7 +213,6 @@ def test_no_expression_takes_a_secret_apart(source: str) -> None:
         text = str(error)
     secrets = (KEY, KEY[::-1], KEY[::2], KEY.lower(), KEY.upper(), "".join(sorted(KEY)), PASSWORD, KNOWN)
     assert left(text, *secrets) == []
-    assert "z" not in text.replace("ipycachechat", "") if source == "max(key)" else True
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_no_question_about_a_secret_is_answered(source: str) -> None:
 
 
 def test_what_is_no_secret_is_read_as_ever() -> None:
-    names = {"text": "one two three", "data": b"abc", "log": "a line\n" * 200_000}
+    names = {"password": PASSWORD, "text": "one two three", "data": b"abc", "log": "a line\n" * 200_000}
     for source, value in {
         "text[4:7]": "two",
         "text[-5:]": "three",
@@ -237,6 +238,7 @@ def test_what_is_no_secret_is_read_as_ever() -> None:
         "log[:6]": "a line",
         "log[-7:]": "a line\n",
         "log.count('line')": "200000",
+        "len(password)": "13",
         "len(log)": "1400000",
     }.items():
         assert render_template(f"{{{{ {source} }}}}", names, log()) == value, source
@@ -253,4 +255,3 @@ def test_the_variables_of_a_failed_cell_are_masked() -> None:
         except ValueError as error:
             shown = CellError(error, "fail()", 1).text(log())
         assert left(shown, KEY, KNOWN, PASSWORD) == [] and "`password` = `[masked: password]`" in shown
-    assert traceback.format_exc() == "NoneType: None\n"
